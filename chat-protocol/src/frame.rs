@@ -1,0 +1,229 @@
+//! The frames of `GET /v1/ws`: JSON text, told apart by `type`. Unknown fields are ignored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ChannelId, ClientId, ErrorCode, Event, FileId, Millis, Seq, SessionId, UserId};
+
+/// What a client sends. Every command may carry an `id`; the `ack` or `error` that answers it repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum ClientFrame {
+    /// The first frame, within 10 seconds of the upgrade.
+    Hello {
+        /// An access token from `/v1/auth/login` or `/v1/auth/refresh`.
+        token: String,
+        /// Name and version of the client, for operators' eyes; at most 64 characters are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
+    },
+    /// Appends a message. Answered by `ack` after the commit, or `error`.
+    Send {
+        /// Makes the send idempotent for 24 hours.
+        id: ClientId,
+        /// Where to.
+        channel: ChannelId,
+        /// Markdown source.
+        text: String,
+        /// Files uploaded to the same channel before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<FileId>,
+    },
+    /// Gives one's own message a new text. Answered by `ack` or `error`.
+    Edit {
+        /// Makes the edit idempotent for 24 hours.
+        id: ClientId,
+        /// The message's channel.
+        channel: ChannelId,
+        /// The message's seq.
+        target: Seq,
+        /// The new Markdown source.
+        text: String,
+    },
+    /// Deletes a message and scrubs its text. Answered by `ack` or `error`.
+    Delete {
+        /// Makes the deletion idempotent for 24 hours.
+        id: ClientId,
+        /// The message's channel.
+        channel: ChannelId,
+        /// The message's seq.
+        target: Seq,
+    },
+    /// Moves the read marker forward; it never goes back. All devices of the user get a `read` frame.
+    Read {
+        /// Names the command in an `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+        /// Which channel.
+        channel: ChannelId,
+        /// The last seq that was seen.
+        seq: Seq,
+    },
+    /// The user is typing: at most one every 3 seconds is passed on.
+    Typing {
+        /// Names the command in an `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+        /// Where.
+        channel: ChannelId,
+    },
+    /// Replaces the list of users whose presence this socket gets. Answered by a `presence` with all of them.
+    Watch {
+        /// Names the command in an `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+        /// At most [`crate::limits::MAX_WATCHED_USERS`].
+        users: Vec<UserId>,
+    },
+    /// Asks for the events after `after`. Answered by those events, then `synced`.
+    Sync {
+        /// Names the command in the `synced` or `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+        /// Which log.
+        channel: ChannelId,
+        /// The last seq that the client has.
+        after: Seq,
+    },
+    /// Answered by `pong`. For clients that cannot send WebSocket pings.
+    Ping {
+        /// Repeated in the `pong`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+    },
+}
+
+/// What the server sends. Clients ignore types that they do not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum ServerFrame {
+    /// Answers `hello`. From here on the socket gets every event of every channel that the user is in.
+    Welcome {
+        /// Who the token says this is.
+        user: UserId,
+        /// The session; revoking it closes the socket.
+        session: SessionId,
+        /// Names the gateway, for operators' eyes.
+        gateway: String,
+        /// The server's clock.
+        now: Millis,
+        /// Say something (a `ping` will do) at least this often, in milliseconds.
+        heartbeat_ms: u64,
+        /// The user's channels: where each log ends and how far the user has read. What a client lacks
+        /// of a log it asks for with `sync`.
+        channels: Vec<ChannelState>,
+    },
+    /// The command was committed in the system of record.
+    Ack {
+        /// The command's id.
+        id: ClientId,
+        /// The log it was appended to.
+        channel: ChannelId,
+        /// The event's position; for a resend, the first one's.
+        seq: Seq,
+        /// When it was committed.
+        at: Millis,
+        /// An earlier send with the same id did it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        duplicate: bool,
+    },
+    /// The command was refused. Nothing was done, unless `code` is `unavailable`: then nobody knows, and the
+    /// client resends with the same id.
+    Error {
+        /// The command's id, when it had one that could be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+        /// The cause.
+        code: ErrorCode,
+        /// What was expected, for developers' eyes.
+        message: String,
+        /// Whether the same command may succeed later.
+        retryable: bool,
+        /// When to try again, in milliseconds from now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    /// An event of a channel's log: live ones in order, and those that `sync` asked for. A client drops what
+    /// it has (by channel and seq) and asks for what it lacks.
+    Event(Event),
+    /// Ends the answer to `sync`.
+    Synced {
+        /// The command's id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+        /// Which log.
+        channel: ChannelId,
+        /// Where the log ended when this was answered.
+        head: Seq,
+        /// True: every event after `after` up to `head` was sent before this frame. False: none was; read
+        /// them from `/v1/channels/{id}/events`. Never partly.
+        recovered: bool,
+    },
+    /// Presence of watched users that changed, or of all after `watch`.
+    Presence {
+        /// Who and how.
+        users: Vec<UserPresence>,
+    },
+    /// Somebody is typing. Show it for 5 seconds.
+    Typing {
+        /// Where.
+        channel: ChannelId,
+        /// Who.
+        user: UserId,
+    },
+    /// The user's read marker moved, on this or another device.
+    Read {
+        /// Which channel.
+        channel: ChannelId,
+        /// The last seq that was seen.
+        seq: Seq,
+    },
+    /// Answers `ping`.
+    Pong {
+        /// The ping's id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ClientId>,
+    },
+    /// This server is going away: finish, and reconnect after about this long. A close with 1012 follows.
+    Reconnect {
+        /// In milliseconds from now; already spread over clients.
+        after_ms: u64,
+    },
+    /// A type this version does not know. Never sent.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Where a log ends and how far the user has read: unread = `head` − `read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ChannelState {
+    /// Which log.
+    pub channel: ChannelId,
+    /// The last event's seq.
+    pub head: Seq,
+    /// The last seq the user has seen.
+    pub read: Seq,
+}
+
+/// One user's presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct UserPresence {
+    /// Who.
+    pub user: UserId,
+    /// How.
+    pub status: PresenceStatus,
+}
+
+/// Whether a user can be reached right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum PresenceStatus {
+    /// At least one socket.
+    Online,
+    /// No socket.
+    Offline,
+}

@@ -1,0 +1,307 @@
+//! Bodies of the REST interface. Errors are [`crate::Problem`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ChannelId, ChannelKind, ClientId, FileId, FileRef, Millis, Seq, SessionId, UserId};
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    /// The items, in the order that the listing documents.
+    pub items: Vec<T>,
+    /// Pass it as `cursor` to get the next page; absent on the last one. Opaque.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What a user may do in the organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum Role {
+    /// Everything; the first account.
+    Owner,
+    /// Manages people and channels.
+    Admin,
+    /// Creates and joins channels.
+    Member,
+    /// Only the channels they were added to.
+    Guest,
+    /// A program: like a member, but signs in with a token only.
+    Bot,
+}
+
+/// A person or bot, as everybody in the organisation may see them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct User {
+    /// Who.
+    pub id: UserId,
+    /// Unique name for signing in and mentions: lower-case letters, digits, `.`, `_`, `-`.
+    pub handle: String,
+    /// Name to show.
+    pub display_name: String,
+    /// What they may do.
+    pub role: Role,
+    /// When the account was made.
+    pub created_at: Millis,
+    /// The account was closed; it cannot sign in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deactivated: bool,
+}
+
+/// `PATCH /v1/users/{id}`: absent fields stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct UpdateUser {
+    /// New name to show; one's own, or by an admin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// New role; by an admin, below their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Close or reopen the account; by an admin. Closing revokes all sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated: Option<bool>,
+}
+
+/// `POST /v1/auth/register`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RegisterRequest {
+    /// 2 to 32 of `a-z 0-9 . _ -`, starting with a letter or digit. Upper case is folded.
+    #[cfg_attr(feature = "schema", schema(min_length = 2, max_length = 32))]
+    pub handle: String,
+    /// 8 characters to 256 bytes; anything else goes.
+    #[cfg_attr(feature = "schema", schema(min_length = 8, max_length = 256))]
+    pub password: String,
+    /// Name to show; the handle when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Name of the device, for the list of sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+/// `POST /v1/auth/login`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LoginRequest {
+    /// The account's handle.
+    pub handle: String,
+    /// Its password.
+    pub password: String,
+    /// Name of the device, for the list of sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+/// `POST /v1/auth/refresh`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RefreshRequest {
+    /// The newest refresh token of the session. Using an older one revokes the session.
+    pub refresh_token: String,
+}
+
+/// `POST /v1/auth/password`. Revokes every other session of the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PasswordRequest {
+    /// The password so far.
+    pub current: String,
+    /// The new one: 8 characters to 256 bytes.
+    #[cfg_attr(feature = "schema", schema(min_length = 8, max_length = 256))]
+    pub new: String,
+}
+
+/// Tokens of a session, after register, login and refresh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TokenResponse {
+    /// EdDSA JWT for `Authorization: Bearer` and `hello`.
+    pub access_token: String,
+    /// Always `Bearer` (RFC 6749 §7.1).
+    pub token_type: String,
+    /// Life of the access token, in seconds.
+    pub expires_in: u64,
+    /// For `/v1/auth/refresh`, once.
+    pub refresh_token: String,
+    /// The session.
+    pub session: SessionId,
+    /// Who signed in.
+    pub user: User,
+}
+
+/// A login on one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SessionInfo {
+    /// Which.
+    pub id: SessionId,
+    /// When it began.
+    pub created_at: Millis,
+    /// When its tokens were last refreshed.
+    pub used_at: Millis,
+    /// Name of the device, as the client gave it.
+    pub device: String,
+    /// The session that asks.
+    pub current: bool,
+}
+
+/// A channel, as the asking user may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Channel {
+    /// Which.
+    pub id: ChannelId,
+    /// Who may see and join it.
+    pub kind: ChannelKind,
+    /// Its name; direct and group channels have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is about.
+    pub topic: String,
+    /// Read-only.
+    pub archived: bool,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When.
+    pub created_at: Millis,
+    /// The last event's seq.
+    pub head: Seq,
+    /// The last seq the asking user has seen; absent when they are not a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Seq>,
+    /// The members of a direct or group channel; empty for the other kinds (they have a listing).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserId>,
+}
+
+/// `POST /v1/channels`: a public or private channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CreateChannel {
+    /// `public` or `private`; direct and group channels are made at `/v1/dms`.
+    pub kind: ChannelKind,
+    /// 1 to 80 characters, no control characters; unique among public and private channels, without regard
+    /// to case.
+    pub name: String,
+    /// At most 250 characters.
+    #[serde(default)]
+    pub topic: String,
+    /// Members to begin with, besides the creator; at most 100.
+    #[serde(default)]
+    pub members: Vec<UserId>,
+}
+
+/// `PATCH /v1/channels/{id}`: absent fields stay as they are; each change is an event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct UpdateChannel {
+    /// New name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// New topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Archive it, or bring it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+}
+
+/// `POST /v1/dms`: finds or makes the direct or group channel of these users and oneself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct OpenDirect {
+    /// The others: one for a direct channel, 2 to 15 for a group, none for a channel with oneself.
+    pub users: Vec<UserId>,
+}
+
+/// `POST /v1/channels/{id}/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct AddMembers {
+    /// Whom to add; those who are members already stay so. At most 100.
+    pub users: Vec<UserId>,
+}
+
+/// A member of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// The seq of the event with which they joined.
+    pub since: Seq,
+}
+
+/// `POST /v1/channels/{id}/messages`, with an `Idempotency-Key` header that holds a UUID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SendMessage {
+    /// Markdown source.
+    pub text: String,
+    /// Files uploaded to the same channel before; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileId>,
+}
+
+/// `PATCH /v1/channels/{id}/messages/{seq}`, with an `Idempotency-Key` header that holds a UUID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct EditMessage {
+    /// The new Markdown source.
+    pub text: String,
+}
+
+/// A committed command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Committed {
+    /// The log.
+    pub channel: ChannelId,
+    /// The event's position; for a repeated `Idempotency-Key`, the first one's.
+    pub seq: Seq,
+    /// When it was committed.
+    pub at: Millis,
+    /// An earlier request with the same key did it.
+    pub duplicate: bool,
+}
+
+/// A message as it reads now: edits and deletion applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Message {
+    /// Which log.
+    pub channel: ChannelId,
+    /// Its position.
+    pub seq: Seq,
+    /// When it was sent.
+    pub at: Millis,
+    /// Who sent it.
+    pub by: UserId,
+    /// The client id it was sent with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ClientId>,
+    /// Markdown source; empty when deleted.
+    pub text: String,
+    /// Attachments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRef>,
+    /// When it was last edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Millis>,
+    /// It was deleted; its text is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+/// The asking user's read marker: `GET` and `PUT /v1/channels/{id}/read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ReadMarker {
+    /// The last seq that was seen. A `PUT` never moves it back.
+    pub seq: Seq,
+}
