@@ -1,0 +1,48 @@
+# Every task of the repository. `make` alone lists them.
+# ARGS are passed on to what a target runs: `make run ARGS="--listen 127.0.0.1:9000"`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help run test bench fuzz load fmt lint screenshots clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build and serve a whole chat on http://127.0.0.1:8080 (ARGS="--help" tells the options)
+	@scripts/check-host.sh
+	cargo build --release --locked --bin chat-server --bin folkmoot
+	exec $(TARGET_DIR)/release/chat-server dev $(ARGS)
+
+test: ## everything that CI checks (STEPS="fmt clippy" for some; scripts/test.sh --list names them)
+	@scripts/check-host.sh
+	@scripts/test.sh $(STEPS)
+
+bench: ## delivery cost, memory per socket and connect rate, beside a bare epoll broadcaster
+	@scripts/check-host.sh
+	@scripts/bench.sh $(ARGS)
+
+load: ## 2,000 sockets, 100 messages/s, 10 % churn a minute for 60 s: nothing lost, doubled or reordered
+	@scripts/check-host.sh
+	@scripts/load.sh $(ARGS)
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs a nightly toolchain
+	@scripts/check-host.sh
+	@scripts/fuzz.sh $(ARGS)
+
+fmt: ## format all Rust code
+	cargo fmt --all
+
+lint: ## formatting and clippy, without the tests
+	@scripts/test.sh fmt clippy
+
+screenshots: ## take docs/images again from a running server in Chromium
+	@scripts/check-host.sh
+	@scripts/screenshots.sh
+
+clean: ## remove what was built here (the tool cache in ~/.cache/folkmoot stays)
+	cargo clean
+	rm -rf web-tests/node_modules fuzz/target bench-results

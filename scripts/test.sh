@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Everything that CI checks, step by step; `make test` calls it.
+#
+#     scripts/test.sh                 all steps, stopping at the first that fails
+#     scripts/test.sh fmt clippy      some of them
+#     scripts/test.sh --list          their names, in order
+source "$(dirname "$0")/lib.sh"
+
+STEPS="fmt clippy test doc deny openapi web load"
+
+step_fmt() { cargo fmt --all --check; }
+
+step_clippy() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
+
+step_test() { cargo test --workspace --locked; }
+
+step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet; }
+
+step_deny() {
+    local deny
+    deny=$("$ROOT/scripts/tools.sh" cargo-deny)
+    "$deny" --locked check --hide-inclusion-graph licenses bans sources
+    # The advisories live in a git repository of their own, which not every machine reaches. What was fetched before is
+    # used; a machine that never reached it says so and goes on.
+    if GIT_TERMINAL_PROMPT=0 "$deny" --locked check advisories 2>"$SCRATCH/advisories"; then
+        cat "$SCRATCH/advisories"
+    elif grep -q 'failed to fetch advisory database' "$SCRATCH/advisories"; then
+        say "advisories: the database cannot be reached from here, so they were not checked"
+    else
+        cat "$SCRATCH/advisories" >&2
+        return 1
+    fi
+}
+
+step_openapi() {
+    cargo build --locked --quiet --bin chat-server
+    "$ROOT/scripts/schemathesis.sh" "$TARGET_DIR/debug/chat-server"
+}
+
+step_web() {
+    "$ROOT/scripts/tools.sh" node >/dev/null
+    local chromium
+    chromium=$("$ROOT/scripts/tools.sh" chromium)
+    cargo build --locked --quiet --bin chat-server
+    (
+        cd "$ROOT/web-tests"
+        retry 3 npm ci --no-audit --no-fund --loglevel=error
+        CHROMIUM_BIN=$chromium CHAT_SERVER_BIN=$TARGET_DIR/debug/chat-server npm test
+    )
+}
+
+# The bar of `make load` in a third of the time: long enough for every socket to connect, drop and resume.
+step_load() { SECONDS_OF_LOAD=20 "$ROOT/scripts/load.sh"; }
+
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' $STEPS
+    exit 0
+fi
+
+chosen=${*:-$STEPS}
+for step in $chosen; do
+    case " $STEPS " in *" $step "*) ;; *) die "no step '$step'; there are: $STEPS" ;; esac
+done
+
+cd "$ROOT"
+scratch
+summary=
+for step in $chosen; do
+    printf '\n=== %s\n' "$step"
+    began=$SECONDS
+    # Not `if step_…`: there `set -e` is off, and a failure inside of the step would go unnoticed.
+    set +e
+    (set -e; trap - EXIT; "step_$step")
+    status=$?
+    set -e
+    took=$((SECONDS - began))
+    if [ "$status" -ne 0 ]; then
+        printf '\n=== %s FAILED after %d s. Run it alone with: make test STEPS=%s\n' "$step" "$took" "$step"
+        exit 1
+    fi
+    printf '=== %s ok, %d s\n' "$step" "$took"
+    summary="$summary$(printf '  %-8s %4d s' "$step" "$took")"$'\n'
+done
+printf '\n=== all steps passed\n%s' "$summary"

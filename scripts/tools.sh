@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond Rust, pinned, into $FOLKMOOT_CACHE (~/.cache/folkmoot), and prints where it is:
+#
+#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|chromium|node
+#
+# Running it again costs nothing: what is there in the right version stays. `make run` needs none of these.
+source "$(dirname "$0")/lib.sh"
+
+CARGO_DENY=0.20.2
+CARGO_FUZZ=0.13.2
+CARGO_TOOLS=$CACHE/cargo-tools
+REQUIREMENTS=$ROOT/scripts/schemathesis-requirements.txt
+
+# cargo_tool NAME VERSION: from crates.io, whose index holds the checksum of the sources, with the dependencies of
+# its own lock file. Optimised little: built in a third of the time, and these tools run for seconds.
+cargo_tool() {
+    local name=$1 version=$2 binary=$CARGO_TOOLS/bin/$1
+    if [ "$("$binary" --version 2>/dev/null || true)" != "$name $version" ]; then
+        say "installing $name $version (one to two minutes, once)"
+        CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+            CARGO_TARGET_DIR=$CACHE/build/$name \
+            retry 3 cargo install --locked --force --quiet --no-default-features --root "$CARGO_TOOLS" "$name@$version" >&2
+        rm -rf "$CACHE/build/$name"
+        [ "$("$binary" --version)" = "$name $version" ] || die "$binary is not $name $version"
+    fi
+    echo "$binary"
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.14 python3.13 python3.12 python3.11 python3; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt_install python3 python3-venv
+        if python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo python3
+            return
+        fi
+    fi
+    die "schemathesis needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv); PYTHON=… names another"
+}
+
+apt_install() {
+    say "installing $*"
+    retry 3 apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive retry 3 apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+# Every file that pip takes is checked against the hashes in the requirements; their checksum names the environment.
+find_schemathesis() {
+    local sum dir
+    sum=$(cksum <"$REQUIREMENTS" | cut -d ' ' -f 1)
+    dir=$CACHE/schemathesis-$sum
+    if [ ! -e "$dir/complete" ]; then
+        say "installing schemathesis"
+        rm -rf "$dir"
+        "$(find_python)" -m venv "$dir" >&2
+        retry 3 "$dir/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+            -r "$REQUIREMENTS" >&2
+        "$dir/bin/schemathesis" --version >&2
+        touch "$dir/complete"
+    fi
+    echo "$dir/bin/schemathesis"
+}
+
+find_chromium() {
+    local candidate
+    if [ -n "${CHROMIUM_BIN:-}" ]; then
+        [ -x "$CHROMIUM_BIN" ] || die "CHROMIUM_BIN=$CHROMIUM_BIN is not an executable file"
+        echo "$CHROMIUM_BIN"
+        return
+    fi
+    for candidate in chromium chromium-browser google-chrome google-chrome-stable \
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" "/Applications/Chromium.app/Contents/MacOS/Chromium"; do
+        if command -v "$candidate" >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    # Ubuntu's package of this name is a stub for a snap, which cannot read a test's temporary profile.
+    if [ "$(id -u)" = 0 ] && grep -qs '^ID=debian' /etc/os-release; then
+        apt_install chromium fonts-noto-color-emoji
+        command -v chromium
+        return
+    fi
+    die "the browser test needs Chromium or Chrome (Debian: apt-get install chromium); CHROMIUM_BIN=… names another"
+}
+
+find_node() {
+    local major
+    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/' || true)
+    if [ "${major:-0}" -lt 20 ] || ! command -v npm >/dev/null 2>&1; then
+        die "the tests of the web client need Node.js 20 or newer with npm: https://nodejs.org"
+    fi
+    command -v node
+}
+
+case ${1:-} in
+    cargo-deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
+    cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
+    schemathesis | chromium | node) "find_$1" ;;
+    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, chromium, node" ;;
+esac
