@@ -8,7 +8,10 @@ source "$(dirname "$0")/lib.sh"
 
 STEPS="fmt clippy test doc deny openapi web load"
 
-step_fmt() { cargo fmt --all --check; }
+step_fmt() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
+}
 
 step_clippy() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
 
