@@ -9,7 +9,7 @@ source "$(dirname "$0")/lib.sh"
 CARGO_DENY=0.20.2
 CARGO_FUZZ=0.13.2
 CARGO_TOOLS=$CACHE/cargo-tools
-REQUIREMENTS=$ROOT/scripts/schemathesis-requirements.txt
+REQUIREMENTS=$ROOT/scripts/schemathesis/requirements.txt
 
 # cargo_tool NAME VERSION: from crates.io, whose index holds the checksum of the sources, with the dependencies of
 # its own lock file. Optimised little: built in a third of the time, and these tools run for seconds.
