@@ -1,0 +1,304 @@
+// The state of the client, and what each frame does to it. Views listen to its topics:
+// `channels`, `timeline` (a channel id), `people`, `typing`, `connection`, `message`.
+
+import { ApiError } from "./api.js";
+import { names, uuid } from "./format.js";
+import { Logs } from "./logs.js";
+import { Outbox } from "./outbox.js";
+import { People } from "./people.js";
+import { Socket, backoff } from "./socket.js";
+
+const TYPING_SHOWN_MS = 5000;
+const TYPING_SENT_MS = 3000;
+const READ_DELAY_MS = 250;
+/** How long after an ack the event itself may take before the client asks for it. */
+const ACKED_EVENT_MS = 2000;
+const META = new Set(["renamed", "topic_changed", "archived"]);
+
+export class Chat extends EventTarget {
+  #typingSent = 0;
+  #typingTimer = null;
+  #readTimers = new Map();
+  #pumpTimer = null;
+  #stopped = false;
+  #loadingChannels = null;
+
+  constructor({ session, api }) {
+    super();
+    this.session = session;
+    this.api = api;
+    this.me = session.current.user;
+    this.channels = new Map();
+    this.loaded = false;
+    /** channel → Map(user → when to stop showing it) */
+    this.typing = new Map();
+    this.socket = new Socket(session);
+    const emit = (topic) => (detail) => this.emit(topic, detail);
+    this.people = new People({ api, socket: this.socket, changed: emit("people") });
+    this.people.put([this.me]);
+    this.outbox = new Outbox({ storage: localStorage, user: this.me.id, uuid, changed: emit("timeline") });
+    this.logs = new Logs({
+      api,
+      socket: this.socket,
+      uuid,
+      changed: emit("timeline"),
+      applied: (channel, events, live) => this.#applied(channel, events, live),
+    });
+    this.socket.addEventListener("state", () => this.#connection());
+    this.socket.addEventListener("welcome", ({ detail }) => this.#welcome(detail));
+    this.socket.addEventListener("frame", ({ detail }) => this.#frame(detail));
+    this.socket.addEventListener("revoked", () =>
+      session.end("This session was ended from another device. Sign in again; nothing you wrote is lost."),
+    );
+  }
+
+  emit(topic, detail) {
+    // An answer that comes after signing out must not draw over the next person's page.
+    if (!this.#stopped) this.dispatchEvent(new CustomEvent(topic, { detail }));
+  }
+
+  on(topic, listener) {
+    this.addEventListener(topic, (event) => listener(event.detail));
+  }
+
+  start() {
+    this.socket.start();
+    this.loadChannels();
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.socket.stop();
+    clearTimeout(this.#pumpTimer);
+  }
+
+  // What people do.
+
+  /** Sends a message; its state is in the outbox from here on. */
+  send(channel, text, files = []) {
+    this.outbox.add({ type: "send", channel, text, files });
+    this.#typingSent = 0;
+    this.#pump();
+  }
+
+  edit(channel, target, text) {
+    this.outbox.add({ type: "edit", channel, target, text });
+    this.#pump();
+  }
+
+  remove(channel, target) {
+    this.outbox.add({ type: "delete", channel, target });
+    this.#pump();
+  }
+
+  retry(id) {
+    this.outbox.retry(id);
+    this.#pump();
+  }
+
+  /** The person is typing: told at most every 3 seconds, as the server would drop more. */
+  typed(channel) {
+    if (Date.now() - this.#typingSent < TYPING_SENT_MS) return;
+    if (this.socket.send({ type: "typing", channel })) this.#typingSent = Date.now();
+  }
+
+  /** Everything that is loaded of the channel has been seen. */
+  markRead(id) {
+    const channel = this.channels.get(id);
+    const cursor = this.logs.get(id)?.timeline.cursor ?? 0;
+    if (!channel || channel.read >= cursor || this.socket.state !== "online") return;
+    channel.read = cursor;
+    this.emit("channels");
+    clearTimeout(this.#readTimers.get(id));
+    const tell = () => this.socket.send({ type: "read", channel: id, seq: channel.read });
+    this.#readTimers.set(id, setTimeout(tell, READ_DELAY_MS));
+  }
+
+  // What there is.
+
+  unread(channel) {
+    return Math.max(0, channel.head - (channel.read ?? channel.head));
+  }
+
+  /** The others of a direct or group channel. */
+  others(channel) {
+    return (channel.users ?? []).filter((id) => id !== this.me.id);
+  }
+
+  title(channel) {
+    if (channel.kind === "public" || channel.kind === "private") return channel.name ?? "…";
+    const others = this.others(channel);
+    return others.length ? names(others.map((id) => this.people.name(id))) : `${this.me.display_name} (you)`;
+  }
+
+  typists(channel) {
+    const now = Date.now();
+    const users = [...(this.typing.get(channel) ?? [])];
+    return users.filter(([, until]) => until > now).map(([user]) => user);
+  }
+
+  /** Loads the list of channels, for as long as it takes. */
+  loadChannels() {
+    this.#loadingChannels ??= this.#loadChannels().finally(() => (this.#loadingChannels = null));
+    return this.#loadingChannels;
+  }
+
+  /** Takes a channel as some answer described it. */
+  put(channel) {
+    const known = this.channels.get(channel.id);
+    const read = Math.max(channel.read ?? 0, known?.read ?? 0);
+    this.channels.set(channel.id, { ...channel, head: Math.max(channel.head, known?.head ?? 0), read });
+    this.emit("channels");
+    return this.channels.get(channel.id);
+  }
+
+  /** Forgets a channel that one is no longer in. */
+  drop(id) {
+    if (!this.channels.delete(id)) return;
+    this.logs.close(id);
+    this.emit("channels");
+  }
+
+  async #loadChannels() {
+    for (let attempt = 0; !this.#stopped; attempt++) {
+      try {
+        for (const channel of await this.api.channels()) this.put(channel);
+        this.loaded = true;
+        this.emit("channels");
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 250 + backoff(attempt)));
+      }
+    }
+  }
+
+  /** Asks how one channel is now; it is dropped when one may no longer read it or has left. */
+  async #refresh(id) {
+    try {
+      const channel = await this.api.channel(id);
+      if (channel.read === undefined) this.drop(id);
+      else this.put(channel);
+    } catch (error) {
+      if (error instanceof ApiError && (error.status === 403 || error.status === 404)) this.drop(id);
+    }
+  }
+
+  // What the server says.
+
+  #connection() {
+    if (this.socket.state !== "online") {
+      this.outbox.disconnected();
+      this.logs.disconnected();
+    }
+    this.emit("connection");
+  }
+
+  #welcome({ channels }) {
+    const ids = new Set(channels.map((state) => state.channel));
+    for (const { channel: id, head, read } of channels) {
+      const channel = this.channels.get(id);
+      if (channel) Object.assign(channel, { head, read });
+    }
+    if (this.loaded) {
+      if (channels.some((state) => !this.channels.has(state.channel))) this.loadChannels();
+      for (const id of this.channels.keys()) if (!ids.has(id)) this.#refresh(id);
+    }
+    this.logs.welcomed(channels);
+    this.people.welcomed();
+    this.emit("channels");
+    this.#pump();
+  }
+
+  #frame(frame) {
+    switch (frame.type) {
+      case "event":
+        this.logs.receive(frame);
+        break;
+      case "ack":
+        this.#acked(frame);
+        break;
+      case "error":
+        this.#refused(frame);
+        break;
+      case "synced":
+        this.logs.synced(frame);
+        break;
+      case "presence":
+        this.people.presence(frame.users);
+        break;
+      case "typing":
+        this.#typing(frame);
+        break;
+      case "read": {
+        const channel = this.channels.get(frame.channel);
+        if (channel && frame.seq > channel.read) {
+          channel.read = frame.seq;
+          this.emit("channels");
+        }
+        break;
+      }
+    }
+  }
+
+  /** Events that are new to this client, in order. */
+  #applied(id, events, live) {
+    const channel = this.channels.get(id);
+    for (const event of events) {
+      if (event.by === this.me.id && event.id) this.outbox.settle(event.id);
+      if (!live) continue;
+      if (event.kind === "message") this.typing.get(id)?.delete(event.by);
+      if (channel && event.seq > channel.head) channel.head = event.seq;
+      // Also one's own coming and going: `event.user` is the member it is about.
+      if (channel && (META.has(event.kind) || event.user === this.me.id)) this.#refresh(id);
+      this.emit("message", event);
+    }
+    this.outbox.settleUpTo(id, this.logs.get(id)?.timeline.cursor ?? 0);
+    if (!live) return;
+    if (!channel) this.#refresh(id);
+    this.emit("channels");
+    this.emit("typing");
+    this.#pump();
+  }
+
+  #acked({ id, channel, seq }) {
+    this.outbox.acked(id, seq);
+    const log = this.logs.get(channel);
+    if (!log || log.timeline.cursor >= seq) this.outbox.settle(id);
+    else
+      setTimeout(() => {
+        if (log.timeline.cursor < seq) this.logs.fill(channel);
+      }, ACKED_EVENT_MS);
+    this.#pump();
+  }
+
+  #refused({ id, code, message, retryable, retry_after_ms }) {
+    if (!id || this.logs.refused({ id, retry_after_ms })) return;
+    this.outbox.refused(id, { code, message, retryable, retryAfterMs: retry_after_ms });
+    this.#pump();
+  }
+
+  #typing({ channel, user }) {
+    if (user === this.me.id) return;
+    if (!this.typing.has(channel)) this.typing.set(channel, new Map());
+    this.typing.get(channel).set(user, Date.now() + TYPING_SHOWN_MS);
+    clearTimeout(this.#typingTimer);
+    this.#typingTimer = setTimeout(() => this.emit("typing"), TYPING_SHOWN_MS + 50);
+    this.emit("typing");
+  }
+
+  /** Puts on the wire what is due, and comes back when more may be. */
+  #pump() {
+    clearTimeout(this.#pumpTimer);
+    if (this.socket.state !== "online") return;
+    for (const entry of this.outbox.due()) {
+      const { id, type, channel, text, target } = entry;
+      const frame = { type, id, channel };
+      if (type === "send") Object.assign(frame, { text, files: entry.files.map((file) => file.id) });
+      else if (type === "edit") Object.assign(frame, { target, text });
+      else Object.assign(frame, { target });
+      if (this.socket.send(frame)) this.outbox.wrote(id);
+    }
+    const wait = this.outbox.nextDue();
+    if (wait !== null) this.#pumpTimer = setTimeout(() => this.#pump(), wait + 5);
+  }
+}

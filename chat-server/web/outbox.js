@@ -1,0 +1,195 @@
+// Commands that are on their way: sends, edits and deletions. Each has a client id, and the server gives
+// the same id the same outcome for 24 hours, so sending again after a lost connection, a crash on either
+// side or a reload can neither lose nor double it. Pure but for the `storage` it is given.
+
+/** Resending is safe for 24 h (the server's window); an hour is kept as margin for clocks. */
+const RESEND_WINDOW_MS = 23 * 60 * 60 * 1000;
+/** An answer takes milliseconds; after this long the command is sent again on the same socket. */
+const ACK_TIMEOUT_MS = 15_000;
+/** After this many refusals that said "later", a person should look. */
+const MAX_ATTEMPTS = 12;
+const MAX_BACKOFF_MS = 30_000;
+
+export class Outbox {
+  #storage;
+  #prefix;
+  #now;
+  #random;
+  #changed;
+
+  /** `storage` is a `localStorage`; every entry has a key of its own, so tabs cannot overwrite each other. */
+  constructor({ storage, user, uuid, now = Date.now, random = Math.random, changed = () => {} }) {
+    this.#storage = storage;
+    this.#prefix = `folkmoot.outbox.${user}.`;
+    this.#now = now;
+    this.#random = random;
+    this.#changed = changed;
+    this.uuid = uuid;
+    /** In the order in which they were made. */
+    this.entries = [];
+    this.#load();
+  }
+
+  /** Commands of one channel that are not (or not yet visibly) part of its log. */
+  of(channel) {
+    return this.entries.filter((entry) => entry.channel === channel);
+  }
+
+  get(id) {
+    return this.entries.find((entry) => entry.id === id);
+  }
+
+  /** Takes a command: `{ type, channel, text, files, target }`. It is stored before this returns. */
+  add(command) {
+    // Strictly increasing, because the order must survive a reload and storage keeps none.
+    const at = Math.max(this.#now(), (this.entries.at(-1)?.at ?? 0) + 1);
+    const entry = this.#fresh({ ...command, id: this.uuid(), at });
+    this.entries.push(entry);
+    this.#save(entry);
+    this.#changed(entry.channel);
+    return entry;
+  }
+
+  /**
+   * The commands to put on the wire now. One at a time per channel, because a person's messages must be
+   * committed in the order they were written, whatever happens to one of them.
+   */
+  due() {
+    const now = this.#now();
+    const busy = new Set();
+    const due = [];
+    for (const entry of this.entries) {
+      if (entry.state !== "queued" || busy.has(entry.channel)) continue;
+      busy.add(entry.channel);
+      if (entry.sentAt !== null && now - entry.sentAt < ACK_TIMEOUT_MS) continue;
+      if (entry.notBefore <= now) due.push(entry);
+    }
+    return due;
+  }
+
+  /** Milliseconds until `due` may have something new, or `null` when only an event can change that. */
+  nextDue() {
+    const heads = new Map();
+    for (const entry of this.entries) {
+      if (entry.state === "queued" && !heads.has(entry.channel)) heads.set(entry.channel, entry);
+    }
+    const times = [...heads.values()].map((entry) =>
+      entry.sentAt === null ? entry.notBefore : entry.sentAt + ACK_TIMEOUT_MS,
+    );
+    return times.length ? Math.max(0, Math.min(...times) - this.#now()) : null;
+  }
+
+  /** It was written to the socket. */
+  wrote(id) {
+    const entry = this.get(id);
+    if (entry) entry.sentAt = this.#now();
+  }
+
+  /** The server committed it at `seq`. It stays visible until that event arrives. */
+  acked(id, seq) {
+    const entry = this.get(id);
+    if (!entry) return;
+    entry.state = "sent";
+    entry.seq = seq;
+    entry.error = null;
+    this.#storage.removeItem(this.#prefix + id);
+    this.#changed(entry.channel);
+  }
+
+  /** The server refused it; tried again later when that may help, otherwise failed until a person decides. */
+  refused(id, { code, message, retryable, retryAfterMs }) {
+    const entry = this.get(id);
+    if (!entry || entry.state === "sent") return;
+    entry.sentAt = null;
+    entry.attempts += 1;
+    if (retryable && entry.attempts < MAX_ATTEMPTS) {
+      const cap = Math.min(MAX_BACKOFF_MS, 500 * 2 ** entry.attempts);
+      entry.notBefore = this.#now() + (retryAfterMs ?? 0) + this.#random() * cap;
+    } else {
+      this.#fail(entry, code, message);
+    }
+    this.#changed(entry.channel);
+  }
+
+  /** The socket is gone: nobody knows what became of the unanswered ones, so they are sent again. */
+  disconnected() {
+    for (const entry of this.entries) entry.sentAt = null;
+  }
+
+  /** Its event is in the timeline (by client id, or a log that reaches the acked seq): done. */
+  settle(id) {
+    const index = this.entries.findIndex((entry) => entry.id === id);
+    if (index === -1) return;
+    const [entry] = this.entries.splice(index, 1);
+    this.#storage.removeItem(this.#prefix + id);
+    this.#changed(entry.channel);
+  }
+
+  /** Settles acked commands of a channel whose log is known up to `cursor`. */
+  settleUpTo(channel, cursor) {
+    for (const entry of this.of(channel)) {
+      if (entry.state === "sent" && entry.seq <= cursor) this.settle(entry.id);
+    }
+  }
+
+  /** A person wants a failed one tried again. A stale id would no longer protect it, so it gets a new one. */
+  retry(id) {
+    const entry = this.get(id);
+    if (!entry || entry.state !== "failed") return;
+    if (this.#stale(entry)) {
+      this.#storage.removeItem(this.#prefix + id);
+      entry.id = this.uuid();
+      entry.at = this.#now();
+    }
+    Object.assign(entry, { state: "queued", error: null, attempts: 0, notBefore: 0, sentAt: null });
+    this.#save(entry);
+    this.#changed(entry.channel);
+  }
+
+  /** A person gives up on a failed one. */
+  discard(id) {
+    if (this.get(id)?.state === "failed") this.settle(id);
+  }
+
+  #fail(entry, code, message) {
+    entry.state = "failed";
+    entry.error = { code, message };
+    this.#save(entry);
+  }
+
+  #stale(entry) {
+    return this.#now() - entry.at > RESEND_WINDOW_MS;
+  }
+
+  #fresh(entry) {
+    const defaults = { text: "", files: [], target: null, state: "queued", error: null };
+    return { ...defaults, ...entry, seq: null, attempts: 0, notBefore: 0, sentAt: null };
+  }
+
+  #save({ id, at, type, channel, text, files, target, state, error }) {
+    const value = JSON.stringify({ id, at, type, channel, text, files, target, state, error });
+    try {
+      this.#storage.setItem(this.#prefix + id, value);
+    } catch {
+      // Storage is full or forbidden: the entry lives in memory, which still survives a lost connection.
+    }
+  }
+
+  #load() {
+    for (let i = 0; i < this.#storage.length; i++) {
+      const key = this.#storage.key(i);
+      if (!key.startsWith(this.#prefix)) continue;
+      try {
+        this.entries.push(this.#fresh(JSON.parse(this.#storage.getItem(key))));
+      } catch {
+        // Not ours, or half written by a crash of the browser: leave it alone.
+      }
+    }
+    this.entries.sort((a, b) => a.at - b.at);
+    for (const entry of this.entries) {
+      if (entry.state === "queued" && this.#stale(entry)) {
+        this.#fail(entry, "stale", "It waited for more than a day.");
+      }
+    }
+  }
+}

@@ -1,0 +1,80 @@
+// What the timeline shows, as plain data: days, the line above the first unread message, notes, and
+// messages grouped by author. Pure, so that it can be tested without a browser.
+
+import { dayKey } from "./format.js";
+
+/** Messages of one author within this many milliseconds stand under one name. */
+const GROUP_MS = 5 * 60 * 1000;
+
+/**
+ * Rows for `entries` of a timeline followed by what still waits in the outbox.
+ * `unreadAfter`: the read marker when the channel was opened, or `null` when all was read.
+ */
+export function buildRows({ entries, pending, me, unreadAfter }) {
+  const rows = [];
+  let previous = null;
+  let marked = unreadAfter === null;
+  let lastOwn = null;
+
+  const changes = new Map(pending.filter((p) => p.type !== "send").map((p) => [p.target, p]));
+  const add = (row) => {
+    if (!previous || dayKey(previous.at) !== dayKey(row.at)) {
+      rows.push({ kind: "day", key: `day-${dayKey(row.at)}`, at: row.at });
+      previous = null;
+    }
+    row.grouped =
+      row.kind === "message" &&
+      previous?.kind === "message" &&
+      previous.by === row.by &&
+      row.at - previous.at < GROUP_MS;
+    rows.push(row);
+    previous = row;
+  };
+
+  for (const entry of entries) {
+    if (!marked && entry.seq > unreadAfter && entry.by !== me) {
+      rows.push({ kind: "unread", key: "unread" });
+      marked = true;
+      previous = previous && { ...previous, kind: "unread" };
+    }
+    if (entry.type === "note") {
+      add({ kind: "note", key: `s${entry.seq}`, at: entry.at, by: entry.by, note: entry });
+      continue;
+    }
+    const own = entry.by === me;
+    const row = { ...message(entry, changes.get(entry.seq)), key: `s${entry.seq}`, own };
+    add(row);
+    if (own && !row.deleted) lastOwn = row;
+  }
+  for (const waiting of pending) {
+    if (waiting.type !== "send") continue;
+    lastOwn = null;
+    add({
+      kind: "message",
+      key: waiting.id,
+      at: waiting.at,
+      by: me,
+      own: true,
+      id: waiting.id,
+      seq: null,
+      text: waiting.text,
+      files: waiting.files,
+      deleted: false,
+      edited: false,
+      state: waiting.state,
+      error: waiting.error,
+      command: waiting.id,
+    });
+  }
+  if (lastOwn && !lastOwn.command) lastOwn.newest = true;
+  return rows;
+}
+
+/** A message as it will read once a waiting edit or deletion of it is committed. */
+function message(entry, change) {
+  const { seq, at, by, id, text, files, deleted, edited } = entry;
+  const row = { kind: "message", seq, at, by, id, text, files, deleted, edited, state: "sent" };
+  if (!change) return row;
+  const shown = change.state === "failed" ? {} : change.type === "delete" ? { fading: true } : { text: change.text };
+  return { ...row, ...shown, state: change.state, error: change.error, command: change.id };
+}

@@ -1,0 +1,142 @@
+// One channel's log as far as this client has it, and what it looks like. Pure: no network, no DOM.
+//
+// The client holds one unbroken range of the log, `(low, cursor]`, because sequence numbers are dense.
+// It grows at the end with live and recovered events and at the start with history, and its picture
+// does not depend on the order in which it grew.
+
+const NOTES = new Set(["channel_created", "member_joined", "member_left", "renamed", "topic_changed", "archived"]);
+
+export class Timeline {
+  /** Starts empty at the log's `head`: what is older is history, what is newer arrives. */
+  constructor(channel, head) {
+    this.channel = channel;
+    this.reset(head);
+  }
+
+  /** Forgets everything and starts again at `head`, for a client that was away for too long. */
+  reset(head) {
+    /** Every event up to here (and above `low`) is applied. */
+    this.cursor = head;
+    /** Everything at or below this is history that is not loaded. */
+    this.low = head;
+    /** Messages and notes, by seq, ascending. */
+    this.entries = [];
+    /** Events that arrived ahead of a gap, by seq. */
+    this.ahead = new Map();
+    this.bySeq = new Map();
+    /** target seq → the newest edit known, which may be known before its message is. */
+    this.edits = new Map();
+    /** target seq → the seq of its deletion. */
+    this.deletes = new Map();
+    /** Client ids of the messages held, to recognise one's own sends. */
+    this.ids = new Set();
+  }
+
+  /** Whether there is history to load. */
+  get hasOlder() {
+    return this.low > 0;
+  }
+
+  /** Whether events are missing between the cursor and something that arrived. */
+  get hasGap() {
+    return this.ahead.size > 0;
+  }
+
+  /**
+   * Takes one live or recovered event. Returns the events that became part of the timeline, in order: none
+   * for a duplicate or one ahead of a gap (then `hasGap`), several when it closed a gap.
+   */
+  apply(event) {
+    if (event.seq <= this.cursor) return [];
+    this.ahead.set(event.seq, event);
+    const applied = [];
+    for (let next; (next = this.ahead.get(this.cursor + 1)); ) {
+      this.ahead.delete(next.seq);
+      this.cursor = next.seq;
+      this.#take(next, "end");
+      applied.push(next);
+    }
+    return applied;
+  }
+
+  /** The history request that comes next: events after `after`, `limit` of them, end right below `low`. */
+  olderRange(limit) {
+    const after = Math.max(0, this.low - limit);
+    return { after, limit: this.low - after };
+  }
+
+  /** Takes the answer to `olderRange`. False when it does not fit on any more: nothing was taken. */
+  prepend(events) {
+    const first = events[0]?.seq;
+    const dense = events.every((event, i) => event.seq === first + i);
+    if (!events.length || !dense || events.at(-1).seq !== this.low) return false;
+    for (const event of events.slice().reverse()) this.#take(event, "start");
+    this.low = first - 1;
+    return true;
+  }
+
+  /** Lets go of the oldest entries beyond `keep`, so that a tab left open does not grow for ever. */
+  trim(keep) {
+    if (this.entries.length <= keep) return;
+    const dropped = this.entries.splice(0, this.entries.length - keep);
+    for (const entry of dropped) {
+      this.bySeq.delete(entry.seq);
+      if (entry.id) this.ids.delete(entry.id);
+    }
+    this.low = dropped.at(-1).seq;
+    // Edits and deletions above `low` will not be read again; those below come back with the history.
+    for (const [target, edit] of this.edits) if (edit.seq <= this.low) this.edits.delete(target);
+    for (const [target, seq] of this.deletes) if (seq <= this.low) this.deletes.delete(target);
+  }
+
+  #take(event, where) {
+    const put = (entry) => {
+      this.bySeq.set(entry.seq, entry);
+      if (where === "end") this.entries.push(entry);
+      else this.entries.unshift(entry);
+    };
+    if (event.kind === "message") {
+      const { seq, at, by, id, text, files = [], deleted = false } = event;
+      put({ type: "message", seq, at, by, id, text, files, deleted, edited: false });
+      if (id) this.ids.add(id);
+      this.#settle(seq);
+    } else if (event.kind === "edited") {
+      const known = this.edits.get(event.target);
+      if (!known || known.seq < event.seq) this.edits.set(event.target, event);
+      this.#settle(event.target);
+    } else if (event.kind === "deleted") {
+      this.deletes.set(event.target, event.seq);
+      this.#settle(event.target);
+    } else if (NOTES.has(event.kind)) {
+      put({ type: "note", ...event });
+    }
+    // Kinds that this version does not know still move the cursor: the log stays dense.
+  }
+
+  /** Applies what is known about a message to it. Replaces the entry, so that a view sees the change. */
+  #settle(seq) {
+    const entry = this.bySeq.get(seq);
+    if (entry?.type !== "message") return;
+    const edit = this.edits.get(seq);
+    const deleted = entry.deleted || this.deletes.has(seq);
+    const next = {
+      ...entry,
+      deleted,
+      text: deleted ? "" : (edit?.text ?? entry.text),
+      files: deleted ? [] : entry.files,
+      edited: !deleted && edit !== undefined,
+    };
+    this.bySeq.set(seq, next);
+    this.entries[this.#indexOf(seq)] = next;
+  }
+
+  #indexOf(seq) {
+    let [from, to] = [0, this.entries.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.entries[middle].seq < seq) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+}
