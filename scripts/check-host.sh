@@ -3,6 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    # shellcheck disable=SC2016 # to be pasted as it is
     die 'cargo is installed but not on your PATH. Run this, then make again:
 
     source "$HOME/.cargo/env"'

@@ -16,11 +16,9 @@ targets=${*:-$(cargo +nightly fuzz list)}
 cargo +nightly fuzz build
 for target in $targets; do
     say "=== $target, $FUZZ_SECONDS s"
-    mkdir -p "fuzz/corpus/$target"
-    seeds=
-    [ ! -d "fuzz/seeds/$target" ] || seeds=fuzz/seeds/$target
+    mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
     # 64 KiB is the largest frame; a hang is a finding too.
-    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" $seeds -- \
+    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         -max_total_time="$FUZZ_SECONDS" -max_len=65536 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1
 done
 say "=== all targets ran clean"

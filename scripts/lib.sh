@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # the variables are for those who source it
 # Shared by the scripts beside it: sourced, never run. Runs on bash 3.2, which is what macOS has.
 
 set -euo pipefail

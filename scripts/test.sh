@@ -56,7 +56,7 @@ step_web() {
 step_load() { SECONDS_OF_LOAD=20 "$ROOT/scripts/load.sh"; }
 
 if [ "${1:-}" = --list ]; then
-    printf '%s\n' $STEPS
+    tr ' ' '\n' <<<"$STEPS"
     exit 0
 fi
 
