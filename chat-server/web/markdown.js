@@ -111,11 +111,12 @@ function emphasis(text, at, closing) {
   const delimiter = text.startsWith("**", at) ? "**" : text[at];
   const from = at + delimiter.length;
   if (from >= text.length || /\s/.test(text[from])) return null;
-  // snake_case is a word, not an emphasis.
-  if (delimiter === "_" && at > 0 && WORD.test(text[at - 1])) return null;
+  // snake_case and __init__ are words, not emphasis.
+  const inWord = (char) => char !== undefined && (char === "_" || WORD.test(char));
+  if (delimiter === "_" && (inWord(text[at - 1]) || text[from] === "_")) return null;
   const end = closing(delimiter, from + 1);
   if (end === -1 || /\s/.test(text[end - 1])) return null;
-  if (delimiter === "_" && end + 1 < text.length && WORD.test(text[end + 1])) return null;
+  if (delimiter === "_" && inWord(text[end + 1])) return null;
   return {
     type: delimiter === "**" ? "bold" : "italic",
     text: text.slice(from, end),

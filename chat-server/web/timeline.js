@@ -108,7 +108,7 @@ export class Timeline {
       this.deletes.set(event.target, event.seq);
       this.#settle(event.target);
     } else if (NOTES.has(event.kind)) {
-      put({ type: "note", ...event });
+      put({ ...event, type: "note" });
     }
     // Kinds that this version does not know still move the cursor: the log stays dense.
   }

@@ -88,7 +88,7 @@ function pickPeople(chat, { title, label, run, except = new Set(), most = MAX_OT
   const { line, fail } = problemLine();
   const chosen = new Set();
   const list = h("div", { role: "group", "aria-label": "People" });
-  const search = h("input", { type: "search", placeholder: "Search by name or handle", "aria-label": "Search people", autocomplete: "off" });
+  const search = h("input", { type: "text", role: "searchbox", placeholder: "Search by name or handle", "aria-label": "Search people", autocomplete: "off" });
   const submit = h("button", { type: "button", class: "primary wide", disabled: true }, label);
   submit.addEventListener("click", () =>
     during(submit, fail, async () => {

@@ -31,6 +31,8 @@ export function toggleMenu(button, items) {
   const outside = (event) => {
     if (!menu.contains(event.target) && !button.contains(event.target)) close();
   };
+  // A message that arrives moves the button; the menu goes with it instead of vanishing under the finger.
+  const follow = () => button.isConnected && place(menu, button);
   const keys = (event) => {
     const at = entries.indexOf(document.activeElement);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -47,8 +49,8 @@ export function toggleMenu(button, items) {
   button.setAttribute("aria-expanded", "true");
   menu.addEventListener("keydown", keys);
   document.addEventListener("pointerdown", outside);
-  addEventListener("resize", dismiss);
-  document.addEventListener("scroll", dismiss, true);
+  addEventListener("resize", follow);
+  document.addEventListener("scroll", follow, true);
   entries[0].focus();
 
   close = () => {
@@ -57,13 +59,11 @@ export function toggleMenu(button, items) {
     menu.remove();
     button.setAttribute("aria-expanded", "false");
     document.removeEventListener("pointerdown", outside);
-    removeEventListener("resize", dismiss);
-    document.removeEventListener("scroll", dismiss, true);
+    removeEventListener("resize", follow);
+    document.removeEventListener("scroll", follow, true);
     if (held) button.focus();
   };
 }
-
-const dismiss = () => close?.();
 
 /** Below the button and aligned with its right edge, or above it where there is no room. */
 function place(menu, button) {

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Outbox } from "../../chat-server/web/outbox.js";
+import { backoff } from "../../chat-server/web/socket.js";
+
+class Storage extends Map {
+  get length() {
+    return this.size;
+  }
+  key(i) {
+    return [...this.keys()][i];
+  }
+  getItem(key) {
+    return this.get(key) ?? null;
+  }
+  setItem(key, value) {
+    this.set(key, value);
+  }
+  removeItem(key) {
+    this.delete(key);
+  }
+}
+
+/** A world with a clock that stands still until told, and ids that count. */
+function world() {
+  let ids = 0;
+  const it = { now: 1_000_000, storage: new Storage() };
+  it.outbox = (user = "ada") =>
+    new Outbox({ storage: it.storage, user, uuid: () => `id${++ids}`, now: () => it.now, random: () => 1 });
+  return it;
+}
+
+const send = (channel, text) => ({ type: "send", channel, text });
+const ids = (entries) => entries.map((entry) => entry.id);
+
+test("one command a channel is on its way, in the order written", () => {
+  const outbox = world().outbox();
+  const [a, b, c] = [outbox.add(send("x", "1")), outbox.add(send("x", "2")), outbox.add(send("y", "3"))];
+  assert.deepEqual(ids(outbox.due()), [a.id, c.id]);
+  outbox.wrote(a.id);
+  outbox.wrote(c.id);
+  assert.deepEqual(outbox.due(), []);
+  outbox.acked(a.id, 1);
+  assert.deepEqual(ids(outbox.due()), [b.id]);
+});
+
+test("a lost connection sends the same ids again", () => {
+  const outbox = world().outbox();
+  const entry = outbox.add(send("x", "1"));
+  outbox.wrote(entry.id);
+  outbox.disconnected();
+  assert.deepEqual(ids(outbox.due()), [entry.id]);
+});
+
+test("a reload loses nothing that was not acked, and keeps the order within one millisecond", () => {
+  const w = world();
+  const before = w.outbox();
+  const made = ["1", "2", "3", "4"].map((text) => before.add(send("x", text)));
+  before.wrote(made[0].id);
+  before.acked(made[0].id, 9);
+  const after = w.outbox();
+  assert.deepEqual(after.entries.map(({ id, text, state }) => [id, text, state]), [
+    [made[1].id, "2", "queued"],
+    [made[2].id, "3", "queued"],
+    [made[3].id, "4", "queued"],
+  ]);
+  assert.deepEqual(w.outbox("grace").entries, [], "another user's stay theirs");
+});
+
+test("an acked command stays visible until its event is there", () => {
+  const outbox = world().outbox();
+  const entry = outbox.add(send("x", "1"));
+  outbox.acked(entry.id, 7);
+  outbox.settleUpTo("x", 6);
+  assert.equal(outbox.of("x")[0].state, "sent");
+  outbox.settleUpTo("x", 7);
+  assert.deepEqual(outbox.of("x"), []);
+});
+
+test("the event may come before the ack", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const entry = outbox.add(send("x", "1"));
+  outbox.settle(entry.id);
+  outbox.acked(entry.id, 7);
+  assert.deepEqual(outbox.entries, []);
+  assert.equal(w.storage.size, 0);
+});
+
+test("a refusal that says later is waited for, and blocks what was written after it", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const first = outbox.add(send("x", "1"));
+  outbox.add(send("x", "2"));
+  outbox.wrote(first.id);
+  outbox.refused(first.id, { code: "overloaded", message: "busy", retryable: true, retryAfterMs: 5000 });
+  assert.deepEqual(outbox.due(), []);
+  assert.equal(outbox.nextDue(), 6000);
+  w.now += 6000;
+  assert.deepEqual(ids(outbox.due()), [first.id]);
+});
+
+test("a refusal for good fails, lets the next one pass, and can be tried again or discarded", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const [first, second] = [outbox.add(send("x", "1")), outbox.add(send("x", "2"))];
+  outbox.wrote(first.id);
+  outbox.refused(first.id, { code: "forbidden", message: "no", retryable: false });
+  assert.equal(first.state, "failed");
+  assert.deepEqual(ids(outbox.due()), [second.id]);
+  assert.equal(w.outbox().get(first.id).state, "failed", "also after a reload");
+  const { id } = first;
+  outbox.retry(id);
+  assert.equal(first.id, id, "the same id: the server may have done it");
+  assert.equal(first.state, "queued");
+  outbox.refused(id, { code: "forbidden", message: "no", retryable: false });
+  outbox.discard(id);
+  assert.deepEqual(ids(outbox.entries), [second.id]);
+  assert.equal(w.storage.size, 1);
+});
+
+test("it does not try for ever", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const entry = outbox.add(send("x", "1"));
+  for (let i = 0; i < 12; i++) outbox.refused(entry.id, { code: "internal", message: "bug", retryable: true });
+  assert.equal(entry.state, "failed");
+});
+
+test("no answer for long is asked about again", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const entry = outbox.add(send("x", "1"));
+  outbox.wrote(entry.id);
+  assert.equal(outbox.nextDue(), 15_000);
+  w.now += 15_000;
+  assert.deepEqual(ids(outbox.due()), [entry.id]);
+});
+
+test("what waited beyond the server's window needs a person, and then gets a new id", () => {
+  const w = world();
+  const { id } = w.outbox().add(send("x", "1"));
+  w.now += 24 * 3600 * 1000;
+  const outbox = w.outbox();
+  assert.equal(outbox.get(id).state, "failed");
+  assert.deepEqual(outbox.due(), []);
+  outbox.retry(id);
+  assert.equal(outbox.get(id), undefined);
+  assert.equal(outbox.due().length, 1);
+  assert.equal(w.storage.size, 1);
+});
+
+test("a full storage does not stop anybody", () => {
+  const w = world();
+  w.storage.setItem = () => {
+    throw new Error("quota");
+  };
+  const outbox = w.outbox();
+  outbox.add(send("x", "1"));
+  assert.equal(outbox.due().length, 1);
+});
+
+test("backoff is jittered fully, grows and is capped", () => {
+  assert.equal(backoff(0, () => 0), 0);
+  assert.equal(backoff(0, () => 1), 400);
+  assert.equal(backoff(3, () => 1), 3200);
+  assert.equal(backoff(1000, () => 1), 15_000);
+});
