@@ -41,14 +41,14 @@ step_openapi() {
 }
 
 step_web() {
-    "$ROOT/scripts/tools.sh" node >/dev/null
-    local chromium
+    local node chromium
+    node=$("$ROOT/scripts/tools.sh" node)
     chromium=$("$ROOT/scripts/tools.sh" chromium)
     cargo build --locked --quiet --bin chat-server
     (
         cd "$ROOT/web-tests"
         retry 3 npm ci --no-audit --no-fund --loglevel=error
-        CHROMIUM_BIN=$chromium CHAT_SERVER_BIN=$TARGET_DIR/debug/chat-server npm test
+        CHROMIUM_BIN=$chromium CHAT_SERVER_BIN=$TARGET_DIR/debug/chat-server "$node" --test unit/*.test.mjs run.mjs
     )
 }
 
