@@ -189,6 +189,7 @@ export class Chat extends EventTarget {
     if (this.socket.state !== "online") {
       this.outbox.disconnected();
       this.logs.disconnected();
+      this.people.disconnected();
     }
     this.emit("connection");
   }

@@ -50,14 +50,23 @@ export class People {
   /** Says which users one part of the page shows; all parts together are watched. */
   watch(part, ids) {
     this.#watchers.set(part, ids);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#watch(false), WATCH_DELAY_MS);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#watch(false);
+    }, WATCH_DELAY_MS);
   }
 
   /** A new socket knows nothing of the old one's watch list, nor of lookups that failed. */
   welcomed() {
     this.#watch(true);
     if (this.#wanted.size) this.#fetch();
+  }
+
+  /** Without a connection nobody is known to be here. */
+  disconnected() {
+    if (!this.#online.size) return;
+    this.#online.clear();
+    this.#changed();
   }
 
   /** A `presence` frame. */

@@ -4,7 +4,7 @@ import { avatar } from "./ui-avatar.js";
 import { during, openDialog, problemLine } from "./ui-dialog.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { full } from "./format.js";
+import { when } from "./format.js";
 
 const SEARCH_DELAY_MS = 200;
 /** A group has at most 16 members, oneself included. */
@@ -206,8 +206,8 @@ export async function showSessions(chat) {
               await load();
             }),
           );
-          const when = session.current ? "This device" : `Last used ${full(session.used_at)}`;
-          return h("div", { class: "list-row" }, icon("device"), h("span", { class: "grow" }, h("b", null, session.device || "Unnamed device"), h("small", null, when)), !session.current && end);
+          const used = session.current ? "This device" : `Last used ${when(session.used_at)}`;
+          return h("div", { class: "list-row" }, icon("device"), h("span", { class: "grow" }, h("b", null, session.device || "Unnamed device"), h("small", null, used)), !session.current && end);
         }),
       );
     } catch (error) {

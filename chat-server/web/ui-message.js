@@ -58,12 +58,13 @@ function messageRow(row, view) {
   const classes = ["message", row.state, row.grouped && "grouped", row.newest && "newest", row.fading && "fading"];
   const stamp = h("time", { datetime: new Date(row.at).toISOString(), title: full(row.at) }, (row.grouped ? shortTime : time)(row.at));
   const head = h("div", { class: row.grouped ? "unseen" : "head" }, h("b", null, name), " ", !row.grouped && stamp);
+  const tools = !row.deleted && !editing && [row.own && state(row), menuButton(row, view)];
+  const side = tools && h("div", { class: "side" }, tools);
   return h(
     "li",
     { class: classes.filter(Boolean).join(" ") },
     row.grouped ? h("div", { class: "gutter" }, stamp) : avatar(row.by, name, { presence: isOnline(chat, row.by) }),
-    h("div", { class: "body" }, head, editing ? editor(row, view) : content(row, chat), failure(row, chat)),
-    h("div", { class: "side" }, row.own && !row.deleted && state(row), !row.deleted && !editing && menuButton(row, view)),
+    h("div", { class: "body" }, side, head, editing ? editor(row, view) : content(row, chat), failure(row, chat)),
   );
 }
 

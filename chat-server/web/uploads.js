@@ -68,7 +68,7 @@ export class Upload {
 export function refusal(file, attached) {
   if (attached >= MAX_FILES) return `A message takes at most ${MAX_FILES} files.`;
   if (file.size > MAX_FILE_BYTES) {
-    return `“${file.name}” is too large: it has ${size(file.size)}, and files can have up to ${size(MAX_FILE_BYTES)}.`;
+    return `“${file.name}” cannot be attached: it is larger than ${size(MAX_FILE_BYTES)}, the most a file may have.`;
   }
   if (file.size === 0) return `“${file.name}” is empty.`;
   return null;

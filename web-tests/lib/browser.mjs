@@ -133,7 +133,7 @@ export class Person {
 
   async screenshot(name) {
     mkdirSync(SCREENSHOTS, { recursive: true });
-    await this.page.screenshot({ path: `${SCREENSHOTS}${this.device}-${name}.png` });
+    await this.page.screenshot({ path: `${SCREENSHOTS}${this.device}-${name}.png`, animations: "disabled" });
   }
 
   sameVisit() {

@@ -19,8 +19,9 @@ async function freePort() {
 }
 
 export class Server {
-  static async create() {
+  static async create(...options) {
     const server = new Server();
+    server.options = options;
     server.dir = await mkdtemp(join(tmpdir(), "folkmoot-web-"));
     server.port = await freePort();
     server.adminPort = await freePort();
@@ -32,7 +33,7 @@ export class Server {
 
   async start() {
     const args = ["dev", "--data-dir", this.dir, "--listen", `127.0.0.1:${this.port}`];
-    args.push("--admin-listen", `127.0.0.1:${this.adminPort}`);
+    args.push("--admin-listen", `127.0.0.1:${this.adminPort}`, ...this.options);
     this.child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.exited = new Promise((resolve) => this.child.once("exit", resolve));
     const keep = (bytes) => (this.log = (this.log + bytes).slice(-20_000));
