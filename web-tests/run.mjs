@@ -339,7 +339,7 @@ test("several tabs renew the session once, together", { timeout: TEST_MS }, asyn
   person.context.on("request", (request) => (renewals += request.url().endsWith("/v1/auth/refresh") ? 1 : 0));
   await person.page.evaluate(() => {
     const session = JSON.parse(localStorage.getItem("folkmoot.session"));
-    localStorage.setItem("folkmoot.session", JSON.stringify({ ...session, expiresAt: 0 }));
+    localStorage.setItem("folkmoot.session", JSON.stringify({ ...session, renewAt: 0 }));
   });
   const browse = async (page) => {
     await page.getByRole("button", { name: "Browse or create channels" }).click();

@@ -1,5 +1,5 @@
 // The state of the client, and what each frame does to it. Views listen to its topics:
-// `channels`, `timeline` (a channel id), `people`, `typing`, `connection`, `message`.
+// `channels`, `timeline` (a channel id), `people`, `typing`, `connection`, `message` (an event), `failed`.
 
 import { ApiError } from "./api.js";
 import { names, uuid } from "./format.js";
@@ -149,7 +149,10 @@ export class Chat extends EventTarget {
     const read = Math.max(channel.read ?? 0, known?.read ?? 0);
     this.channels.set(channel.id, { ...channel, head: Math.max(channel.head, known?.head ?? 0), read });
     this.emit("channels");
-    return this.channels.get(channel.id);
+    const now = this.channels.get(channel.id);
+    // An event that came while the channel was not known yet is asked for.
+    if (now.head > (this.logs.get(channel.id)?.timeline.cursor ?? now.head)) this.logs.fill(channel.id);
+    return now;
   }
 
   /** Forgets a channel that one is no longer in. */
@@ -275,6 +278,7 @@ export class Chat extends EventTarget {
   #refused({ id, code, message, retryable, retry_after_ms }) {
     if (!id || this.logs.refused({ id, retry_after_ms })) return;
     this.outbox.refused(id, { code, message, retryable, retryAfterMs: retry_after_ms });
+    if (this.outbox.get(id)?.state === "failed") this.emit("failed", this.outbox.get(id));
     this.#pump();
   }
 

@@ -6,8 +6,8 @@
 
 const KEY = "folkmoot.session";
 const LOCK = "folkmoot.refresh";
-/** A token is renewed this long before it ends, so that none expires on its way. */
-const MARGIN_MS = 60_000;
+/** A token is renewed when this share of its life is over, so that none expires on its way. */
+const RENEW_AT = 0.8;
 const LEASE_MS = 20_000;
 
 export class SignedOut extends Error {}
@@ -23,7 +23,7 @@ export class Session extends EventTarget {
     });
   }
 
-  /** `{ access, expiresAt, refresh, session, user }`, or `null`. Read afresh: other tabs write it too. */
+  /** `{ access, renewAt, refresh, session, user }`, or `null`. Read afresh: other tabs write it too. */
   get current() {
     try {
       return JSON.parse(localStorage.getItem(KEY));
@@ -36,7 +36,7 @@ export class Session extends EventTarget {
   keep(response) {
     const value = {
       access: response.access_token,
-      expiresAt: Date.now() + response.expires_in * 1000,
+      renewAt: Date.now() + response.expires_in * 1000 * RENEW_AT,
       refresh: response.refresh_token,
       session: response.session,
       user: response.user,
@@ -86,7 +86,7 @@ export class Session extends EventTarget {
 }
 
 function usable(current, rejected) {
-  return current.access !== rejected && current.expiresAt - Date.now() > MARGIN_MS;
+  return current.access !== rejected && Date.now() < current.renewAt;
 }
 
 /** Runs `work` in one tab at a time. */

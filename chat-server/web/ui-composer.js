@@ -93,6 +93,7 @@ export function setUpComposer({ chat, signal, wrote, editLast }) {
     const remove = () => {
       upload.cancel();
       uploads.splice(uploads.indexOf(upload), 1);
+      draft().sending = false;
       now();
       area.focus();
     };

@@ -9,6 +9,7 @@ import { when } from "./format.js";
 const SEARCH_DELAY_MS = 200;
 /** A group has at most 16 members, oneself included. */
 const MAX_OTHERS = 15;
+const MAX_SHOWN = 200;
 
 /** Public channels to join, and a way to make a new one. */
 export async function browseChannels(chat, open) {
@@ -161,12 +162,12 @@ export async function showDetails(chat, channel) {
       pickPeople(chat, { title: "Add people", label: "Add", except: new Set(ids), most: 100, run: (users) => chat.api.addMembers(channel.id, users) });
     });
     heading.textContent = ids.length === 1 ? "1 member" : `${ids.length} members`;
-    for (const id of ids) chat.people.get(id);
-    chat.people.watch("details", ids);
+    for (const id of ids.slice(0, MAX_SHOWN)) chat.people.get(id);
+    chat.people.watch("details", ids.slice(0, MAX_SHOWN));
     const render = () => {
       const online = (id) => id === chat.me.id || chat.people.isOnline(id);
-      const sorted = [...ids].sort((a, b) => online(b) - online(a) || chat.people.name(a).localeCompare(chat.people.name(b)));
-      list.replaceChildren(...sorted.slice(0, 200).map((id) => member(chat, id, online(id))));
+      const sorted = ids.slice(0, MAX_SHOWN).sort((a, b) => online(b) - online(a) || chat.people.name(a).localeCompare(chat.people.name(b)));
+      list.replaceChildren(...sorted.map((id) => member(chat, id, online(id))));
     };
     render();
     const listener = () => render();

@@ -156,6 +156,7 @@ export function setUpPane({ chat, signal, leave }) {
     if (view.channel && !log()) attach();
     render();
   });
+  chat.on("failed", ({ text }) => announce(`Not sent: ${text}`));
   chat.on("message", (event) => {
     if (event.channel !== view.channel || event.kind !== "message" || event.by === chat.me.id) return;
     if (!stuck) missed += 1;
