@@ -9,8 +9,9 @@ const GROUP_MS = 5 * 60 * 1000;
 /**
  * Rows for `entries` of a timeline followed by what still waits in the outbox.
  * `unreadAfter`: the read marker when the channel was opened, or `null` when all was read.
+ * `direct`: the members are fixed, so their joining is no news.
  */
-export function buildRows({ entries, pending, me, unreadAfter }) {
+export function buildRows({ entries, pending, me, unreadAfter, direct = false }) {
   const rows = [];
   let previous = null;
   let marked = unreadAfter === null;
@@ -31,7 +32,13 @@ export function buildRows({ entries, pending, me, unreadAfter }) {
     previous = row;
   };
 
+  let creator = null;
   for (const entry of entries) {
+    if (entry.kind === "channel_created") creator = entry.by;
+    if (entry.kind === "member_joined" && (direct || entry.user === creator)) {
+      creator = null;
+      continue;
+    }
     if (!marked && entry.seq > unreadAfter && entry.by !== me) {
       rows.push({ kind: "unread", key: "unread" });
       marked = true;

@@ -71,7 +71,8 @@ export function setUpPane({ chat, signal, leave }) {
     }
     const { entries } = log().timeline;
     const pending = chat.outbox.of(view.channel);
-    const rows = buildRows({ entries, pending, me: chat.me.id, unreadAfter });
+    const direct = chat.others(channel()).length > 0;
+    const rows = buildRows({ entries, pending, me: chat.me.id, unreadAfter, direct });
     for (const row of rows) row.sig = signature(row, view);
     const anchor = stuck ? null : topRow();
     reconcile(list, rows, (row) => buildRow(row, view));

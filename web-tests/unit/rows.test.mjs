@@ -53,6 +53,14 @@ test("only the newest own message is marked as such", () => {
   assert.deepEqual(newest(rows([message(1, "me")], [send("a", 2)])), []);
 });
 
+test("what goes without saying is not said", () => {
+  const note = (seq, kind, by, user) => ({ type: "note", seq, kind, by, user, at: NOON });
+  const log = [note(1, "channel_created", "ada"), note(2, "member_joined", "ada", "ada"), note(3, "member_joined", "ada", "bob")];
+  const shown = (direct) => buildRows({ entries: log, pending: [], me: "me", unreadAfter: null, direct }).slice(1).map((row) => row.note.seq);
+  assert.deepEqual(shown(false), [1, 3]);
+  assert.deepEqual(shown(true), [1]);
+});
+
 test("keys are unique", () => {
   const list = rows([message(1, "ada"), message(2, "me", 24 * 60)], [send("a", 24 * 60 + 1)], 0);
   assert.equal(new Set(list.map((row) => row.key)).size, list.length);
