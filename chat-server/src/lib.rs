@@ -1,1 +1,11 @@
-//! stub
+//! Folkmoot's chat server: one binary with the roles `gateway`, `api` and `auth`.
+//!
+//! `chat` is the domain and knows traits only; `store`, `bus` and `blob` implement them; `gateway`, `api` and
+//! `auth` are the doors. ARCHITECTURE.md has the map and the invariants.
+
+pub mod blob;
+pub mod bus;
+pub mod chat;
+pub mod gateway;
+pub mod http;
+pub mod store;

@@ -1,2 +1,2 @@
-//! stub
+//! Folkmoot's chat server.
 fn main() {}

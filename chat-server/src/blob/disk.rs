@@ -1,0 +1,1 @@
+//! Blobs as files on a local disk.

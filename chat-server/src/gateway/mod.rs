@@ -1,0 +1,3 @@
+//! Sockets.
+mod options;
+pub use options::GatewayOptions;

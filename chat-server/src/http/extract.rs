@@ -1,0 +1,130 @@
+//! Extractors that answer bad input with a problem that says what was expected.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::{
+    Json,
+    extract::{
+        ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
+    },
+};
+use chat_protocol::{ClientId, ErrorCode};
+use http::{header, request::Parts};
+use serde::de::DeserializeOwned;
+
+use crate::chat::ChatError;
+
+/// A JSON body.
+pub struct JsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ChatError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ChatError> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(match rejection {
+                JsonRejection::MissingJsonContentType(_) => ChatError::new(
+                    ErrorCode::UnsupportedMediaType,
+                    "expected a body with Content-Type: application/json",
+                ),
+                JsonRejection::BytesRejection(_) => {
+                    ChatError::new(ErrorCode::TooLarge, "the body is too large or was cut off")
+                }
+                JsonRejection::JsonDataError(e) => ChatError::invalid(e.body_text()),
+                other => ChatError::new(ErrorCode::Malformed, other.body_text()),
+            }),
+        }
+    }
+}
+
+/// Parameters in the path. One that is not readable names nothing that exists.
+pub struct PathParams<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ChatError> {
+        Path::<T>::from_request_parts(parts, state).await.map(|Path(value)| Self(value)).map_err(
+            |rejection: PathRejection| ChatError::new(ErrorCode::Malformed, rejection.body_text()),
+        )
+    }
+}
+
+/// Parameters in the query.
+pub struct QueryParams<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ChatError> {
+        Query::<T>::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(
+            |rejection: QueryRejection| ChatError::new(ErrorCode::Malformed, rejection.body_text()),
+        )
+    }
+}
+
+/// The query as text; empty when there is none.
+pub struct RawQuery(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for RawQuery {
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ChatError> {
+        Ok(Self(parts.uri.query().unwrap_or_default().to_owned()))
+    }
+}
+
+/// The `Idempotency-Key` header: a UUID that the client made.
+pub struct IdempotencyKey(pub ClientId);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ChatError> {
+        let value = parts
+            .headers
+            .get("idempotency-key")
+            .ok_or_else(|| ChatError::new(ErrorCode::Malformed, "expected an Idempotency-Key header"))?;
+        value
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim_matches('"').parse().ok())
+            .map(Self)
+            .ok_or_else(|| ChatError::new(ErrorCode::Malformed, "expected the Idempotency-Key to be a UUID"))
+    }
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1), not verified yet.
+pub struct BearerToken(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for BearerToken {
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ChatError> {
+        parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| Self(token.trim().to_owned()))
+            .ok_or_else(|| {
+                ChatError::new(ErrorCode::Unauthenticated, "expected an Authorization: Bearer header")
+            })
+    }
+}
+
+/// The address that the request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientAddress(pub IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ChatError> {
+        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Ok(Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+    }
+}

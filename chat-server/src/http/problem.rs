@@ -1,0 +1,48 @@
+//! Errors as `application/problem+json` (RFC 9457), with `Retry-After` (RFC 9110 §10.2.3) where it applies.
+
+use std::any::Any;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use chat_protocol::ErrorCode;
+use http::{HeaderValue, StatusCode, header};
+
+use crate::chat::ChatError;
+
+impl IntoResponse for ChatError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(ms) = problem.retry_after_ms {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        }
+        if problem.status == 401 {
+            // RFC 6750 §3: every 401 names the scheme.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Answers paths that do not exist.
+pub async fn fallback() -> ChatError {
+    ChatError::new(ErrorCode::NotFound, "no such path; /openapi.json lists those there are")
+}
+
+/// Answers methods that a path does not have.
+pub async fn method_not_allowed() -> ChatError {
+    ChatError::new(ErrorCode::MethodNotAllowed, "this path does not take that method; see the Allow header")
+}
+
+/// Answers for a handler that panicked. The panic itself was logged by the panic hook.
+#[must_use]
+pub fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response {
+    ChatError::new(ErrorCode::Internal, "a bug in the server; it was logged").into_response()
+}

@@ -1,0 +1,341 @@
+//! The system of record, behind one contract: [`Store`]. `sqlite` is the embedded implementation.
+//!
+//! [`LogStore::append`] is the one durable write path of a channel. Everything else that a store keeps about
+//! channels (members, names, markers' starting points) is a projection that it derives from the appended
+//! [`EventBody`]s, in the same transaction where the engine has one.
+
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_protocol::{
+    ChannelId, ChannelKind, ClientId, EventBody, FileId, Millis, Seq, SessionId, UserId,
+    rest::{Member, Message, Role, User},
+};
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its queue is full. Nothing was done.
+    #[error("store is overloaded, expected to be free again in {retry_after_ms} ms")]
+    Overloaded {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// It cannot be reached, or is shutting down. Nothing was done.
+    #[error("store is unavailable")]
+    Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// A write may or may not have been committed. Writing it again with the same client id settles it.
+    #[error("outcome of the write is unknown")]
+    UnknownOutcome(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// A bug, a full disk or a damaged file. Nothing was done.
+    #[error("store failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Everything a store does.
+pub trait Store: LogStore + DirectoryStore + AuthStore {}
+
+impl<T: LogStore + DirectoryStore + AuthStore> Store for T {}
+
+/// An event on its way into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Who does it.
+    pub by: UserId,
+    /// Makes it idempotent within `(channel, by)` for [`chat_protocol::limits::IDEMPOTENCY_WINDOW_MS`].
+    pub id: Option<ClientId>,
+    /// The writer's clock.
+    pub at: Millis,
+    /// What happens.
+    pub body: EventBody,
+}
+
+/// What became of one [`NewEvent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// Committed, at this position.
+    New {
+        /// The position.
+        seq: Seq,
+    },
+    /// An event with this `(channel, by, id)` was committed before.
+    Duplicate {
+        /// The first one's position.
+        seq: Seq,
+        /// The first one's time.
+        at: Millis,
+    },
+    /// Not committed; it has no position and the rest of its batch is not affected.
+    Refused(Refusal),
+}
+
+/// Why an event was not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The channel does not exist (its first event must be [`EventBody::ChannelCreated`]).
+    NoChannel,
+    /// [`EventBody::ChannelCreated`] on a channel that exists.
+    ChannelExists,
+    /// Another public or private channel has this name (compared by [`name_key`]).
+    NameTaken,
+    /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
+    NoEffect,
+    /// An edit or deletion of something that is not a message, or was deleted.
+    NoTarget,
+}
+
+/// A committed event as it stands in the store now: bodies of deleted messages and of their edits are scrubbed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its log.
+    pub channel: ChannelId,
+    /// Its position.
+    pub seq: Seq,
+    /// When it was committed.
+    pub at: Millis,
+    /// Who did it.
+    pub by: UserId,
+    /// The client id it was sent with.
+    pub id: Option<ClientId>,
+    /// [`EventBody`] as JSON, kept as text so that kinds of a newer version pass through unharmed.
+    pub body: Arc<str>,
+}
+
+/// The channels' logs.
+#[async_trait]
+pub trait LogStore: Send + Sync + 'static {
+    /// Appends `events` in order and answers for each, once all of them are durable. Accepted events get
+    /// consecutive positions from the log's head on; no other process's event stands between two accepted
+    /// events of one call. On an error nothing was committed, except for [`StoreError::UnknownOutcome`].
+    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+
+    /// Up to `limit` events after position `after`, ascending.
+    async fn events(&self, channel: ChannelId, after: Seq, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// One event.
+    async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// Up to `limit` messages before position `before` (exclusive; [`Seq::MAX`] for the newest), newest first,
+    /// with edits and deletions applied.
+    async fn messages(&self, channel: ChannelId, before: Seq, limit: usize) -> Result<Vec<Message>, StoreError>;
+
+    /// The last position of each of these logs; channels that do not exist are left out.
+    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError>;
+}
+
+/// A channel without anything that depends on who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// Which.
+    pub id: ChannelId,
+    /// Who may see and join it.
+    pub kind: ChannelKind,
+    /// Its name, for public and private channels.
+    pub name: Option<String>,
+    /// What it is about.
+    pub topic: String,
+    /// Read-only.
+    pub archived: bool,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When.
+    pub created_at: Millis,
+    /// The last event's seq.
+    pub head: Seq,
+}
+
+/// A user's place in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// The seq of the event with which they joined.
+    pub since: Seq,
+    /// The last seq they have seen. Starts at `since`.
+    pub read: Seq,
+}
+
+/// An uploaded file's description; the bytes are in a [`crate::blob::BlobStore`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// Which.
+    pub id: FileId,
+    /// The channel whose readers may read it.
+    pub channel: ChannelId,
+    /// Who uploaded it.
+    pub owner: UserId,
+    /// Name as given, without a path.
+    pub name: String,
+    /// Media type as sniffed.
+    pub media_type: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 of the content.
+    pub sha256: [u8; 32],
+    /// When.
+    pub created_at: Millis,
+}
+
+/// People, channels, memberships, markers, files' descriptions.
+#[async_trait]
+pub trait DirectoryStore: Send + Sync + 'static {
+    /// One channel.
+    async fn channel(&self, id: ChannelId) -> Result<Option<ChannelRow>, StoreError>;
+
+    /// Several channels; those that do not exist are left out. Any order.
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<ChannelRow>, StoreError>;
+
+    /// Up to `limit` public channels in order of `(name_key, id)`, after that position. Archived ones included.
+    async fn public_channels(
+        &self,
+        after: Option<(String, ChannelId)>,
+        limit: usize,
+    ) -> Result<Vec<ChannelRow>, StoreError>;
+
+    /// All of a user's channels, in order of channel id, in one single-partition read.
+    async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError>;
+
+    /// A user's place in one channel.
+    async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>, StoreError>;
+
+    /// Up to `limit` members of a channel in order of user id, after that one.
+    async fn members(
+        &self,
+        channel: ChannelId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<Member>, StoreError>;
+
+    /// Moves a read marker forward, never back and never beyond the head. Answers where it is now, or `None`
+    /// when the user is not a member.
+    async fn set_read(&self, user: UserId, channel: ChannelId, seq: Seq) -> Result<Option<Seq>, StoreError>;
+
+    /// Adds a user. False when the handle is taken; nothing was done then.
+    async fn create_user(&self, user: &User) -> Result<bool, StoreError>;
+
+    /// Whether any user exists.
+    async fn has_users(&self) -> Result<bool, StoreError>;
+
+    /// One user.
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// One user by handle (lower case).
+    async fn user_by_handle(&self, handle: &str) -> Result<Option<User>, StoreError>;
+
+    /// Several users; those that do not exist are left out. Any order.
+    async fn users(&self, ids: &[UserId]) -> Result<Vec<User>, StoreError>;
+
+    /// Up to `limit` users in order of handle, after that handle; with `prefix`, only those whose handle or
+    /// display name begins with it, without regard to case.
+    async fn list_users(
+        &self,
+        prefix: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<User>, StoreError>;
+
+    /// Overwrites a user's display name, role and `deactivated`. False when there is none.
+    async fn update_user(&self, user: &User) -> Result<bool, StoreError>;
+
+    /// Adds a file's description. The bytes must be in place already.
+    async fn put_file(&self, file: &FileRow) -> Result<(), StoreError>;
+
+    /// One file.
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError>;
+}
+
+/// A session as stored. Its refresh token is kept only as a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Which.
+    pub id: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// When it began.
+    pub created_at: Millis,
+    /// When its tokens were last refreshed.
+    pub used_at: Millis,
+    /// It cannot be refreshed after this.
+    pub expires_at: Millis,
+    /// Name of the device.
+    pub device: String,
+    /// SHA-256 of the newest refresh token.
+    pub refresh_hash: [u8; 32],
+    /// When it was revoked.
+    pub revoked_at: Option<Millis>,
+}
+
+/// A key that signs access tokens. The secret is never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKeyRow {
+    /// The `kid` (RFC 7515 §4.1.4).
+    pub kid: String,
+    /// Ed25519 seed (RFC 8032 §5.1.5).
+    pub seed: [u8; 32],
+    /// When it was made. The newest key signs.
+    pub created_at: Millis,
+    /// Until when tokens signed with it may live; after that it is dropped from the JWKS.
+    pub verify_until: Option<Millis>,
+}
+
+impl std::fmt::Debug for SigningKeyRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKeyRow").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// Credentials, sessions and signing keys.
+#[async_trait]
+pub trait AuthStore: Send + Sync + 'static {
+    /// A user's password hash (PHC string).
+    async fn password(&self, user: UserId) -> Result<Option<String>, StoreError>;
+
+    /// Sets a user's password hash.
+    async fn set_password(&self, user: UserId, phc: &str) -> Result<(), StoreError>;
+
+    /// Adds a session.
+    async fn create_session(&self, session: &SessionRow) -> Result<(), StoreError>;
+
+    /// One session, revoked or not.
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Replaces the refresh hash if it still is `from` and the session is neither revoked nor expired at `at`.
+    /// False when it is not: nothing was done.
+    async fn rotate_session(
+        &self,
+        id: SessionId,
+        from: [u8; 32],
+        to: [u8; 32],
+        at: Millis,
+        expires_at: Millis,
+    ) -> Result<bool, StoreError>;
+
+    /// Revokes a session. False when there is none or it was revoked before.
+    async fn revoke_session(&self, id: SessionId, at: Millis) -> Result<bool, StoreError>;
+
+    /// A user's sessions that are neither revoked nor expired at `now`, newest first.
+    async fn sessions_of(&self, user: UserId, now: Millis) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// Sessions revoked at or after `since`.
+    async fn revoked_since(&self, since: Millis) -> Result<Vec<SessionId>, StoreError>;
+
+    /// All signing keys, newest first.
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError>;
+
+    /// Adds a signing key and sets `verify_until` on those before it that have none.
+    async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError>;
+}
+
+/// What channel names are compared by: lower case, surrounding space gone.
+#[must_use]
+pub fn name_key(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+/// The role a first user gets, and everybody after.
+#[must_use]
+pub const fn initial_role(first: bool) -> Role {
+    if first { Role::Owner } else { Role::Member }
+}
