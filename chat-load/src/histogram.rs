@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// Linear steps within each power of two: values are kept to 1 part in 64.
 const STEPS: u64 = 64;
+const STEPS_LEN: usize = 64;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 /// Values from 2^40 µs (12 days) on share the last bucket.
 const MAX_BITS: u32 = 40;
-const BUCKETS: usize = ((MAX_BITS - STEP_BITS + 1) as usize) * STEPS as usize;
+const BUCKETS: usize = ((MAX_BITS - STEP_BITS + 1) as usize) * STEPS_LEN;
 
 /// Counts of microseconds in log-linear buckets: 18 KiB, whatever is recorded.
 #[derive(Debug, Clone)]

@@ -1,6 +1,18 @@
 //! Open-loop load for a Folkmoot server, and the truth about what became of it.
 
+pub mod broadcaster;
 pub mod client_id;
+mod engine;
 pub mod event_head;
 pub mod histogram;
 pub mod history;
+pub mod logs;
+pub mod message;
+pub mod options;
+mod progress;
+pub mod report;
+pub mod rest;
+pub mod run;
+pub mod server_process;
+pub mod tokens;
+pub mod ws;

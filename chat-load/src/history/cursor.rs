@@ -158,7 +158,7 @@ impl Cursor {
 /// An event at its position, as a number to be summed: the sum over a range of seqs tells whether two sides
 /// had the same events at the same positions.
 #[must_use]
-pub const fn placed(seq: u64, fingerprint: u64) -> u64 {
+pub(super) const fn placed(seq: u64, fingerprint: u64) -> u64 {
     mix(fingerprint ^ mix(seq))
 }
 

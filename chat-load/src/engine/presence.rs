@@ -1,0 +1,78 @@
+//! Presence: some connections come and go, others watch and tell how long it took to hear of it.
+
+use std::sync::atomic::Ordering;
+
+use chat_protocol::{ClientFrame, PresenceStatus, UserPresence};
+use rand::RngExt;
+
+use super::{Expected, conn::Link, worker::Worker};
+
+/// Over all workers, one of the watched goes away this often, in microseconds.
+const TOGGLE_US: u64 = 250_000;
+/// For how long: longer than a server may take to tell that they are away.
+const AWAY_MS: u64 = 3_000;
+
+impl Worker {
+    pub(super) fn start_presence(&mut self, now: u64) {
+        if !self.plan.targets.is_empty() {
+            self.next_toggle_us = now + TOGGLE_US;
+        }
+    }
+
+    /// A watcher that is welcomed says whom it watches.
+    pub(super) fn watch(&mut self, conn: usize) {
+        if self.global(conn) >= self.plan.watchers || self.plan.targets.is_empty() {
+            return;
+        }
+        let users = self.plan.targets.clone().map(|target| self.plan.account(target).user).collect();
+        if let Ok(json) = serde_json::to_vec(&ClientFrame::Watch { id: None, users }) {
+            self.write(conn, &json);
+        }
+    }
+
+    pub(super) fn toggle_due(&mut self, now: u64) {
+        let threads = u64::from(self.plan.options.threads);
+        while self.next_toggle_us <= now {
+            self.next_toggle_us += TOGGLE_US * threads;
+            // The last ones have the time to come back before the end.
+            let end_us = self.schedule.map_or(0, |schedule| schedule.end_us);
+            if self.next_toggle_us + AWAY_MS * 1000 >= end_us {
+                self.next_toggle_us = u64::MAX;
+            }
+            let target = self.rng.random_range(self.plan.targets.clone());
+            let conn = target as usize / usize::from(self.plan.options.threads);
+            let mine = target % u32::from(self.plan.options.threads) == u32::from(self.id);
+            if mine && self.conns[conn].link == Link::Live {
+                self.presence_expected(conn, false);
+                self.drop_for(conn, AWAY_MS, now);
+            }
+        }
+    }
+
+    /// From now on watchers should hear that this connection's user is there, or not.
+    pub(super) fn presence_expected(&self, conn: usize, online: bool) {
+        let number = self.global(conn);
+        // Who comes for the first time is not waited for: watchers may not watch yet.
+        if !self.plan.targets.contains(&number) || self.schedule.is_none() {
+            return;
+        }
+        let change = self.shared.presence_changes.fetch_add(1, Ordering::Relaxed);
+        let expected = Expected { online, since_us: self.plan.now_us(), change };
+        let mut all = self.shared.presence.lock();
+        all.insert(self.plan.account(number).user, expected);
+    }
+
+    pub(super) fn presence(&mut self, conn: usize, users: &[UserPresence], now: u64) {
+        for UserPresence { user, status } in users {
+            let expected = {
+                let all = self.shared.presence.lock();
+                all.get(user).copied()
+            };
+            let Some(expected) = expected else { continue };
+            let online = *status == PresenceStatus::Online;
+            if online == expected.online && self.presence_seen.insert((conn, *user, expected.change)) {
+                self.outcome.presence.record(now.saturating_sub(expected.since_us));
+            }
+        }
+    }
+}
