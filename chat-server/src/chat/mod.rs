@@ -1,7 +1,112 @@
 //! The domain: channels, their logs, who may do what. Knows traits, not databases, and nothing of HTTP.
+//!
+//! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `log` commits
+//! them in groups and hands them to the bus, `reading` shows what was committed, `directory` remembers what the
+//! decisions need.
 
+mod channels;
+mod clock;
+mod directory;
+mod encode;
 mod error;
+mod log;
+mod messages;
 pub mod permissions;
+mod reading;
 
+use std::sync::Arc;
+
+use chat_protocol::{ChannelId, UserId, rest::Committed};
+
+pub use clock::now_ms;
+pub use encode::event_json;
 pub use error::ChatError;
+pub use messages::{Command, PendingCommit};
 pub use permissions::Actor;
+pub use reading::EventsPage;
+
+use crate::{
+    bus::{Bus, CommittedEvent},
+    store::{Appended, NewEvent, Store},
+};
+use directory::Directory;
+use log::ChannelLogs;
+use permissions::{ChannelAction, ChannelView};
+
+/// The chat itself: what every door (socket, REST, demo data) goes through.
+pub struct Chat {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    directory: Arc<Directory>,
+    logs: ChannelLogs,
+}
+
+impl Chat {
+    /// A chat on this store and bus. Needs a Tokio runtime.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
+        let directory = Arc::new(Directory::new());
+        let logs = ChannelLogs::new(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&directory));
+        Arc::new(Self { store, bus, directory, logs })
+    }
+
+    /// The system of record.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The realtime bus.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.bus
+    }
+
+    /// Tells the chat of an event that another process committed, so that it forgets what that outdates.
+    pub fn observe(&self, event: &CommittedEvent) {
+        self.directory.observe(event.channel, &event.body);
+    }
+
+    /// Whether the actor may do this in the channel.
+    ///
+    /// # Errors
+    /// What [`permissions::allow`] says, or that the store could not be asked.
+    pub async fn authorize(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        action: ChannelAction,
+    ) -> Result<(), ChatError> {
+        permissions::allow(actor, &self.view(actor, channel).await?, action)
+    }
+
+    async fn view(&self, actor: &Actor, channel: ChannelId) -> Result<ChannelView, ChatError> {
+        let meta = self.directory.channel(&*self.store, channel).await?;
+        let member = self.directory.is_member(&*self.store, channel, actor.user).await?;
+        Ok(ChannelView {
+            kind: meta.kind,
+            archived: meta.archived,
+            member,
+            creator: meta.created_by == actor.user,
+        })
+    }
+
+    /// Appends events of one user as one unit and answers for each.
+    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, ChatError> {
+        self.logs.submit(channel, events)?.outcome().await
+    }
+
+    /// An event that a request made, without a client id.
+    fn new_event(by: UserId, body: chat_protocol::EventBody) -> NewEvent {
+        NewEvent { by, id: None, at: now_ms(), body }
+    }
+}
+
+/// What an outcome means to the one who sent the command.
+fn committed(channel: ChannelId, at: u64, outcome: Appended) -> Result<Committed, ChatError> {
+    match outcome {
+        Appended::New { seq } => Ok(Committed { channel, seq, at, duplicate: false }),
+        Appended::Duplicate { seq, at } => Ok(Committed { channel, seq, at, duplicate: true }),
+        Appended::Refused(refusal) => Err(refusal.into()),
+    }
+}

@@ -140,7 +140,13 @@ pub fn allow(actor: &Actor, view: &ChannelView, action: ChannelAction) -> Result
     }
     let needs_member = matches!(
         action,
-        A::Post | A::Edit { .. } | A::Delete { .. } | A::AddMembers | A::RemoveMember | A::Describe | A::Archive
+        A::Post
+            | A::Edit { .. }
+            | A::Delete { .. }
+            | A::AddMembers
+            | A::RemoveMember
+            | A::Describe
+            | A::Archive
     );
     let moderates = is_admin(actor.role) || view.creator;
     let fixed = view.kind.is_direct();

@@ -1,0 +1,282 @@
+//! Making, changing and leaving channels. Every change is an event.
+
+use std::collections::BTreeSet;
+
+use chat_protocol::{
+    ChannelId, ChannelKind, EventBody, UserId, limits,
+    rest::{Channel, CreateChannel, Role, UpdateChannel},
+};
+use uuid::Uuid;
+
+use super::{
+    Actor, Chat, ChatError,
+    permissions::{self, ChannelAction, OrgAction, allow_org},
+};
+use crate::store::{Appended, Refusal};
+
+/// Direct and group channels are named by their members (UUIDv5 of the sorted ids), so the same people always
+/// find the same channel, however many of them open it at once and on whatever store.
+const DIRECT_NAMESPACE: Uuid = Uuid::from_u128(0x6f6c_6b6d_6f6f_4d64_8972_6563_7466_6f6c);
+
+impl Chat {
+    /// Makes a public or private channel, with its creator and `members` in it.
+    ///
+    /// # Errors
+    /// A guest asks, a value is not allowed, or the name is taken.
+    pub async fn create_channel(&self, actor: &Actor, request: CreateChannel) -> Result<Channel, ChatError> {
+        allow_org(actor, OrgAction::CreateChannel)?;
+        if request.kind.is_direct() {
+            return Err(ChatError::invalid(
+                "expected kind public or private; direct and group channels are opened at /v1/dms",
+            ));
+        }
+        let name = check_name(&request.name)?;
+        let topic = check_topic(&request.topic)?;
+        let mut members: BTreeSet<UserId> = request.members.into_iter().collect();
+        members.remove(&actor.user);
+        self.check_users(&members).await?;
+        let created = EventBody::ChannelCreated { channel_kind: request.kind, name: Some(name), topic };
+        let channel = ChannelId::new();
+        self.found(actor, channel, created, std::iter::once(actor.user).chain(members)).await?;
+        self.channel(actor, channel).await
+    }
+
+    /// Finds or makes the direct channel of the actor and one other (or nobody), or the group channel with
+    /// several others.
+    ///
+    /// # Errors
+    /// Too many users, or one that does not exist.
+    pub async fn open_direct(&self, actor: &Actor, users: Vec<UserId>) -> Result<Channel, ChatError> {
+        allow_org(actor, OrgAction::OpenDirect)?;
+        let mut members: BTreeSet<UserId> = users.into_iter().collect();
+        members.insert(actor.user);
+        if members.len() > limits::MAX_GROUP_MEMBERS {
+            return Err(ChatError::invalid(format!(
+                "expected at most {} other users; make a private channel for more",
+                limits::MAX_GROUP_MEMBERS - 1
+            )));
+        }
+        let name: Vec<u8> = members.iter().flat_map(|user| user.0.into_bytes()).collect();
+        let channel = ChannelId(Uuid::new_v5(&DIRECT_NAMESPACE, &name));
+        if self.store.channel(channel).await?.is_none() {
+            self.check_users(&members).await?;
+            let channel_kind = if members.len() > 2 { ChannelKind::Group } else { ChannelKind::Direct };
+            let created = EventBody::ChannelCreated { channel_kind, name: None, topic: String::new() };
+            self.found(actor, channel, created, members).await?;
+        }
+        self.channel(actor, channel).await
+    }
+
+    /// Changes name, topic or archival, whichever is given and differs.
+    ///
+    /// # Errors
+    /// Not allowed, a value is not allowed, or the name is taken.
+    pub async fn update_channel(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        change: UpdateChannel,
+    ) -> Result<Channel, ChatError> {
+        let view = self.view(actor, channel).await?;
+        let mut bodies = Vec::new();
+        // Bringing a channel back comes first, so that one request can bring it back and rename it.
+        let brought_back = change.archived == Some(false);
+        if let Some(archived) = change.archived {
+            permissions::allow(actor, &view, ChannelAction::Archive)?;
+            bodies.push(EventBody::Archived { archived });
+        }
+        let view = permissions::ChannelView { archived: view.archived && !brought_back, ..view };
+        if let Some(topic) = change.topic {
+            permissions::allow(actor, &view, ChannelAction::Describe)?;
+            bodies.insert(usize::from(brought_back), EventBody::TopicChanged { topic: check_topic(&topic)? });
+        }
+        if let Some(name) = change.name {
+            permissions::allow(actor, &view, ChannelAction::Describe)?;
+            bodies.insert(usize::from(brought_back), EventBody::Renamed { name: check_name(&name)? });
+        }
+        if !bodies.is_empty() {
+            let events = bodies.into_iter().map(|body| Self::new_event(actor.user, body)).collect();
+            tolerate_no_effect(&self.append(channel, events).await?)?;
+        }
+        self.channel(actor, channel).await
+    }
+
+    /// Joins a public channel; being in it already is fine.
+    ///
+    /// # Errors
+    /// Not allowed, or no such channel.
+    pub async fn join(&self, actor: &Actor, channel: ChannelId) -> Result<Channel, ChatError> {
+        let view = self.view(actor, channel).await?;
+        if !view.member {
+            permissions::allow(actor, &view, ChannelAction::Join)?;
+            self.add(actor, channel, std::iter::once(actor.user)).await?;
+        }
+        self.channel(actor, channel).await
+    }
+
+    /// Leaves a channel; not being in it is fine.
+    ///
+    /// # Errors
+    /// Direct and group channels cannot be left.
+    pub async fn leave(&self, actor: &Actor, channel: ChannelId) -> Result<(), ChatError> {
+        self.authorize(actor, channel, ChannelAction::Leave).await?;
+        self.remove(actor, channel, actor.user).await
+    }
+
+    /// Adds users to a channel; those who are in it already stay.
+    ///
+    /// # Errors
+    /// Not allowed, too many, or one does not exist.
+    pub async fn add_members(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        users: Vec<UserId>,
+    ) -> Result<(), ChatError> {
+        self.authorize(actor, channel, ChannelAction::AddMembers).await?;
+        let users: BTreeSet<UserId> = users.into_iter().collect();
+        self.check_users(&users).await?;
+        self.add(actor, channel, users).await
+    }
+
+    /// Removes somebody from a channel; their not being in it is fine.
+    ///
+    /// # Errors
+    /// Not allowed.
+    pub async fn remove_member(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        user: UserId,
+    ) -> Result<(), ChatError> {
+        let action = if user == actor.user { ChannelAction::Leave } else { ChannelAction::RemoveMember };
+        self.authorize(actor, channel, action).await?;
+        self.remove(actor, channel, user).await
+    }
+
+    /// Writes a channel's first events: that it exists, and who is in it. That it exists already is fine for
+    /// direct channels, whose id says all about them.
+    async fn found(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        created: EventBody,
+        members: impl IntoIterator<Item = UserId>,
+    ) -> Result<(), ChatError> {
+        let mut events = vec![Self::new_event(actor.user, created)];
+        events.extend(
+            members.into_iter().map(|user| Self::new_event(actor.user, EventBody::MemberJoined { user })),
+        );
+        match self.append(channel, events).await?.first() {
+            Some(Appended::Refused(Refusal::ChannelExists)) | Some(Appended::New { .. }) => Ok(()),
+            Some(Appended::Refused(refusal)) => Err((*refusal).into()),
+            Some(Appended::Duplicate { .. }) | None => Err(ChatError::unknown_outcome()),
+        }
+    }
+
+    async fn add(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<(), ChatError> {
+        let events: Vec<_> = users
+            .into_iter()
+            .map(|user| Self::new_event(actor.user, EventBody::MemberJoined { user }))
+            .collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        tolerate_no_effect(&self.append(channel, events).await?)
+    }
+
+    async fn remove(&self, actor: &Actor, channel: ChannelId, user: UserId) -> Result<(), ChatError> {
+        let event = Self::new_event(actor.user, EventBody::MemberLeft { user });
+        tolerate_no_effect(&self.append(channel, vec![event]).await?)
+    }
+
+    async fn check_users(&self, users: &BTreeSet<UserId>) -> Result<(), ChatError> {
+        if users.len() > limits::MAX_ADD_MEMBERS {
+            return Err(ChatError::invalid(format!(
+                "expected at most {} users at once, got {}",
+                limits::MAX_ADD_MEMBERS,
+                users.len()
+            )));
+        }
+        let ids: Vec<UserId> = users.iter().copied().collect();
+        let known: BTreeSet<UserId> = self
+            .store
+            .users(&ids)
+            .await?
+            .into_iter()
+            .filter(|user| !user.deactivated)
+            .map(|user| user.id)
+            .collect();
+        users.difference(&known).next().map_or(Ok(()), |missing| {
+            Err(ChatError::invalid(format!("expected ids of existing users, got {missing}")))
+        })
+    }
+
+    /// Makes somebody a member of the named public channels, as part of making their account. Names that do
+    /// not exist are skipped.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn join_by_name(&self, actor: &Actor, names: &[String]) -> Result<(), ChatError> {
+        let member = Actor { role: Role::Member, ..*actor };
+        let mut after = None;
+        loop {
+            let page = self.store.public_channels(after, limits::MAX_PAGE).await?;
+            for row in &page {
+                let wanted = |name: &&String| Some(crate::store::name_key(name)) == key(row.name.as_deref());
+                if !row.archived && names.iter().any(|name| wanted(&name)) {
+                    self.join(&member, row.id).await?;
+                }
+            }
+            match page.last() {
+                Some(row) if page.len() == limits::MAX_PAGE => {
+                    after = Some((key(row.name.as_deref()).unwrap_or_default(), row.id));
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn key(name: Option<&str>) -> Option<String> {
+    name.map(crate::store::name_key)
+}
+
+/// Doing what is done already is fine for the one who asks; any other refusal is not.
+fn tolerate_no_effect(outcomes: &[Appended]) -> Result<(), ChatError> {
+    outcomes
+        .iter()
+        .find_map(|outcome| match outcome {
+            Appended::Refused(refusal) if *refusal != Refusal::NoEffect => Some((*refusal).into()),
+            _ => None,
+        })
+        .map_or(Ok(()), Err)
+}
+
+fn check_name(name: &str) -> Result<String, ChatError> {
+    let name = name.trim();
+    let chars = name.chars().count();
+    if chars == 0 || chars > limits::MAX_CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
+        return Err(ChatError::invalid(format!(
+            "expected a channel name of 1 to {} characters without control characters",
+            limits::MAX_CHANNEL_NAME_CHARS
+        )));
+    }
+    Ok(name.to_owned())
+}
+
+fn check_topic(topic: &str) -> Result<String, ChatError> {
+    let topic = topic.trim();
+    if topic.chars().count() > limits::MAX_TOPIC_CHARS || topic.chars().any(char::is_control) {
+        return Err(ChatError::invalid(format!(
+            "expected a topic of at most {} characters without control characters",
+            limits::MAX_TOPIC_CHARS
+        )));
+    }
+    Ok(topic.to_owned())
+}

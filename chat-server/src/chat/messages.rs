@@ -1,0 +1,190 @@
+//! Sending, editing and deleting.
+
+use chat_protocol::{
+    ChannelId, ClientId, ErrorCode, EventBody, FileId, FileRef, Millis, Seq, limits, rest::Committed,
+};
+
+use super::{
+    Actor, Chat, ChatError, committed,
+    log::Submitted,
+    now_ms,
+    permissions::{ChannelAction, allow},
+};
+use crate::store::NewEvent;
+
+/// What a user can do to a channel's messages. All are idempotent by their client id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Append a message.
+    Send {
+        /// Markdown source.
+        text: String,
+        /// Files uploaded to the same channel.
+        files: Vec<FileId>,
+    },
+    /// Give one's own message a new text.
+    Edit {
+        /// The message.
+        target: Seq,
+        /// The new text.
+        text: String,
+    },
+    /// Delete a message and scrub it.
+    Delete {
+        /// The message.
+        target: Seq,
+    },
+}
+
+/// A command that was accepted and waits for its commit.
+pub struct PendingCommit {
+    channel: ChannelId,
+    at: Millis,
+    submitted: Submitted,
+}
+
+impl PendingCommit {
+    /// Waits for the commit, for a bounded time.
+    ///
+    /// # Errors
+    /// A refusal at commit, a store that failed, or `unavailable` when the outcome is not known.
+    pub async fn committed(self) -> Result<Committed, ChatError> {
+        let outcomes = self.submitted.outcome().await?;
+        let outcome = outcomes.first().copied().ok_or_else(ChatError::unknown_outcome)?;
+        committed(self.channel, self.at, outcome)
+    }
+}
+
+impl Chat {
+    /// Checks a command and queues it for its channel's log. Commands that one caller submits one after the
+    /// other to one channel are committed in that order, without waiting for one another.
+    ///
+    /// # Errors
+    /// The command is not valid or not allowed, or too much is queued; nothing was done.
+    pub async fn submit(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        id: ClientId,
+        command: Command,
+    ) -> Result<PendingCommit, ChatError> {
+        let body = self.body(actor, channel, command).await?;
+        let at = now_ms();
+        let event = NewEvent { by: actor.user, id: Some(id), at, body };
+        let submitted = self.logs.submit(channel, vec![event])?;
+        Ok(PendingCommit { channel, at, submitted })
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// Like [`Chat::submit`] and [`PendingCommit::committed`].
+    pub async fn send(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        id: ClientId,
+        text: String,
+        files: Vec<FileId>,
+    ) -> Result<Committed, ChatError> {
+        self.submit(actor, channel, id, Command::Send { text, files }).await?.committed().await
+    }
+
+    /// Gives one's own message a new text.
+    ///
+    /// # Errors
+    /// Like [`Chat::submit`] and [`PendingCommit::committed`].
+    pub async fn edit(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        id: ClientId,
+        target: Seq,
+        text: String,
+    ) -> Result<Committed, ChatError> {
+        self.submit(actor, channel, id, Command::Edit { target, text }).await?.committed().await
+    }
+
+    /// Deletes a message; its text, files and edits are scrubbed from the store.
+    ///
+    /// # Errors
+    /// Like [`Chat::submit`] and [`PendingCommit::committed`].
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        id: ClientId,
+        target: Seq,
+    ) -> Result<Committed, ChatError> {
+        self.submit(actor, channel, id, Command::Delete { target }).await?.committed().await
+    }
+
+    async fn body(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        command: Command,
+    ) -> Result<EventBody, ChatError> {
+        let view = self.view(actor, channel).await?;
+        match command {
+            Command::Send { text, files } => {
+                allow(actor, &view, ChannelAction::Post)?;
+                check_text(&text, !files.is_empty())?;
+                let files = self.attachments(channel, files).await?;
+                Ok(EventBody::Message { text, files, deleted: false })
+            }
+            Command::Edit { target, text } => {
+                let own = self.author_of(channel, target).await? == actor.user;
+                allow(actor, &view, ChannelAction::Edit { own })?;
+                check_text(&text, false)?;
+                Ok(EventBody::Edited { target, text, deleted: false })
+            }
+            Command::Delete { target } => {
+                let own = self.author_of(channel, target).await? == actor.user;
+                allow(actor, &view, ChannelAction::Delete { own })?;
+                Ok(EventBody::Deleted { target })
+            }
+        }
+    }
+
+    /// Who wrote a message. That it still stands is checked by the store, at the commit.
+    async fn author_of(&self, channel: ChannelId, target: Seq) -> Result<chat_protocol::UserId, ChatError> {
+        let event = self.store.event(channel, target).await?;
+        event.map(|e| e.by).ok_or_else(|| crate::store::Refusal::NoTarget.into())
+    }
+
+    async fn attachments(&self, channel: ChannelId, ids: Vec<FileId>) -> Result<Vec<FileRef>, ChatError> {
+        if ids.len() > limits::MAX_FILES_PER_MESSAGE {
+            return Err(ChatError::invalid(format!(
+                "expected at most {} files, got {}",
+                limits::MAX_FILES_PER_MESSAGE,
+                ids.len()
+            )));
+        }
+        let mut files = Vec::with_capacity(ids.len());
+        for id in ids {
+            // A file of another channel is treated as one that does not exist: its name is not for these eyes.
+            let row = self.store.file(id).await?.filter(|row| row.channel == channel);
+            let row =
+                row.ok_or_else(|| ChatError::invalid(format!("expected a file of this channel, got {id}")))?;
+            files.push(FileRef { id, name: row.name, media_type: row.media_type, size: row.size });
+        }
+        Ok(files)
+    }
+}
+
+fn check_text(text: &str, may_be_empty: bool) -> Result<(), ChatError> {
+    if text.len() > limits::MAX_TEXT_BYTES {
+        return Err(ChatError::new(
+            ErrorCode::TooLarge,
+            format!("expected a text of at most {} bytes, got {}", limits::MAX_TEXT_BYTES, text.len()),
+        ));
+    }
+    if text.contains('\0') {
+        return Err(ChatError::invalid("expected a text without NUL characters"));
+    }
+    if text.trim().is_empty() && !may_be_empty {
+        return Err(ChatError::invalid("expected a text that is not empty"));
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! What was committed, as the asking user may see it; and what is not durable: typing.
+
+use std::collections::HashMap;
+
+use chat_protocol::{
+    ChannelId, Seq, limits,
+    rest::{Channel, Member, Message, Page},
+};
+
+use super::{
+    Actor, Chat, ChatError,
+    permissions::{ChannelAction, OrgAction, allow_org},
+};
+use crate::{
+    bus::{BusMessage, Signal},
+    store::{ChannelRow, Membership, StoredEvent, name_key},
+};
+
+/// One page of a log, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsPage {
+    /// The events.
+    pub items: Vec<StoredEvent>,
+    /// The last position on this page, when there may be more.
+    pub next: Option<Seq>,
+}
+
+impl Chat {
+    /// One channel, as the actor sees it.
+    ///
+    /// # Errors
+    /// No such channel, or not the actor's to see.
+    pub async fn channel(&self, actor: &Actor, channel: ChannelId) -> Result<Channel, ChatError> {
+        self.authorize(actor, channel, ChannelAction::Read).await?;
+        let row = self.store.channel(channel).await?.ok_or_else(|| ChatError::not_found("channel"))?;
+        let membership = self.store.membership(channel, actor.user).await?;
+        self.show(row, membership).await
+    }
+
+    /// The actor's channels in order of id.
+    ///
+    /// # Errors
+    /// The cursor is not one of this listing's.
+    pub async fn my_channels(
+        &self,
+        actor: &Actor,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Channel>, ChatError> {
+        let after: Option<ChannelId> = cursor.map(|c| c.parse().map_err(|_| bad_cursor())).transpose()?;
+        let memberships = self.store.memberships(actor.user).await?;
+        let rest = memberships.iter().filter(|m| after.is_none_or(|after| m.channel > after));
+        let mut page: Vec<Membership> = rest.take(limit + 1).copied().collect();
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let ids: Vec<ChannelId> = page.iter().map(|m| m.channel).collect();
+        let mut rows: HashMap<ChannelId, ChannelRow> =
+            self.store.channels(&ids).await?.into_iter().map(|row| (row.id, row)).collect();
+        let mut items = Vec::with_capacity(page.len());
+        for membership in page {
+            if let Some(row) = rows.remove(&membership.channel) {
+                items.push(self.show(row, Some(membership)).await?);
+            }
+        }
+        let next = if more { ids.last().map(ToString::to_string) } else { None };
+        Ok(Page { items, next })
+    }
+
+    /// Public channels in order of name.
+    ///
+    /// # Errors
+    /// A guest asks, or the cursor is not one of this listing's.
+    pub async fn public_channels(
+        &self,
+        actor: &Actor,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Channel>, ChatError> {
+        allow_org(actor, OrgAction::Browse)?;
+        let after = match cursor {
+            None => None,
+            Some(cursor) => {
+                let (id, name) = cursor.split_once(' ').ok_or_else(bad_cursor)?;
+                Some((name.to_owned(), id.parse().map_err(|_| bad_cursor())?))
+            }
+        };
+        let mut rows = self.store.public_channels(after, limit + 1).await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows
+            .last()
+            .filter(|_| more)
+            .map(|row| format!("{} {}", row.id, name_key(row.name.as_deref().unwrap_or_default())));
+        let mine: HashMap<ChannelId, Membership> =
+            self.store.memberships(actor.user).await?.into_iter().map(|m| (m.channel, m)).collect();
+        let mut items = Vec::with_capacity(rows.len());
+        for row in rows {
+            let membership = mine.get(&row.id).copied();
+            items.push(self.show(row, membership).await?);
+        }
+        Ok(Page { items, next })
+    }
+
+    /// A channel's members in order of user id.
+    ///
+    /// # Errors
+    /// Not the actor's to see, or the cursor is not one of this listing's.
+    pub async fn members(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Member>, ChatError> {
+        self.authorize(actor, channel, ChannelAction::Read).await?;
+        let after = cursor.map(|c| c.parse().map_err(|_| bad_cursor())).transpose()?;
+        let mut items = self.store.members(channel, after, limit + 1).await?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|member| member.user.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// A page of a channel's log after a position, ascending.
+    ///
+    /// # Errors
+    /// Not the actor's to see.
+    pub async fn events(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<EventsPage, ChatError> {
+        self.authorize(actor, channel, ChannelAction::Read).await?;
+        let mut items = self.store.events(channel, after, limit + 1).await?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|event| event.seq);
+        Ok(EventsPage { items, next })
+    }
+
+    /// A page of a channel's messages before a position, newest first, edits and deletions applied.
+    ///
+    /// # Errors
+    /// Not the actor's to see.
+    pub async fn messages(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Page<Message>, ChatError> {
+        self.authorize(actor, channel, ChannelAction::Read).await?;
+        let mut items = self.store.messages(channel, before, limit + 1).await?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|message| message.seq.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// How far the actor has read.
+    ///
+    /// # Errors
+    /// The actor is not a member.
+    pub async fn read_marker(&self, actor: &Actor, channel: ChannelId) -> Result<Seq, ChatError> {
+        let membership = self.store.membership(channel, actor.user).await?;
+        membership.map(|m| m.read).ok_or_else(|| ChatError::not_found("channel among your own"))
+    }
+
+    /// Moves the actor's read marker forward and tells all their devices.
+    ///
+    /// # Errors
+    /// The actor is not a member.
+    pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Seq, ChatError> {
+        let now = self.store.set_read(actor.user, channel, seq).await?;
+        let now = now.ok_or_else(|| ChatError::not_found("channel among your own"))?;
+        self.signal(Signal::Read { user: actor.user, channel, seq: now }).await;
+        Ok(now)
+    }
+
+    /// Tells a channel that the actor is typing.
+    ///
+    /// # Errors
+    /// The actor may not post there.
+    pub async fn typing(&self, actor: &Actor, channel: ChannelId) -> Result<(), ChatError> {
+        self.authorize(actor, channel, ChannelAction::Post).await?;
+        self.signal(Signal::Typing { channel, user: actor.user }).await;
+        Ok(())
+    }
+
+    async fn signal(&self, signal: Signal) {
+        if let Err(error) = self.bus.publish(BusMessage::Signal(signal)).await {
+            tracing::debug!(%error, "signal was not published");
+        }
+    }
+
+    async fn show(&self, row: ChannelRow, membership: Option<Membership>) -> Result<Channel, ChatError> {
+        let users = if row.kind.is_direct() {
+            let members = self.store.members(row.id, None, limits::MAX_GROUP_MEMBERS).await?;
+            members.into_iter().map(|member| member.user).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Channel {
+            id: row.id,
+            kind: row.kind,
+            name: row.name,
+            topic: row.topic,
+            archived: row.archived,
+            created_by: row.created_by,
+            created_at: row.created_at,
+            head: row.head,
+            read: membership.map(|m| m.read),
+            users,
+        })
+    }
+}
+
+fn bad_cursor() -> ChatError {
+    ChatError::new(
+        chat_protocol::ErrorCode::Malformed,
+        "expected the cursor of an earlier page of this listing",
+    )
+}
