@@ -19,6 +19,7 @@ use mio::{
     Events, Interest, Poll, Token,
     net::{TcpListener, TcpStream},
 };
+use socket2::{Domain, Protocol, Socket as Socket2, Type};
 use uuid::Uuid;
 
 use crate::ws::{self, Opcode};
@@ -26,6 +27,7 @@ use crate::ws::{self, Opcode};
 /// The one channel.
 pub const CHANNEL: ChannelId = ChannelId(Uuid::from_u128(0xba5e_0000_0000_4000_8000_0000_0000_0001));
 
+const BACKLOG: i32 = 4096;
 const LISTENER: Token = Token(usize::MAX);
 /// A socket that lets more than this queue up is closed.
 const MAX_QUEUED: usize = 4 << 20;
@@ -66,7 +68,13 @@ impl Broadcaster {
     /// When it cannot listen there.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut listener = TcpListener::bind(address)?;
+        let raw = Socket2::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        raw.set_nonblocking(true)?;
+        raw.set_reuse_address(true)?;
+        raw.bind(&address.into())?;
+        // The standard library's 128 make a burst of connects wait a second for its second try.
+        raw.listen(BACKLOG)?;
+        let mut listener = TcpListener::from_std(raw.into());
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self { listener, poll })
     }
