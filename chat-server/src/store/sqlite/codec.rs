@@ -1,0 +1,215 @@
+//! How rows and the contract's types become each other.
+
+use chat_protocol::{
+    ChannelId, ChannelKind, ClientId, EventBody, FileId, SessionId, UserId,
+    rest::{Member, Role, User},
+};
+use rusqlite::{Row, types::Type};
+use uuid::Uuid;
+
+use crate::store::{ChannelRow, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent};
+
+/// SQLite's integers are signed. Nothing real is beyond their range; [`chat_protocol::Seq::MAX`] means "the end".
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// For `LIMIT`.
+pub(super) fn limit(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn uint(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+fn opt_uint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    let value: Option<i64> = row.get(column)?;
+    value
+        .map(|value| {
+            u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+        })
+        .transpose()
+}
+
+fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    row.get(column).map(Uuid::from_bytes)
+}
+
+pub(super) fn user_id(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    uuid(row, column).map(UserId)
+}
+
+pub(super) fn channel_id(row: &Row<'_>, column: usize) -> rusqlite::Result<ChannelId> {
+    uuid(row, column).map(ChannelId)
+}
+
+pub(super) fn session_id(row: &Row<'_>, column: usize) -> rusqlite::Result<SessionId> {
+    uuid(row, column).map(SessionId)
+}
+
+pub(super) fn client_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ClientId>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(|bytes| ClientId(Uuid::from_bytes(bytes))))
+}
+
+fn unknown_number(column: usize, what: &str, number: i64) -> rusqlite::Error {
+    let message = format!("expected a known {what}, found {number}");
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, message.into())
+}
+
+pub(super) const fn channel_kind_number(kind: ChannelKind) -> i64 {
+    match kind {
+        ChannelKind::Public => 0,
+        ChannelKind::Private => 1,
+        ChannelKind::Direct => 2,
+        ChannelKind::Group => 3,
+    }
+}
+
+fn channel_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<ChannelKind> {
+    Ok(match row.get(column)? {
+        0 => ChannelKind::Public,
+        1 => ChannelKind::Private,
+        2 => ChannelKind::Direct,
+        3 => ChannelKind::Group,
+        other => return Err(unknown_number(column, "kind of channel", other)),
+    })
+}
+
+pub(super) const fn role_number(role: Role) -> i64 {
+    match role {
+        Role::Owner => 0,
+        Role::Admin => 1,
+        Role::Member => 2,
+        Role::Guest => 3,
+        Role::Bot => 4,
+    }
+}
+
+fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
+    Ok(match row.get(column)? {
+        0 => Role::Owner,
+        1 => Role::Admin,
+        2 => Role::Member,
+        3 => Role::Guest,
+        4 => Role::Bot,
+        other => return Err(unknown_number(column, "role", other)),
+    })
+}
+
+/// `kind` of a message in the table `events`; the queries and a partial index have it as a literal.
+pub(super) const MESSAGE: i64 = 1;
+/// `kind` of an edit.
+pub(super) const EDITED: i64 = 2;
+
+/// What the columns `kind` and `target` hold of an event.
+pub(super) fn event_columns(body: &EventBody) -> (i64, Option<i64>) {
+    match body {
+        EventBody::Message { .. } => (MESSAGE, None),
+        EventBody::Edited { target, .. } => (EDITED, Some(int(*target))),
+        EventBody::Deleted { target } => (3, Some(int(*target))),
+        EventBody::ChannelCreated { .. } => (4, None),
+        EventBody::MemberJoined { .. } => (5, None),
+        EventBody::MemberLeft { .. } => (6, None),
+        EventBody::Renamed { .. } => (7, None),
+        EventBody::TopicChanged { .. } => (8, None),
+        EventBody::Archived { .. } => (9, None),
+        EventBody::Unknown => (0, None),
+    }
+}
+
+/// Columns of [`stored_event`], after the channel.
+pub(super) const EVENT_COLUMNS: &str = "seq, at, by, id, body";
+
+pub(super) fn stored_event(channel: ChannelId, row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent {
+        channel,
+        seq: uint(row, 0)?,
+        at: uint(row, 1)?,
+        by: user_id(row, 2)?,
+        id: client_id(row, 3)?,
+        body: row.get_ref(4)?.as_str()?.into(),
+    })
+}
+
+/// Columns of [`channel_row`].
+pub(super) const CHANNEL_COLUMNS: &str = "id, kind, name, topic, archived, created_by, created_at, head";
+
+pub(super) fn channel_row(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
+    Ok(ChannelRow {
+        id: channel_id(row, 0)?,
+        kind: channel_kind(row, 1)?,
+        name: row.get(2)?,
+        topic: row.get(3)?,
+        archived: row.get(4)?,
+        created_by: user_id(row, 5)?,
+        created_at: uint(row, 6)?,
+        head: uint(row, 7)?,
+    })
+}
+
+pub(super) fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
+    Ok(Membership { channel: channel_id(row, 0)?, since: uint(row, 1)?, read: uint(row, 2)? })
+}
+
+pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
+    Ok(Member { user: user_id(row, 0)?, since: uint(row, 1)? })
+}
+
+/// Columns of [`user`].
+pub(super) const USER_COLUMNS: &str = "id, handle, display_name, role, created_at, deactivated";
+
+pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: user_id(row, 0)?,
+        handle: row.get(1)?,
+        display_name: row.get(2)?,
+        role: role(row, 3)?,
+        created_at: uint(row, 4)?,
+        deactivated: row.get(5)?,
+    })
+}
+
+/// Columns of [`file`].
+pub(super) const FILE_COLUMNS: &str = "id, channel, owner, name, media_type, size, sha256, created_at";
+
+pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<FileRow> {
+    Ok(FileRow {
+        id: FileId(uuid(row, 0)?),
+        channel: channel_id(row, 1)?,
+        owner: user_id(row, 2)?,
+        name: row.get(3)?,
+        media_type: row.get(4)?,
+        size: uint(row, 5)?,
+        sha256: row.get(6)?,
+        created_at: uint(row, 7)?,
+    })
+}
+
+/// Columns of [`session`].
+pub(super) const SESSION_COLUMNS: &str =
+    "id, user, created_at, used_at, expires_at, device, refresh_hash, revoked_at";
+
+pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    Ok(SessionRow {
+        id: session_id(row, 0)?,
+        user: user_id(row, 1)?,
+        created_at: uint(row, 2)?,
+        used_at: uint(row, 3)?,
+        expires_at: uint(row, 4)?,
+        device: row.get(5)?,
+        refresh_hash: row.get(6)?,
+        revoked_at: opt_uint(row, 7)?,
+    })
+}
+
+pub(super) fn signing_key(row: &Row<'_>) -> rusqlite::Result<SigningKeyRow> {
+    Ok(SigningKeyRow {
+        kid: row.get(0)?,
+        seed: row.get(1)?,
+        created_at: uint(row, 2)?,
+        verify_until: opt_uint(row, 3)?,
+    })
+}

@@ -1,0 +1,150 @@
+//! Tables, and how a file of an older version becomes one of this version.
+
+use rusqlite::Connection;
+
+use super::OpenError;
+
+/// One step per version, in order; `PRAGMA user_version` counts those that were taken. Steps are never changed
+/// once released, only added.
+const MIGRATIONS: &[&str] = &[V1];
+
+/// Ids are 16-byte blobs, times are milliseconds since the Unix epoch, enums are the numbers in `codec`.
+const V1: &str = "
+CREATE TABLE channels (
+    id BLOB PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    name TEXT,
+    name_key TEXT,
+    topic TEXT NOT NULL,
+    archived INTEGER NOT NULL,
+    created_by BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    head INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX channels_name ON channels (name_key) WHERE name_key IS NOT NULL;
+CREATE INDEX channels_public ON channels (name_key, id) WHERE kind = 0;
+
+CREATE TABLE events (
+    channel BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    by BLOB NOT NULL,
+    id BLOB,
+    kind INTEGER NOT NULL,
+    target INTEGER,
+    body TEXT NOT NULL,
+    PRIMARY KEY (channel, seq)
+) WITHOUT ROWID;
+CREATE INDEX events_target ON events (channel, target, seq) WHERE target IS NOT NULL;
+CREATE INDEX events_messages ON events (channel, seq) WHERE kind = 1;
+
+-- Client ids of the last day. `at` is the event's time and answers a repeated send; purging goes by it too.
+CREATE TABLE dedup (
+    channel BLOB NOT NULL,
+    by BLOB NOT NULL,
+    id BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (channel, by, id)
+) WITHOUT ROWID;
+CREATE INDEX dedup_at ON dedup (at);
+
+-- Both directions of membership: one range read each.
+CREATE TABLE members (
+    channel BLOB NOT NULL,
+    user BLOB NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (channel, user)
+) WITHOUT ROWID;
+CREATE TABLE user_channels (
+    user BLOB NOT NULL,
+    channel BLOB NOT NULL,
+    since INTEGER NOT NULL,
+    read INTEGER NOT NULL,
+    PRIMARY KEY (user, channel)
+) WITHOUT ROWID;
+
+CREATE TABLE users (
+    id BLOB PRIMARY KEY,
+    handle TEXT NOT NULL UNIQUE,
+    display_name TEXT NOT NULL,
+    display_key TEXT NOT NULL,
+    role INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    deactivated INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX users_display ON users (display_key);
+
+CREATE TABLE passwords (user BLOB PRIMARY KEY, phc TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE sessions (
+    id BLOB PRIMARY KEY,
+    user BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    used_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    refresh_hash BLOB NOT NULL,
+    revoked_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX sessions_user ON sessions (user, created_at);
+CREATE INDEX sessions_revoked ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
+CREATE INDEX sessions_expires ON sessions (expires_at);
+
+CREATE TABLE signing_keys (
+    kid TEXT PRIMARY KEY,
+    seed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    verify_until INTEGER
+) WITHOUT ROWID;
+
+CREATE TABLE files (
+    id BLOB PRIMARY KEY,
+    channel BLOB NOT NULL,
+    owner BLOB NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// Brings the file to this version, each step in a transaction of its own.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
+    let found: u32 = db.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    let known = (1_u32..).zip(MIGRATIONS).last().map_or(0, |(version, _)| version);
+    if found > known {
+        return Err(OpenError::NewerSchema { found, known });
+    }
+    for (version, step) in (1_u32..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+        let step_taken = db.transaction()?;
+        step_taken.execute_batch(step)?;
+        step_taken.pragma_update(None, "user_version", version)?;
+        step_taken.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        migrate(&mut db).expect("migrates");
+        migrate(&mut db).expect("is migrated already");
+        let version: usize =
+            db.query_row("PRAGMA user_version", (), |row| row.get(0)).expect("has a version");
+        assert_eq!(version, 1);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        db.pragma_update(None, "user_version", 99).expect("sets the version");
+        let error = migrate(&mut db).expect_err("is newer");
+        assert!(error.to_string().contains("99"), "{error}");
+    }
+}
