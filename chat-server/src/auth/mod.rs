@@ -1,1 +1,133 @@
 //! Accounts, sessions, tokens.
+//!
+//! In reading order: `passwords` hashes them, `keys` sign and verify, `tokens` are what is signed, `revocation`
+//! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
+//! `accounts` and `sessions` are what a person can do, `limits` slow down guessing, `routes` is the door.
+
+mod accounts;
+mod keys;
+mod limits;
+mod passwords;
+mod revocation;
+mod routes;
+mod sessions;
+mod tokens;
+mod verifier;
+
+use std::{sync::Arc, time::Duration};
+
+pub use keys::{Jwk, JwkSet, KeyRing};
+pub use revocation::RevokedSessions;
+pub use routes::router;
+pub use sessions::NewSession;
+pub use tokens::MAX_TOKEN_LIFE;
+pub use verifier::{Authenticated, TokenVerifier};
+
+use crate::{
+    chat::{Chat, ChatError},
+    store::Store,
+};
+use limits::Limits;
+use passwords::Passwords;
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Whoever reaches the server.
+    Open,
+    /// Nobody, except the very first account of a new server, which becomes its owner.
+    Closed,
+}
+
+/// What an operator can set about accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthOptions {
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Life of an access token; at most [`MAX_TOKEN_LIFE`].
+    pub access_token: Duration,
+    /// A session that is not refreshed for this long ends.
+    pub refresh_token: Duration,
+    /// Age at which a signing key is replaced.
+    pub key_rotation: Duration,
+    /// Logins a minute for one account, from wherever.
+    pub login_per_minute_account: u32,
+    /// Logins a minute from one address (IPv6: one /64).
+    pub login_per_minute_address: u32,
+    /// New accounts an hour from one address (IPv6: one /64).
+    pub register_per_hour_address: u32,
+    /// Names of public channels that a new account joins; those that do not exist are skipped.
+    pub default_channels: Vec<String>,
+}
+
+impl Default for AuthOptions {
+    fn default() -> Self {
+        Self {
+            registration: Registration::Open,
+            access_token: Duration::from_secs(600),
+            refresh_token: Duration::from_secs(30 * 86_400),
+            key_rotation: Duration::from_secs(30 * 86_400),
+            login_per_minute_account: 10,
+            login_per_minute_address: 60,
+            register_per_hour_address: 100,
+            default_channels: vec!["general".into(), "random".into()],
+        }
+    }
+}
+
+/// The role `auth`.
+pub struct Auth {
+    chat: Arc<Chat>,
+    options: AuthOptions,
+    verifier: TokenVerifier,
+    passwords: Passwords,
+    limits: Limits,
+    /// Taken while the first account is made, so that two at once do not both become the owner.
+    founding: tokio::sync::Mutex<()>,
+}
+
+impl Auth {
+    /// Accounts on `chat`'s store. Makes the first signing key when there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be asked for keys and revoked sessions.
+    pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, ChatError> {
+        let verifier = TokenVerifier::load(chat.store(), chat.bus()).await?;
+        verifier.keys().ensure().await?;
+        let limits = Limits::new(&options);
+        Ok(Arc::new(Self {
+            chat,
+            options,
+            verifier,
+            passwords: Passwords::new(),
+            limits,
+            founding: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Verifies access tokens; shares its keys and revoked sessions with this role.
+    #[must_use]
+    pub fn verifier(&self) -> TokenVerifier {
+        self.verifier.clone()
+    }
+
+    /// Starts what goes on by itself: replacing old signing keys, forgetting old limits. Ends with the runtime.
+    pub fn spawn(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(self).housekeeping());
+    }
+
+    async fn housekeeping(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            ticks.tick().await;
+            self.limits.forget_idle();
+            if let Err(error) = self.verifier.keys().rotate_when_older(self.options.key_rotation).await {
+                tracing::warn!(%error, "signing key not rotated, trying again in a minute");
+            }
+        }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.chat.store()
+    }
+}

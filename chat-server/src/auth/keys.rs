@@ -1,0 +1,190 @@
+//! Ed25519 keys that sign access tokens, and their public halves as a JWK set.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chat_protocol::Millis;
+use ed25519_dalek::SigningKey;
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use parking_lot::RwLock;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::{MAX_TOKEN_LIFE, tokens::LEEWAY};
+use crate::{
+    chat::{ChatError, now_ms},
+    store::{SigningKeyRow, Store},
+};
+
+/// What stands before the 32 bytes of the seed in a PKCS#8 Ed25519 key (RFC 8410 §7).
+const PKCS8_ED25519: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// The store is asked for keys that are not known here at most this often, whatever tokens arrive.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A public key (RFC 7517 §4, RFC 8037 §2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Jwk {
+    /// Always `OKP`.
+    pub kty: &'static str,
+    /// Always `Ed25519`.
+    pub crv: &'static str,
+    /// Always `EdDSA`.
+    pub alg: &'static str,
+    /// Always `sig`.
+    #[serde(rename = "use")]
+    pub usage: &'static str,
+    /// What tokens name the key by.
+    pub kid: String,
+    /// The public key, base64url.
+    pub x: String,
+}
+
+/// The keys that tokens are verified with (RFC 7517 §5), newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct JwkSet {
+    /// The keys.
+    pub keys: Vec<Jwk>,
+}
+
+/// A key, ready for use.
+pub(super) struct Key {
+    pub(super) kid: String,
+    pub(super) encoding: EncodingKey,
+    pub(super) decoding: DecodingKey,
+    public: [u8; 32],
+    created_at: Millis,
+    verify_until: Option<Millis>,
+}
+
+impl Key {
+    fn new(row: &SigningKeyRow) -> Self {
+        let public = SigningKey::from_bytes(&row.seed).verifying_key().to_bytes();
+        let mut pkcs8 = PKCS8_ED25519.to_vec();
+        pkcs8.extend_from_slice(&row.seed);
+        Self {
+            kid: row.kid.clone(),
+            encoding: EncodingKey::from_ed_der(&pkcs8),
+            decoding: DecodingKey::from_ed_der(&public),
+            public,
+            created_at: row.created_at,
+            verify_until: row.verify_until,
+        }
+    }
+
+    fn verifies_at(&self, now: Millis) -> bool {
+        self.verify_until.is_none_or(|until| now <= until)
+    }
+
+    fn jwk(&self) -> Jwk {
+        Jwk {
+            kty: "OKP",
+            crv: "Ed25519",
+            alg: "EdDSA",
+            usage: "sig",
+            kid: self.kid.clone(),
+            x: URL_SAFE_NO_PAD.encode(self.public),
+        }
+    }
+}
+
+/// The signing keys: the newest signs, retired ones verify until the last token they signed has expired.
+pub struct KeyRing {
+    store: Arc<dyn Store>,
+    /// Newest first.
+    keys: RwLock<Arc<Vec<Arc<Key>>>>,
+    /// When the store was last asked because of an unknown key.
+    reloaded: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl KeyRing {
+    /// The keys of this store, which may be none.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn load(store: Arc<dyn Store>) -> Result<Self, ChatError> {
+        let ring =
+            Self { store, keys: RwLock::new(Arc::new(Vec::new())), reloaded: tokio::sync::Mutex::new(None) };
+        ring.reload().await?;
+        Ok(ring)
+    }
+
+    /// Makes the first key if there is none.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn ensure(&self) -> Result<(), ChatError> {
+        if self.keys.read().is_empty() { self.rotate().await.map(drop) } else { Ok(()) }
+    }
+
+    /// Makes a new key and signs with it from now on; the others still verify what they signed. Answers its id.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn rotate(&self) -> Result<String, ChatError> {
+        let seed: [u8; 32] = rand::random();
+        let public = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+        let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(public)[..12]);
+        let row = SigningKeyRow { kid: kid.clone(), seed, created_at: now_ms(), verify_until: None };
+        let overlap = MAX_TOKEN_LIFE + LEEWAY;
+        let retire_at = row.created_at + u64::try_from(overlap.as_millis()).unwrap_or(Millis::MAX);
+        self.store.add_signing_key(&row, retire_at).await?;
+        self.reload().await?;
+        tracing::info!(target: "audit", kid, "signing key added");
+        Ok(kid)
+    }
+
+    /// Rotates when the signing key is older than `age`.
+    ///
+    /// # Errors
+    /// When the store cannot be asked or does not take the new key.
+    pub async fn rotate_when_older(&self, age: Duration) -> Result<bool, ChatError> {
+        // Another process may have rotated already.
+        self.reload().await?;
+        let age = u64::try_from(age.as_millis()).unwrap_or(Millis::MAX);
+        let due = self.keys.read().first().is_none_or(|key| now_ms().saturating_sub(key.created_at) > age);
+        if due {
+            self.rotate().await?;
+        }
+        Ok(due)
+    }
+
+    /// The keys that verify now.
+    #[must_use]
+    pub fn jwks(&self) -> JwkSet {
+        let now = now_ms();
+        JwkSet { keys: self.keys.read().iter().filter(|key| key.verifies_at(now)).map(|k| k.jwk()).collect() }
+    }
+
+    /// The key that signs.
+    pub(super) fn signing(&self) -> Option<Arc<Key>> {
+        self.keys.read().first().cloned()
+    }
+
+    /// The key of this id, if it still verifies.
+    pub(super) async fn verifying(&self, kid: &str) -> Result<Option<Arc<Key>>, ChatError> {
+        if let Some(key) = self.find(kid) {
+            return Ok(Some(key).filter(|key| key.verifies_at(now_ms())));
+        }
+        let mut reloaded = self.reloaded.lock().await;
+        // Somebody else may have loaded it while this waited.
+        if self.find(kid).is_none() && reloaded.is_none_or(|at| at.elapsed() >= RELOAD_INTERVAL) {
+            *reloaded = Some(Instant::now());
+            self.reload().await?;
+        }
+        Ok(self.find(kid).filter(|key| key.verifies_at(now_ms())))
+    }
+
+    fn find(&self, kid: &str) -> Option<Arc<Key>> {
+        self.keys.read().iter().find(|key| key.kid == kid).cloned()
+    }
+
+    async fn reload(&self) -> Result<(), ChatError> {
+        let rows = self.store.signing_keys().await?;
+        let keys = rows.iter().map(|row| Arc::new(Key::new(row))).collect();
+        *self.keys.write() = Arc::new(keys);
+        Ok(())
+    }
+}

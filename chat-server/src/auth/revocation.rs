@@ -1,0 +1,89 @@
+//! Sessions whose tokens must not be believed any more, though they have not expired.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use chat_protocol::{Millis, SessionId};
+use parking_lot::RwLock;
+
+use super::{MAX_TOKEN_LIFE, tokens::LEEWAY};
+use crate::{
+    bus::{Bus, BusError, BusMessage, Signal, Subscription},
+    chat::{ChatError, now_ms},
+    store::Store,
+};
+
+/// How often the store is asked although the bus said nothing: the bus may lose a signal, the store does not.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Revoked sessions, kept until the last token of theirs has expired.
+pub struct RevokedSessions {
+    store: Arc<dyn Store>,
+    /// With the time at which it was learnt, which is never before it was revoked.
+    revoked: RwLock<HashMap<SessionId, Millis>>,
+}
+
+impl RevokedSessions {
+    /// Those that the store knows; then follows the bus for as long as the result lives.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn load(store: Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Result<Arc<Self>, ChatError> {
+        // First subscribe, then read: what is revoked in between is in both rather than in none.
+        let subscription = bus.subscribe();
+        let sessions = Arc::new(Self { store, revoked: RwLock::new(HashMap::new()) });
+        sessions.repair().await?;
+        tokio::spawn(follow(Arc::downgrade(&sessions), subscription));
+        Ok(sessions)
+    }
+
+    /// Whether this session was revoked.
+    #[must_use]
+    pub fn contains(&self, session: SessionId) -> bool {
+        self.revoked.read().contains_key(&session)
+    }
+
+    /// Believes its tokens no more.
+    pub fn insert(&self, session: SessionId) {
+        self.revoked.write().entry(session).or_insert_with(now_ms);
+    }
+
+    /// Reads what was revoked lately and forgets what has expired.
+    async fn repair(&self) -> Result<(), ChatError> {
+        let kept = u64::try_from((MAX_TOKEN_LIFE + LEEWAY).as_millis()).unwrap_or(Millis::MAX);
+        let now = now_ms();
+        let since = now.saturating_sub(kept);
+        let found = self.store.revoked_since(since).await?;
+        let mut revoked = self.revoked.write();
+        revoked.retain(|_, at| *at >= since);
+        for session in found {
+            revoked.entry(session).or_insert(now);
+        }
+        Ok(())
+    }
+}
+
+async fn follow(sessions: Weak<RevokedSessions>, mut subscription: Box<dyn Subscription>) {
+    let mut repairs = tokio::time::interval(REPAIR_INTERVAL);
+    repairs.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let received = tokio::select! {
+            received = subscription.next() => Some(received),
+            _ = repairs.tick() => None,
+        };
+        let Some(sessions) = sessions.upgrade() else { return };
+        match received {
+            Some(Ok(BusMessage::Signal(Signal::SessionRevoked { session }))) => sessions.insert(session),
+            Some(Ok(_)) => {}
+            Some(Err(BusError::Closed)) => return,
+            Some(Err(BusError::Missed(_))) | None => {
+                if let Err(error) = sessions.repair().await {
+                    tracing::warn!(%error, "revoked sessions not read, trying again in 30 s");
+                }
+            }
+        }
+    }
+}

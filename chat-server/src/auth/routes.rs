@@ -1,0 +1,247 @@
+//! `/v1/auth/…` and `/.well-known/jwks.json`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{FromRef, State},
+    response::IntoResponse,
+};
+use chat_protocol::{
+    Problem, SessionId,
+    rest::{
+        LoginRequest, Page, PasswordRequest, RefreshRequest, RegisterRequest, SessionInfo, TokenResponse,
+    },
+};
+use http::{HeaderValue, StatusCode, header};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Auth, Authenticated, JwkSet, TokenVerifier};
+use crate::{
+    chat::ChatError,
+    http::{ClientAddress, JsonBody, PathParams},
+};
+
+impl FromRef<Arc<Auth>> for TokenVerifier {
+    fn from_ref(auth: &Arc<Auth>) -> Self {
+        auth.verifier()
+    }
+}
+
+/// The routes of the role `auth`, with their OpenAPI description.
+pub fn router(auth: Arc<Auth>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(refresh))
+        .routes(routes!(logout))
+        .routes(routes!(password))
+        .routes(routes!(sessions))
+        .routes(routes!(revoke_session))
+        .routes(routes!(jwks))
+        .with_state(auth)
+}
+
+/// Tokens are nobody's to keep but the client's (RFC 6749 §5.1).
+fn uncached(tokens: TokenResponse) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(tokens))
+}
+
+/// Make an account and sign in.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/register",
+    tag = "auth",
+    operation_id = "register",
+    request_body = RegisterRequest,
+    responses(
+        (status = 201, description = "Signed in.", body = TokenResponse),
+        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Registration is closed.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The handle is taken.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many new accounts from this address.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn register(
+    State(auth): State<Arc<Auth>>,
+    ClientAddress(address): ClientAddress,
+    JsonBody(request): JsonBody<RegisterRequest>,
+) -> Result<impl IntoResponse, ChatError> {
+    let tokens = auth.register(request, address).await?;
+    Ok((StatusCode::CREATED, uncached(tokens)))
+}
+
+/// Sign in with a password.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/login",
+    tag = "auth",
+    operation_id = "login",
+    request_body = LoginRequest,
+    responses(
+        (status = 200, description = "Signed in.", body = TokenResponse),
+        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Handle or password is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many logins to this account or from this address.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn login(
+    State(auth): State<Arc<Auth>>,
+    ClientAddress(address): ClientAddress,
+    JsonBody(request): JsonBody<LoginRequest>,
+) -> Result<impl IntoResponse, ChatError> {
+    auth.login(request, address).await.map(uncached)
+}
+
+/// New tokens for a refresh token, which works once.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/refresh",
+    tag = "auth",
+    operation_id = "refresh",
+    request_body = RefreshRequest,
+    responses(
+        (status = 200, description = "New tokens; the old refresh token is used up.", body = TokenResponse),
+        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The session has ended, by this very request if the token was used before.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn refresh(
+    State(auth): State<Arc<Auth>>,
+    JsonBody(request): JsonBody<RefreshRequest>,
+) -> Result<impl IntoResponse, ChatError> {
+    auth.refresh(&request.refresh_token).await.map(uncached)
+}
+
+/// End the session that asks, and close its sockets.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/logout",
+    tag = "auth",
+    operation_id = "logout",
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Ended."),
+        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn logout(
+    State(auth): State<Arc<Auth>>,
+    Authenticated(actor): Authenticated,
+) -> Result<StatusCode, ChatError> {
+    auth.revoke(actor.session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change one's own password. Ends all other sessions.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password",
+    tag = "auth",
+    operation_id = "change_password",
+    security(("bearer" = [])),
+    request_body = PasswordRequest,
+    responses(
+        (status = 204, description = "Changed."),
+        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The current password is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The account is gone.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many tries for this account or from this address.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn password(
+    State(auth): State<Arc<Auth>>,
+    Authenticated(actor): Authenticated,
+    ClientAddress(address): ClientAddress,
+    JsonBody(request): JsonBody<PasswordRequest>,
+) -> Result<StatusCode, ChatError> {
+    auth.change_password(&actor, request, address).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One's own sessions, newest first; never more than one page.
+#[utoipa::path(
+    get,
+    path = "/v1/auth/sessions",
+    tag = "auth",
+    operation_id = "list_sessions",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The sessions.", body = Page<SessionInfo>),
+        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn sessions(
+    State(auth): State<Arc<Auth>>,
+    Authenticated(actor): Authenticated,
+) -> Result<Json<Page<SessionInfo>>, ChatError> {
+    let items = auth.sessions(&actor).await?;
+    Ok(Json(Page { items, next: None }))
+}
+
+/// End one of one's own sessions, and close its sockets.
+#[utoipa::path(
+    delete,
+    path = "/v1/auth/sessions/{id}",
+    tag = "auth",
+    operation_id = "revoke_session",
+    security(("bearer" = [])),
+    params(("id" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 204, description = "Ended."),
+        (status = 400, description = "Not a UUID.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such session of yours.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+    ),
+)]
+async fn revoke_session(
+    State(auth): State<Arc<Auth>>,
+    Authenticated(actor): Authenticated,
+    PathParams(id): PathParams<SessionId>,
+) -> Result<StatusCode, ChatError> {
+    auth.revoke_own(&actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The public keys that access tokens are signed with (RFC 7517).
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "auth",
+    operation_id = "jwks",
+    responses((status = 200, description = "The keys, the signing one first.", body = JwkSet)),
+)]
+async fn jwks(State(auth): State<Arc<Auth>>) -> impl IntoResponse {
+    let keys = auth.verifier().keys().jwks();
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"))], Json(keys))
+}

@@ -1,0 +1,99 @@
+//! What gateways and the API need of `auth`: is this token good, and whose is it?
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::{FromRef, FromRequestParts};
+use chat_protocol::ErrorCode;
+use http::request::Parts;
+use jsonwebtoken::Validation;
+
+use super::{
+    KeyRing, RevokedSessions,
+    tokens::{self, unreadable},
+};
+use crate::{
+    bus::Bus,
+    chat::{Actor, ChatError},
+    http::BearerToken,
+    store::Store,
+};
+
+/// Verifies access tokens without asking the store, unless a key is new to it. Cheap to clone.
+#[derive(Clone)]
+pub struct TokenVerifier(Arc<Inner>);
+
+struct Inner {
+    keys: KeyRing,
+    revoked: Arc<RevokedSessions>,
+    validation: Validation,
+}
+
+impl TokenVerifier {
+    /// Reads keys and revoked sessions, and follows the bus for more of those.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn load(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Result<Self, ChatError> {
+        let revoked = RevokedSessions::load(Arc::clone(store), bus).await?;
+        let keys = KeyRing::load(Arc::clone(store)).await?;
+        Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation() })))
+    }
+
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// `unauthenticated` when the token is not ours, has expired, or its session was revoked; what the store says
+    /// when it had to be asked for a key and could not be.
+    pub async fn verify(&self, token: &str) -> Result<Actor, ChatError> {
+        let inner = &*self.0;
+        let kid = tokens::key_id(token)?;
+        let key = inner.keys.verifying(&kid).await?.ok_or_else(unreadable)?;
+        let actor = tokens::check(&key, &inner.validation, token)?;
+        if inner.revoked.contains(actor.session) {
+            return Err(ChatError::new(
+                ErrorCode::Unauthenticated,
+                "the session was signed out; sign in again",
+            ));
+        }
+        Ok(actor)
+    }
+
+    /// A token for `actor` that lives for `life`, at most [`super::MAX_TOKEN_LIFE`].
+    ///
+    /// # Errors
+    /// `unavailable` when there is no key to sign with yet.
+    pub fn issue(&self, actor: &Actor, life: Duration) -> Result<String, ChatError> {
+        let key = self.0.keys.signing().ok_or_else(|| {
+            ChatError::new(ErrorCode::Unavailable, "there is no signing key yet; the auth role makes one")
+        })?;
+        tokens::issue(&key, actor, life)
+    }
+
+    /// The keys that it verifies with.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.0.keys
+    }
+
+    /// The sessions that it does not believe.
+    #[must_use]
+    pub fn revoked(&self) -> &RevokedSessions {
+        &self.0.revoked
+    }
+}
+
+/// Whoever sent the request, by its `Authorization: Bearer` header.
+pub struct Authenticated(pub Actor);
+
+impl<S> FromRequestParts<S> for Authenticated
+where
+    TokenVerifier: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ChatError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ChatError> {
+        let BearerToken(token) = BearerToken::from_request_parts(parts, state).await?;
+        TokenVerifier::from_ref(state).verify(&token).await.map(Self)
+    }
+}
