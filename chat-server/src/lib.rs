@@ -9,4 +9,6 @@ pub mod bus;
 pub mod chat;
 pub mod gateway;
 pub mod http;
+pub mod http_server;
+pub mod metrics;
 pub mod store;

@@ -55,13 +55,6 @@ pub enum Signal {
         /// How.
         status: PresenceStatus,
     },
-    /// Everybody who is at a gateway, every few seconds; what it does not name is not there.
-    Digest {
-        /// The gateway.
-        gateway: Arc<str>,
-        /// Its users.
-        users: Arc<[UserId]>,
-    },
 }
 
 /// What travels.

@@ -1,3 +1,186 @@
-//! Sockets.
+//! Role `gateway`: WebSocket sessions, fan-out, presence, drain.
+//!
+//! A socket's life: `upgrade` → `session` (hello, commands, acks). What comes the other way: the bus → `hub` →
+//! each socket's `outbox`, written by whoever has something for it. `decode` and `presence` are pure.
+//!
+//! The gateway never waits on a slow socket and never hashes a password.
+
+mod conn;
+mod decode;
+mod drain;
+mod hub;
 mod options;
+mod outbox;
+mod presence;
+mod recent;
+mod session;
+mod tasks;
+mod upgrade;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::{Router, routing};
+use chat_protocol::{PresenceStatus, UserId};
+use governor::Quota;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use decode::decode;
 pub use options::GatewayOptions;
+
+use crate::{
+    auth::TokenVerifier,
+    bus::{BusMessage, Signal},
+    chat::Chat,
+    metrics::Metrics,
+};
+use conn::Conn;
+use hub::Hub;
+use presence::Presence;
+
+/// All sockets of this process.
+pub struct Gateway {
+    name: Arc<str>,
+    options: GatewayOptions,
+    quota: Quota,
+    chat: Arc<Chat>,
+    verifier: TokenVerifier,
+    metrics: Arc<Metrics>,
+    hub: Arc<Hub>,
+    presence: Mutex<Presence>,
+    /// Sockets that said hello, by user.
+    users: Mutex<HashMap<UserId, Vec<Arc<Conn>>>>,
+    places: Arc<Semaphore>,
+    next_id: AtomicU64,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway without sockets. [`Gateway::spawn`] starts its work.
+    #[must_use]
+    pub fn new(
+        chat: Arc<Chat>,
+        verifier: TokenVerifier,
+        options: GatewayOptions,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let per_second = NonZeroU32::new(options.commands_per_second).unwrap_or(NonZeroU32::MIN);
+        let burst = NonZeroU32::new(options.command_burst).unwrap_or(NonZeroU32::MIN);
+        let hub =
+            Hub::new(Arc::clone(&chat), Arc::clone(&metrics), options.recent_events, options.recent_bytes);
+        Arc::new(Self {
+            name: Arc::from(options.name.as_str()),
+            quota: Quota::per_second(per_second).allow_burst(burst),
+            chat,
+            verifier,
+            metrics,
+            hub,
+            presence: Mutex::default(),
+            users: Mutex::default(),
+            places: Arc::new(Semaphore::new(options.max_sockets)),
+            next_id: AtomicU64::new(1),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            options,
+        })
+    }
+
+    /// The routes: `GET /v1/ws`.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new().route("/v1/ws", routing::get(upgrade::upgrade)).with_state(Arc::clone(self))
+    }
+
+    /// Sockets that are open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.options.max_sockets - self.places.available_permits()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Room for one more socket, given back when dropped.
+    fn place(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.metrics.connections.inc();
+        Some(Place { _permit: permit, metrics: Arc::clone(&self.metrics) })
+    }
+
+    /// Counts a socket as one of its user's. False when the user has too many.
+    fn register(&self, conn: &Arc<Conn>, user: UserId) -> bool {
+        let mut users = self.users.lock();
+        let conns = users.entry(user).or_default();
+        if conns.len() >= self.options.max_sockets_per_user {
+            return false;
+        }
+        conns.push(Arc::clone(conn));
+        let first = conns.len() == 1;
+        drop(users);
+        if first && self.presence.lock().arrived(user) {
+            self.say(user, PresenceStatus::Online);
+        }
+        true
+    }
+
+    /// Forgets a socket.
+    fn leave(&self, conn: &Conn) {
+        self.hub.unsubscribe_all(conn);
+        self.presence.lock().unwatch(conn.id);
+        let Some(user) = conn.actor().map(|actor| actor.user) else { return };
+        let mut users = self.users.lock();
+        let Some(conns) = users.get_mut(&user) else { return };
+        let before = conns.len();
+        conns.retain(|other| other.id != conn.id);
+        let last = before == 1 && conns.is_empty();
+        if conns.is_empty() {
+            users.remove(&user);
+        }
+        if last {
+            // Under the lock of `users`, so that a socket that comes right now is seen after this.
+            self.presence.lock().left(user, Instant::now());
+        }
+    }
+
+    /// The sockets of one user.
+    fn conns_of(&self, user: UserId) -> Vec<Arc<Conn>> {
+        self.users.lock().get(&user).cloned().unwrap_or_default()
+    }
+
+    /// Publishes a change of presence, in the background: nobody waits for it.
+    fn say(&self, user: UserId, status: PresenceStatus) {
+        let signal = Signal::Presence { gateway: Arc::clone(&self.name), user, status };
+        let bus = Arc::clone(self.chat.bus());
+        tokio::spawn(async move {
+            if let Err(error) = bus.publish(BusMessage::Signal(signal)).await {
+                tracing::debug!(%error, "presence was not published");
+            }
+        });
+    }
+}
+
+/// One socket's place among [`GatewayOptions::max_sockets`].
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.connections.dec();
+    }
+}

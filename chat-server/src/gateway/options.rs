@@ -33,8 +33,6 @@ pub struct GatewayOptions {
     pub recent_events: usize,
     /// Memory for all recent events together, in bytes.
     pub recent_bytes: usize,
-    /// How often the gateway repeats who is there.
-    pub digest_interval: Duration,
 }
 
 impl Default for GatewayOptions {
@@ -54,7 +52,6 @@ impl Default for GatewayOptions {
             drain_window: Duration::from_secs(10),
             recent_events: 1_000,
             recent_bytes: 64 * 1024 * 1024,
-            digest_interval: Duration::from_secs(2),
         }
     }
 }

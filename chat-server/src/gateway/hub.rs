@@ -1,0 +1,380 @@
+//! Fan-out: from the bus to the sockets, per channel in order of position, gaps repaired from the store.
+//!
+//! Each channel has at most one fan-out running. It takes all events that gathered, hands them to every socket
+//! in one go, and looks again; so a channel under load is written in larger pieces instead of falling behind.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use chat_protocol::{ChannelId, EventBody, Seq, UserId};
+use indexmap::IndexMap;
+use parking_lot::{Mutex, RwLock};
+
+use super::{conn::Conn, recent::Recent, wire};
+use crate::{
+    bus::CommittedEvent,
+    chat::{Chat, event_json},
+    metrics::Metrics,
+    store::StoredEvent,
+};
+
+/// Channels up to this size are served right on the bus task; larger ones get a task of their own.
+const INLINE_SOCKETS: usize = 64;
+/// Sockets served before a large channel's task lets others run.
+const SLICE: usize = 128;
+/// Events read at once when a gap is repaired.
+const REPAIR_PAGE: usize = 500;
+/// A channel without sockets is forgotten after this many seconds.
+const FORGET_AFTER_SECONDS: u64 = 300;
+
+type Sockets = Arc<IndexMap<u64, Arc<Conn>>>;
+
+struct Channel {
+    state: Mutex<ChannelState>,
+}
+
+struct ChannelState {
+    /// The last position handed out; unknown until the first event or [`Hub::learn_head`].
+    head: Option<Seq>,
+    recent: Recent,
+    sockets: Sockets,
+    /// Encoded, handed to `recent` already, waiting for the running fan-out.
+    pending: Vec<Bytes>,
+    fanning: bool,
+    /// While a repair runs: the highest position known to exist.
+    repairing: Option<Seq>,
+    used: Instant,
+}
+
+/// How much of a log is in memory.
+pub(super) enum InMemory {
+    /// All that was asked for, up to `head`.
+    All { frames: Vec<Bytes>, head: Seq },
+    /// Not enough.
+    No,
+}
+
+/// All channels that this gateway's sockets are in.
+pub(super) struct Hub {
+    channels: RwLock<HashMap<ChannelId, Arc<Channel>>>,
+    /// Counts departures from channels, so that a subscription made from an older reading is noticed.
+    departures: AtomicU64,
+    recent_events: usize,
+    recent_bytes: usize,
+    recent_bytes_used: AtomicUsize,
+    chat: Arc<Chat>,
+    metrics: Arc<Metrics>,
+}
+
+impl Hub {
+    pub(super) fn new(
+        chat: Arc<Chat>,
+        metrics: Arc<Metrics>,
+        recent_events: usize,
+        recent_bytes: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            channels: RwLock::default(),
+            departures: AtomicU64::new(0),
+            recent_events,
+            recent_bytes,
+            recent_bytes_used: AtomicUsize::new(0),
+            chat,
+            metrics,
+        })
+    }
+
+    pub(super) fn departures(&self) -> u64 {
+        self.departures.load(Ordering::Acquire)
+    }
+
+    /// From now on the socket gets the channel's events. Answers the last position handed out so far: what the
+    /// socket's client lacks up to there it must ask for.
+    pub(super) fn subscribe(&self, id: ChannelId, conn: &Arc<Conn>) -> Option<Seq> {
+        let channel = self.channel_or_new(id);
+        let mut state = channel.state.lock();
+        state.used = Instant::now();
+        if Arc::make_mut(&mut state.sockets).insert(conn.id, Arc::clone(conn)).is_none() {
+            conn.channels.lock().push(id);
+        }
+        state.head
+    }
+
+    pub(super) fn unsubscribe(&self, id: ChannelId, conn: &Conn) {
+        conn.channels.lock().retain(|c| *c != id);
+        self.remove_socket(id, conn);
+    }
+
+    pub(super) fn unsubscribe_all(&self, conn: &Conn) {
+        let channels = std::mem::take(&mut *conn.channels.lock());
+        for id in channels {
+            self.remove_socket(id, conn);
+        }
+    }
+
+    fn remove_socket(&self, id: ChannelId, conn: &Conn) {
+        if let Some(channel) = self.channel(id) {
+            let mut state = channel.state.lock();
+            Arc::make_mut(&mut state.sockets).swap_remove(&conn.id);
+            state.used = Instant::now();
+        }
+    }
+
+    /// Tells where a log ends, read from the store after the subscription. Answers the later of that and what
+    /// was handed out meanwhile.
+    pub(super) fn learn_head(&self, id: ChannelId, head: Seq) -> Seq {
+        let channel = self.channel_or_new(id);
+        let mut state = channel.state.lock();
+        let head = state.head.map_or(head, |known| known.max(head));
+        if state.head.is_none() {
+            state.head = Some(head);
+        }
+        head
+    }
+
+    /// The events after a position, when memory has them all.
+    pub(super) fn in_memory(&self, id: ChannelId, after: Seq) -> InMemory {
+        let Some(channel) = self.channel(id) else { return InMemory::No };
+        let state = channel.state.lock();
+        match state.head {
+            Some(head) if after >= head => InMemory::All { frames: Vec::new(), head },
+            Some(head) => {
+                state.recent.after(after).map_or(InMemory::No, |frames| InMemory::All { frames, head })
+            }
+            None => InMemory::No,
+        }
+    }
+
+    /// An event from the bus.
+    pub(super) fn deliver(self: &Arc<Self>, event: &CommittedEvent) {
+        let Some(channel) = self.channel(event.channel) else { return };
+        let mut state = channel.state.lock();
+        match (state.head, &mut state.repairing) {
+            (Some(head), _) if event.seq <= head => return,
+            (_, Some(wanted)) => {
+                // The repair reads it from the store, in its turn.
+                *wanted = (*wanted).max(event.seq);
+                return;
+            }
+            (Some(head), None) if event.seq > head + 1 => {
+                state.repairing = Some(event.seq);
+                drop(state);
+                tokio::spawn(Arc::clone(self).repair(event.channel, channel));
+                return;
+            }
+            _ => {}
+        }
+        let frame = wire::text_frame(&event.json);
+        self.accept(&channel, state, event, frame);
+    }
+
+    /// Something of the bus was missed: every channel may have a gap.
+    pub(super) fn repair_all(self: &Arc<Self>) {
+        let channels: Vec<(ChannelId, Arc<Channel>)> =
+            self.channels.read().iter().map(|(id, channel)| (*id, Arc::clone(channel))).collect();
+        for (id, channel) in channels {
+            let mut state = channel.state.lock();
+            if let (Some(head), None) = (state.head, state.repairing) {
+                state.repairing = Some(head);
+                drop(state);
+                tokio::spawn(Arc::clone(self).repair(id, channel));
+            }
+        }
+    }
+
+    /// Passes something short-lived to a channel's sockets, except those of one user.
+    pub(super) fn signal(&self, id: ChannelId, frame: &Bytes, except: UserId) {
+        let Some(channel) = self.channel(id) else { return };
+        let sockets = Arc::clone(&channel.state.lock().sockets);
+        for conn in sockets.values() {
+            if conn.actor().is_some_and(|actor| actor.user != except) {
+                conn.push_ephemeral(frame);
+            }
+        }
+    }
+
+    /// A user left a channel: their sockets get nothing more of it.
+    pub(super) fn depart(&self, id: ChannelId, conns: &[Arc<Conn>]) {
+        self.departures.fetch_add(1, Ordering::AcqRel);
+        for conn in conns {
+            self.unsubscribe(id, conn);
+        }
+    }
+
+    /// Forgets channels that nobody has been in for a while.
+    pub(super) fn forget_idle(&self) {
+        let idle = |channel: &Channel| {
+            let state = channel.state.lock();
+            let forget = state.sockets.is_empty()
+                && !state.fanning
+                && state.repairing.is_none()
+                && state.used.elapsed().as_secs() >= FORGET_AFTER_SECONDS;
+            forget.then(|| state.recent.bytes())
+        };
+        self.channels.write().retain(|_, channel| {
+            // Somebody who holds a reference may be about to subscribe.
+            if Arc::strong_count(channel) > 1 {
+                return true;
+            }
+            idle(channel).is_none_or(|bytes| {
+                self.recent_bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+                false
+            })
+        });
+    }
+
+    fn channel(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        self.channels.read().get(&id).cloned()
+    }
+
+    fn channel_or_new(&self, id: ChannelId) -> Arc<Channel> {
+        if let Some(channel) = self.channel(id) {
+            return channel;
+        }
+        let new = || {
+            Arc::new(Channel {
+                state: Mutex::new(ChannelState {
+                    head: None,
+                    recent: Recent::default(),
+                    sockets: Sockets::default(),
+                    pending: Vec::new(),
+                    fanning: false,
+                    repairing: None,
+                    used: Instant::now(),
+                }),
+            })
+        };
+        Arc::clone(self.channels.write().entry(id).or_insert_with(new))
+    }
+
+    /// Takes an event that follows the head, and sees to it that a fan-out runs.
+    fn accept(
+        self: &Arc<Self>,
+        channel: &Arc<Channel>,
+        mut state: parking_lot::MutexGuard<'_, ChannelState>,
+        event: &CommittedEvent,
+        frame: Bytes,
+    ) {
+        state.head = Some(event.seq);
+        let before = state.recent.bytes();
+        state.recent.add(event, frame.clone());
+        while state.recent.len() > self.recent_events {
+            state.recent.drop_oldest();
+        }
+        let used = self.account(before, state.recent.bytes());
+        if used > self.recent_bytes {
+            // Whoever writes pays: this channel keeps half of what it had.
+            let (before, keep) = (state.recent.bytes(), state.recent.len() / 2);
+            while state.recent.len() > keep {
+                state.recent.drop_oldest();
+            }
+            self.account(before, state.recent.bytes());
+        }
+        self.metrics.events.inc();
+        state.pending.push(frame);
+        if state.fanning {
+            return;
+        }
+        state.fanning = true;
+        let inline = state.sockets.len() <= INLINE_SOCKETS;
+        drop(state);
+        if inline {
+            while let Some((frames, sockets)) = next_round(channel) {
+                self.hand_out(&frames, sockets.values());
+            }
+        } else {
+            tokio::spawn(Arc::clone(self).fan_out(Arc::clone(channel)));
+        }
+    }
+
+    fn account(&self, before: usize, after: usize) -> usize {
+        if after >= before {
+            self.recent_bytes_used.fetch_add(after - before, Ordering::Relaxed) + after - before
+        } else {
+            self.recent_bytes_used.fetch_sub(before - after, Ordering::Relaxed) - (before - after)
+        }
+    }
+
+    async fn fan_out(self: Arc<Self>, channel: Arc<Channel>) {
+        while let Some((frames, sockets)) = next_round(&channel) {
+            for start in (0..sockets.len()).step_by(SLICE) {
+                let end = sockets.len().min(start + SLICE);
+                if let Some(slice) = sockets.get_range(start..end) {
+                    self.hand_out(&frames, slice.values());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn hand_out<'a>(&self, frames: &[Bytes], sockets: impl Iterator<Item = &'a Arc<Conn>>) {
+        let (mut handed, mut slow) = (0, 0);
+        for conn in sockets {
+            handed += frames.len() as u64;
+            if conn.push(frames) {
+                slow += 1;
+            }
+        }
+        self.metrics.deliveries.inc_by(handed);
+        if slow > 0 {
+            self.metrics.slow_consumers.inc_by(slow);
+        }
+    }
+
+    /// Reads what is missing from the store and hands it out in order, until nothing is missing.
+    async fn repair(self: Arc<Self>, id: ChannelId, channel: Arc<Channel>) {
+        self.metrics.gap_repairs.inc();
+        let mut backoff = std::time::Duration::from_millis(50);
+        loop {
+            let Some(after) = channel.state.lock().head else { return };
+            match self.chat.store().events(id, after, REPAIR_PAGE).await {
+                Ok(events) => {
+                    let full = events.len() == REPAIR_PAGE;
+                    for event in &events {
+                        let (event, frame) = decoded(event);
+                        let state = channel.state.lock();
+                        self.chat.observe(&event);
+                        self.accept(&channel, state, &event, frame);
+                    }
+                    let mut state = channel.state.lock();
+                    let caught_up = state.head >= state.repairing;
+                    if caught_up && !full {
+                        state.repairing = None;
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(channel = %id, %error, "gap could not be repaired yet");
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(std::time::Duration::from_secs(2));
+                }
+            }
+        }
+    }
+}
+
+/// The events and sockets of the next round; when there is nothing, the fan-out has ended.
+fn next_round(channel: &Channel) -> Option<(Vec<Bytes>, Sockets)> {
+    let mut state = channel.state.lock();
+    if state.pending.is_empty() {
+        state.fanning = false;
+        state.pending = Vec::new();
+        return None;
+    }
+    Some((std::mem::take(&mut state.pending), Arc::clone(&state.sockets)))
+}
+
+/// An event from the store as the bus would have brought it.
+fn decoded(event: &StoredEvent) -> (CommittedEvent, Bytes) {
+    let json: Bytes = event_json(event, true).into();
+    let frame = wire::text_frame(&json);
+    let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
+    (CommittedEvent { channel: event.channel, seq: event.seq, body, json }, frame)
+}

@@ -1,0 +1,167 @@
+//! The last events of one channel, encoded, for those who resume. Pure.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use chat_protocol::{EventBody, Seq, ServerFrame};
+
+use super::wire;
+use crate::bus::CommittedEvent;
+
+struct Entry {
+    frame: Bytes,
+    /// The message that this event edits.
+    edits: Option<Seq>,
+}
+
+/// A run of consecutive events that ends at the head.
+#[derive(Default)]
+pub(super) struct Recent {
+    /// Position of the first entry.
+    first: Seq,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Adds the event that follows the last one; after anything else the run starts anew.
+    pub(super) fn add(&mut self, event: &CommittedEvent, frame: Bytes) {
+        if event.seq != self.first + self.entries.len() as Seq {
+            self.clear();
+        }
+        if self.entries.is_empty() {
+            self.first = event.seq;
+        }
+        if let EventBody::Deleted { target } = event.body {
+            self.scrub(target);
+        }
+        let edits = match event.body {
+            EventBody::Edited { target, .. } => Some(target),
+            _ => None,
+        };
+        self.bytes += frame.len();
+        self.entries.push_back(Entry { frame, edits });
+    }
+
+    /// The events after a position, or `None` when the run begins later than that.
+    pub(super) fn after(&self, after: Seq) -> Option<Vec<Bytes>> {
+        let next = after + 1;
+        if next < self.first || self.entries.is_empty() {
+            return None;
+        }
+        let skip = usize::try_from(next - self.first).ok()?;
+        Some(self.entries.iter().skip(skip).map(|entry| entry.frame.clone()).collect())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn drop_oldest(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.bytes -= entry.frame.len();
+            self.first += 1;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    /// A deleted message's text must not be handed out any more, nor that of its edits.
+    fn scrub(&mut self, target: Seq) {
+        for (seq, entry) in (self.first..).zip(&mut self.entries) {
+            if seq == target || entry.edits == Some(target) {
+                self.bytes -= entry.frame.len();
+                entry.frame = scrubbed(&entry.frame);
+                self.bytes += entry.frame.len();
+            }
+        }
+    }
+}
+
+fn scrubbed(frame: &Bytes) -> Bytes {
+    let Ok(ServerFrame::Event(mut event)) = serde_json::from_slice(wire::payload(frame)) else {
+        return frame.clone();
+    };
+    match &mut event.body {
+        EventBody::Message { text, files, deleted } => {
+            text.clear();
+            files.clear();
+            *deleted = true;
+        }
+        EventBody::Edited { text, deleted, .. } => {
+            text.clear();
+            *deleted = true;
+        }
+        _ => {}
+    }
+    wire::server_frame(&ServerFrame::Event(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_protocol::{ChannelId, Event, UserId};
+
+    use super::*;
+
+    fn event(seq: Seq, body: EventBody) -> (CommittedEvent, Bytes) {
+        let channel = ChannelId(uuid::Uuid::nil());
+        let by = UserId(uuid::Uuid::nil());
+        let frame = wire::server_frame(&ServerFrame::Event(Event {
+            channel,
+            seq,
+            at: 0,
+            by,
+            id: None,
+            body: body.clone(),
+        }));
+        (CommittedEvent { channel, seq, body, json: Bytes::new() }, frame)
+    }
+
+    fn message(text: &str) -> EventBody {
+        EventBody::Message { text: text.into(), files: vec![], deleted: false }
+    }
+
+    fn add(recent: &mut Recent, seq: Seq, body: EventBody) {
+        let (event, frame) = event(seq, body);
+        recent.add(&event, frame);
+    }
+
+    #[test]
+    fn what_is_handed_out_is_complete_or_nothing() {
+        let mut recent = Recent::default();
+        assert!(recent.after(0).is_none());
+        for seq in 5..=9 {
+            add(&mut recent, seq, message("m"));
+        }
+        let lens = |recent: &Recent, after| recent.after(after).map(|frames| frames.len());
+        for (after, expected) in [(3, None), (4, Some(5)), (8, Some(1)), (9, Some(0)), (12, Some(0))] {
+            assert_eq!(lens(&recent, after), expected, "after {after}");
+        }
+        recent.drop_oldest();
+        assert_eq!(lens(&recent, 4), None);
+        assert_eq!(lens(&recent, 5), Some(4));
+        add(&mut recent, 20, message("after a jump"));
+        assert_eq!((lens(&recent, 9), lens(&recent, 19)), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_deleted_message_is_scrubbed_from_memory() {
+        let mut recent = Recent::default();
+        add(&mut recent, 1, message("secret"));
+        add(&mut recent, 2, EventBody::Edited { target: 1, text: "secret too".into(), deleted: false });
+        add(&mut recent, 3, message("other"));
+        add(&mut recent, 4, EventBody::Deleted { target: 1 });
+        let frames = recent.after(0).expect("all are there");
+        let all = frames.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect::<String>();
+        assert!(!all.contains("secret"), "{all}");
+        assert!(all.contains("other"));
+        assert_eq!(recent.bytes(), frames.iter().map(Bytes::len).sum::<usize>());
+    }
+}

@@ -1,0 +1,405 @@
+//! The life of one socket: hello, commands, acks, end.
+
+use std::{sync::Arc, time::Instant};
+
+use chat_protocol::{
+    ChannelId, ChannelState, ClientFrame, ClientId, CloseCode, ErrorCode, Seq, ServerFrame, limits,
+};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message, error::CapacityError, protocol::WebSocketConfig},
+};
+
+use super::{
+    Gateway,
+    conn::{Conn, SocketIo},
+    decode::decode,
+    hub::InMemory,
+    wire,
+};
+use crate::chat::{Actor, ChatError, Command, event_json, now_ms, permissions::ChannelAction};
+
+/// Typing in one channel is passed on once in this time.
+const TYPING_SECONDS: u64 = 3;
+/// Commands refused for their rate before the socket is closed.
+const PATIENCE: u32 = 200;
+/// How long a close may take: the rest of the queue, and the client's answer.
+const CLOSE_SECONDS: u64 = 5;
+
+type Socket = WebSocketStream<SocketIo>;
+
+/// What the reader is to do with frames. Buffers are small: there is one for each of tens of thousands of sockets
+/// (the library's default is 128 KiB each, allocated at once).
+pub(super) fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits::MAX_FRAME_BYTES * 2)
+        .max_message_size(Some(limits::MAX_FRAME_BYTES))
+        .max_frame_size(Some(limits::MAX_FRAME_BYTES))
+}
+
+/// Serves a socket until it ends. Whatever ends it, nothing of it stays behind.
+pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket) {
+    let hello = Box::pin(hello(&gateway, &conn, &mut socket));
+    let code = match tokio::time::timeout(gateway.options.hello_timeout, hello).await {
+        Ok(Ok(actor)) => {
+            let session = Session {
+                limiter: RateLimiter::direct(gateway.quota),
+                gateway: &gateway,
+                conn: &conn,
+                actor,
+                typing: None,
+                refused: 0,
+                in_flight: FuturesUnordered::new(),
+            };
+            session.serve(&mut socket).await
+        }
+        Ok(Err(end)) => {
+            gateway.metrics.refusals.inc();
+            end
+        }
+        Err(_) => {
+            gateway.metrics.refusals.inc();
+            Some(CloseCode::HelloTimeout)
+        }
+    };
+    gateway.leave(&conn);
+    if let Some(code) = code {
+        conn.finish(code);
+    }
+    let farewell = Box::pin(async {
+        conn.finish_writing().await;
+        // RFC 6455 §7.1.1: the server closes the TCP connection after the client's close answer, or its end.
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(CLOSE_SECONDS), farewell).await;
+}
+
+/// The first frame. The error is the code to close with, or `None` when the client went by itself.
+async fn hello(
+    gateway: &Arc<Gateway>,
+    conn: &Arc<Conn>,
+    socket: &mut Socket,
+) -> Result<Actor, Option<CloseCode>> {
+    loop {
+        match next_text(socket).await? {
+            Some(text) => match decode(&text) {
+                Ok(ClientFrame::Hello { token, .. }) => return gateway.welcome(conn, &token).await,
+                Ok(_) => {
+                    let error =
+                        ChatError::new(ErrorCode::Unauthenticated, "expected hello as the first frame");
+                    conn.welcome(&error.frame(None));
+                    return Err(Some(CloseCode::Protocol));
+                }
+                Err((id, error)) => {
+                    conn.welcome(&error.frame(id));
+                    return Err(Some(CloseCode::Protocol));
+                }
+            },
+            None => conn.hear(),
+        }
+    }
+}
+
+/// The next text; `None` for a control frame, which the library has answered.
+async fn next_text(socket: &mut Socket) -> Result<Option<tungstenite::Utf8Bytes>, Option<CloseCode>> {
+    text_of(socket.next().await)
+}
+
+fn text_of(
+    message: Option<Result<Message, tungstenite::Error>>,
+) -> Result<Option<tungstenite::Utf8Bytes>, Option<CloseCode>> {
+    match message {
+        Some(Ok(Message::Text(text))) => Ok(Some(text)),
+        Some(Ok(Message::Binary(_))) => Err(Some(CloseCode::Unsupported)),
+        Some(Ok(Message::Close(_))) | None => Err(None),
+        Some(Ok(_)) => Ok(None),
+        Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+            Err(Some(CloseCode::TooBig))
+        }
+        Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_))) => {
+            Err(Some(CloseCode::Protocol))
+        }
+        Some(Err(_)) => Err(None),
+    }
+}
+
+struct Session<'a> {
+    gateway: &'a Arc<Gateway>,
+    conn: &'a Arc<Conn>,
+    actor: Actor,
+    limiter: DefaultDirectRateLimiter,
+    refused: u32,
+    /// Where typing was last passed on, and when.
+    typing: Option<(ChannelId, Instant)>,
+    /// Commands whose commit is awaited.
+    in_flight: FuturesUnordered<BoxFuture<'static, ServerFrame>>,
+}
+
+impl Session<'_> {
+    /// Serves until the end. Answers the code to close with, or `None` when a close is on its way already or the
+    /// client has gone.
+    async fn serve(mut self, socket: &mut Socket) -> Option<CloseCode> {
+        while !self.conn.is_leaving() {
+            let room = self.in_flight.len() < self.gateway.options.max_in_flight;
+            tokio::select! {
+                message = socket.next(), if room => match text_of(message) {
+                    Ok(text) => {
+                        self.conn.hear();
+                        if let Some(text) = text {
+                            // Boxed: what a command needs is not held by every idle socket.
+                            if let Err(code) = Box::pin(self.command(&text)).await {
+                                return Some(code);
+                            }
+                        }
+                    }
+                    Err(code) => return code,
+                },
+                Some(answer) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.conn.send(&answer);
+                }
+                () = self.conn.flush() => {
+                    if self.conn.is_closing() {
+                        return None;
+                    }
+                }
+            }
+        }
+        // The server drains: what was taken is finished, nothing new is read.
+        while let Some(answer) = self.in_flight.next().await {
+            self.conn.send(&answer);
+        }
+        Some(CloseCode::Restart)
+    }
+
+    /// Carries out one command. The error is the code to close with.
+    async fn command(&mut self, text: &str) -> Result<(), CloseCode> {
+        if let Err(not_until) = self.limiter.check() {
+            self.refused += 1;
+            if self.refused > PATIENCE {
+                return Err(CloseCode::RateLimited);
+            }
+            let id = match decode(text) {
+                Ok(frame) => id_of(&frame),
+                Err((id, _)) => id,
+            };
+            let wait = not_until.wait_time_from(governor::clock::Clock::now(self.limiter.clock()));
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.refuse(id, ChatError::rate_limited(wait_ms));
+            return Ok(());
+        }
+        let frame = match decode(text) {
+            Ok(frame) => frame,
+            Err((id, error)) => {
+                self.refuse(id, error);
+                return Ok(());
+            }
+        };
+        let id = id_of(&frame);
+        if let Err(error) = self.dispatch(frame).await {
+            self.refuse(id, error);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, id: Option<ClientId>, error: ChatError) {
+        self.gateway.metrics.command_errors.inc();
+        self.conn.send(&error.frame(id));
+    }
+
+    async fn dispatch(&mut self, frame: ClientFrame) -> Result<(), ChatError> {
+        let chat = &self.gateway.chat;
+        match frame {
+            ClientFrame::Hello { .. } => {
+                Err(ChatError::new(ErrorCode::Conflict, "hello was said already; expected a command"))
+            }
+            ClientFrame::Send { id, channel, text, files } => {
+                self.submit(id, channel, Command::Send { text, files }).await
+            }
+            ClientFrame::Edit { id, channel, target, text } => {
+                self.submit(id, channel, Command::Edit { target, text }).await
+            }
+            ClientFrame::Delete { id, channel, target } => {
+                self.submit(id, channel, Command::Delete { target }).await
+            }
+            ClientFrame::Read { channel, seq, .. } => {
+                chat.mark_read(&self.actor, channel, seq).await.map(|_| ())
+            }
+            ClientFrame::Typing { channel, .. } => {
+                let recent = self
+                    .typing
+                    .is_some_and(|(last, at)| last == channel && at.elapsed().as_secs() < TYPING_SECONDS);
+                if recent {
+                    return Ok(());
+                }
+                self.typing = Some((channel, Instant::now()));
+                chat.typing(&self.actor, channel).await
+            }
+            ClientFrame::Watch { users, .. } => {
+                if users.len() > limits::MAX_WATCHED_USERS {
+                    return Err(ChatError::invalid(format!(
+                        "expected at most {} users to watch, got {}",
+                        limits::MAX_WATCHED_USERS,
+                        users.len()
+                    )));
+                }
+                let users = self.gateway.presence.lock().watch(self.conn.id, users);
+                self.conn.send(&ServerFrame::Presence { users });
+                Ok(())
+            }
+            ClientFrame::Sync { id, channel, after } => self.sync(id, channel, after).await,
+            ClientFrame::Ping { id } => {
+                self.conn.send(&ServerFrame::Pong { id });
+                Ok(())
+            }
+        }
+    }
+
+    /// Queues a command for its channel's log; its answer follows when it is committed, without holding up what
+    /// the client sends next.
+    async fn submit(&mut self, id: ClientId, channel: ChannelId, command: Command) -> Result<(), ChatError> {
+        let began = Instant::now();
+        let pending = self.gateway.chat.submit(&self.actor, channel, id, command).await?;
+        let metrics = Arc::clone(&self.gateway.metrics);
+        self.in_flight.push(Box::pin(async move {
+            match pending.committed().await {
+                Ok(done) => {
+                    metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
+                    ServerFrame::Ack {
+                        id,
+                        channel: done.channel,
+                        seq: done.seq,
+                        at: done.at,
+                        duplicate: done.duplicate,
+                    }
+                }
+                Err(error) => {
+                    metrics.command_errors.inc();
+                    error.frame(Some(id))
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    /// Answers with every event after a position, or says plainly that it could not.
+    async fn sync(&mut self, id: Option<ClientId>, channel: ChannelId, after: Seq) -> Result<(), ChatError> {
+        let Gateway { chat, hub, metrics, .. } = &**self.gateway;
+        chat.authorize(&self.actor, channel, ChannelAction::Read).await?;
+        let (frames, head) = match hub.in_memory(channel, after) {
+            InMemory::All { frames, head } => {
+                metrics.syncs_from_memory.inc();
+                (Some(frames), head)
+            }
+            InMemory::No => {
+                metrics.syncs_from_store.inc();
+                let heads = chat.store().heads(&[channel]).await?;
+                let head = heads.first().map_or(0, |(_, head)| *head);
+                if head.saturating_sub(after) > limits::MAX_SYNC_EVENTS {
+                    (None, head)
+                } else {
+                    let limit = usize::try_from(limits::MAX_SYNC_EVENTS).unwrap_or(usize::MAX);
+                    let events = chat.store().events(channel, after, limit).await?;
+                    // More may have been committed since the head was read: then those are sent as well.
+                    let head = events.last().map_or(head, |event| event.seq);
+                    let frames =
+                        events.iter().map(|event| wire::text_frame(event_json(event, true).as_bytes()));
+                    (Some(frames.collect()), head)
+                }
+            }
+        };
+        let recovered = frames.is_some();
+        // One piece: between these frames and `synced` nothing of this channel is missing.
+        let mut frames = frames.unwrap_or_default();
+        frames.push(wire::server_frame(&ServerFrame::Synced { id, channel, head, recovered }));
+        if self.conn.push(&frames) {
+            metrics.slow_consumers.inc();
+        }
+        Ok(())
+    }
+}
+
+const fn id_of(frame: &ClientFrame) -> Option<ClientId> {
+    match frame {
+        ClientFrame::Hello { .. } => None,
+        ClientFrame::Send { id, .. } | ClientFrame::Edit { id, .. } | ClientFrame::Delete { id, .. } => {
+            Some(*id)
+        }
+        ClientFrame::Read { id, .. }
+        | ClientFrame::Typing { id, .. }
+        | ClientFrame::Watch { id, .. }
+        | ClientFrame::Sync { id, .. }
+        | ClientFrame::Ping { id } => *id,
+    }
+}
+
+impl Gateway {
+    /// Accepts a token and subscribes the socket to its user's channels, so that together with the heads of the
+    /// welcome nothing can be missed: whatever is handed out after the subscription reaches the socket,
+    /// whatever was before is covered by a head.
+    async fn welcome(&self, conn: &Arc<Conn>, token: &str) -> Result<Actor, Option<CloseCode>> {
+        let refuse = |error: ChatError, code| {
+            conn.welcome(&error.frame(None));
+            Err(Some(code))
+        };
+        let actor = match self.verifier.verify(token).await {
+            Ok(actor) => actor,
+            Err(error) if error.code == ErrorCode::Unauthenticated => {
+                return refuse(error, CloseCode::Unauthenticated);
+            }
+            Err(error) => return refuse(error, CloseCode::TryLater),
+        };
+        conn.identify(actor);
+        if !self.register(conn, actor.user) {
+            let error = ChatError::rate_limited(10_000);
+            return refuse(error, CloseCode::TooManySockets);
+        }
+        let channels = match self.subscribe(conn, &actor).await {
+            Ok(channels) => channels,
+            Err(error) => return refuse(error, CloseCode::TryLater),
+        };
+        self.metrics.welcomes.inc();
+        conn.welcome(&ServerFrame::Welcome {
+            user: actor.user,
+            session: actor.session,
+            gateway: self.options.name.clone(),
+            now: now_ms(),
+            heartbeat_ms: u64::try_from(self.options.ping_after.as_millis()).unwrap_or(u64::MAX),
+            channels,
+        });
+        Ok(actor)
+    }
+
+    async fn subscribe(&self, conn: &Arc<Conn>, actor: &Actor) -> Result<Vec<ChannelState>, ChatError> {
+        loop {
+            let departures = self.hub.departures();
+            let memberships = self.chat.store().memberships(actor.user).await?;
+            let mut states = Vec::with_capacity(memberships.len());
+            let mut unknown = Vec::new();
+            for membership in &memberships {
+                let channel = membership.channel;
+                let head = self.hub.subscribe(channel, conn);
+                if head.is_none() {
+                    unknown.push(channel);
+                }
+                states.push(ChannelState { channel, head: head.unwrap_or_default(), read: membership.read });
+            }
+            if !unknown.is_empty() {
+                for (channel, head) in self.chat.store().heads(&unknown).await? {
+                    let head = self.hub.learn_head(channel, head);
+                    if let Some(state) = states.iter_mut().find(|state| state.channel == channel) {
+                        state.head = head;
+                    }
+                }
+            }
+            if self.hub.departures() == departures {
+                return Ok(states);
+            }
+            // Somebody left some channel meanwhile. Should it be this user, what was read is outdated.
+            self.hub.unsubscribe_all(conn);
+        }
+    }
+}

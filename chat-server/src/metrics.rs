@@ -1,0 +1,102 @@
+//! What the admin endpoint tells Prometheus. Names follow its conventions: base units, `_total` for counters.
+
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// All metrics of a process. Cheap to update from anywhere.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    /// Sockets that are open now.
+    pub connections: Gauge,
+    /// Sockets that were welcomed.
+    pub welcomes: Counter,
+    /// Upgrades and hellos that were refused.
+    pub refusals: Counter,
+    /// Events that came from the bus and were passed to a channel's sockets.
+    pub events: Counter,
+    /// Event frames handed to sockets.
+    pub deliveries: Counter,
+    /// Sockets closed because they read too slowly.
+    pub slow_consumers: Counter,
+    /// Gaps in a channel's events that were repaired from the store.
+    pub gap_repairs: Counter,
+    /// `sync` commands answered from memory.
+    pub syncs_from_memory: Counter,
+    /// `sync` commands that had to read history from the store.
+    pub syncs_from_store: Counter,
+    /// Commands that were refused, of all kinds.
+    pub command_errors: Counter,
+    /// From a command's arrival to its ack.
+    pub ack_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Zeroed metrics.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("folkmoot");
+        let counter = |registry: &mut Registry, name: &str, help: &str| {
+            let counter = Counter::<u64, AtomicU64>::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let connections = Gauge::default();
+        registry.register("gateway_connections", "Sockets that are open now", connections.clone());
+        // 0.25 ms to 8 s, doubling.
+        let ack_seconds = Histogram::new(std::iter::successors(Some(0.000_25), |b| Some(b * 2.0)).take(16));
+        registry.register_with_unit(
+            "gateway_ack",
+            "From a command's arrival to its ack",
+            Unit::Seconds,
+            ack_seconds.clone(),
+        );
+        Self {
+            connections,
+            ack_seconds,
+            welcomes: counter(&mut registry, "gateway_welcomes", "Sockets that were welcomed"),
+            refusals: counter(&mut registry, "gateway_refusals", "Upgrades and hellos that were refused"),
+            events: counter(&mut registry, "gateway_events", "Events passed to their channel's sockets"),
+            deliveries: counter(&mut registry, "gateway_deliveries", "Event frames handed to sockets"),
+            slow_consumers: counter(
+                &mut registry,
+                "gateway_slow_consumers",
+                "Sockets closed because they read too slowly",
+            ),
+            gap_repairs: counter(&mut registry, "gateway_gap_repairs", "Gaps repaired from the store"),
+            syncs_from_memory: counter(
+                &mut registry,
+                "gateway_syncs_from_memory",
+                "Syncs answered from memory",
+            ),
+            syncs_from_store: counter(
+                &mut registry,
+                "gateway_syncs_from_store",
+                "Syncs that read history from the store",
+            ),
+            command_errors: counter(&mut registry, "gateway_command_errors", "Commands that were refused"),
+            registry: Mutex::new(registry),
+        }
+    }
+
+    /// The OpenMetrics text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        if let Err(error) = encode(&mut out, &self.registry.lock()) {
+            tracing::error!(%error, "metrics cannot be encoded");
+        }
+        out
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
