@@ -3,10 +3,12 @@
 //! `chat` is the domain and knows traits only; `store`, `bus` and `blob` implement them; `gateway`, `api` and
 //! `auth` are the doors. ARCHITECTURE.md has the map and the invariants.
 
+pub mod api;
 pub mod auth;
 pub mod blob;
 pub mod bus;
 pub mod chat;
+pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod http_server;

@@ -73,10 +73,11 @@ impl Auth {
             created_at: now_ms(),
             deactivated: false,
         };
+        // In this order a crash in between leaves a hash that nobody has, not a handle that nobody can use.
+        self.store().set_password(user.id, &phc).await?;
         if !self.store().create_user(&user).await? {
             return Err(taken());
         }
-        self.store().set_password(user.id, &phc).await?;
         tracing::info!(target: "audit", user = %user.id, handle = user.handle, role = ?user.role, "account made");
         self.join_default_channels(&user).await;
         Ok(user)

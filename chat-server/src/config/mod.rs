@@ -1,0 +1,105 @@
+//! Configuration: defaults, then a TOML file, then the environment, then flags; the later one wins.
+//!
+//! `settings` is the table of all keys, `value` reads what was given for one, `sources` collects what was given
+//! where, `resolve` puts it together and finds everything that is wrong, `reference` writes the documentation.
+
+mod reference;
+mod resolve;
+mod settings;
+mod sources;
+mod value;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+pub use reference::reference;
+pub use resolve::{Problem, Resolved, resolve};
+pub use settings::{SETTINGS, Setting};
+pub use sources::{Assignment, Origin, from_environment, from_file, from_flag, variable_name};
+pub use value::{Kind, Raw, Value};
+
+use crate::{auth::AuthOptions, gateway::GatewayOptions};
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// Where the server listens.
+    pub server: ServerConfig,
+    /// Where its data is.
+    pub data: DataConfig,
+    /// Accounts.
+    pub auth: AuthOptions,
+    /// Sockets.
+    pub gateway: GatewayOptions,
+    /// Uploads.
+    pub files: FilesConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// REST, sockets and the web client.
+    pub listen: SocketAddr,
+    /// Health and metrics; not for the public.
+    pub admin_listen: SocketAddr,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 8080).into(), admin_listen: ([127, 0, 0, 1], 8081).into() }
+    }
+}
+
+/// Where the embedded store keeps its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataConfig {
+    /// The folder.
+    pub dir: PathBuf,
+}
+
+impl Default for DataConfig {
+    /// The user's data folder; below the working directory for a user without a home.
+    fn default() -> Self {
+        let dir = directories::ProjectDirs::from("dev", "folkmoot", "folkmoot")
+            .map_or_else(|| PathBuf::from("folkmoot-data"), |dirs| dirs.data_dir().to_owned());
+        Self { dir }
+    }
+}
+
+/// Uploads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesConfig {
+    /// Largest file, in bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self { max_bytes: chat_protocol::limits::MAX_FILE_BYTES }
+    }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How it is written.
+    pub format: LogFormat,
+    /// What is written: a level, or directives as `tracing_subscriber::EnvFilter` reads them.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}

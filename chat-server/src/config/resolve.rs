@@ -1,0 +1,138 @@
+//! From what was given to a configuration, or to everything that is wrong with it.
+
+use std::{collections::HashMap, fmt, fmt::Write as _};
+
+use super::{Assignment, Config, Origin, SETTINGS, Setting, variable_name};
+
+/// Something that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    origin: Option<Origin>,
+    text: String,
+}
+
+impl Problem {
+    pub(super) fn new(origin: Option<Origin>, text: String) -> Self {
+        Self { origin, text }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(origin) => write!(f, "{origin}: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// A configuration, and where each value that is not a default came from.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The configuration.
+    pub config: Config,
+    origins: HashMap<&'static str, Origin>,
+}
+
+impl Resolved {
+    /// As TOML, with a comment where each value came from. No setting is a secret today.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        let mut section = "";
+        for setting in SETTINGS {
+            if setting.section() != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                section = setting.section();
+                let _ = writeln!(out, "{gap}[{section}]");
+            }
+            let line = format!("{} = {}", setting.name(), (setting.get)(&self.config));
+            let _ = match self.origins.get(setting.key) {
+                Some(origin) => writeln!(out, "{line}  # {origin}"),
+                None => writeln!(out, "{line}"),
+            };
+        }
+        out
+    }
+}
+
+/// Puts `given` over `base`, later ones over earlier ones.
+///
+/// # Errors
+/// Everything that is wrong, with `problems` found before.
+pub fn resolve(
+    base: Config,
+    given: Vec<Assignment>,
+    mut problems: Vec<Problem>,
+) -> Result<Resolved, Vec<Problem>> {
+    let mut resolved = Resolved { config: base, origins: HashMap::new() };
+    for Assignment { key, raw, origin } in given {
+        let Some(setting) = Setting::find(&key) else {
+            problems.push(unknown(&key, origin));
+            continue;
+        };
+        match setting.kind.read(&raw) {
+            Ok(value) => {
+                (setting.set)(&mut resolved.config, value);
+                resolved.origins.insert(setting.key, origin);
+            }
+            Err(expected) => {
+                let text = format!("{} is {raw}, expected {expected}", setting.key);
+                problems.push(Problem::new(Some(origin), text));
+            }
+        }
+    }
+    if problems.is_empty() {
+        problems.extend(contradictions(&resolved));
+    }
+    if problems.is_empty() { Ok(resolved) } else { Err(problems) }
+}
+
+fn unknown(key: &str, origin: Origin) -> Problem {
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    let meant = nearest(key, keys).unwrap_or_default();
+    let text = match &origin {
+        Origin::Variable(_) => format!("unknown variable, did you mean {}?", variable_name(meant)),
+        _ => format!("unknown key {key}, did you mean {meant}?"),
+    };
+    Problem::new(Some(origin), text)
+}
+
+/// The known word that is most like `given`; a key without its section counts as almost right.
+pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    let last = given.rsplit('.').next().unwrap_or_default();
+    known.min_by_key(|known| {
+        let name = known.rsplit('.').next().unwrap_or_default();
+        let whole = strsim::damerau_levenshtein(&given, known);
+        whole.min(strsim::damerau_levenshtein(last, name) + 1)
+    })
+}
+
+/// Values that are fine alone and not together.
+fn contradictions(resolved: &Resolved) -> Vec<Problem> {
+    let config = &resolved.config;
+    let mut problems = Vec::new();
+    let mut check = |fine: bool, key: &str, text: &str| {
+        if !fine {
+            problems.push(Problem::new(resolved.origins.get(key).cloned(), text.to_owned()));
+        }
+    };
+    check(
+        config.gateway.ping_after < config.gateway.idle_timeout,
+        "gateway.idle_timeout_seconds",
+        "expected gateway.idle_timeout_seconds to be more than gateway.ping_after_seconds, or idle sockets are closed \
+         before they are asked",
+    );
+    check(
+        config.server.listen != config.server.admin_listen || config.server.listen.port() == 0,
+        "server.admin_listen",
+        "expected server.admin_listen to be another address than server.listen",
+    );
+    check(
+        config.gateway.max_sockets_per_user <= config.gateway.max_sockets,
+        "gateway.max_sockets_per_user",
+        "expected gateway.max_sockets_per_user to be at most gateway.max_sockets",
+    );
+    problems
+}
