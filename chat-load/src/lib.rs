@@ -1,5 +1,6 @@
 //! Open-loop load for a Folkmoot server, and the truth about what became of it.
 
+pub mod bench;
 pub mod broadcaster;
 pub mod client_id;
 mod engine;

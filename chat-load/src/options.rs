@@ -20,7 +20,7 @@ pub struct Options {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// JSON lines of `user`, `token` and `channels`, as `chat-server seed` writes them
-    #[arg(long, value_name = "FILE", required_if_eq("protocol", "folkmoot"))]
+    #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
     /// Sockets to hold; with more of them than tokens, users get several
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -95,6 +95,9 @@ pub enum OptionsError {
         /// Why it has none.
         source: std::io::Error,
     },
+    /// Nobody to sign in as.
+    #[error("expected --tokens FILE, as `chat-server seed` writes it")]
+    NoTokens,
     /// A number that makes no sense.
     #[error("expected --{0} to be a number of at least 0")]
     Negative(&'static str),
@@ -175,6 +178,9 @@ impl Options {
             ("ramp", self.ramp.unwrap_or_default()),
             ("connect-timeout", self.connect_timeout),
         ];
+        if self.protocol == Protocol::Folkmoot && self.tokens.is_none() {
+            return Err(OptionsError::NoTokens);
+        }
         match numbers.into_iter().find(|(_, n)| !n.is_finite() || *n < 0.0) {
             Some((name, _)) => Err(OptionsError::Negative(name)),
             None => Ok(()),
@@ -211,6 +217,8 @@ mod tests {
     #[test]
     fn numbers_below_zero_are_refused() {
         let mut options = Options::new("http://127.0.0.1:1", 1);
+        assert!(matches!(options.validate(), Err(OptionsError::NoTokens)));
+        options.protocol = Protocol::Bare;
         assert!(options.validate().is_ok());
         options.churn = -1.0;
         assert_eq!(

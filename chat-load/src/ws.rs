@@ -232,6 +232,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         #[test]
         fn frames_survive_any_cut(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..70_000), 1..4), mask: Option<[u8; 4]>, cut in 0usize..200_000) {
             let mut bytes = Vec::new();

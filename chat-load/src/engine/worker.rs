@@ -239,7 +239,8 @@ impl Worker {
     fn writable(&mut self, conn: usize) {
         let Some(socket) = &mut self.conns[conn].socket else { return };
         if let Err(error) = socket.writable(&self.plan.target.host) {
-            let why = format!("cannot write: {}", error.kind());
+            let what = if socket.stage == Stage::Connecting { "connect" } else { "write" };
+            let why = format!("cannot {what}: {}", error.kind());
             self.fail(conn, &why, self.plan.now_us());
         }
     }

@@ -21,6 +21,9 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
+/// Frames that wait for a socket: more than a test sends.
+const QUEUE: usize = 100_000;
+
 /// A promise to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -50,7 +53,7 @@ pub(crate) enum Fault {
 
 struct Socket {
     user: UserId,
-    frames: mpsc::UnboundedSender<Message>,
+    frames: mpsc::Sender<Message>,
     held: Option<Message>,
 }
 
@@ -158,7 +161,7 @@ async fn events(mut stream: TcpStream, state: Arc<Mutex<State>>) {
 async fn websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let (mut sink, mut source) = socket.split();
-    let (frames, mut outgoing) = mpsc::unbounded_channel();
+    let (frames, mut outgoing) = mpsc::channel(QUEUE);
     let Some(Ok(Message::Text(hello))) = source.next().await else { return };
     let Ok(ClientFrame::Hello { token, .. }) = serde_json::from_str(&hello) else { return };
     let number = {
@@ -176,7 +179,7 @@ async fn websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
             heartbeat_ms: 30_000,
             channels: channels.collect(),
         };
-        frames.send(text(&welcome)).unwrap();
+        frames.try_send(text(&welcome)).unwrap();
         let number = state.next_socket;
         state.next_socket += 1;
         state.sockets.insert(number, Socket { user: account.user, frames, held: None });
@@ -205,7 +208,7 @@ async fn websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
 impl State {
     fn answer(&self, socket: u64, frame: &ServerFrame) {
         if let Some(socket) = self.sockets.get(&socket) {
-            let _ = socket.frames.send(text(frame));
+            let _ = socket.frames.try_send(text(frame));
         }
     }
 
@@ -291,13 +294,13 @@ impl State {
                     continue;
                 }
                 Fault::Double if chosen && now_and_then => {
-                    let _ = socket.frames.send(frame.clone());
+                    let _ = socket.frames.try_send(frame.clone());
                 }
                 _ => {}
             }
-            let _ = socket.frames.send(frame.clone());
+            let _ = socket.frames.try_send(frame.clone());
             if let Some(held) = socket.held.take() {
-                let _ = socket.frames.send(held);
+                let _ = socket.frames.try_send(held);
             }
         }
     }
