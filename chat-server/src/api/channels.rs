@@ -1,0 +1,234 @@
+//! Channels and their members.
+
+#![allow(unused_qualifications, reason = "utoipa::path qualifies the types of parameters")]
+
+use axum::{Json, extract::State};
+use chat_protocol::{
+    ChannelId, UserId,
+    rest::{AddMembers, Channel, CreateChannel, Member, OpenDirect, Page, UpdateChannel},
+};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{ApiState, page_limit, problems};
+use crate::{
+    auth::Authenticated,
+    chat::ChatError,
+    http::{JsonBody, PathParams, QueryParams},
+};
+
+/// Which channels a listing shows.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Scope {
+    /// Those that the asking user is in.
+    #[default]
+    Mine,
+    /// All public ones.
+    Public,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListChannels {
+    /// Whose: `mine` in order of id, or `public` in order of name.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    scope: Scope,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Items on a page, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListMembers {
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Items on a page, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<usize>,
+}
+
+/// One's channels, or those that one could join.
+#[utoipa::path(
+    get, path = "/v1/channels", tag = "channels", params(ListChannels), security(("bearer" = [])),
+    responses(
+        (status = 200, description = "A page of channels", body = Page<Channel>),
+        problems::SignedIn, problems::Limits, problems::Denied,
+    ),
+)]
+pub(super) async fn list_channels(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    QueryParams(query): QueryParams<ListChannels>,
+) -> Result<Json<Page<Channel>>, ChatError> {
+    let (cursor, limit) = (query.cursor.as_deref(), page_limit(query.limit)?);
+    let page = match query.scope {
+        Scope::Mine => state.chat.my_channels(&actor, cursor, limit).await?,
+        Scope::Public => state.chat.public_channels(&actor, cursor, limit).await?,
+    };
+    Ok(Json(page))
+}
+
+/// Makes a public or private channel.
+#[utoipa::path(
+    post, path = "/v1/channels", tag = "channels", request_body = CreateChannel, security(("bearer" = [])),
+    responses(
+        (status = 201, description = "The new channel", body = Channel),
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn create_channel(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    JsonBody(request): JsonBody<CreateChannel>,
+) -> Result<(StatusCode, Json<Channel>), ChatError> {
+    let channel = state.chat.create_channel(&actor, request).await?;
+    Ok((StatusCode::CREATED, Json(channel)))
+}
+
+/// One channel.
+#[utoipa::path(
+    get, path = "/v1/channels/{channel}", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which")),
+    responses(
+        (status = 200, description = "The channel", body = Channel),
+        problems::SignedIn, problems::Parameters, problems::Missing,
+    ),
+)]
+pub(super) async fn get_channel(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+) -> Result<Json<Channel>, ChatError> {
+    state.chat.channel(&actor, channel).await.map(Json)
+}
+
+/// Renames a channel, changes its topic, archives it or brings it back.
+#[utoipa::path(
+    patch, path = "/v1/channels/{channel}", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which")), request_body = UpdateChannel,
+    responses(
+        (status = 200, description = "The channel as it is now", body = Channel),
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn update_channel(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+    JsonBody(change): JsonBody<UpdateChannel>,
+) -> Result<Json<Channel>, ChatError> {
+    state.chat.update_channel(&actor, channel, change).await.map(Json)
+}
+
+/// Joins a public channel; being in it already is fine.
+#[utoipa::path(
+    post, path = "/v1/channels/{channel}/join", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which")),
+    responses(
+        (status = 200, description = "The channel", body = Channel),
+        problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn join_channel(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+) -> Result<Json<Channel>, ChatError> {
+    state.chat.join(&actor, channel).await.map(Json)
+}
+
+/// Leaves a channel.
+#[utoipa::path(
+    post, path = "/v1/channels/{channel}/leave", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which")),
+    responses(
+        (status = 204, description = "Left"),
+        problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn leave_channel(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+) -> Result<StatusCode, ChatError> {
+    state.chat.leave(&actor, channel).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A channel's members, in order of user id.
+#[utoipa::path(
+    get, path = "/v1/channels/{channel}/members", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which"), ListMembers),
+    responses(
+        (status = 200, description = "A page of members", body = Page<Member>),
+        problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
+    ),
+)]
+pub(super) async fn list_members(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+    QueryParams(query): QueryParams<ListMembers>,
+) -> Result<Json<Page<Member>>, ChatError> {
+    let limit = page_limit(query.limit)?;
+    state.chat.members(&actor, channel, query.cursor.as_deref(), limit).await.map(Json)
+}
+
+/// Adds users to a channel; those who are in it already stay.
+#[utoipa::path(
+    post, path = "/v1/channels/{channel}/members", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which")), request_body = AddMembers,
+    responses(
+        (status = 204, description = "All of them are members"),
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn add_members(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+    JsonBody(request): JsonBody<AddMembers>,
+) -> Result<StatusCode, ChatError> {
+    state.chat.add_members(&actor, channel, request.users).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a user from a channel; their not being in it is fine.
+#[utoipa::path(
+    delete, path = "/v1/channels/{channel}/members/{user}", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Which"), ("user" = UserId, Path, description = "Whom")),
+    responses(
+        (status = 204, description = "They are not a member"),
+        problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn remove_member(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams((channel, user)): PathParams<(ChannelId, UserId)>,
+) -> Result<StatusCode, ChatError> {
+    state.chat.remove_member(&actor, channel, user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Finds or makes the direct or group channel of some users and oneself.
+#[utoipa::path(
+    post, path = "/v1/dms", tag = "channels", request_body = OpenDirect, security(("bearer" = [])),
+    responses(
+        (status = 200, description = "Their channel", body = Channel),
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+pub(super) async fn open_direct(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    JsonBody(request): JsonBody<OpenDirect>,
+) -> Result<Json<Channel>, ChatError> {
+    state.chat.open_direct(&actor, request.users).await.map(Json)
+}
