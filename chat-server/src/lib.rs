@@ -3,7 +3,9 @@
 //! `chat` is the domain and knows traits only; `store`, `bus` and `blob` implement them; `gateway`, `api` and
 //! `auth` are the doors. ARCHITECTURE.md has the map and the invariants.
 
+pub mod admin;
 pub mod api;
+pub mod app;
 pub mod auth;
 pub mod blob;
 pub mod bus;
@@ -14,3 +16,4 @@ pub mod http;
 pub mod http_server;
 pub mod metrics;
 pub mod store;
+pub mod telemetry;

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use keys::{Jwk, JwkSet, KeyRing};
 pub use revocation::RevokedSessions;
-pub use routes::router;
+pub use routes::{router, routes};
 pub use sessions::NewSession;
 pub use tokens::MAX_TOKEN_LIFE;
 pub use verifier::{Authenticated, TokenVerifier};
@@ -29,6 +29,9 @@ use crate::{
 };
 use limits::Limits;
 use passwords::Passwords;
+
+/// How often what goes on by itself goes on.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,19 +114,23 @@ impl Auth {
         self.verifier.clone()
     }
 
-    /// Starts what goes on by itself: replacing old signing keys, forgetting old limits. Ends with the runtime.
+    /// Starts what goes on by itself: replacing old signing keys, forgetting old limits. Ends with the last [`Arc`].
     pub fn spawn(self: &Arc<Self>) {
-        tokio::spawn(Arc::clone(self).housekeeping());
+        let auth = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(HOUSEKEEPING);
+            loop {
+                ticks.tick().await;
+                let Some(auth) = auth.upgrade() else { return };
+                auth.keep_house().await;
+            }
+        });
     }
 
-    async fn housekeeping(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(60));
-        loop {
-            ticks.tick().await;
-            self.limits.forget_idle();
-            if let Err(error) = self.verifier.keys().rotate_when_older(self.options.key_rotation).await {
-                tracing::warn!(%error, "signing key not rotated, trying again in a minute");
-            }
+    async fn keep_house(&self) {
+        self.limits.forget_idle();
+        if let Err(error) = self.verifier.keys().rotate_when_older(self.options.key_rotation).await {
+            tracing::warn!(%error, "signing key not rotated, trying again in a minute");
         }
     }
 

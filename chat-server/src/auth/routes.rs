@@ -28,8 +28,14 @@ impl FromRef<Arc<Auth>> for TokenVerifier {
     }
 }
 
-/// The routes of the role `auth`, with their OpenAPI description.
+/// The routes of the role `auth`.
 pub fn router(auth: Arc<Auth>) -> OpenApiRouter {
+    routes().with_state(auth)
+}
+
+/// The routes of the role `auth` without a state, for their OpenAPI description.
+#[must_use]
+pub fn routes() -> OpenApiRouter<Arc<Auth>> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(login))
@@ -39,7 +45,6 @@ pub fn router(auth: Arc<Auth>) -> OpenApiRouter {
         .routes(routes!(sessions))
         .routes(routes!(revoke_session))
         .routes(routes!(jwks))
-        .with_state(auth)
 }
 
 /// Tokens are nobody's to keep but the client's (RFC 6749 §5.1).

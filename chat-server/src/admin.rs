@@ -1,0 +1,68 @@
+//! The admin address: is the process alive, does it want traffic, how is it doing?
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+
+use crate::{metrics::Metrics, store::Store};
+
+/// A store that has not answered by then is not ready.
+const STORE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The content type of the OpenMetrics text format.
+const OPENMETRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// What the admin address looks at.
+#[derive(Clone)]
+pub struct AdminState {
+    /// Asked whether it answers.
+    pub store: Arc<dyn Store>,
+    /// Shown.
+    pub metrics: Arc<Metrics>,
+    /// Whether the process wants traffic; off while it starts and drains.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// The routes of the admin address.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+}
+
+async fn healthz() -> &'static str {
+    "alive\n"
+}
+
+async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
+    if !state.ready.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    match tokio::time::timeout(STORE_DEADLINE, state.store.has_users()).await {
+        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the store does not answer");
+            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer in time\n"),
+    }
+}
+
+async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, OPENMETRICS)], state.metrics.text())
+}

@@ -1,0 +1,118 @@
+//! The real binary, so that it can be killed.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_chat-server");
+const READY: Duration = Duration::from_secs(30);
+
+/// A server process on loopback ports that it keeps across restarts; killed when dropped.
+pub struct ServerProcess {
+    child: Child,
+    data: PathBuf,
+    ports: (u16, u16),
+    pub base_url: String,
+}
+
+impl ServerProcess {
+    pub fn start(data: &Path) -> Self {
+        let ports = (free_port(), free_port());
+        let base_url = format!("http://127.0.0.1:{}", ports.0);
+        let child = spawn(data, ports);
+        Self { child, data: data.to_owned(), ports, base_url }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: no farewell, no flush.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("is killed");
+        self.child.wait().expect("is gone");
+    }
+
+    /// Starts again on the same data and ports.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.data, self.ports);
+    }
+
+    /// Waits until a metric has reached a value.
+    pub async fn wait_for_metric(&self, name: &str, value: f64) -> bool {
+        let deadline = Instant::now() + READY;
+        while Instant::now() < deadline {
+            if metric(self.ports.1, name).await.is_some_and(|now| now >= value) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(data: &Path, ports: (u16, u16)) -> Child {
+    let child = Command::new(BINARY)
+        .args(["dev", "--no-demo", "--data-dir"])
+        .arg(data)
+        .args(["--listen", &format!("127.0.0.1:{}", ports.0)])
+        .args(["--admin-listen", &format!("127.0.0.1:{}", ports.1)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("chat-server starts");
+    let deadline = Instant::now() + READY;
+    while std::net::TcpStream::connect(("127.0.0.1", ports.0)).is_err() {
+        assert!(Instant::now() < deadline, "chat-server does not listen");
+        std::thread::yield_now();
+    }
+    child
+}
+
+/// Fills a store and answers the file of tokens.
+pub fn seed(data: &Path, users: u32, channels: u32, members: u32) -> PathBuf {
+    let tokens = data.join("tokens.jsonl");
+    let status = Command::new(BINARY)
+        .args(["seed", "--data-dir"])
+        .arg(data)
+        .args(["--users", &users.to_string(), "--channels", &channels.to_string()])
+        .args(["--members", &members.to_string(), "--tokens"])
+        .arg(&tokens)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("seed starts");
+    assert!(status.success(), "seed fails");
+    tokens
+}
+
+/// The value of a metric, when the server answers and has it.
+pub async fn metric(admin_port: u16, name: &str) -> Option<f64> {
+    let text = reqwest::get(format!("http://127.0.0.1:{admin_port}/metrics")).await.ok()?.text().await.ok()?;
+    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// A port that nobody listens on, below those that the kernel hands out to clients: a client must not get it
+/// while the server is down.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(20_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
