@@ -1,0 +1,206 @@
+//! Channels, members, messages and read markers.
+
+use chat_protocol::{
+    ChannelId, ClientId, Event, Seq, UserId,
+    limits::MAX_PAGE,
+    rest::{
+        AddMembers, Channel, Committed, CreateChannel, EditMessage, Member, Message, OpenDirect, Page,
+        ReadMarker, SendMessage, UpdateChannel,
+    },
+};
+use reqwest::Method;
+
+use super::{Rest, RestError, read};
+
+/// The header that makes a send over REST idempotent for 24 hours.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+impl Rest {
+    /// One's own channels.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn channels(&self) -> Result<Vec<Channel>, RestError> {
+        self.all("v1/channels", &[]).await
+    }
+
+    /// Public channels that one may join.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn public_channels(&self) -> Result<Vec<Channel>, RestError> {
+        self.all("v1/channels", &[("scope", "public".to_owned())]).await
+    }
+
+    /// One channel.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn channel(&self, channel: ChannelId) -> Result<Channel, RestError> {
+        self.get(&format!("v1/channels/{channel}"), &[]).await
+    }
+
+    /// Makes a public or private channel.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn create_channel(&self, body: &CreateChannel) -> Result<Channel, RestError> {
+        self.with_body(Method::POST, "v1/channels", body).await
+    }
+
+    /// Renames, archives or gives a topic.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn update_channel(
+        &self,
+        channel: ChannelId,
+        body: &UpdateChannel,
+    ) -> Result<Channel, RestError> {
+        self.with_body(Method::PATCH, &format!("v1/channels/{channel}"), body).await
+    }
+
+    /// Joins a public channel.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn join(&self, channel: ChannelId) -> Result<Channel, RestError> {
+        let path = format!("v1/channels/{channel}/join");
+        read(self.signed(Method::POST, &path, |request| request).await?, &path).await
+    }
+
+    /// Leaves a channel.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn leave(&self, channel: ChannelId) -> Result<(), RestError> {
+        self.signed(Method::POST, &format!("v1/channels/{channel}/leave"), |request| request).await.map(drop)
+    }
+
+    /// One page of a channel's members.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn members(&self, channel: ChannelId, cursor: Option<&str>) -> Result<Page<Member>, RestError> {
+        let mut query = vec![("limit", MAX_PAGE.to_string())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        self.get(&format!("v1/channels/{channel}/members"), &query).await
+    }
+
+    /// Adds at most 100 users to a channel.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn add_members(&self, channel: ChannelId, users: &[UserId]) -> Result<(), RestError> {
+        let body = AddMembers { users: users.to_vec() };
+        let path = format!("v1/channels/{channel}/members");
+        self.signed(Method::POST, &path, |request| request.json(&body)).await.map(drop)
+    }
+
+    /// Removes a member.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn remove_member(&self, channel: ChannelId, user: UserId) -> Result<(), RestError> {
+        let path = format!("v1/channels/{channel}/members/{user}");
+        self.signed(Method::DELETE, &path, |request| request).await.map(drop)
+    }
+
+    /// Finds or makes the direct or group channel of these users and oneself.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn open_direct(&self, users: &[UserId]) -> Result<Channel, RestError> {
+        self.with_body(Method::POST, "v1/dms", &OpenDirect { users: users.to_vec() }).await
+    }
+
+    /// One page of a channel's events after `after`, ascending. The page is the last one when it has no
+    /// `next`; the following page is the one after its last event.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn events(&self, channel: ChannelId, after: Seq) -> Result<Page<Event>, RestError> {
+        let query = [("after", after.to_string()), ("limit", MAX_PAGE.to_string())];
+        self.get(&format!("v1/channels/{channel}/events"), &query).await
+    }
+
+    /// One page of at most `limit` messages as they read now, newest first.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn messages(
+        &self,
+        channel: ChannelId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Message>, RestError> {
+        let mut query = vec![("limit", limit.clamp(1, MAX_PAGE).to_string())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        self.get(&format!("v1/channels/{channel}/messages"), &query).await
+    }
+
+    /// Sends a message. Repeating it with the same `key` within 24 hours makes no second one.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn send_message(
+        &self,
+        channel: ChannelId,
+        key: ClientId,
+        body: &SendMessage,
+    ) -> Result<Committed, RestError> {
+        let path = format!("v1/channels/{channel}/messages");
+        let key = key.to_string();
+        let shape = |request: reqwest::RequestBuilder| request.header(IDEMPOTENCY_KEY, &key).json(body);
+        read(self.signed(Method::POST, &path, shape).await?, &path).await
+    }
+
+    /// Gives one's own message a new text.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn edit_message(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        key: ClientId,
+        text: &str,
+    ) -> Result<Committed, RestError> {
+        let path = format!("v1/channels/{channel}/messages/{target}");
+        let (key, body) = (key.to_string(), EditMessage { text: text.to_owned() });
+        let shape = |request: reqwest::RequestBuilder| request.header(IDEMPOTENCY_KEY, &key).json(&body);
+        read(self.signed(Method::PATCH, &path, shape).await?, &path).await
+    }
+
+    /// Deletes a message.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn delete_message(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        key: ClientId,
+    ) -> Result<Committed, RestError> {
+        let path = format!("v1/channels/{channel}/messages/{target}");
+        let key = key.to_string();
+        let shape = |request: reqwest::RequestBuilder| request.header(IDEMPOTENCY_KEY, &key);
+        read(self.signed(Method::DELETE, &path, shape).await?, &path).await
+    }
+
+    /// One's read marker.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn read_marker(&self, channel: ChannelId) -> Result<ReadMarker, RestError> {
+        self.get(&format!("v1/channels/{channel}/read"), &[]).await
+    }
+
+    /// Moves one's read marker forward; it never goes back.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn mark_read(&self, channel: ChannelId, seq: Seq) -> Result<ReadMarker, RestError> {
+        self.with_body(Method::PUT, &format!("v1/channels/{channel}/read"), &ReadMarker { seq }).await
+    }
+}

@@ -1,0 +1,99 @@
+//! What a request can fail with.
+
+use std::time::Duration;
+
+use chat_protocol::{ErrorCode, Problem};
+
+use crate::StoreError;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RestError {
+    /// The address is not usable.
+    #[error("expected an http or https URL, got {0:?}")]
+    Url(String),
+    /// The HTTP client could not be set up.
+    #[error("expected to set up an HTTP client")]
+    Setup(#[source] reqwest::Error),
+    /// No answer in time, or one that is not readable.
+    #[error("expected an answer from {path}")]
+    Request {
+        /// What was asked.
+        path: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The server refused, and said why.
+    #[error("{}: {}", .problem.title, .problem.detail)]
+    Problem {
+        /// What was asked.
+        path: String,
+        /// The server's answer.
+        problem: Box<Problem>,
+    },
+    /// Something between here and the server refused, without saying why.
+    #[error("expected {path} to succeed, got status {status}")]
+    Status {
+        /// What was asked.
+        path: String,
+        /// The HTTP status.
+        status: u16,
+        /// When to try again.
+        retry_after: Option<Duration>,
+    },
+    /// There is no token, or it is not accepted and no other can be had.
+    #[error("expected to be signed in")]
+    SignedOut,
+    /// Stored tokens could not be read or written.
+    #[error("expected to read and store tokens")]
+    Store(#[source] StoreError),
+    /// Somebody else held the lock of the token store for too long.
+    #[error("expected the lock of the token store within {} s", .0.as_secs())]
+    StoreBusy(Duration),
+    /// A file on this machine could not be read.
+    #[error("expected to read {0}")]
+    File(String, #[source] std::io::Error),
+}
+
+impl RestError {
+    /// The cause that the server named.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem.code),
+            Self::SignedOut => Some(ErrorCode::Unauthenticated),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later. What sends something is safe to repeat with the same
+    /// `Idempotency-Key` only.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => problem.retryable,
+            Self::Status { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Request { source, .. } => !source.is_builder() && !source.is_redirect(),
+            Self::StoreBusy(_) => true,
+            Self::Url(_) | Self::Setup(_) | Self::SignedOut | Self::Store(_) | Self::File(..) => false,
+        }
+    }
+
+    /// When to try again, when the server said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem { problem, .. } => problem.retry_after_ms.map(Duration::from_millis),
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn unauthenticated(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => problem.code == ErrorCode::Unauthenticated,
+            Self::Status { status, .. } => *status == 401,
+            _ => false,
+        }
+    }
+}
