@@ -1,0 +1,115 @@
+//! `channels`, `join`, `users`, `history`.
+
+use chat_client::{Rest, RestError};
+use chat_protocol::{
+    ChannelId,
+    limits::MAX_PAGE,
+    rest::{Channel, Message},
+};
+
+use crate::{
+    args::Global,
+    output::{self, Output},
+    people::{self, People},
+    session::Session,
+    text,
+};
+
+pub(crate) async fn channels(global: &Global, out: Output, public: bool) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let channels =
+        if public { session.rest.public_channels().await? } else { session.rest.channels().await? };
+    let mut people = People::default();
+    people.learn(&session.rest, channels.iter().flat_map(|channel| channel.users.iter().copied())).await?;
+    if channels.is_empty() {
+        out.note("none; `folkmoot channels --public` lists those to join");
+    }
+    for channel in &channels {
+        out.item(channel, || summary(out, &people.channel(channel, session.me), channel))?;
+    }
+    Ok(())
+}
+
+fn summary(out: Output, name: &str, channel: &Channel) -> String {
+    let unread = channel.head.saturating_sub(channel.read.unwrap_or(channel.head));
+    let mut line =
+        if unread > 0 { format!("{} ({unread} unread)", out.paint.bold(name)) } else { name.to_owned() };
+    if channel.archived {
+        line.push_str(" (archived)");
+    }
+    if !channel.topic.is_empty() {
+        line = format!("{line}  {}", out.paint.dim(&text::one_line(&channel.topic)));
+    }
+    line
+}
+
+pub(crate) async fn join(global: &Global, out: Output, channel: &str) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let channel = session.rest.join(people::find_public(&session.rest, channel).await?).await?;
+    out.item(&channel, || format!("joined {}", People::default().channel(&channel, session.me)))
+}
+
+pub(crate) async fn users(global: &Global, out: Output, prefix: Option<&str>) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let mut cursor = None;
+    loop {
+        // Page by page to the output: there may be a quarter of a million.
+        let page = session.rest.users(prefix.unwrap_or_default(), cursor.as_deref()).await?;
+        for user in &page.items {
+            out.item(user, || {
+                let closed = if user.deactivated { "  (closed)" } else { "" };
+                format!(
+                    "@{}  {}{closed}",
+                    out.paint.name(&text::one_line(&user.handle)),
+                    text::one_line(&user.display_name)
+                )
+            })?;
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+pub(crate) async fn history(global: &Global, out: Output, channel: &str, lines: usize) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let channel = people::find_channel(&session.rest, channel).await?;
+    let mut people = People::default();
+    print_latest(&session.rest, out, &mut people, channel.id, lines).await?;
+    Ok(())
+}
+
+/// Prints the last `lines` messages, oldest first.
+pub(crate) async fn print_latest(
+    rest: &Rest,
+    out: Output,
+    people: &mut People,
+    channel: ChannelId,
+    lines: usize,
+) -> anyhow::Result<()> {
+    let messages = latest(rest, channel, lines).await?;
+    people.learn(rest, people::in_messages(&messages)).await?;
+    for message in &messages {
+        out.item(message, || output::message(out.paint, people, message))?;
+    }
+    Ok(())
+}
+
+/// The last `lines` messages, oldest first.
+pub(crate) async fn latest(rest: &Rest, channel: ChannelId, lines: usize) -> Result<Vec<Message>, RestError> {
+    let mut messages = vec![];
+    let mut cursor = None;
+    while messages.len() < lines {
+        let limit = (lines - messages.len()).min(MAX_PAGE);
+        let page = rest.messages(channel, limit, cursor.as_deref()).await?;
+        messages.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    messages.truncate(lines);
+    messages.reverse();
+    Ok(messages)
+}

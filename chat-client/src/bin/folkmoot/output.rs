@@ -1,0 +1,102 @@
+//! Standard output: for people or, with `--json`, one object a line for programs.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use chat_protocol::{Event, EventBody, FileRef, rest::Message};
+use serde::Serialize;
+
+use crate::{
+    people::People,
+    text::{self, Paint},
+};
+
+/// How to print.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) paint: Paint,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, paint: Paint::for_terminal(io::stdout().is_terminal()) }
+    }
+
+    /// `item` as a line of JSON, or what `plain` makes of it.
+    pub(crate) fn item(self, item: &impl Serialize, plain: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.json { self.line(&serde_json::to_string(item)?) } else { self.line(&plain()) }
+    }
+
+    /// Not `println!`: that panics when the reader of a pipe has gone.
+    pub(crate) fn line(self, line: &str) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(line.as_bytes())?;
+        out.write_all(b"\n")?;
+        Ok(out.flush()?)
+    }
+
+    /// A note that is no result: on standard error, and not for programs.
+    pub(crate) fn note(self, note: &str) {
+        if !self.json {
+            eprintln!("{note}");
+        }
+    }
+}
+
+/// A message as one reads it.
+pub(crate) fn message(paint: Paint, people: &People, message: &Message) -> String {
+    let head = head(paint, &text::time(message.at), &people.name(message.by));
+    if message.deleted {
+        return format!("{head} {}", paint.dim("(deleted)"));
+    }
+    let edited = if message.edited_at.is_some() { paint.dim(" (edited)") } else { String::new() };
+    format!("{head} {}{edited}", body(paint, &message.text, &message.files))
+}
+
+/// An event as one reads it; `None` for kinds that this version does not know.
+pub(crate) fn event(paint: Paint, people: &People, event: &Event) -> Option<String> {
+    let (time, by) = (text::time(event.at), people.name(event.by));
+    let note = |what: String| Some(paint.dim(&format!("{time} * {by} {what}")));
+    match &event.body {
+        EventBody::Message { deleted: true, .. } => {
+            Some(format!("{} {}", head(paint, &time, &by), paint.dim("(deleted)")))
+        }
+        EventBody::Message { text, files, .. } => {
+            Some(format!("{} {}", head(paint, &time, &by), body(paint, text, files)))
+        }
+        EventBody::Edited { deleted: true, .. } => None,
+        EventBody::Edited { target, text, .. } => {
+            note(format!("edited message {target}: {}", text::lines(text, "    ")))
+        }
+        EventBody::Deleted { target } => note(format!("deleted message {target}")),
+        EventBody::ChannelCreated { name, .. } => match name {
+            Some(name) => note(format!("created #{}", text::one_line(name))),
+            None => note("began the conversation".to_owned()),
+        },
+        EventBody::MemberJoined { user } if *user == event.by => note("joined".to_owned()),
+        EventBody::MemberJoined { user } => note(format!("added {}", people.name(*user))),
+        EventBody::MemberLeft { user } if *user == event.by => note("left".to_owned()),
+        EventBody::MemberLeft { user } => note(format!("removed {}", people.name(*user))),
+        EventBody::Renamed { name } => note(format!("renamed the channel to #{}", text::one_line(name))),
+        EventBody::TopicChanged { topic } => note(format!("changed the topic: {}", text::one_line(topic))),
+        EventBody::Archived { archived: true } => note("archived the channel".to_owned()),
+        EventBody::Archived { archived: false } => note("brought the channel back".to_owned()),
+        EventBody::Unknown => None,
+    }
+}
+
+fn head(paint: Paint, time: &str, name: &str) -> String {
+    format!("{} {}", paint.dim(time), paint.name(name))
+}
+
+fn body(paint: Paint, message: &str, files: &[FileRef]) -> String {
+    let mut parts = vec![];
+    if !message.is_empty() {
+        parts.push(text::lines(message, "    "));
+    }
+    parts.extend(files.iter().map(|file| {
+        let name = text::one_line(&file.name);
+        paint.dim(&format!("[{name}, {}, {}]", text::one_line(&file.media_type), text::size(file.size)))
+    }));
+    parts.join("\n    ")
+}

@@ -1,0 +1,102 @@
+//! `send`, `upload`.
+
+use std::{
+    io::{self, Read as _},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use chat_client::{Rest, RestError};
+use chat_protocol::{
+    ChannelId, ClientId, FileId,
+    limits::{MAX_FILE_BYTES, MAX_TEXT_BYTES},
+    rest::{Committed, SendMessage},
+};
+use serde_json::json;
+
+use crate::{args::Global, output::Output, people, session::Session, text};
+
+/// For how long a message is sent again when the server is busy or away.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn send(
+    global: &Global,
+    out: Output,
+    channel: &str,
+    words: &[String],
+) -> anyhow::Result<()> {
+    let text = match words {
+        [dash] if dash == "-" => from_stdin()?,
+        words => words.join(" "),
+    };
+    if text.trim().is_empty() {
+        bail!("expected a text to send");
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        bail!(
+            "expected at most {MAX_TEXT_BYTES} bytes of text, got more: `folkmoot upload` sends it as a file"
+        );
+    }
+    let session = Session::open(global).await?;
+    let channel = people::find_channel(&session.rest, channel).await?;
+    let committed = commit(&session.rest, channel.id, text, vec![]).await?;
+    out.item(&committed, || "sent".to_owned())
+}
+
+pub(crate) async fn upload(
+    global: &Global,
+    out: Output,
+    channel: &str,
+    path: &Path,
+    message: String,
+) -> anyhow::Result<()> {
+    check_file(path)?;
+    let session = Session::open(global).await?;
+    let channel = people::find_channel(&session.rest, channel).await?;
+    let file = session.rest.upload_file(channel.id, path).await?;
+    let committed = commit(&session.rest, channel.id, message, vec![file.id]).await?;
+    out.item(&json!({"file": file, "message": committed}), || {
+        format!("sent {} ({})", text::one_line(&file.name), text::size(file.size))
+    })
+}
+
+/// Says before anything is sent what the server would refuse after it was.
+pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).with_context(|| format!("could not read {shown}"))?;
+    if !metadata.is_file() {
+        bail!("expected a file, and {shown} is none");
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        bail!(
+            "expected a file of at most {}, {shown} has {}",
+            text::size(MAX_FILE_BYTES),
+            text::size(metadata.len())
+        );
+    }
+    Ok(())
+}
+
+/// Sends until it is known to be there: repeating it with the same id makes no second message.
+async fn commit(
+    rest: &Rest,
+    channel: ChannelId,
+    text: String,
+    files: Vec<FileId>,
+) -> Result<Committed, RestError> {
+    let (id, message) = (ClientId(uuid::Uuid::new_v4()), SendMessage { text, files });
+    Rest::retrying(PATIENCE, || rest.send_message(channel, id, &message)).await
+}
+
+fn from_stdin() -> anyhow::Result<String> {
+    let mut text = String::new();
+    // One byte more than allowed is enough to know that it is too much.
+    let limit = MAX_TEXT_BYTES as u64 + 1;
+    io::stdin()
+        .lock()
+        .take(limit)
+        .read_to_string(&mut text)
+        .context("could not read text from standard input")?;
+    Ok(text.trim_end().to_owned())
+}
