@@ -46,6 +46,8 @@ pub(crate) struct Slot {
     pub(crate) channel: u32,
     pub(crate) cursor: Cursor,
     pub(crate) sync: Sync,
+    /// `sync`s that are not answered: when one is late, another is sent, and both may be answered.
+    pub(crate) asked: u32,
     /// The head in the last `welcome`: what is not above it was not delivered live.
     pub(crate) welcome_head: u64,
 }
@@ -108,7 +110,13 @@ impl Conn {
 
     /// Adds a channel that the connection has everything of up to `base`; where it stands.
     pub(crate) fn join(&mut self, channel: u32, base: u64) -> usize {
-        self.slots.push(Slot { channel, cursor: Cursor::new(base), sync: Sync::Idle, welcome_head: base });
+        self.slots.push(Slot {
+            channel,
+            cursor: Cursor::new(base),
+            sync: Sync::Idle,
+            asked: 0,
+            welcome_head: base,
+        });
         self.slots.len() - 1
     }
 }

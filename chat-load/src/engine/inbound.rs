@@ -2,15 +2,17 @@
 
 use chat_protocol::ServerFrame;
 
-use super::{conn::Link, sends::Refusal, worker::Worker};
+use super::{
+    conn::{Link, Sync},
+    sends::Refusal,
+    worker::Worker,
+};
 use crate::{
     client_id::{Kind, RunTag},
     event_head::{EventHead, IdText, is_event},
     history::{Ack, Observation, record::Record, record::RecordedEvent},
     ws::Opcode,
 };
-
-use super::conn::Sync;
 
 impl Worker {
     pub(super) fn frame(
@@ -93,17 +95,18 @@ impl Worker {
         match slot {
             Some(slot) => self.observe(conn, slot, head, now),
             // A channel that was joined since; the run itself makes none.
-            None => self.joined(conn, head),
+            None => self.joined(conn, head, now),
         }
     }
 
-    fn joined(&mut self, conn: usize, head: &EventHead) {
+    fn joined(&mut self, conn: usize, head: &EventHead, now: u64) {
         let Ok(id) = uuid::Uuid::try_parse_ascii(&head.channel) else { return };
         let (receiver, channel) = (self.global(conn), chat_protocol::ChannelId(id));
         let number = self.channel(channel);
-        let slot = self.conns[conn].join(number, head.seq - head.seq.min(1));
-        self.conns[conn].slots[slot].cursor.observe(head.seq, head.fingerprint(), false);
-        self.plan.record(|| Record::Receiver { receiver, channel, base: head.seq - head.seq.min(1) });
+        let base = head.seq.saturating_sub(1);
+        let slot = self.conns[conn].join(number, base);
+        self.plan.record(|| Record::Receiver { receiver, channel, base });
+        self.observe(conn, slot, head, now);
     }
 
     /// An event of a channel came, live, by `sync` or over REST.

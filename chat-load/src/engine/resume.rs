@@ -22,6 +22,8 @@ use crate::{
 
 const HANDSHAKE_US: u64 = 20_000_000;
 const SYNC_US: u64 = 10_000_000;
+/// Wait after events could not be read over REST.
+const PAGE_RETRY_US: u64 = 500_000;
 /// What is missing has this long to come by itself, late: so that "late" is told apart from "asked for".
 const GAP_GRACE_US: u64 = 200_000;
 /// Backoff: a random time below this, doubled with each failure up to the second number.
@@ -144,6 +146,7 @@ impl Worker {
     fn sync(&mut self, conn: usize, slot: usize, now: u64) {
         let state = &mut self.conns[conn].slots[slot];
         state.sync = Sync::Asked;
+        state.asked += 1;
         let (channel, after) = (self.channel_ids[state.channel as usize], state.cursor.contiguous());
         let index = u32::try_from(slot).unwrap_or(u32::MAX);
         let id = self.plan.tag.encode(Decoded { due_us: now, kind: Kind::Sync, worker: self.id, index });
@@ -161,18 +164,31 @@ impl Worker {
         }
     }
 
+    /// A `sync` was answered with an error: tries again later.
     pub(super) fn sync_refused(&mut self, conn: usize, slot: usize, at_us: u64) {
-        if let Some(state) = self.conns[conn].slots.get_mut(slot) {
-            state.sync = Sync::Armed;
-            self.wake_at(at_us, conn, Wake::Gap(slot));
+        if self.answered(conn, slot) {
+            self.ask_later(conn, slot, at_us);
         }
     }
 
+    fn ask_later(&mut self, conn: usize, slot: usize, at_us: u64) {
+        self.conns[conn].slots[slot].sync = Sync::Armed;
+        self.wake_at(at_us, conn, Wake::Gap(slot));
+    }
+
+    /// A `sync` was answered; whether it was the last one that was waited for.
+    fn answered(&mut self, conn: usize, slot: usize) -> bool {
+        let Some(state) = self.conns[conn].slots.get_mut(slot) else { return false };
+        let was_asked = state.sync == Sync::Asked && state.asked > 0;
+        state.asked = state.asked.saturating_sub(1);
+        was_asked && state.asked == 0
+    }
+
     pub(super) fn synced(&mut self, conn: usize, slot: usize, head: u64, recovered: bool, now: u64) {
-        let state = &mut self.conns[conn].slots[slot];
-        if state.sync != Sync::Asked {
+        if !self.answered(conn, slot) {
             return;
         }
+        let state = &mut self.conns[conn].slots[slot];
         state.sync = Sync::Idle;
         if recovered && state.cursor.contiguous() >= head {
             self.outcome.recovered += 1;
@@ -201,12 +217,12 @@ impl Worker {
         };
         match self.pages.try_send(request) {
             Ok(()) => self.conns[conn].slots[slot].sync = Sync::Paging,
-            Err(_) => self.sync_refused(conn, slot, now + 500_000),
+            Err(_) => self.ask_later(conn, slot, now + PAGE_RETRY_US),
         }
     }
 
     pub(super) fn paged(&mut self, conn: usize, slot: usize, events: Option<Vec<Event>>, now: u64) {
-        let Some(events) = events else { return self.sync_refused(conn, slot, now + 500_000) };
+        let Some(events) = events else { return self.ask_later(conn, slot, now + PAGE_RETRY_US) };
         for event in &events {
             self.observe(conn, slot, &EventHead::from(event), now);
         }
@@ -270,7 +286,9 @@ impl Worker {
         // Timers of the old socket are void from here.
         state.generation += 1;
         state.acks_armed = false;
-        state.slots.iter_mut().for_each(|slot| slot.sync = Sync::Idle);
+        for slot in &mut state.slots {
+            (slot.sync, slot.asked) = (Sync::Idle, 0);
+        }
         self.outcome.resent += state.in_flight.len() as u64;
         for mut send in state.in_flight.drain(..).rev() {
             send.interrupted |= deliberate;
