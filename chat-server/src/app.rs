@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, AdminState},
     api::{self, ApiState, HardenOptions},
-    auth::{self, Auth},
+    auth::{self, Auth, AuthOptions},
     blob::{BlobError, BlobStore, disk::DiskBlobs},
     bus::{Bus, local::LocalBus},
     chat::{Chat, ChatError},
@@ -205,12 +206,27 @@ impl App {
     }
 }
 
+/// The OpenAPI description of all roles' routes. It needs the roles, and they a store: an empty one in `dir`.
+///
+/// # Errors
+/// When the store cannot be opened.
+pub async fn openapi(dir: &Path) -> Result<utoipa::openapi::OpenApi, StartError> {
+    let chat = Chat::new(Arc::new(open_store(dir)?), Arc::new(LocalBus::new()));
+    let auth = Auth::new(chat, AuthOptions::default()).await.map_err(StartError::Auth)?;
+    Ok(api::openapi::document(&auth))
+}
+
 /// Opens the embedded store of a data folder, which is made if it is not there.
 ///
 /// # Errors
 /// When the folder cannot be made or the store not opened.
 pub fn open_store(dir: &Path) -> Result<SqliteStore, StartError> {
-    std::fs::create_dir_all(dir).map_err(|source| StartError::Data { dir: dir.to_owned(), source })?;
+    // Signing keys, password hashes and everybody's messages are nobody else's business.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| StartError::Data { dir: dir.to_owned(), source })?;
     SqliteStore::open(&dir.join("folkmoot.db"))
         .map_err(|source| StartError::Store { dir: dir.to_owned(), source })
 }

@@ -1,2 +1,100 @@
 //! Folkmoot's chat server.
-fn main() {}
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+use chat_server::{
+    api,
+    app::{self, App},
+    cli::{Cli, Command, SettingsArgs, check_roles},
+    config::{self, Config, Resolved},
+    dev, seed, telemetry,
+};
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// glibc's allocator keeps what a peak of sockets has needed; this one gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a drain may take beyond the window over which sockets are sent away.
+const GRACE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("chat-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev { no_demo, settings } => {
+            let config = load(&settings, dev::config())?.config;
+            telemetry::init(&config.log);
+            let app = App::start(&config).await?;
+            dev::greet(&app, &config, !no_demo).await?;
+            serve_until_told(app, &config).await
+        }
+        Command::Serve { roles, settings } => {
+            if let Err(error) = check_roles(&roles) {
+                bail!(error);
+            }
+            let config = load(&settings, Config::default())?.config;
+            telemetry::init(&config.log);
+            let app = App::start(&config).await?;
+            serve_until_told(app, &config).await
+        }
+        Command::CheckConfig { reference: true, .. } => print(&config::reference()),
+        Command::CheckConfig { settings, .. } => print(&load(&settings, Config::default())?.to_toml()),
+        Command::Seed(args) => {
+            seed::run(&args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Openapi => {
+            let dir = tempfile::tempdir().context("a temporary folder cannot be made")?;
+            print(&api::openapi::pretty(&app::openapi(dir.path()).await?))
+        }
+        Command::Asyncapi => print(&api::openapi::pretty(&api::asyncapi::document())),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. A second signal ends it at once.
+async fn serve_until_told(app: App, config: &Config) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut told = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+
+    told().await;
+    tracing::info!("draining; a second signal ends it at once");
+    let drain = tokio::time::timeout(config.gateway.drain_window + GRACE, app.drain());
+    tokio::select! {
+        drained = drain => match drained {
+            Ok(true) => tracing::info!("all sockets and requests have ended"),
+            Ok(false) | Err(_) => tracing::warn!("sockets or requests were cut off"),
+        },
+        () = told() => tracing::warn!("ended at once"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration, or one line for everything that is wrong with it.
+fn load(settings: &SettingsArgs, base: Config) -> anyhow::Result<Resolved> {
+    settings.load(base).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+        anyhow::anyhow!("the configuration is wrong:{}", lines.concat())
+    })
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has read enough, such as `head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        result => result.map(|()| ExitCode::SUCCESS).context("standard output cannot be written to"),
+    }
+}

@@ -3,6 +3,7 @@
 //! `settings` is the table of all keys, `value` reads what was given for one, `sources` collects what was given
 //! where, `resolve` puts it together and finds everything that is wrong, `reference` writes the documentation.
 
+mod load;
 mod reference;
 mod resolve;
 mod settings;
@@ -11,6 +12,7 @@ mod value;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+pub use load::load;
 pub use reference::reference;
 pub use resolve::{Problem, Resolved, resolve};
 pub use settings::{SETTINGS, Setting};

@@ -1,0 +1,235 @@
+//! `chat-server seed`: a store full of people for load tests, and a token for each of them.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use chat_protocol::{
+    ChannelId, ChannelKind, SessionId, UserId,
+    rest::{Role, User},
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+
+use crate::{
+    app::{StartError, open_store},
+    auth::{MAX_TOKEN_LIFE, TokenVerifier},
+    bus::{Bus, local::LocalBus},
+    chat::{Actor, ChatError, now_ms},
+    cli::SeedArgs,
+    store::{
+        AuthStore, DirectoryStore, SessionRow, Store, StoreError, initial_role,
+        sqlite::{SeedChannel, SeedPlan, SqliteStore},
+    },
+};
+
+/// Rows handed to the store at once, between two lines of progress.
+const CHUNK: usize = 10_000;
+/// Memberships handed to the store at once.
+const MEMBERSHIPS_CHUNK: usize = 50_000;
+/// Sessions written at once; the store commits those that wait together.
+const SESSIONS_AT_ONCE: usize = 512;
+
+/// Why a store could not be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// More members than users.
+    #[error("--members is {members}, expected at most --users, which is {users}")]
+    Members {
+        /// Asked for.
+        members: u32,
+        /// There are.
+        users: u32,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] StartError),
+    /// The store did not take it.
+    #[error("expected the store to take the rows")]
+    Store(#[from] StoreError),
+    /// Tokens cannot be signed.
+    #[error("expected the store to have a signing key")]
+    Keys(#[from] ChatError),
+    /// The file of tokens cannot be written.
+    #[error("expected {} to be a file that can be written", path.display())]
+    Tokens {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// One line of the file.
+#[derive(Serialize)]
+struct Line<'a> {
+    user: UserId,
+    token: &'a str,
+    channels: &'a [ChannelId],
+}
+
+/// Adds users, channels and memberships, and writes the tokens.
+///
+/// # Errors
+/// When the store or the file cannot be written; what was added before stays.
+pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
+    if args.members > args.users {
+        return Err(SeedError::Members { members: args.members, users: args.users });
+    }
+    let sqlite = Arc::new(open_store(&args.data_dir)?);
+    let tokens = |source| SeedError::Tokens { path: args.tokens.clone(), source };
+    let mut out = BufWriter::new(private_file(&args.tokens).map_err(tokens)?);
+
+    let users = add_users(&sqlite, args.users).await?;
+    let (channels, memberships) = plan_channels(args, &users);
+    add_channels(&sqlite, channels).await?;
+    let sessions = add_sessions(&sqlite, &users).await?;
+
+    let store: Arc<dyn Store> = sqlite;
+    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+    let verifier = TokenVerifier::load(&store, &bus).await?;
+    verifier.keys().ensure().await?;
+    for ((user, session), channels) in users.iter().zip(sessions).zip(&memberships) {
+        let actor = Actor { user: user.id, role: user.role, session };
+        let token = verifier.issue(&actor, MAX_TOKEN_LIFE)?;
+        let line = Line { user: user.id, token: &token, channels };
+        serde_json::to_writer(&mut out, &line).map_err(|error| tokens(error.into()))?;
+        out.write_all(b"\n").map_err(tokens)?;
+    }
+    out.flush().map_err(tokens)?;
+    eprintln!(
+        "{} users in {} channels of {}; their tokens are in {} for 24 hours",
+        args.users,
+        args.channels,
+        args.members,
+        args.tokens.display()
+    );
+    Ok(())
+}
+
+/// Tokens let their readers in: nobody else may read them.
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+async fn add_users(store: &SqliteStore, count: u32) -> Result<Vec<User>, SeedError> {
+    let mut first = !store.has_users().await?;
+    // Handles of this run, so that a store can be filled twice.
+    let run = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
+    let now = now_ms();
+    let users: Vec<User> = (0..count)
+        .map(|n| User {
+            id: UserId::new(),
+            handle: format!("load-{run}-{n}"),
+            display_name: format!("Load {n}"),
+            role: if std::mem::take(&mut first) { initial_role(true) } else { Role::Member },
+            created_at: now,
+            deactivated: false,
+        })
+        .collect();
+    let mut progress = Progress::new("users", users.len());
+    for chunk in users.chunks(CHUNK) {
+        store.seed(SeedPlan { users: chunk.to_vec(), channels: Vec::new() }).await?;
+        progress.add(chunk.len());
+    }
+    Ok(users)
+}
+
+/// The channels, and for each user the ids of theirs.
+fn plan_channels(args: &SeedArgs, users: &[User]) -> (Vec<SeedChannel>, Vec<Vec<ChannelId>>) {
+    let run = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
+    let mut memberships = vec![Vec::new(); users.len()];
+    let mut slots = (0..users.len()).cycle();
+    let channels = (0..args.channels)
+        .map(|n| {
+            let id = ChannelId::new();
+            let members: Vec<usize> = slots.by_ref().take(args.members as usize).collect();
+            for &member in &members {
+                memberships[member].push(id);
+            }
+            let members: Vec<UserId> = members.into_iter().map(|member| users[member].id).collect();
+            SeedChannel {
+                id,
+                kind: ChannelKind::Public,
+                name: Some(format!("load-{run}-{n}")),
+                topic: String::new(),
+                created_by: members[0],
+                at: now_ms(),
+                members,
+            }
+        })
+        .collect();
+    (channels, memberships)
+}
+
+async fn add_channels(store: &SqliteStore, channels: Vec<SeedChannel>) -> Result<(), SeedError> {
+    let total = channels.iter().map(|channel| channel.members.len()).sum();
+    let mut progress = Progress::new("memberships", total);
+    let mut group = Vec::new();
+    let mut size = 0;
+    let mut channels = channels.into_iter().peekable();
+    while let Some(channel) = channels.next() {
+        size += channel.members.len();
+        group.push(channel);
+        if size >= MEMBERSHIPS_CHUNK || channels.peek().is_none() {
+            store.seed(SeedPlan { users: Vec::new(), channels: std::mem::take(&mut group) }).await?;
+            progress.add(std::mem::take(&mut size));
+        }
+    }
+    Ok(())
+}
+
+/// A session for each user, so that tokens can be revoked like any others. Nobody has their refresh tokens.
+async fn add_sessions(store: &SqliteStore, users: &[User]) -> Result<Vec<SessionId>, SeedError> {
+    let now = now_ms();
+    let life = u64::try_from(MAX_TOKEN_LIFE.as_millis()).unwrap_or(u64::MAX);
+    let rows: Vec<SessionRow> = users
+        .iter()
+        .map(|user| SessionRow {
+            id: SessionId::new(),
+            user: user.id,
+            created_at: now,
+            used_at: now,
+            expires_at: now + life,
+            device: "load test".into(),
+            refresh_hash: rand::random(),
+            revoked_at: None,
+        })
+        .collect();
+    let mut progress = Progress::new("sessions", rows.len());
+    for chunk in rows.chunks(CHUNK) {
+        stream::iter(chunk)
+            .map(|row| store.create_session(row))
+            .buffer_unordered(SESSIONS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        progress.add(chunk.len());
+    }
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// A line on a terminal that tells how far it is.
+struct Progress {
+    what: &'static str,
+    done: usize,
+    total: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(what: &'static str, total: usize) -> Self {
+        Self { what, done: 0, total, shown: io::stderr().is_terminal() }
+    }
+
+    fn add(&mut self, count: usize) {
+        self.done += count;
+        if self.shown {
+            let end = if self.done >= self.total { "\n" } else { "" };
+            eprint!("\r{}: {} of {}{end}", self.what, self.done, self.total);
+        }
+    }
+}
