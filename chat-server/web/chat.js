@@ -7,17 +7,14 @@ import { Logs } from "./logs.js";
 import { Outbox } from "./outbox.js";
 import { People } from "./people.js";
 import { Socket, backoff } from "./socket.js";
+import { Typing } from "./typing.js";
 
-const TYPING_SHOWN_MS = 5000;
-const TYPING_SENT_MS = 3000;
 const READ_DELAY_MS = 250;
 /** How long after an ack the event itself may take before the client asks for it. */
 const ACKED_EVENT_MS = 2000;
 const META = new Set(["renamed", "topic_changed", "archived"]);
 
 export class Chat extends EventTarget {
-  #typingSent = 0;
-  #typingTimer = null;
   #readTimers = new Map();
   #pumpTimer = null;
   #stopped = false;
@@ -30,12 +27,11 @@ export class Chat extends EventTarget {
     this.me = session.current.user;
     this.channels = new Map();
     this.loaded = false;
-    /** channel → Map(user → when to stop showing it) */
-    this.typing = new Map();
     this.socket = new Socket(session);
     const emit = (topic) => (detail) => this.emit(topic, detail);
     this.people = new People({ api, socket: this.socket, changed: emit("people") });
     this.people.put([this.me]);
+    this.typing = new Typing({ socket: this.socket, changed: emit("typing") });
     this.outbox = new Outbox({ storage: localStorage, user: this.me.id, uuid, changed: emit("timeline") });
     this.logs = new Logs({
       api,
@@ -70,6 +66,7 @@ export class Chat extends EventTarget {
     this.#stopped = true;
     this.socket.stop();
     clearTimeout(this.#pumpTimer);
+    this.typing.stopped();
   }
 
   // What people do.
@@ -77,7 +74,7 @@ export class Chat extends EventTarget {
   /** Sends a message; its state is in the outbox from here on. */
   send(channel, text, files = []) {
     this.outbox.add({ type: "send", channel, text, files });
-    this.#typingSent = 0;
+    this.typing.stopped();
     this.#pump();
   }
 
@@ -94,12 +91,6 @@ export class Chat extends EventTarget {
   retry(id) {
     this.outbox.retry(id);
     this.#pump();
-  }
-
-  /** The person is typing: told at most every 3 seconds, as the server would drop more. */
-  typed(channel) {
-    if (Date.now() - this.#typingSent < TYPING_SENT_MS) return;
-    if (this.socket.send({ type: "typing", channel })) this.#typingSent = Date.now();
   }
 
   /** Everything that is loaded of the channel has been seen. */
@@ -129,12 +120,6 @@ export class Chat extends EventTarget {
     if (channel.kind === "public" || channel.kind === "private") return channel.name ?? "…";
     const others = this.others(channel);
     return others.length ? names(others.map((id) => this.people.name(id))) : `${this.me.display_name} (you)`;
-  }
-
-  typists(channel) {
-    const now = Date.now();
-    const users = [...(this.typing.get(channel) ?? [])];
-    return users.filter(([, until]) => until > now).map(([user]) => user);
   }
 
   /** Loads the list of channels, for as long as it takes. */
@@ -231,7 +216,7 @@ export class Chat extends EventTarget {
         this.people.presence(frame.users);
         break;
       case "typing":
-        this.#typing(frame);
+        if (frame.user !== this.me.id) this.typing.received(frame);
         break;
       case "read": {
         const channel = this.channels.get(frame.channel);
@@ -250,7 +235,7 @@ export class Chat extends EventTarget {
     for (const event of events) {
       if (event.by === this.me.id && event.id) this.outbox.settle(event.id);
       if (!live) continue;
-      if (event.kind === "message") this.typing.get(id)?.delete(event.by);
+      if (event.kind === "message") this.typing.wrote(id, event.by);
       if (channel && event.seq > channel.head) channel.head = event.seq;
       // Also one's own coming and going: `event.user` is the member it is about.
       if (channel && (META.has(event.kind) || event.user === this.me.id)) this.#refresh(id);
@@ -260,7 +245,6 @@ export class Chat extends EventTarget {
     if (!live) return;
     if (!channel) this.#refresh(id);
     this.emit("channels");
-    this.emit("typing");
     this.#pump();
   }
 
@@ -280,15 +264,6 @@ export class Chat extends EventTarget {
     this.outbox.refused(id, { code, message, retryable, retryAfterMs: retry_after_ms });
     if (this.outbox.get(id)?.state === "failed") this.emit("failed", this.outbox.get(id));
     this.#pump();
-  }
-
-  #typing({ channel, user }) {
-    if (user === this.me.id) return;
-    if (!this.typing.has(channel)) this.typing.set(channel, new Map());
-    this.typing.get(channel).set(user, Date.now() + TYPING_SHOWN_MS);
-    clearTimeout(this.#typingTimer);
-    this.#typingTimer = setTimeout(() => this.emit("typing"), TYPING_SHOWN_MS + 50);
-    this.emit("typing");
   }
 
   /** Puts on the wire what is due, and comes back when more may be. */

@@ -84,7 +84,7 @@ export function setUpComposer({ chat, signal, wrote, editLast }) {
   const render = perFrame(now);
 
   function typists() {
-    const users = chat.typists(id).map((user) => chat.people.name(user));
+    const users = chat.typing.in(id).map((user) => chat.people.name(user));
     typing.textContent = users.length ? `${names(users)} ${users.length === 1 ? "is" : "are"} typing…` : "";
   }
 
@@ -167,7 +167,8 @@ export function setUpComposer({ chat, signal, wrote, editLast }) {
     draft().problem = "";
     fit();
     now();
-    if (area.value.trim()) chat.typed(id);
+    if (area.value.trim()) chat.typing.typed(id);
+    else chat.typing.stopped();
   });
   area.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !TOUCH.matches) {
