@@ -17,7 +17,8 @@ use tokio::{
     time::timeout,
 };
 
-const MAX: usize = MAX_FILE_BYTES as usize;
+const MAX: usize = 25 * 1024 * 1024;
+const _: () = assert!(MAX as u64 == MAX_FILE_BYTES);
 
 /// A server, somebody in a channel, and where the server keeps files.
 struct Scene {

@@ -53,13 +53,12 @@ pub fn document(auth: &Arc<Auth>) -> utoipa::openapi::OpenApi {
     document
 }
 
-/// A description as it is served and checked in: indented, one newline at the end.
+/// A description as it is served and checked in: keys in order, indented, one newline at the end.
 #[must_use]
 pub fn pretty(document: &impl serde::Serialize) -> String {
     // Both kinds of documents are trees with string keys, which always can be written.
-    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
-    text.push('\n');
-    text
+    let tree = serde_json::to_value(document).unwrap_or_default();
+    format!("{tree:#}\n")
 }
 
 /// A description that was made when the server started.
