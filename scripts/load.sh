@@ -22,7 +22,6 @@ start_server "$server" --no-demo
 "$TARGET_DIR/release/chat-load" --url "http://127.0.0.1:$SERVER_PORT" --tokens "$SCRATCH/tokens.jsonl" \
     --connections "$SOCKETS" --rate 100 --seconds "$SECONDS_OF_LOAD" --churn 10 --server-pid "$SERVER_PID" \
     --json "$SCRATCH/result.json" "$@"
-cat "$SCRATCH/result.json"
 p99=$(tr -d ' \n' <"$SCRATCH/result.json" | sed -n 's/.*"delivery_ms":{[^}]*"p99":\([0-9]*\).*/\1/p')
 [ -n "$p99" ] || die "the result has no delivery_ms.p99"
 [ "$p99" -lt 50 ] || die "delivery p99 is $p99 ms, the bar is 50 ms"

@@ -45,13 +45,19 @@ def populate():
         files.append(
             call("POST", f"/v1/files?channel={channel}&name=note.txt", token, data=b"hello " * 100)["id"]
         )
-        for text in ("first", "second"):
+        for text in ("first", "second", "third", "fourth"):
             call(
                 "POST", f"/v1/channels/{channel}/messages", token,
                 json={"text": text}, headers={"Idempotency-Key": str(uuid.uuid4())},
             )
     channels.append(call("POST", "/v1/dms", token, json={"users": users[:1]})["id"])
-    return {"users": users, "channels": channels, "files": files}
+    # Leaving and archiving would put the others out of reach: those have channels of their own.
+    spare = [
+        call("POST", "/v1/channels", token, json={"kind": kind, "name": f"spare {kind} {n}"})["id"]
+        for kind in ("public", "private")
+        for n in range(5)
+    ]
+    return {"users": users, "channels": channels, "files": files, "spare": spare}
 
 
 KNOWN = populate()
@@ -72,11 +78,13 @@ class Owner:
 @schemathesis.auth(refresh_interval=None).apply_to(path_regex="^/v1/auth/(logout|password|sessions)")
 class Throwaway:
     def get(self, case, context):
-        return register(f"t-{uuid.uuid4().hex[:20]}")["access_token"]
+        return register(f"t-{uuid.uuid4().hex[:20]}")
 
     def set(self, case, data, context):
         case.headers = case.headers or {}
-        case.headers["Authorization"] = f"Bearer {data}"
+        case.headers["Authorization"] = f"Bearer {data['access_token']}"
+        if "id" in (case.path_parameters or {}):
+            case.path_parameters["id"] = real(case.path_parameters["id"], [data["session"]])
 
 
 def is_uuid(value):
@@ -86,15 +94,24 @@ def is_uuid(value):
         return False
 
 
+def chosen(value):
+    """Every second value, always the same ones; and a number that goes with it."""
+    choice = zlib.crc32(repr(value).encode())
+    return choice & 1 == 1, choice >> 1
+
+
 def real(value, known):
     """A known id instead of every second generated one."""
-    if not is_uuid(value):
-        return value
-    choice = zlib.crc32(value.encode())
-    return known[(choice >> 1) % len(known)] if choice & 1 else value
+    take, number = chosen(value)
+    return known[number % len(known)] if is_uuid(value) and take else value
 
 
-def known_for(path):
+def known_for(operation, name):
+    path = operation.path
+    if name == "user":
+        return KNOWN["users"]
+    if path.endswith("/leave") or (path == "/v1/channels/{channel}" and operation.method.upper() == "PATCH"):
+        return KNOWN["spare"]
     for kind in ("users", "channels", "files"):
         if path.startswith(f"/v1/{kind}/"):
             return KNOWN[kind]
@@ -107,11 +124,12 @@ def map_path_parameters(context, path_parameters):
         return path_parameters
     mapped = dict(path_parameters)
     for name, value in path_parameters.items():
-        if name in ("user", "user_id"):
-            mapped[name] = real(value, KNOWN["users"])
-        elif name == "seq" and isinstance(value, int) and value > 8:
-            mapped[name] = value % 8 if value % 2 else value
-        elif (known := known_for(context.operation.path)) is not None:
+        known = known_for(context.operation, name)
+        if name == "seq" and str(value).isdecimal():
+            # Where populate() put its messages.
+            take, number = chosen(value)
+            mapped[name] = type(value)(3 + number % 4) if take else value
+        elif known is not None:
             mapped[name] = real(value, known)
     return mapped
 
@@ -125,11 +143,18 @@ def map_query(context, query):
 
 @schemathesis.hook
 def map_body(context, body):
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not chosen(sorted(body.items(), key=repr))[0]:
         return body
     mapped = dict(body)
     for field in ("users", "members", "files"):
         if isinstance(body.get(field), list):
             known = KNOWN["files" if field == "files" else "users"]
-            mapped[field] = [real(item, known) for item in body[field]]
+            mapped[field] = [known[chosen(item)[1] % len(known)] for item in body[field]]
+    path = context.operation.path
+    if path == "/v1/auth/login" and isinstance(body.get("handle"), str):
+        mapped |= {"handle": "owner", "password": PASSWORD}
+    if path == "/v1/channels" and isinstance(body.get("name"), str):
+        mapped |= {"name": f"made {chosen(body['name'])[1]}", "kind": "public"}
+    if path == "/v1/auth/password" and isinstance(body.get("current"), str):
+        mapped["current"] = PASSWORD
     return mapped
