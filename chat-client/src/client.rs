@@ -1,17 +1,17 @@
 //! The handle of a client that stays connected.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chat_protocol::{ChannelId, ClientFrame, ClientId, FileId, Seq, UserId};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::timeout,
 };
 use uuid::Uuid;
 
 use crate::{
     Auth, ConnectionState, End, Options, Rest, RestError, SendError, Sent, Updates,
-    driver::{Command, Driver},
+    driver::{Command, Driver, Reply},
 };
 
 /// Commands on their way to the driver.
@@ -45,6 +45,8 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<ConnectionState>,
     rest: Rest,
+    /// Places in the outbox.
+    places: Arc<Semaphore>,
 }
 
 impl Client {
@@ -73,9 +75,10 @@ impl Client {
         let (update_sender, updates) = mpsc::channel(UPDATES_UNDER_WAY);
         let (state_sender, state) = watch::channel(ConnectionState::Connecting);
         let updates = Updates::new(updates, options.cursors.clone());
+        let places = Arc::new(Semaphore::new(options.max_outbox.min(Semaphore::MAX_PERMITS)));
         let driver = Driver::new(rest.clone(), options, command_receiver, update_sender, state_sender);
         tokio::spawn(Box::pin(driver.run()));
-        (Self { commands, state, rest }, updates)
+        (Self { commands, state, rest, places }, updates)
     }
 
     /// Waits until the server has welcomed this client.
@@ -125,8 +128,9 @@ impl Client {
         self.submit(channel, text, Vec::new()).await.outcome().await
     }
 
-    /// Puts a message into the outbox and returns at once with its id. Messages to one channel are
-    /// committed in the order in which this was called. `files` were uploaded to the channel before.
+    /// Puts a message into the outbox and returns with its id, as soon as there is a place in it. Messages to
+    /// one channel are committed in the order in which this was called. `files` were uploaded to the channel
+    /// before.
     pub async fn submit(&self, channel: ChannelId, text: impl Into<String>, files: Vec<FileId>) -> Pending {
         let (id, text) = (new_id(), text.into());
         self.append(id, channel, ClientFrame::Send { id, channel, text, files }).await
@@ -141,6 +145,21 @@ impl Client {
         files: Vec<FileId>,
     ) -> Pending {
         self.append(id, channel, ClientFrame::Send { id, channel, text: text.into(), files }).await
+    }
+
+    /// Like [`Client::submit`], for a program that would rather tell its user than wait for a place.
+    ///
+    /// # Errors
+    /// [`SendError::OutboxFull`] when [`Options::max_outbox`] commands wait already.
+    pub async fn try_submit(
+        &self,
+        channel: ChannelId,
+        text: impl Into<String>,
+        files: Vec<FileId>,
+    ) -> Result<Pending, SendError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SendError::OutboxFull)?;
+        let (id, text) = (new_id(), text.into());
+        Ok(self.put(place, id, channel, ClientFrame::Send { id, channel, text, files }).await)
     }
 
     /// Gives one's own message `target` a new text, and waits until that is committed.
@@ -191,7 +210,19 @@ impl Client {
     }
 
     async fn append(&self, id: ClientId, channel: ChannelId, frame: ClientFrame) -> Pending {
-        let (reply, outcome) = oneshot::channel();
+        let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes the semaphore");
+        self.put(place, id, channel, frame).await
+    }
+
+    async fn put(
+        &self,
+        place: OwnedSemaphorePermit,
+        id: ClientId,
+        channel: ChannelId,
+        frame: ClientFrame,
+    ) -> Pending {
+        let (sender, outcome) = oneshot::channel();
+        let reply = Reply { outcome: sender, _place: place };
         // When the driver is gone, it drops `reply`, and the outcome says so.
         self.tell(Command::Append { id, channel, frame, reply }).await;
         Pending { id, outcome, state: self.state.clone() }

@@ -10,7 +10,7 @@ use std::{
 
 use chat_protocol::{ChannelId, ClientFrame, ClientId, Event, Seq, UserId};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
     task::JoinSet,
     time::sleep_until,
 };
@@ -29,8 +29,19 @@ const MAX_RECOVERED: usize = 2;
 /// Pause before a log that could not be recovered is tried again.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Gets the outcome of a command.
-pub(crate) type Reply = oneshot::Sender<Result<Sent, SendError>>;
+/// Gets the outcome of a command, and holds its place in the outbox until then.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) outcome: oneshot::Sender<Result<Sent, SendError>>,
+    pub(crate) _place: OwnedSemaphorePermit,
+}
+
+impl Reply {
+    fn settle(self, outcome: Result<Sent, SendError>) {
+        // Whoever does not wait for the outcome does not want it.
+        let _ = self.outcome.send(outcome);
+    }
+}
 
 /// What the handle tells the driver.
 #[derive(Debug)]
@@ -160,8 +171,7 @@ impl Driver {
         match command {
             Command::Append { id, channel, frame, reply } => {
                 if let Err((reply, error)) = self.outbox.push(id, channel, frame, reply) {
-                    // Whoever does not wait for the outcome does not want it.
-                    let _ = reply.send(Err(error));
+                    reply.settle(Err(error));
                 }
             }
             Command::Read(channel, seq) => self.signals.read(channel, seq),
@@ -226,7 +236,7 @@ impl Driver {
 
     fn expire(&mut self, now: Instant) {
         for reply in self.outbox.expired(now) {
-            let _ = reply.send(Err(SendError::Expired));
+            reply.settle(Err(SendError::Expired));
         }
     }
 
@@ -248,7 +258,7 @@ impl Driver {
             self.command(command);
         }
         for reply in self.outbox.drain() {
-            let _ = reply.send(Err(SendError::Ended(end.clone())));
+            reply.settle(Err(SendError::Ended(end.clone())));
         }
         self.retire();
         self.announce(ConnectionState::Ended(end));

@@ -42,7 +42,7 @@ pub struct Options {
     /// Most updates that wait for the consumer. Events beyond it are not kept: they are asked for again when
     /// there is room.
     pub max_updates: usize,
-    /// Most sends, edits and deletions that wait for their answer; one more fails at once.
+    /// Most sends, edits and deletions that wait for their answer; one more waits for a place.
     pub max_outbox: usize,
 }
 
@@ -59,7 +59,7 @@ impl Default for Options {
             dead_after: None,
             settled_after: Duration::from_secs(30),
             max_updates: 1024,
-            max_outbox: 1024,
+            max_outbox: 256,
         }
     }
 }

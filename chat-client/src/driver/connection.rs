@@ -139,8 +139,7 @@ impl Driver {
             ServerFrame::Event(event) => self.events([event]),
             ServerFrame::Ack { id, channel, seq, at, duplicate } => {
                 if let Some(reply) = self.outbox.acked(id) {
-                    // Whoever does not wait for the outcome does not want it.
-                    let _ = reply.send(Ok(Sent { id, channel, seq, at, duplicate }));
+                    reply.settle(Ok(Sent { id, channel, seq, at, duplicate }));
                 }
             }
             ServerFrame::Error { id, code, message, retryable, retry_after_ms } => {
@@ -182,7 +181,7 @@ impl Driver {
                 self.hold = Some(now + after.unwrap_or(SYNC_PAUSE).max(SYNC_PAUSE));
             }
         } else if let Some(reply) = self.outbox.refused(id, refusal.code, retryable, after, now) {
-            let _ = reply.send(Err(SendError::Refused(refusal)));
+            reply.settle(Err(SendError::Refused(refusal)));
         }
     }
 

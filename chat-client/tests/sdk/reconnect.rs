@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chat_client::{ConnectionState, Options};
+use chat_client::{ConnectionState, Options, SendError};
 use chat_protocol::{ClientFrame, CloseCode, ErrorCode, ServerFrame};
 
 use crate::{CHANNEL, after, event, events, head, options, server::Server, start, state};
@@ -107,4 +107,22 @@ async fn a_send_without_an_answer_goes_again_on_a_new_connection() {
     let mut socket = server.welcome(head(0)).await;
     assert_eq!(socket.receive().await, first);
     deaf.gone().await;
+}
+
+#[tokio::test]
+async fn who_sends_more_than_the_outbox_holds_waits_for_a_place() {
+    let mut server = Server::start().await;
+    let options = Options { max_outbox: 2, ..options() };
+    let (client, _updates) = start(server.url(), options).await;
+    let _pending = [client.submit(CHANNEL, "1", vec![]).await, client.submit(CHANNEL, "2", vec![]).await];
+    let refused = client.try_submit(CHANNEL, "3", vec![]).await.unwrap_err();
+    assert_eq!(refused, SendError::OutboxFull);
+    let waiting = tokio::spawn(async move { client.send(CHANNEL, "3").await });
+    let mut socket = server.welcome(head(0)).await;
+    for seq in 1..=3u64 {
+        let ClientFrame::Send { id, text, .. } = socket.receive().await else { panic!("expected a send") };
+        assert_eq!(text, seq.to_string());
+        socket.send(ServerFrame::Ack { id, channel: CHANNEL, seq, at: 1, duplicate: false }).await;
+    }
+    assert_eq!(crate::within(waiting).await.unwrap().unwrap().seq, 3);
 }
