@@ -6,6 +6,9 @@ use chat_server::config::{self, Config, SETTINGS, from_flag, load, variable_name
 
 const BINARY: &str = env!("CARGO_BIN_EXE_chat-server");
 
+/// A file, variables, and what is said about them.
+type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
 /// What is said about a file and variables; empty when nothing is wrong.
 fn complaints(toml: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a folder");
@@ -54,7 +57,7 @@ fn later_sources_win() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let cases: &[Case] = &[
         (
             "[server]\nlisten_on = \"x\"",
             &[],
