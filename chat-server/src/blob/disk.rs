@@ -229,6 +229,7 @@ fn given_up() -> BlobError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    #![allow(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
     use std::time::{Duration, Instant};
 
