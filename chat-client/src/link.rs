@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chat_protocol::{ClientFrame, ServerFrame};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 
 use crate::{
     OpenError,
@@ -14,6 +14,9 @@ use crate::{
 
 /// Longest time for handing frames to the system.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a person is told of a connection that just ended.
+const LOST: &str = "connection lost";
 
 /// Where the connection stands.
 pub(crate) enum Link {
@@ -102,8 +105,8 @@ impl Open {
                 Step::Closed(code, close.map(|close| close.reason.to_string()).unwrap_or_default())
             }
             Some(Ok(_)) => Step::Alive,
-            Some(Err(error)) => Step::Closed(None, error.to_string()),
-            None => Step::Closed(None, "connection lost".to_owned()),
+            Some(Err(error)) => Step::Closed(None, reason(&error)),
+            None => Step::Closed(None, LOST.to_owned()),
         }
     }
 
@@ -137,8 +140,19 @@ impl Open {
         };
         match timeout(WRITE_DEADLINE, write).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(reason(&error)),
             Err(_) => Err("the server takes nothing".to_owned()),
         }
+    }
+}
+
+/// What a person is told of an error. A peer that vanishes is no protocol error to them.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed => LOST.to_owned(),
+        Error::Io(error) => error.to_string(),
+        error => error.to_string(),
     }
 }
