@@ -9,10 +9,11 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
 };
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 const ADA: &str = "0190b6a4-7c1e-7d52-9f3a-000000000001";
@@ -51,7 +52,7 @@ impl Server {
     }
 
     fn asked(&self, line: &str) -> Vec<Asked> {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.line == line).cloned().collect()
+        self.asked.lock().iter().filter(|asked| asked.line == line).cloned().collect()
     }
 }
 
@@ -75,7 +76,7 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<Asked>>) -> Option<()> {
         let body = serde_json::from_slice(&body).unwrap_or_default();
         let question = Asked { line, headers, body };
         let (status, body) = script(&question);
-        asked.lock().unwrap().push(question);
+        asked.lock().push(question);
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -209,7 +210,7 @@ fn tokens_go_to_the_server_that_gave_them_only() {
     let other = Server::start();
     let (_, err) = check(home.path(), &["--url", &other.url, "whoami"], "", 1);
     assert!(err.contains("is signed in to http://127.0.0.1:") && err.contains("login --user ada"), "{err}");
-    assert!(other.asked.lock().unwrap().is_empty());
+    assert!(other.asked.lock().is_empty());
 }
 
 #[test]
@@ -295,14 +296,14 @@ fn a_token_from_the_environment_needs_no_login() {
 #[test]
 fn a_file_that_cannot_be_sent_is_told_before_anything_is() {
     let (server, home) = signed_in();
-    let before = server.asked.lock().unwrap().len();
+    let before = server.asked.lock().len();
     let large = home.path().join("large");
     std::fs::File::create(&large).unwrap().set_len(25 * 1024 * 1024 + 1).unwrap();
     let (_, err) = check(home.path(), &["upload", "general", large.to_str().unwrap()], "", 1);
     assert!(err.contains("at most 25.0 MiB"), "{err}");
     check(home.path(), &["upload", "general", home.path().to_str().unwrap()], "", 1);
     check(home.path(), &["upload", "general", "/nonexistent/file"], "", 1);
-    assert_eq!(server.asked.lock().unwrap().len(), before);
+    assert_eq!(server.asked.lock().len(), before);
 }
 
 #[test]

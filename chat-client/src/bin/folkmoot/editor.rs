@@ -1,6 +1,13 @@
 //! Where lines are typed and printed: an editor on a terminal, plain lines elsewhere.
 
-use std::{io::IsTerminal as _, thread};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use anyhow::Context as _;
 use rustyline::{
@@ -25,20 +32,31 @@ pub(crate) struct Terminal {
     inputs: mpsc::Receiver<Input>,
     /// Absent when there is no editor that a printed line could disturb.
     lines: Option<mpsc::Sender<String>>,
+    closing: Arc<AtomicBool>,
+}
+
+/// What the editor has to know of commands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Commands {
+    /// What can be completed.
+    pub(crate) names: &'static [&'static str],
+    /// Whether a line ends the conversation.
+    pub(crate) leaves: fn(&str) -> bool,
 }
 
 impl Terminal {
     /// An editor when both ends are a terminal.
-    pub(crate) fn open(prompt: String, commands: &'static [&'static str]) -> anyhow::Result<Self> {
+    pub(crate) fn open(prompt: String, commands: Commands) -> anyhow::Result<Self> {
         let (input, inputs) = mpsc::channel(32);
-        if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        let closing = Arc::new(AtomicBool::new(false));
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             thread::spawn(move || read_lines(&input));
-            return Ok(Self { inputs, lines: None });
+            return Ok(Self { inputs, lines: None, closing });
         }
         let config = Config::builder().auto_add_history(true).build();
         let mut editor =
             Editor::with_history(config, MemHistory::new()).context("could not open the terminal")?;
-        editor.set_helper(Some(Assistant { input: input.clone(), commands }));
+        editor.set_helper(Some(Assistant { input: input.clone(), commands: commands.names }));
         let mut printer = editor.create_external_printer().context("could not open the terminal")?;
         let (lines, mut printed) = mpsc::channel::<String>(32);
         // Threads of their own: both wait on the terminal, and the printer waits for the editor too.
@@ -49,6 +67,7 @@ impl Terminal {
                 }
             }
         });
+        let closed = Arc::clone(&closing);
         thread::spawn(move || {
             loop {
                 let next = match editor.readline(&prompt) {
@@ -56,13 +75,23 @@ impl Terminal {
                     Err(ReadlineError::Signal(_)) => continue,
                     Err(_) => Input::End,
                 };
-                let last = next == Input::End;
+                // Reading on would leave the terminal in raw mode when the process ends.
+                let last = match &next {
+                    Input::Line(line) => (commands.leaves)(line) || closed.load(Ordering::SeqCst),
+                    _ => true,
+                };
                 if input.blocking_send(next).is_err() || last {
                     break;
                 }
             }
         });
-        Ok(Self { inputs, lines: Some(lines) })
+        Ok(Self { inputs, lines: Some(lines), closing })
+    }
+
+    /// Waits until the editor has given the terminal back, which it does at the next line or end of input.
+    pub(crate) async fn closed(&mut self) {
+        self.closing.store(true, Ordering::SeqCst);
+        while self.lines.is_some() && self.next().await == Input::Typing {}
     }
 
     /// Whether what is typed stays on the screen by itself.
@@ -80,15 +109,15 @@ impl Terminal {
         if let Some(lines) = &self.lines {
             return lines.send(format!("{line}\n")).await.context("could not print to the terminal");
         }
-        let mut out = std::io::stdout().lock();
-        std::io::Write::write_all(&mut out, line.as_bytes())?;
-        std::io::Write::write_all(&mut out, b"\n")?;
-        Ok(std::io::Write::flush(&mut out)?)
+        let mut out = io::stdout().lock();
+        out.write_all(line.as_bytes())?;
+        out.write_all(b"\n")?;
+        Ok(out.flush()?)
     }
 }
 
 fn read_lines(input: &mpsc::Sender<Input>) {
-    for line in std::io::stdin().lines() {
+    for line in io::stdin().lines() {
         let Ok(line) = line else { break };
         if input.blocking_send(Input::Line(line)).is_err() {
             return;

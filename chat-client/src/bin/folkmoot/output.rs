@@ -100,3 +100,51 @@ fn body(paint: Paint, message: &str, files: &[FileRef]) -> String {
     }));
     parts.join("\n    ")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use chat_protocol::UserId;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What an event with these fields reads like after the time; `…01` is its author, `…02` somebody else.
+    #[track_caller]
+    fn check(fields: &Value, expected: Option<&str>) {
+        let id = |n: u128| json!(uuid::Uuid::from_u128(n));
+        let mut all = json!({"channel": id(9), "seq": 7, "at": 0, "by": id(1)});
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let parsed: Event = serde_json::from_value(all).unwrap();
+        let people = People::named([
+            (UserId(uuid::Uuid::from_u128(1)), "ada"),
+            (UserId(uuid::Uuid::from_u128(2)), "grace"),
+        ]);
+        let line = event(Paint::for_terminal(false), &people, &parsed);
+        // The epoch: the date, the time, and what is told.
+        let told = line.as_ref().map(|line| line.splitn(3, ' ').nth(2).unwrap());
+        assert_eq!(told, expected, "{line:?}");
+    }
+
+    #[test]
+    fn events_read_like_sentences() {
+        let grace = uuid::Uuid::from_u128(2);
+        check(&json!({"kind": "message", "text": "hi\nthere"}), Some("ada hi\n    there"));
+        check(&json!({"kind": "message", "text": "", "deleted": true}), Some("ada (deleted)"));
+        let file = json!({"id": grace, "name": "a\u{1b}[2J.txt", "media_type": "text/plain", "size": 3});
+        check(
+            &json!({"kind": "message", "text": "see", "files": [file]}),
+            Some("ada see\n    [a\u{fffd}[2J.txt, text/plain, 3 B]"),
+        );
+        check(&json!({"kind": "edited", "target": 3, "text": "new"}), Some("* ada edited message 3: new"));
+        check(&json!({"kind": "edited", "target": 3, "text": "", "deleted": true}), None);
+        check(&json!({"kind": "member_joined", "user": grace}), Some("* ada added grace"));
+        check(&json!({"kind": "member_left", "user": uuid::Uuid::from_u128(1)}), Some("* ada left"));
+        check(
+            &json!({"kind": "renamed", "name": "x\u{7}y"}),
+            Some("* ada renamed the channel to #x\u{fffd}y"),
+        );
+        check(&json!({"kind": "of_the_future"}), None);
+    }
+}

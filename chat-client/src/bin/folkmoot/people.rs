@@ -34,6 +34,11 @@ impl People {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn named<const N: usize>(handles: [(UserId, &str); N]) -> Self {
+        Self { handles: handles.into_iter().map(|(user, handle)| (user, handle.to_owned())).collect() }
+    }
+
     /// The name to print. Handles, not display names: they are unique, so nobody can pose as another.
     pub(crate) fn name(&self, user: UserId) -> String {
         self.handles.get(&user).map_or_else(|| user.to_string(), |handle| text::one_line(handle))

@@ -70,9 +70,9 @@ pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
     }
     if metadata.len() > MAX_FILE_BYTES {
         bail!(
-            "expected a file of at most {}, {shown} has {}",
+            "expected a file of at most {}, {shown} has {} bytes",
             text::size(MAX_FILE_BYTES),
-            text::size(metadata.len())
+            metadata.len()
         );
     }
     Ok(())

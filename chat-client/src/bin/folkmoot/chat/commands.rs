@@ -7,10 +7,11 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{Conversation, Outcome, Unsent};
-use crate::{text, write};
+use crate::{editor::Commands, text, write};
 
-/// What can be completed.
-pub(super) const NAMES: [&str; 6] = ["/help", "/who", "/edit", "/delete", "/upload", "/quit"];
+/// What the editor has to know.
+pub(super) const COMMANDS: Commands =
+    Commands { names: &["/help", "/who", "/edit", "/delete", "/upload", "/quit"], leaves };
 
 const HELP: &str = "\
   /who          who is in the channel, and who is there now
@@ -19,6 +20,10 @@ const HELP: &str = "\
   /upload FILE  sends a file
   /quit         leaves; so do Ctrl-D and Ctrl-C
   //TEXT        sends a text that begins with a slash";
+
+fn leaves(line: &str) -> bool {
+    matches!(line.trim(), "/quit" | "/q" | "/exit")
+}
 
 impl Conversation {
     /// Does what the line says; false when it says to leave.
@@ -29,7 +34,7 @@ impl Conversation {
         }
         let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match command {
-            "/quit" | "/q" | "/exit" => return Ok(false),
+            _ if leaves(line) => return Ok(false),
             "/help" | "/?" => self.terminal.print(HELP).await?,
             "/who" => self.who().await?,
             "/edit" => self.edit(rest.trim()).await?,

@@ -33,6 +33,9 @@ const NOTICEABLE: Duration = Duration::from_millis(1500);
 /// How long leaving waits for messages that are under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow::Result<()> {
+    if out.json {
+        anyhow::bail!("chat is for people: programs use `folkmoot tail --json` and `folkmoot send`");
+    }
     let session = Session::open(global).await?;
     let channel = people::find_channel(&session.rest, channel).await?;
     let mut people = People::default();
@@ -40,13 +43,12 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
     let name = people.channel(&channel, session.me);
     out.line(&out.paint.bold(&format!("{name} as {}", people.name(session.me))))?;
     out.line(&out.paint.dim("/help tells the commands, Ctrl-D leaves"))?;
-    browse::print_latest(&session.rest, Output { json: false, ..out }, &mut people, channel.id, BACKLOG)
-        .await?;
+    browse::print_latest(&session.rest, out, &mut people, channel.id, BACKLOG).await?;
     let options = Options { cursors: HashMap::from([(channel.id, channel.head)]), ..Options::default() };
     let patience = options.first_welcome_deadline;
     let (client, updates) = Client::start(session.rest.clone(), options);
     client.welcomed(patience).await?;
-    let terminal = Terminal::open(format!("{name}> "), &commands::NAMES)?;
+    let terminal = Terminal::open(format!("{name}> "), commands::COMMANDS)?;
     let mut conversation = Conversation {
         paint: out.paint,
         session,
@@ -54,6 +56,7 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
         people,
         client,
         terminal,
+        watched: vec![],
         online: HashMap::new(),
         typed: HashMap::new(),
         mine: HashSet::new(),
@@ -62,7 +65,8 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
         outcomes: FuturesUnordered::new(),
         away: false,
     };
-    conversation.watch().await?;
+    conversation.watch_members().await?;
+    conversation.client.read(conversation.channel.id, conversation.channel.head).await;
     conversation.run(updates).await
 }
 
@@ -73,6 +77,8 @@ struct Conversation {
     people: People,
     client: Client,
     terminal: Terminal,
+    /// Whose presence is told.
+    watched: Vec<UserId>,
     online: HashMap<UserId, PresenceStatus>,
     typed: HashMap<UserId, Instant>,
     /// What was typed here: it is on the screen already when its event comes.
@@ -132,7 +138,7 @@ impl Conversation {
     }
 
     /// Presence is told for those who are watched: the members, as far as one may watch.
-    async fn watch(&mut self) -> anyhow::Result<()> {
+    async fn watch_members(&mut self) -> anyhow::Result<()> {
         let mut members = self.channel.users.clone();
         let mut cursor = None;
         while members.len() < MAX_WATCHED_USERS && !self.channel.kind.is_direct() {
@@ -146,7 +152,8 @@ impl Conversation {
         members.retain(|user| *user != self.session.me);
         members.truncate(MAX_WATCHED_USERS);
         self.people.learn(&self.session.rest, members.iter().copied()).await?;
-        self.client.watch(members).await;
+        self.watched = members;
+        self.client.watch(self.watched.clone()).await;
         Ok(())
     }
 
@@ -170,9 +177,8 @@ impl Conversation {
 
     async fn ended(&mut self, end: End) -> anyhow::Result<()> {
         if self.terminal.shows_typed_lines() {
-            // The editor has the terminal in a mode that only it can undo, so it must return first.
             self.warn(&format!("{end}; press Enter to leave")).await?;
-            while self.terminal.next().await == Input::Typing {}
+            self.terminal.closed().await;
         }
         Err(end.into())
     }

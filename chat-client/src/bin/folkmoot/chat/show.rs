@@ -26,6 +26,8 @@ impl Conversation {
             }
             Update::State(ConnectionState::Connected { .. }) if self.away => {
                 self.away = false;
+                // Told anew as a whole: the changes while away are of no interest.
+                self.online.clear();
                 self.note("connected again").await
             }
             _ => Ok(()),
@@ -46,9 +48,12 @@ impl Conversation {
             self.terminal.print(&line).await?;
         }
         self.client.read(self.channel.id, event.seq).await;
-        // Who came is to be watched as well.
-        if matches!(event.body, EventBody::MemberJoined { .. }) {
-            let _ = self.watch().await;
+        if let EventBody::MemberJoined { user } = event.body
+            && user != self.session.me
+            && !self.watched.contains(&user)
+        {
+            self.watched.push(user);
+            self.client.watch(self.watched.clone()).await;
         }
         Ok(())
     }
