@@ -1,11 +1,11 @@
 //! One append inside the writer's transaction: idempotency, preconditions, the event, its projection.
 
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::{
     JobError,
-    codec::{EDITED, MESSAGE, channel_kind_number, event_columns, int, uint},
+    codec::{channel_kind_number, event_columns, int, uint},
 };
 use crate::store::{Appended, NewEvent, Refusal, name_key};
 
@@ -81,7 +81,11 @@ impl Log<'_> {
 
     fn insert(&self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {
         let (kind, target) = event_columns(&event.body);
-        let body = serde_json::to_string(&event.body)?;
+        let mut body = serde_json::to_string(&event.body)?;
+        if let Some(scrubbed) = scrubbed(&event.body) {
+            // Room for what may take its place.
+            pad(&mut body, serde_json::to_string(&scrubbed)?.len());
+        }
         let id = event.id.map(|id| id.0.into_bytes());
         self.db
             .prepare_cached(
@@ -237,21 +241,49 @@ impl Log<'_> {
         })
     }
 
-    /// The texts of the message and of its edits leave the file: see `secure_delete` in `open`.
+    /// The texts of the message and of its edits leave the file.
     fn delete(&self, target: Seq) -> Result<Result<(), Refusal>, JobError> {
         if let Err(refusal) = self.expect_message(target)? {
             return Ok(Err(refusal));
         }
-        let message = EventBody::Message { text: String::new(), files: Vec::new(), deleted: true };
-        self.update(
-            "UPDATE events SET body = ?3 WHERE channel = ?1 AND seq = ?2 AND kind = ?4",
-            params![self.key(), int(target), serde_json::to_string(&message)?, MESSAGE],
-        )?;
-        let edit = EventBody::Edited { target, text: String::new(), deleted: true };
-        self.update(
-            "UPDATE events SET body = ?3 WHERE channel = ?1 AND target = ?2 AND kind = ?4",
-            params![self.key(), int(target), serde_json::to_string(&edit)?, EDITED],
-        )?;
+        let key = params![self.key(), int(target)];
+        self.scrub("SELECT row, body FROM events WHERE channel = ?1 AND seq = ?2 AND kind = 1", key)?;
+        self.scrub("SELECT row, body FROM events WHERE channel = ?1 AND target = ?2 AND kind = 2", key)?;
         Ok(Ok(()))
     }
+
+    /// Overwrites bodies in place, see the table `events`: `secure_delete` alone zeroes what is freed, but not the
+    /// copies that are left behind where rows were moved to make room.
+    fn scrub(&self, select: &str, key: &[&dyn ToSql]) -> Result<(), JobError> {
+        let rows: Vec<(i64, String)> = self
+            .db
+            .prepare_cached(select)?
+            .query_map(key, |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (row, body) in rows {
+            let Some(scrubbed) = scrubbed(&serde_json::from_str(&body)?) else { continue };
+            let mut scrubbed = serde_json::to_string(&scrubbed)?;
+            pad(&mut scrubbed, body.len());
+            self.update("UPDATE events SET body = ?2 WHERE row = ?1", params![row, scrubbed])?;
+        }
+        Ok(())
+    }
+}
+
+/// What stands in the place of a body once its message is deleted; `None` for kinds that hold no text of a message.
+fn scrubbed(body: &EventBody) -> Option<EventBody> {
+    match *body {
+        EventBody::Message { .. } => {
+            Some(EventBody::Message { text: String::new(), files: Vec::new(), deleted: true })
+        }
+        EventBody::Edited { target, .. } => {
+            Some(EventBody::Edited { target, text: String::new(), deleted: true })
+        }
+        _ => None,
+    }
+}
+
+/// White space after JSON is no part of it; readers cut it off.
+fn pad(body: &mut String, length: usize) {
+    body.extend(std::iter::repeat_n(' ', length.saturating_sub(body.len())));
 }

@@ -99,16 +99,11 @@ fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
     })
 }
 
-/// `kind` of a message in the table `events`; the queries and a partial index have it as a literal.
-pub(super) const MESSAGE: i64 = 1;
-/// `kind` of an edit.
-pub(super) const EDITED: i64 = 2;
-
-/// What the columns `kind` and `target` hold of an event.
+/// What the columns `kind` and `target` hold of an event. Queries and a partial index have 1 and 2 as literals.
 pub(super) fn event_columns(body: &EventBody) -> (i64, Option<i64>) {
     match body {
-        EventBody::Message { .. } => (MESSAGE, None),
-        EventBody::Edited { target, .. } => (EDITED, Some(int(*target))),
+        EventBody::Message { .. } => (1, None),
+        EventBody::Edited { target, .. } => (2, Some(int(*target))),
         EventBody::Deleted { target } => (3, Some(int(*target))),
         EventBody::ChannelCreated { .. } => (4, None),
         EventBody::MemberJoined { .. } => (5, None),
@@ -130,7 +125,8 @@ pub(super) fn stored_event(channel: ChannelId, row: &Row<'_>) -> rusqlite::Resul
         at: uint(row, 1)?,
         by: user_id(row, 2)?,
         id: client_id(row, 3)?,
-        body: row.get_ref(4)?.as_str()?.into(),
+        // Stored with room for what may take its place.
+        body: row.get_ref(4)?.as_str()?.trim_end().into(),
     })
 }
 

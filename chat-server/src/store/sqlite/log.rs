@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     SqliteStore, append,
-    codec::{EDITED, EVENT_COLUMNS, int, limit, stored_event, uint},
+    codec::{EVENT_COLUMNS, int, limit, stored_event, uint},
     job::JobError,
 };
 use crate::store::{Appended, LogStore, NewEvent, StoreError, StoredEvent};
@@ -93,10 +93,10 @@ fn as_it_reads_now(db: &Connection, event: &StoredEvent) -> Result<Message, JobE
     }
     let newest_edit = db
         .prepare_cached(
-            "SELECT at, body FROM events WHERE channel = ?1 AND target = ?2 AND kind = ?3
+            "SELECT at, body FROM events WHERE channel = ?1 AND target = ?2 AND kind = 2
              ORDER BY seq DESC LIMIT 1",
         )?
-        .query_row(params![channel.0.as_bytes(), int(seq), EDITED], |row| {
+        .query_row(params![channel.0.as_bytes(), int(seq)], |row| {
             Ok((uint(row, 0)?, row.get::<_, String>(1)?))
         })
         .optional()?;

@@ -1,0 +1,112 @@
+//! [`chat_server::store::AuthStore`].
+
+use std::sync::Arc;
+
+use chat_protocol::{Millis, SessionId, UserId};
+use chat_server::store::{SessionRow, SigningKeyRow, Store};
+
+use super::fixtures::{now, unique};
+
+const HOUR: Millis = 3_600_000;
+
+fn new_session(user: UserId, created_at: Millis) -> SessionRow {
+    SessionRow {
+        id: SessionId::new(),
+        user,
+        created_at,
+        used_at: created_at,
+        expires_at: created_at + HOUR,
+        device: "phone".into(),
+        refresh_hash: [1; 32],
+        revoked_at: None,
+    }
+}
+
+pub(crate) async fn a_password_is_replaced(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    assert_eq!(store.password(ada).await.unwrap(), None);
+    store.set_password(ada, "$argon2id$one").await.unwrap();
+    store.set_password(ada, "$argon2id$two").await.unwrap();
+    assert_eq!(store.password(ada).await.unwrap().as_deref(), Some("$argon2id$two"));
+    assert_eq!(store.password(UserId::new()).await.unwrap(), None);
+}
+
+pub(crate) async fn a_refresh_token_is_exchanged_once(store: Arc<dyn Store>) {
+    let at = now();
+    let session = new_session(UserId::new(), at);
+    assert_eq!(store.session(session.id).await.unwrap(), None);
+    store.create_session(&session).await.unwrap();
+    assert_eq!(store.session(session.id).await.unwrap().as_ref(), Some(&session));
+
+    // Of many that come with the same token at once, one gets the new one.
+    let mut attempts = tokio::task::JoinSet::new();
+    for attempt in 10..26 {
+        let (store, id) = (Arc::clone(&store), session.id);
+        attempts.spawn(async move {
+            let to = [attempt; 32];
+            store.rotate_session(id, [1; 32], to, at + 5, at + 2 * HOUR).await.unwrap().then_some(to)
+        });
+    }
+    let winners: Vec<_> = attempts.join_all().await.into_iter().flatten().collect();
+    let [to] = winners.as_slice() else { panic!("expected one winner, got {winners:?}") };
+    let rotated = store.session(session.id).await.unwrap().unwrap();
+    assert_eq!((rotated.refresh_hash, rotated.used_at, rotated.expires_at), (*to, at + 5, at + 2 * HOUR));
+    assert!(!store.rotate_session(SessionId::new(), [1; 32], [2; 32], at, at + HOUR).await.unwrap());
+}
+
+pub(crate) async fn a_session_ends_by_revocation_or_time(store: Arc<dyn Store>) {
+    let (ada, at) = (UserId::new(), now());
+    let (old, new) = (new_session(ada, at - 10), new_session(ada, at));
+    for session in [&old, &new, &new_session(UserId::new(), at)] {
+        store.create_session(session).await.unwrap();
+    }
+    assert_eq!(store.sessions_of(ada, at).await.unwrap(), [new.clone(), old.clone()]);
+    assert_eq!(store.sessions_of(ada, old.expires_at).await.unwrap(), std::slice::from_ref(&new));
+    let late = old.expires_at;
+    assert!(!store.rotate_session(old.id, [1; 32], [2; 32], late, late + HOUR).await.unwrap());
+
+    assert!(store.revoke_session(new.id, at + 1).await.unwrap());
+    assert!(!store.revoke_session(new.id, at + 2).await.unwrap());
+    assert!(!store.revoke_session(SessionId::new(), at).await.unwrap());
+    assert_eq!(store.session(new.id).await.unwrap().unwrap().revoked_at, Some(at + 1));
+    assert!(!store.rotate_session(new.id, [1; 32], [2; 32], at + 2, at + HOUR).await.unwrap());
+    assert_eq!(store.sessions_of(ada, at).await.unwrap(), [old]);
+}
+
+pub(crate) async fn revoked_sessions_are_told_since(store: Arc<dyn Store>) {
+    let at = now();
+    let mut sessions = Vec::new();
+    for i in 0..3 {
+        let session = new_session(UserId::new(), at);
+        store.create_session(&session).await.unwrap();
+        store.revoke_session(session.id, at + i).await.unwrap();
+        sessions.push(session.id);
+    }
+    let unrevoked = new_session(UserId::new(), at);
+    store.create_session(&unrevoked).await.unwrap();
+    let mut revoked = store.revoked_since(at + 1).await.unwrap();
+    revoked.retain(|id| sessions.contains(id) || *id == unrevoked.id);
+    revoked.sort();
+    assert_eq!(revoked, sessions[1..]);
+}
+
+pub(crate) async fn a_new_signing_key_retires_those_before(store: Arc<dyn Store>) {
+    let at = now();
+    let key = |seed: u8, created_at| SigningKeyRow {
+        kid: unique("key"),
+        seed: [seed; 32],
+        created_at,
+        verify_until: None,
+    };
+    let (first, second, third) = (key(1, at), key(2, at + 1), key(3, at + 2));
+    store.add_signing_key(&first, at + 10).await.unwrap();
+    store.add_signing_key(&second, at + 20).await.unwrap();
+    store.add_signing_key(&third, at + 30).await.unwrap();
+    let keys = store.signing_keys().await.unwrap();
+    let position = |kid: &str| keys.iter().position(|key| key.kid == kid).unwrap();
+    let (first, second, third) = (position(&first.kid), position(&second.kid), position(&third.kid));
+    assert!(third < second && second < first, "newest first");
+    assert_eq!(keys[third].verify_until, None);
+    assert_eq!((keys[second].verify_until, keys[first].verify_until), (Some(at + 30), Some(at + 20)));
+    assert_eq!(keys[second].seed, [2; 32]);
+}

@@ -1,0 +1,170 @@
+//! [`chat_server::store::DirectoryStore`].
+
+use std::sync::Arc;
+
+use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::Role};
+use chat_server::store::{FileRow, Membership, Store, name_key};
+
+use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, now, unique};
+
+pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let mut channels = Vec::new();
+    for _ in 0..3 {
+        channels.push(new_channel(&*store, &[ada, grace]).await);
+    }
+    channels.sort();
+    let expected: Vec<_> =
+        channels.iter().map(|&channel| Membership { channel, since: 3, read: 3 }).collect();
+    assert_eq!(store.memberships(grace).await.unwrap(), expected);
+    assert_eq!(store.membership(channels[1], grace).await.unwrap(), Some(expected[1]));
+    let members = store.members(channels[0], None, 10).await.unwrap();
+    assert!(members.iter().any(|member| member.user == grace && member.since == 3));
+
+    commit(&*store, channels[1], event(grace, EventBody::MemberLeft { user: grace })).await;
+    assert_eq!(store.memberships(grace).await.unwrap(), [expected[0], expected[2]]);
+    assert_eq!(store.membership(channels[1], grace).await.unwrap(), None);
+    let members = store.members(channels[1], None, 10).await.unwrap();
+    assert_eq!(members.iter().map(|member| member.user).collect::<Vec<_>>(), [ada]);
+
+    // Coming back is a new membership: it begins anew.
+    let since = commit(&*store, channels[1], joined(grace)).await;
+    let back = Membership { channel: channels[1], since, read: since };
+    assert_eq!(store.membership(channels[1], grace).await.unwrap(), Some(back));
+    assert_eq!(store.memberships(UserId::new()).await.unwrap(), []);
+}
+
+pub(crate) async fn members_come_in_pages(store: Arc<dyn Store>) {
+    let mut users: Vec<_> = (0..13).map(|_| UserId(uuid::Uuid::new_v4())).collect();
+    let channel = new_channel(&*store, &users).await;
+    users.sort();
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = store.members(channel, after, 5).await.unwrap();
+        assert!(page.len() <= 5);
+        let Some(last) = page.last() else { break };
+        after = Some(last.user);
+        seen.extend(page.iter().map(|member| member.user));
+    }
+    assert_eq!(seen, users);
+}
+
+pub(crate) async fn a_read_marker_only_moves_forward_and_never_beyond_the_head(store: Arc<dyn Store>) {
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&*store, &[grace, ada]).await;
+    store.append(channel, (0..5).map(|_| message(ada, "hi")).collect()).await.unwrap();
+    let read = async |seq| store.set_read(grace, channel, seq).await.unwrap();
+    assert_eq!(read(5).await, Some(5));
+    assert_eq!(read(4).await, Some(5));
+    assert_eq!(read(Seq::MAX).await, Some(8));
+    assert_eq!(read(0).await, Some(8));
+    assert_eq!(store.membership(channel, grace).await.unwrap().unwrap().read, 8);
+    assert_eq!(store.set_read(UserId::new(), channel, 5).await.unwrap(), None);
+    assert_eq!(store.set_read(grace, ChannelId::new(), 5).await.unwrap(), None);
+}
+
+pub(crate) async fn who_writes_has_read_it(store: Arc<dyn Store>) {
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&*store, &[ada, grace]).await;
+    let seq = commit(&*store, channel, message(ada, "hi")).await;
+    assert_eq!(store.membership(channel, ada).await.unwrap().unwrap().read, seq);
+    assert_eq!(store.membership(channel, grace).await.unwrap().unwrap().read, 3);
+}
+
+pub(crate) async fn public_channels_come_in_pages_by_name(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let prefix = unique("listing");
+    let mut expected = Vec::new();
+    for i in 0..7 {
+        let (id, name) = (ChannelId::new(), format!("{prefix}-{}{i}", if i % 2 == 0 { "A" } else { "a" }));
+        commit(&*store, id, created(ada, ChannelKind::Public, Some(&name))).await;
+        expected.push((name_key(&name), id));
+    }
+    expected.sort();
+    commit(&*store, ChannelId::new(), created(ada, ChannelKind::Private, Some(&format!("{prefix}-p")))).await;
+    commit(&*store, expected[2].1, event(ada, EventBody::Archived { archived: true })).await;
+
+    // Others' channels may stand before and after.
+    let (mut after, mut seen) = (Some((prefix.clone(), ChannelId(uuid::Uuid::nil()))), Vec::new());
+    while let page = store.public_channels(after.clone(), 3).await.unwrap()
+        && !page.is_empty()
+    {
+        let rows = page.into_iter().map(|row| (name_key(&row.name.unwrap()), row.id));
+        seen.extend(rows);
+        after = seen.last().cloned();
+    }
+    seen.retain(|(name, _)| name.starts_with(&prefix));
+    assert_eq!(seen, expected);
+    assert!(!store.public_channels(None, 1).await.unwrap().is_empty());
+}
+
+pub(crate) async fn handles_are_unique(store: Arc<dyn Store>) {
+    let handle = unique("ada");
+    let ada = new_user(&handle, "Ada");
+    assert!(store.create_user(&ada).await.unwrap());
+    assert!(!store.create_user(&new_user(&handle, "Another")).await.unwrap());
+    assert!(store.has_users().await.unwrap());
+    assert_eq!(store.user(ada.id).await.unwrap().as_ref(), Some(&ada));
+    assert_eq!(store.user_by_handle(&handle).await.unwrap().as_ref(), Some(&ada));
+    assert_eq!(store.user_by_handle(&unique("nobody")).await.unwrap(), None);
+    assert_eq!(store.users(&[UserId::new(), ada.id]).await.unwrap(), [ada]);
+}
+
+pub(crate) async fn a_user_is_updated(store: Arc<dyn Store>) {
+    let mut grace = new_user(&unique("grace"), "Grace");
+    assert!(!store.update_user(&grace).await.unwrap());
+    store.create_user(&grace).await.unwrap();
+    let display = unique("Hopper");
+    grace.display_name = display.clone();
+    grace.role = Role::Admin;
+    grace.deactivated = true;
+    assert!(store.update_user(&grace).await.unwrap());
+    assert_eq!(store.user(grace.id).await.unwrap().as_ref(), Some(&grace));
+    assert_eq!(store.list_users(Some(&display), None, 10).await.unwrap(), [grace]);
+}
+
+pub(crate) async fn users_are_listed_by_prefix_in_pages(store: Arc<dyn Store>) {
+    let prefix = unique("üx");
+    let mut expected = Vec::new();
+    for i in 0..5 {
+        // One is found by its handle, the next by its display name, one by both.
+        let user = match i {
+            4 => new_user(&format!("{prefix}-4"), &format!("{prefix} both")),
+            i if i % 2 == 0 => new_user(&format!("{prefix}-{i}"), "Somebody"),
+            i => new_user(&unique(&format!("z{i}")), &format!("{} {i}", prefix.to_uppercase())),
+        };
+        assert!(store.create_user(&user).await.unwrap());
+        expected.push(user);
+    }
+    expected.sort_by(|a, b| a.handle.cmp(&b.handle));
+    let shouted = prefix.to_uppercase();
+    let (mut after, mut seen) = (None::<String>, Vec::new());
+    loop {
+        let page = store.list_users(Some(&shouted), after.as_deref(), 2).await.unwrap();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.handle.clone());
+        seen.extend(page);
+    }
+    assert_eq!(seen, expected);
+    assert_eq!(store.list_users(Some("100%_"), None, 10).await.unwrap(), []);
+
+    let all = store.list_users(None, Some(&prefix), 2).await.unwrap();
+    assert_eq!(all.first().map(|user| user.handle.clone()), Some(format!("{prefix}-0")));
+}
+
+pub(crate) async fn a_file_is_described(store: Arc<dyn Store>) {
+    let file = FileRow {
+        id: FileId::new(),
+        channel: ChannelId::new(),
+        owner: UserId::new(),
+        name: "plan.pdf".into(),
+        media_type: "application/pdf".into(),
+        size: 25 << 20,
+        sha256: [7; 32],
+        created_at: now(),
+    };
+    assert_eq!(store.file(file.id).await.unwrap(), None);
+    store.put_file(&file).await.unwrap();
+    assert_eq!(store.file(file.id).await.unwrap(), Some(file));
+}

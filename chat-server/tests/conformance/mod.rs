@@ -1,0 +1,54 @@
+//! What every engine behind [`chat_server::store::Store`] must do. Each function is one test; it gets a store that
+//! may hold anything from before and be used by others at the same time, so it uses ids and names of its own.
+
+pub(crate) mod auth;
+pub(crate) mod directory;
+pub(crate) mod fixtures;
+pub(crate) mod log;
+
+/// Makes a test of each function of the suite. `$open` is an async function that gives `(impl Store, guard)`.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($open:path) => {
+        $crate::conformance_suite! { $open;
+            log::positions_are_dense_and_ascending,
+            log::a_client_id_is_committed_once,
+            log::a_client_id_counts_within_its_channel_and_sender,
+            log::concurrent_senders_share_one_order,
+            log::a_log_begins_with_its_channel,
+            log::a_refused_event_takes_no_position,
+            log::what_changes_nothing_is_refused,
+            log::names_are_unique_without_regard_to_case,
+            log::events_follow_into_the_channel,
+            log::reading_in_pages_gives_every_event_once,
+            log::heads_leave_out_what_does_not_exist,
+            log::messages_read_as_they_are_now,
+            log::messages_come_in_pages_newest_first,
+            log::deletion_scrubs_the_log,
+            log::only_messages_are_edited_and_deleted,
+            directory::membership_is_known_from_both_sides,
+            directory::members_come_in_pages,
+            directory::a_read_marker_only_moves_forward_and_never_beyond_the_head,
+            directory::who_writes_has_read_it,
+            directory::public_channels_come_in_pages_by_name,
+            directory::handles_are_unique,
+            directory::a_user_is_updated,
+            directory::users_are_listed_by_prefix_in_pages,
+            directory::a_file_is_described,
+            auth::a_password_is_replaced,
+            auth::a_refresh_token_is_exchanged_once,
+            auth::a_session_ends_by_revocation_or_time,
+            auth::revoked_sessions_are_told_since,
+            auth::a_new_signing_key_retires_those_before,
+        }
+    };
+    ($open:path; $($module:ident :: $test:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let (store, _guard) = $open().await;
+                $crate::conformance::$module::$test(std::sync::Arc::new(store)).await;
+            }
+        )+
+    };
+}

@@ -1,0 +1,13 @@
+//! The embedded store keeps the contract that every store keeps.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod conformance;
+
+use chat_server::store::sqlite::SqliteStore;
+
+async fn open() -> (SqliteStore, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (SqliteStore::open(&folder.path().join("folkmoot.db")).unwrap(), folder)
+}
+
+conformance_suite!(open);
