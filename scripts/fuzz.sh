@@ -14,11 +14,13 @@ export PATH=$CACHE/cargo-tools/bin:$PATH
 
 targets=${*:-$(cargo +nightly fuzz list)}
 cargo +nightly fuzz build
+built=fuzz/target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
 for target in $targets; do
     say "=== $target, $FUZZ_SECONDS s"
-    mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
-    # 64 KiB is the largest frame; a hang is a finding too.
-    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
-        -max_total_time="$FUZZ_SECONDS" -max_len=65536 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1
+    mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target" "fuzz/artifacts/$target"
+    # Not `cargo fuzz run`, which looks for changes again before each target. 64 KiB is the largest frame; a hang is a
+    # finding too.
+    "$built/$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -artifact_prefix="fuzz/artifacts/$target/" \
+        -max_total_time="$FUZZ_SECONDS" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_funcs=0
 done
 say "=== all targets ran clean"
