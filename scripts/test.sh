@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI checks, step by step; `make test` calls it.
 #
-#     scripts/test.sh                 all steps, stopping at the first that fails
+#     scripts/test.sh                 all steps, stopping at the first that fails (with CI=true: going on)
 #     scripts/test.sh fmt clippy      some of them
 #     scripts/test.sh --list          their names, in order
 source "$(dirname "$0")/lib.sh"
@@ -68,6 +68,7 @@ done
 cd "$ROOT"
 scratch
 summary=
+failed=
 for step in $chosen; do
     printf '\n=== %s\n' "$step"
     began=$SECONDS
@@ -77,11 +78,17 @@ for step in $chosen; do
     status=$?
     set -e
     took=$((SECONDS - began))
+    outcome=ok
     if [ "$status" -ne 0 ]; then
-        printf '\n=== %s FAILED after %d s. Run it alone with: make test STEPS=%s\n' "$step" "$took" "$step"
-        exit 1
+        outcome=FAILED
+        failed="$failed $step"
     fi
-    printf '=== %s ok, %d s\n' "$step" "$took"
-    summary="$summary$(printf '  %-8s %4d s' "$step" "$took")"$'\n'
+    printf '=== %s %s, %d s\n' "$step" "$outcome" "$took"
+    summary="$summary$(printf '  %-8s %-6s %5d s' "$step" "$outcome" "$took")"$'\n'
+    [ -z "$failed" ] || [ "${CI:-}" = true ] || break
 done
-printf '\n=== all steps passed\n%s' "$summary"
+printf '\n=== summary\n%s' "$summary"
+if [ -n "$failed" ]; then
+    printf '\nfailed:%s. Run it alone with: make test STEPS="%s"\n' "$failed" "${failed# }"
+    exit 1
+fi
