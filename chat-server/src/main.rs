@@ -30,12 +30,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Every socket is an open file, and shells allow few (often 1,024) unless asked: take what the system allows.
+fn raise_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
 #[tokio::main]
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev { no_demo, settings } => {
             let config = load(&settings, dev::config())?.config;
             telemetry::init(&config.log);
+            raise_open_files();
             let app = App::start(&config).await?;
             dev::greet(&app, &config, !no_demo).await?;
             serve_until_told(app, &config).await
@@ -46,6 +54,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             let config = load(&settings, Config::default())?.config;
             telemetry::init(&config.log);
+            raise_open_files();
             let app = App::start(&config).await?;
             serve_until_told(app, &config).await
         }

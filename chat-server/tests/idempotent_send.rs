@@ -45,3 +45,32 @@ async fn a_resend_returns_the_first_position_on_any_socket_and_over_rest() {
     let (other_seq, duplicate) = grace.acked(id).await;
     assert!(!duplicate && other_seq == seq + 1);
 }
+
+#[tokio::test]
+async fn a_resend_learns_of_its_commit_even_when_sending_is_not_allowed_any_more() {
+    let server = TestServer::start().await;
+    let ada = server.register("ada").await;
+    let channel = server.channel_of(&ada, &[], "closing").await;
+    let mut socket = TestSocket::connect(&server.base_url, &ada.access_token).await;
+    let id = socket.say(channel, "just in time").await;
+    let (seq, _) = socket.acked(id).await;
+    let archived = server
+        .http
+        .patch(server.url(&format!("/v1/channels/{channel}")))
+        .bearer_auth(&ada.access_token)
+        .json(&serde_json::json!({ "archived": true }))
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(archived.status(), 200);
+    socket.send(&ClientFrame::Send { id, channel, text: "just in time".into(), files: vec![] }).await;
+    assert_eq!(socket.acked(id).await, (seq, true));
+    let late = socket.say(channel, "too late").await;
+    let code = socket
+        .until(|frame| match frame {
+            chat_protocol::ServerFrame::Error { id, code, .. } if id == Some(late) => Some(code),
+            _ => None,
+        })
+        .await;
+    assert_eq!(code, chat_protocol::ErrorCode::Archived);
+}

@@ -40,7 +40,13 @@ pub enum Command {
 pub struct PendingCommit {
     channel: ChannelId,
     at: Millis,
-    submitted: Submitted,
+    stage: Stage,
+}
+
+enum Stage {
+    Submitted(Submitted),
+    /// An earlier command with the same id was committed here.
+    Before(Seq),
 }
 
 impl PendingCommit {
@@ -49,7 +55,13 @@ impl PendingCommit {
     /// # Errors
     /// A refusal at commit, a store that failed, or `unavailable` when the outcome is not known.
     pub async fn committed(self) -> Result<Committed, ChatError> {
-        let outcomes = self.submitted.outcome().await?;
+        let submitted = match self.stage {
+            Stage::Submitted(submitted) => submitted,
+            Stage::Before(seq) => {
+                return Ok(Committed { channel: self.channel, seq, at: self.at, duplicate: true });
+            }
+        };
+        let outcomes = submitted.outcome().await?;
         let outcome = outcomes.first().copied().ok_or_else(ChatError::unknown_outcome)?;
         committed(self.channel, self.at, outcome)
     }
@@ -68,11 +80,22 @@ impl Chat {
         id: ClientId,
         command: Command,
     ) -> Result<PendingCommit, ChatError> {
-        let body = self.body(actor, channel, command).await?;
+        let body = match self.body(actor, channel, command).await {
+            Ok(body) => body,
+            // What was allowed then may not be allowed now (the channel was archived, its author has left), yet a
+            // resend must learn that the first one was committed.
+            Err(refused) if !refused.code.retryable() => {
+                return match self.store.committed_as(channel, actor.user, id).await? {
+                    Some((seq, at)) => Ok(PendingCommit { channel, at, stage: Stage::Before(seq) }),
+                    None => Err(refused),
+                };
+            }
+            Err(error) => return Err(error),
+        };
         let at = now_ms();
         let event = NewEvent { by: actor.user, id: Some(id), at, body };
         let submitted = self.logs.submit(channel, vec![event])?;
-        Ok(PendingCommit { channel, at, submitted })
+        Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted) })
     }
 
     /// Sends a message.

@@ -357,6 +357,11 @@ impl Gateway {
             let error = ChatError::rate_limited(10_000);
             return refuse(error, CloseCode::TooManySockets);
         }
+        // A revocation that came between the token check and the registration found no socket to close.
+        if self.verifier.revoked().contains(actor.session) {
+            let error = ChatError::new(ErrorCode::Unauthenticated, "the session was revoked");
+            return refuse(error, CloseCode::SessionRevoked);
+        }
         let channels = match self.subscribe(conn, &actor).await {
             Ok(channels) => channels,
             Err(error) => return refuse(error, CloseCode::TryLater),

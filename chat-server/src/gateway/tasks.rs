@@ -102,7 +102,10 @@ impl Gateway {
         let users = self.users.lock();
         for conn in users.values().flatten() {
             let silent = Duration::from_secs(conn.silent_seconds());
-            if silent >= self.options.idle_timeout {
+            if conn.actor().is_some_and(|actor| self.verifier.revoked().contains(actor.session)) {
+                // Its signal was missed.
+                conn.close(CloseCode::SessionRevoked);
+            } else if silent >= self.options.idle_timeout {
                 conn.close(CloseCode::IdleTimeout);
             } else if silent >= self.options.ping_after {
                 conn.push_ephemeral(&ping);

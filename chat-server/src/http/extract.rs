@@ -46,9 +46,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
     type Rejection = ChatError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ChatError> {
-        Path::<T>::from_request_parts(parts, state).await.map(|Path(value)| Self(value)).map_err(
-            |rejection: PathRejection| ChatError::new(ErrorCode::Malformed, rejection.body_text()),
-        )
+        Path::<T>::from_request_parts(parts, state)
+            .await
+            .map(|Path(value)| Self(value))
+            .map_err(|rejection: PathRejection| ChatError::new(ErrorCode::Malformed, rejection.body_text()))
     }
 }
 
@@ -59,9 +60,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
     type Rejection = ChatError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ChatError> {
-        Query::<T>::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(
-            |rejection: QueryRejection| ChatError::new(ErrorCode::Malformed, rejection.body_text()),
-        )
+        Query::<T>::from_request_parts(parts, state)
+            .await
+            .map(|Query(value)| Self(value))
+            .map_err(|rejection: QueryRejection| ChatError::new(ErrorCode::Malformed, rejection.body_text()))
     }
 }
 

@@ -112,14 +112,33 @@ pub trait LogStore: Send + Sync + 'static {
     async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Up to `limit` events after position `after`, ascending.
-    async fn events(&self, channel: ChannelId, after: Seq, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+    async fn events(
+        &self,
+        channel: ChannelId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The position and time of the event that was committed with this `(channel, by, id)`, within
+    /// [`chat_protocol::limits::IDEMPOTENCY_WINDOW_MS`].
+    async fn committed_as(
+        &self,
+        channel: ChannelId,
+        by: UserId,
+        id: ClientId,
+    ) -> Result<Option<(Seq, Millis)>, StoreError>;
 
     /// One event.
     async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError>;
 
     /// Up to `limit` messages before position `before` (exclusive; [`Seq::MAX`] for the newest), newest first,
     /// with edits and deletions applied.
-    async fn messages(&self, channel: ChannelId, before: Seq, limit: usize) -> Result<Vec<Message>, StoreError>;
+    async fn messages(
+        &self,
+        channel: ChannelId,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError>;
 
     /// The last position of each of these logs; channels that do not exist are left out.
     async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError>;

@@ -101,8 +101,11 @@ pub fn seed(data: &Path, users: u32, channels: u32, members: u32) -> PathBuf {
 
 /// The value of a metric, when the server answers and has it.
 pub async fn metric(admin_port: u16, name: &str) -> Option<f64> {
-    let text =
-        reqwest::get(format!("http://127.0.0.1:{admin_port}/metrics")).await.ok()?.text().await.ok()?;
+    // Without it, reqwest does not know which of its TLS providers to take, though no test speaks TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().timeout(READY).no_proxy().build().expect("a client");
+    let answer = http.get(format!("http://127.0.0.1:{admin_port}/metrics")).send().await.ok()?;
+    let text = answer.text().await.ok()?;
     let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
 }

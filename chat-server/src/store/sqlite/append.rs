@@ -1,6 +1,6 @@
 //! One append inside the writer's transaction: idempotency, preconditions, the event, its projection.
 
-use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId};
+use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Millis, Seq, UserId};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::{
@@ -31,6 +31,21 @@ pub(super) fn append(
             .execute(params![log.key(), int(head)])?;
     }
     Ok(outcomes)
+}
+
+/// Where and when the event with this client id was committed first.
+pub(super) fn committed_as(
+    db: &Connection,
+    channel: ChannelId,
+    by: UserId,
+    id: ClientId,
+) -> Result<Option<(Seq, Millis)>, JobError> {
+    Ok(db
+        .prepare_cached("SELECT seq, at FROM dedup WHERE channel = ?1 AND by = ?2 AND id = ?3")?
+        .query_row(params![channel.0.as_bytes(), by.0.as_bytes(), id.0.as_bytes()], |row| {
+            Ok((uint(row, 0)?, uint(row, 1)?))
+        })
+        .optional()?)
 }
 
 struct Log<'a> {
@@ -70,13 +85,8 @@ impl Log<'_> {
 
     fn committed_before(&self, event: &NewEvent) -> Result<Option<Appended>, JobError> {
         let Some(id) = event.id else { return Ok(None) };
-        Ok(self
-            .db
-            .prepare_cached("SELECT seq, at FROM dedup WHERE channel = ?1 AND by = ?2 AND id = ?3")?
-            .query_row(params![self.key(), event.by.0.as_bytes(), id.0.as_bytes()], |row| {
-                Ok(Appended::Duplicate { seq: uint(row, 0)?, at: uint(row, 1)? })
-            })
-            .optional()?)
+        let first = committed_as(self.db, self.channel, event.by, id)?;
+        Ok(first.map(|(seq, at)| Appended::Duplicate { seq, at }))
     }
 
     fn insert(&self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {

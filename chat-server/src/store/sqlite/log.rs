@@ -1,7 +1,7 @@
 //! [`LogStore`]: the logs.
 
 use async_trait::async_trait;
-use chat_protocol::{ChannelId, EventBody, Seq, rest::Message};
+use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId, rest::Message};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -33,6 +33,15 @@ impl LogStore for SqliteStore {
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
+    }
+
+    async fn committed_as(
+        &self,
+        channel: ChannelId,
+        by: UserId,
+        id: ClientId,
+    ) -> Result<Option<(Seq, Millis)>, StoreError> {
+        self.read(move |db| append::committed_as(db, channel, by, id)).await
     }
 
     async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
