@@ -9,6 +9,7 @@ use axum::{
 };
 use chat_protocol::{ErrorCode, SUBPROTOCOL};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -52,19 +53,14 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
                 return;
             }
         };
-        let Ok(parts) = downcast::<TokioIo<TcpStream>>(upgraded) else {
+        let Some((stream, early)) = take_apart(upgraded) else {
             tracing::error!("upgraded connection is not a TCP stream; expected to be served by http_server");
             return;
         };
-        let conn = Conn::new(
-            gateway.next_id(),
-            parts.io.into_inner(),
-            gateway.options.max_queued_bytes,
-            gateway.started,
-        );
+        let conn = Conn::new(gateway.next_id(), stream, gateway.options.max_queued_bytes, gateway.started);
         let socket = WebSocketStream::from_partially_read(
             SocketIo(Arc::clone(&conn)),
-            parts.read_buf.to_vec(),
+            early,
             Role::Server,
             Some(session::websocket_config()),
         )
@@ -82,6 +78,13 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
         Err(_) => return ChatError::new(ErrorCode::Malformed, "bad Sec-WebSocket-Key").into_response(),
     };
     response
+}
+
+/// The bare stream, and what the client sent behind its request. Copied, and in a function of its own: a reference to
+/// hyper's read buffer would keep all 8 KiB of it for the socket's whole life.
+fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 /// The request's key, when all is as §4.2.1 wants it.
