@@ -64,7 +64,7 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         deleted: bool,
     },
-    /// A message was deleted; its text, files and edits are gone.
+    /// A message was deleted: its text, its list of files and its edits' texts are gone from the log.
     Deleted {
         /// The message's seq.
         target: Seq,

@@ -67,17 +67,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
     }
 }
 
-/// The query as text; empty when there is none.
-pub struct RawQuery(pub String);
-
-impl<S: Send + Sync> FromRequestParts<S> for RawQuery {
-    type Rejection = ChatError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ChatError> {
-        Ok(Self(parts.uri.query().unwrap_or_default().to_owned()))
-    }
-}
-
 /// The `Idempotency-Key` header: a UUID that the client made.
 pub struct IdempotencyKey(pub ClientId);
 

@@ -3,5 +3,5 @@
 mod extract;
 mod problem;
 
-pub use extract::{BearerToken, ClientAddress, IdempotencyKey, JsonBody, PathParams, QueryParams, RawQuery};
+pub use extract::{BearerToken, ClientAddress, IdempotencyKey, JsonBody, PathParams, QueryParams};
 pub use problem::{fallback, method_not_allowed, panic_response};
