@@ -64,7 +64,7 @@ impl Cursor {
         self.contiguous
     }
 
-    /// Sum of [`placed`] over the events in `base + 1 ..= contiguous`.
+    /// Sum of `placed` over the events in `base + 1 ..= contiguous`.
     #[must_use]
     pub const fn digest(&self) -> u64 {
         self.digest
