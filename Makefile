@@ -15,7 +15,6 @@ help: ## list the targets
 run: ## build and serve a whole chat on http://127.0.0.1:8080 (ARGS="--help" tells the options)
 	@scripts/check-host.sh
 	cargo build --release --locked --bin chat-server --bin folkmoot
-	@printf '\nFor the folkmoot command in other terminals:\n  export PATH="%s:$$PATH"\n\n' "$(abspath $(TARGET_DIR))/release"
 	@exec $(TARGET_DIR)/release/chat-server dev $(ARGS)
 
 test: ## everything that CI checks (STEPS="fmt clippy" for some; scripts/test.sh --list names them)
