@@ -7,7 +7,6 @@ source "$(dirname "$0")/lib.sh"
 
 SOCKETS=2000
 CHANNEL_SIZE=50
-P99_MS=${P99_MS:-50}
 SECONDS_OF_LOAD=${SECONDS_OF_LOAD:-60}
 P99_BAR_MS=${P99_BAR_MS-50}
 
