@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, AdminState},
     api::{self, ApiState, HardenOptions},
-    auth::{self, Auth, AuthOptions},
+    auth::{self, Auth},
     blob::{BlobError, BlobStore, disk::DiskBlobs},
     bus::{Bus, local::LocalBus},
     chat::{Chat, ChatError},
@@ -204,16 +204,6 @@ impl App {
         self.servers.wait().await;
         all_went
     }
-}
-
-/// The OpenAPI description of all roles' routes. It needs the roles, and they a store: an empty one in `dir`.
-///
-/// # Errors
-/// When the store cannot be opened.
-pub async fn openapi(dir: &Path) -> Result<utoipa::openapi::OpenApi, StartError> {
-    let chat = Chat::new(Arc::new(open_store(dir)?), Arc::new(LocalBus::new()));
-    let auth = Auth::new(chat, AuthOptions::default()).await.map_err(StartError::Auth)?;
-    Ok(api::openapi::document(&auth))
 }
 
 /// Opens the embedded store of a data folder, which is made if it is not there.

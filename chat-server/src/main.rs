@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use chat_server::{
     api,
-    app::{self, App},
+    app::App,
     cli::{Cli, Command, SettingsArgs, check_roles},
     config::{self, Config, Resolved},
     dev, seed, telemetry,
@@ -64,10 +64,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             seed::run(&args).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi => {
-            let dir = tempfile::tempdir().context("a temporary folder cannot be made")?;
-            print(&api::openapi::pretty(&app::openapi(dir.path()).await?))
-        }
+        Command::Openapi => print(&api::openapi::pretty(&api::openapi::document())),
         Command::Asyncapi => print(&api::openapi::pretty(&api::asyncapi::document())),
     }
 }

@@ -64,7 +64,7 @@ impl FromRef<ApiState> for TokenVerifier {
 /// The routes of the role `api`, with the web client and the two descriptions. Pass it, merged with the other roles',
 /// through [`harden`].
 pub fn router(state: ApiState) -> Router {
-    let description = RestDescription(Description::new(&openapi::document(&state.auth)));
+    let description = RestDescription(Description::new(&openapi::document()));
     let (rest, _) = routes().split_for_parts();
     rest.layer(Extension(Uploads::new(MAX_UPLOADS)))
         .layer(Extension(description))

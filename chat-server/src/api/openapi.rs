@@ -14,7 +14,7 @@ use utoipa::{
 };
 
 use super::{conditional::none_match, problems, routes};
-use crate::auth::{self, Auth};
+use crate::auth;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,10 +38,10 @@ struct Base;
 
 /// The description of all REST routes.
 #[must_use]
-pub fn document(auth: &Arc<Auth>) -> utoipa::openapi::OpenApi {
+pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Base::openapi();
     document.merge(routes().into_openapi());
-    document.merge(auth::router(Arc::clone(auth)).into_openapi());
+    document.merge(auth::routes().into_openapi());
     document.info.contact = None;
     let components = document.components.get_or_insert_default();
     components.schemas.extend(problems::schemas());
