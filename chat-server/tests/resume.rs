@@ -2,7 +2,7 @@
 
 mod harness;
 
-use chat_protocol::{EventBody, Seq};
+use chat_protocol::{ClientFrame, EventBody, Seq, ServerFrame};
 use harness::{TestServer, ws::TestSocket};
 
 fn seqs(events: &[chat_protocol::Event]) -> Vec<Seq> {
@@ -79,4 +79,45 @@ async fn the_log_survives_a_restart_and_clients_resume_on_it() {
     let (events, _, recovered) = socket.sync(channel, seq - 1).await;
     assert!(recovered);
     assert!(matches!(&events[0].body, EventBody::Message { text, .. } if text == "before"));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_much_at_once_is_not_cut_off_for_it() {
+    const SYNCS: usize = 150;
+    let server = TestServer::with(|config| {
+        config.gateway.max_queued_bytes = 256 * 1024;
+        config.gateway.commands_per_second = 100_000;
+        config.gateway.command_burst = 100_000;
+    })
+    .await;
+    let ada = server.register("ada").await;
+    let channel = server.channel_of(&ada, &[], "much").await;
+    let mut writer = TestSocket::connect(&server.base_url, &ada.access_token).await;
+    for _ in 0..10 {
+        let id = writer.say(channel, &"x".repeat(10 * 1024)).await;
+        writer.acked(id).await;
+    }
+    // Fifteen megabytes, more than the kernel's buffers take, in answers of a hundred kilobytes, to a client that asks
+    // for all of them before it reads any.
+    let mut back = TestSocket::connect_with(&server.base_url, &ada.access_token, Some(4_096)).await;
+    for _ in 0..SYNCS {
+        back.send(&ClientFrame::Sync { id: None, channel, after: 0 }).await;
+    }
+    let (mut synced, mut messages) = (0, 0);
+    while synced < SYNCS {
+        back.until(|frame| match frame {
+            ServerFrame::Event(event) => {
+                messages += usize::from(matches!(event.body, EventBody::Message { .. }));
+                None
+            }
+            ServerFrame::Synced { recovered, .. } => {
+                assert!(recovered);
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+        synced += 1;
+    }
+    assert_eq!(messages, SYNCS * 10);
 }

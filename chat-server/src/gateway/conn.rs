@@ -159,8 +159,8 @@ impl Conn {
         }
     }
 
-    /// Writes the rest, up to and including the close frame.
-    pub(super) async fn finish_writing(&self) {
+    /// Writes all that waits; when the socket closes, up to and including the close frame.
+    pub(super) async fn write_out(&self) {
         loop {
             {
                 let mut outbox = self.outbox.lock();

@@ -1,7 +1,11 @@
 //! The life of one socket: hello, commands, acks, end.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use chat_protocol::{
     ChannelId, ChannelState, ClientFrame, ClientId, CloseCode, ErrorCode, Seq, ServerFrame, limits,
 };
@@ -25,8 +29,8 @@ use crate::chat::{Actor, ChatError, Command, event_json, now_ms, permissions::Ch
 const TYPING_SECONDS: u64 = 3;
 /// Commands refused for their rate before the socket is closed.
 const PATIENCE: u32 = 200;
-/// How long a close may take: the rest of the queue, and the client's answer.
-const CLOSE_SECONDS: u64 = 5;
+/// How long a client may take to read what waits for it, before a close and before the answer to a `sync`.
+const READING_SECONDS: u64 = 5;
 
 type Socket = WebSocketStream<SocketIo>;
 
@@ -71,11 +75,11 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
         conn.finish(code);
     }
     let farewell = Box::pin(async {
-        conn.finish_writing().await;
+        conn.write_out().await;
         // RFC 6455 §7.1.1: the server closes the TCP connection after the client's close answer, or its end.
         while let Some(Ok(_)) = socket.next().await {}
     });
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(CLOSE_SECONDS), farewell).await;
+    let _ = tokio::time::timeout(Duration::from_secs(READING_SECONDS), farewell).await;
 }
 
 /// The first frame. The error is the code to close with, or `None` when the client went by itself.
@@ -289,7 +293,7 @@ impl Session<'_> {
     async fn sync(&mut self, id: Option<ClientId>, channel: ChannelId, after: Seq) -> Result<(), ChatError> {
         let Gateway { chat, hub, metrics, .. } = &**self.gateway;
         chat.authorize(&self.actor, channel, ChannelAction::Read).await?;
-        let (frames, head) = match hub.in_memory(channel, after) {
+        let (frames, head): (Option<Vec<Bytes>>, Seq) = match hub.in_memory(channel, after) {
             InMemory::All { frames, head } => {
                 metrics.syncs_from_memory.inc();
                 (Some(frames), head)
@@ -311,6 +315,11 @@ impl Session<'_> {
                 }
             }
         };
+        // A client that asks for many channels at once is answered as fast as it reads, and an answer that does not fit
+        // the socket's queue is not sent: it would close the socket as too slow, again and again.
+        let _ = tokio::time::timeout(Duration::from_secs(READING_SECONDS), self.conn.write_out()).await;
+        let room = self.gateway.options.max_queued_bytes / 2;
+        let frames = frames.filter(|frames| frames.iter().map(Bytes::len).sum::<usize>() <= room);
         let recovered = frames.is_some();
         // One piece: between these frames and `synced` nothing of this channel is missing.
         let mut frames = frames.unwrap_or_default();
