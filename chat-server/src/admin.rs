@@ -53,11 +53,11 @@ async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
     if !state.ready.load(Ordering::Acquire) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    match tokio::time::timeout(STORE_DEADLINE, state.store.has_users()).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+    match tokio::time::timeout(STORE_DEADLINE, state.store.check()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready: the store does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
+            tracing::warn!(%error, "not ready: the store takes no appends");
+            (StatusCode::SERVICE_UNAVAILABLE, "the store takes no appends\n")
         }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer in time\n"),
     }

@@ -13,7 +13,7 @@ use std::{
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId, limits};
 use chat_server::store::{
     Appended, AuthStore, DirectoryStore, LogStore, SessionRow, StoreError,
-    sqlite::{FaultPoint, SeedChannel, SeedPlan, Seeded, SqliteOptions, SqliteStore},
+    sqlite::{FaultHook, FaultPoint, SeedChannel, SeedPlan, Seeded, SqliteOptions, SqliteStore},
 };
 use fixtures::{append, commit, created, event, message, named, new_channel, new_user, now, unique};
 use rusqlite::Connection;
@@ -257,4 +257,18 @@ async fn a_seeded_store_is_like_one_filled_by_hand() {
     assert_eq!((member.since, member.read), (2, 2));
     // Once more adds nothing.
     assert_eq!(store.seed(plan).await.unwrap(), Seeded::default());
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_appends_says_so_though_it_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fault: FaultHook = Arc::new(|point| point == FaultPoint::BeforeCommit);
+    let options = SqliteOptions { fault: Some(fault), ..SqliteOptions::default() };
+    let store = SqliteStore::open_with(&folder.path().join("folkmoot.db"), options).unwrap();
+    let lost = store.append(ChannelId::new(), vec![message(UserId::new(), "lost")]).await;
+    assert!(matches!(lost, Err(StoreError::UnknownOutcome(_))), "{lost:?}");
+    assert!(store.check().await.is_err());
+    assert!(!store.has_users().await.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    SqliteStore::open(&folder.path().join("folkmoot.db")).unwrap().check().await.unwrap();
 }

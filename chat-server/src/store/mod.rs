@@ -111,6 +111,9 @@ pub trait LogStore: Send + Sync + 'static {
     /// events of one call. On an error nothing was committed, except for [`StoreError::UnknownOutcome`].
     async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
+    /// Whether the log takes appends at the moment; reads may work when it does not.
+    async fn check(&self) -> Result<(), StoreError>;
+
     /// Up to `limit` events after position `after`, ascending.
     async fn events(
         &self,
