@@ -22,6 +22,7 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
     for socket in &mut sockets {
         sent.push(socket.say(channel, "last words").await);
     }
+    let mut silent = TestSocket::upgrade(&server.base_url, None, None).await.expect("upgrades");
     let draining = server.begin_drain();
     let refused = loop {
         // The drain begins a moment after it was asked for.
@@ -49,5 +50,7 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
         assert!(acked, "what was sent before is acknowledged");
         assert!(hinted, "a reconnect frame comes before the close");
     }
+    assert_eq!(silent.closed().await, Some(CloseCode::Restart.code()), "nobody waits for a hello");
+    drop(silent);
     assert!(draining.await.expect("the drain ends"), "all have gone");
 }

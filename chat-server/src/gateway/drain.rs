@@ -1,10 +1,7 @@
 //! Leaving without being noticed: nobody new, the others are told to go one after the other, what they sent is
 //! finished. axum's graceful shutdown knows nothing of upgraded sockets.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rand::{RngExt as _, seq::SliceRandom as _};
 
@@ -18,9 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CHECK_EVERY: Duration = Duration::from_millis(20);
 
 impl Gateway {
-    /// Refuses upgrades from now on, without telling anybody yet.
+    /// Refuses upgrades from now on, and sockets that have not said hello; the others are not told yet.
     pub fn stop_accepting(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.cancel();
     }
 
     /// Sends every socket away, spread over the drain window. Returns when all have gone, or a bounded time

@@ -23,7 +23,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -33,6 +33,7 @@ use chat_protocol::{PresenceStatus, UserId};
 use governor::Quota;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 pub use decode::decode;
 pub use options::GatewayOptions;
@@ -62,7 +63,8 @@ pub struct Gateway {
     places: Arc<Semaphore>,
     next_id: AtomicU64,
     started: Instant,
-    draining: AtomicBool,
+    /// Cancelled when the gateway begins to drain.
+    draining: CancellationToken,
 }
 
 impl Gateway {
@@ -90,7 +92,7 @@ impl Gateway {
             places: Arc::new(Semaphore::new(options.max_sockets)),
             next_id: AtomicU64::new(1),
             started: Instant::now(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
             options,
         })
     }
@@ -107,7 +109,7 @@ impl Gateway {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.is_cancelled()
     }
 
     fn next_id(&self) -> u64 {

@@ -48,7 +48,12 @@ pub(super) fn websocket_config() -> WebSocketConfig {
 /// Serves a socket until it ends. Whatever ends it, nothing of it stays behind.
 pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket) {
     let hello = Box::pin(hello(&gateway, &conn, &mut socket));
-    let code = match tokio::time::timeout(gateway.options.hello_timeout, hello).await {
+    let hello = tokio::time::timeout(gateway.options.hello_timeout, hello);
+    let said = tokio::select! {
+        said = hello => said,
+        () = gateway.draining.cancelled() => Ok(Err(Some(CloseCode::Restart))),
+    };
+    let code = match said {
         Ok(Ok(actor)) => {
             let session = Session {
                 limiter: RateLimiter::direct(gateway.quota),
