@@ -11,6 +11,7 @@ pub mod blob;
 pub mod bus;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod gateway;

@@ -5,7 +5,6 @@
 //! decisions need.
 
 mod channels;
-mod clock;
 mod directory;
 mod encode;
 mod error;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 
 use chat_protocol::{ChannelId, UserId, rest::Committed};
 
-pub use clock::now_ms;
+pub use crate::clock::now_ms;
 pub use encode::event_json;
 pub use error::ChatError;
 pub use messages::{Command, PendingCommit};

@@ -186,28 +186,28 @@ impl Session<'_> {
 
     /// Carries out one command. The error is the code to close with.
     async fn command(&mut self, text: &str) -> Result<(), CloseCode> {
+        let decoded = decode(text);
+        let id = match &decoded {
+            Ok(frame) => id_of(frame),
+            Err((id, _)) => *id,
+        };
         if let Err(not_until) = self.limiter.check() {
             self.refused += 1;
             if self.refused > PATIENCE {
                 return Err(CloseCode::RateLimited);
             }
-            let id = match decode(text) {
-                Ok(frame) => id_of(&frame),
-                Err((id, _)) => id,
-            };
             let wait = not_until.wait_time_from(governor::clock::Clock::now(self.limiter.clock()));
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
             self.refuse(id, ChatError::rate_limited(wait_ms));
             return Ok(());
         }
-        let frame = match decode(text) {
+        let frame = match decoded {
             Ok(frame) => frame,
-            Err((id, error)) => {
+            Err((_, error)) => {
                 self.refuse(id, error);
                 return Ok(());
             }
         };
-        let id = id_of(&frame);
         if let Err(error) = self.dispatch(frame).await {
             self.refuse(id, error);
         }

@@ -164,8 +164,7 @@ impl TestServer {
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = self.http.get(format!("{}/metrics", self.admin_url)).send().await.expect("answers");
         let text = answer.text().await.expect("is text");
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.trim().parse().expect("is a number"))
+        metric_in(&text, name).unwrap_or(0.0)
     }
 }
 
@@ -176,6 +175,12 @@ impl Drop for TestServer {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The value of a metric without labels, in what `/metrics` answered.
+fn metric_in(text: &str, name: &str) -> Option<f64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(value.trim().parse().expect("is a number"))
 }
 
 /// The body of an answer that must have this status.

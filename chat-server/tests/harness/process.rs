@@ -106,8 +106,7 @@ pub async fn metric(admin_port: u16, name: &str) -> Option<f64> {
     let http = reqwest::Client::builder().timeout(READY).no_proxy().build().expect("a client");
     let answer = http.get(format!("http://127.0.0.1:{admin_port}/metrics")).send().await.ok()?;
     let text = answer.text().await.ok()?;
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
-    line.rsplit(' ').next()?.parse().ok()
+    super::metric_in(&text, name)
 }
 
 /// A port that nobody listens on, below those that the kernel hands out to clients: a client must not get it

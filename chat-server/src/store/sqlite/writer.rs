@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use chat_protocol::{Millis, limits::IDEMPOTENCY_WINDOW_MS};
@@ -14,6 +14,7 @@ use super::{
     job::{Fate, Ran, WriteJob},
     queue::{Queue, Taken},
 };
+use crate::clock::now_ms;
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
 const GROUP: usize = 256;
@@ -140,7 +141,7 @@ impl Writer {
 
     /// Whether there is more to purge.
     fn purge_slice(&self) -> bool {
-        match purge(&self.db, now()) {
+        match purge(&self.db, now_ms()) {
             Ok(removed) => removed >= PURGE_SLICE,
             Err(error) => {
                 tracing::warn!(error, "store cannot purge what has expired");
@@ -194,9 +195,4 @@ pub(super) fn purge(db: &Connection, now: Millis) -> Result<usize, JobError> {
         )?
         .execute(params![before, limit(PURGE_SLICE)])?;
     Ok(ids + sessions)
-}
-
-fn now() -> Millis {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since_epoch.as_millis()).unwrap_or(Millis::MAX)
 }
