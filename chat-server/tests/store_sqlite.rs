@@ -32,7 +32,9 @@ async fn what_was_acknowledged_is_there_after_opening_anew() {
     let first = named(message(ada, "hi"), id);
     commit(&store, channel, first.clone()).await;
     drop(store);
-    assert!(!path.with_extension("db-wal").exists(), "closing empties the write-ahead log");
+    // SQLite also removes the file, unless it finds it locked just then; that it is empty is what is promised.
+    let left = path.with_extension("db-wal").metadata().map_or(0, |file| file.len());
+    assert_eq!(left, 0, "closing empties the write-ahead log");
 
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.heads(&[channel]).await.unwrap(), [(channel, 3)]);
