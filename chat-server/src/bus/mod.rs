@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_protocol::{ChannelId, EventBody, PresenceStatus, Seq, SessionId, UserId};
+use serde::{Deserialize, Serialize};
 
 /// A committed event, encoded once.
 #[derive(Debug)]
@@ -22,9 +23,55 @@ pub struct CommittedEvent {
     pub json: Bytes,
 }
 
+/// What a process of the cluster says of itself every few seconds: that it lives, where it can be reached, who is at it
+/// and how far the logs go that it wrote lately.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The process's name, unique in the cluster.
+    pub node: Arc<str>,
+    /// When it started, in milliseconds since the Unix epoch: another epoch is another life.
+    pub epoch: u64,
+    /// Where other processes of the cluster reach it (`host:port`); `None` when it takes no appends for others.
+    pub address: Option<Arc<str>>,
+    /// Whether it holds sockets and will go on doing so: it may own channels.
+    pub owner: bool,
+    /// How many users are at it.
+    pub online: u32,
+    /// Of the set of these users, in any order; equal sets have equal checksums.
+    pub checksum: u64,
+    /// The last positions of logs that it wrote to in the last seconds.
+    pub heads: Vec<(ChannelId, Seq)>,
+}
+
 /// Something short-lived. Losing one is harmless.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Signal {
+    /// A process lives.
+    Digest(Arc<Digest>),
+    /// A process stops in good order: it is gone as of now.
+    Gone {
+        /// Its name.
+        node: Arc<str>,
+    },
+    /// Who is at a gateway, in parts; asked for by [`Signal::OnlineWanted`].
+    Online {
+        /// The gateway.
+        node: Arc<str>,
+        /// Its life, see [`Digest::epoch`].
+        epoch: u64,
+        /// Which part, from 0.
+        part: u32,
+        /// Of how many.
+        parts: u32,
+        /// Who.
+        users: Vec<UserId>,
+    },
+    /// Somebody's picture of who is at a gateway does not match its digest.
+    OnlineWanted {
+        /// The gateway that is to answer.
+        node: Arc<str>,
+    },
     /// Somebody is typing.
     Typing {
         /// Where.

@@ -72,6 +72,8 @@ impl Gateway {
                     }
                 }
             }
+            Signal::Digest(_) | Signal::Gone { .. } | Signal::Online { .. } | Signal::OnlineWanted { .. } => {
+            }
             Signal::Presence { gateway, user, status } => {
                 self.presence.lock().apply(gateway, *user, *status);
             }

@@ -4,6 +4,7 @@
 //! channels (members, names, markers' starting points) is a projection that it derives from the appended
 //! [`EventBody`]s, in the same transaction where the engine has one.
 
+pub mod cassandra;
 pub mod sqlite;
 
 use std::sync::Arc;
