@@ -126,6 +126,32 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
             "folkmoot.toml:2: expected gateway.idle_timeout_seconds to be more than gateway.ping_after_seconds, or idle \
              sockets are closed before they are asked",
         ),
+        (
+            "[store]\nengine = \"postgres\"",
+            &[],
+            "folkmoot.toml:2: store.engine is \"postgres\", expected \"sqlite\" or \"cassandra\"",
+        ),
+        (
+            "[cassandra]\nreplication = [\"dc1\"]",
+            &[],
+            "folkmoot.toml:2: expected cassandra.replication to hold datacenter:copies with 1 to 15 copies, such as dc1:3",
+        ),
+        (
+            "[cassandra]\nuser = \"folkmoot\"",
+            &[],
+            "folkmoot.toml:2: expected cassandra.user and cassandra.password_file together",
+        ),
+        (
+            "[files]\nstore = \"s3\"",
+            &[],
+            "folkmoot.toml:2: expected s3.bucket to be set when files.store is \"s3\"",
+        ),
+        (
+            "[cluster]\nlisten = \"10.0.0.1:7000\"",
+            &[],
+            "folkmoot.toml:2: expected cluster.ca_file, cluster.cert_file and cluster.key_file, or a loopback address for \
+             cluster.listen",
+        ),
     ];
     for (toml, variables, expected) in cases {
         assert_eq!(complaints(toml, variables), [*expected], "{toml} {variables:?}");
@@ -166,7 +192,10 @@ fn a_changed_value_arrives_where_it_is_used() {
     // Every setting, set to something else than its default, changes the configuration.
     for setting in SETTINGS {
         let value = match setting.kind {
-            config::Kind::Text | config::Kind::Path => "other".to_owned(),
+            config::Kind::Text
+            | config::Kind::OptionalText
+            | config::Kind::Path
+            | config::Kind::OptionalPath => "other".to_owned(),
             config::Kind::Address => "127.0.0.9:9".into(),
             config::Kind::Integer(min, max) => {
                 let default = (setting.get)(&Config::default()).to_string();

@@ -3,6 +3,7 @@
 //! `settings` is the table of all keys, `value` reads what was given for one, `sources` collects what was given
 //! where, `resolve` puts it together and finds everything that is wrong, `reference` writes the documentation.
 
+mod engines;
 mod load;
 mod reference;
 mod resolve;
@@ -12,6 +13,9 @@ mod value;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+pub use engines::{
+    BusEngine, CassandraConfig, ClusterConfig, FileEngine, PulsarConfig, S3Config, StoreEngine,
+};
 pub use load::load;
 pub use reference::reference;
 pub use resolve::{Problem, Resolved, resolve};
@@ -28,12 +32,24 @@ pub struct Config {
     pub server: ServerConfig,
     /// Where its data is.
     pub data: DataConfig,
+    /// What the system of record is.
+    pub store: StoreEngine,
+    /// Apache Cassandra, when it is the system of record or keeps files.
+    pub cassandra: CassandraConfig,
+    /// What carries events between processes.
+    pub bus: BusEngine,
+    /// Apache Pulsar, when it does.
+    pub pulsar: PulsarConfig,
+    /// The processes among themselves.
+    pub cluster: ClusterConfig,
     /// Accounts.
     pub auth: AuthOptions,
     /// Sockets.
     pub gateway: GatewayOptions,
     /// Uploads.
     pub files: FilesConfig,
+    /// The object store, when it keeps files.
+    pub s3: S3Config,
     /// The log.
     pub log: LogConfig,
 }
@@ -74,11 +90,13 @@ impl Default for DataConfig {
 pub struct FilesConfig {
     /// Largest file, in bytes.
     pub max_bytes: u64,
+    /// Where they lie.
+    pub store: FileEngine,
 }
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        Self { max_bytes: chat_protocol::limits::MAX_FILE_BYTES }
+        Self { max_bytes: chat_protocol::limits::MAX_FILE_BYTES, store: FileEngine::default() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, fmt::Write as _};
 
-use super::{Assignment, Config, Origin, SETTINGS, Setting, variable_name};
+use super::{Assignment, Config, FileEngine, Origin, SETTINGS, Setting, StoreEngine, variable_name};
 
 /// Something that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,13 @@ pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
     })
 }
 
+/// `dc1:3`.
+pub(super) fn replication(entry: &str) -> Option<(&str, u8)> {
+    let (datacenter, copies) = entry.rsplit_once(':')?;
+    let copies = copies.parse().ok().filter(|copies| (1..=15).contains(copies))?;
+    (!datacenter.is_empty()).then_some((datacenter, copies))
+}
+
 /// Values that are fine alone and not together.
 fn contradictions(resolved: &Resolved) -> Vec<Problem> {
     let config = &resolved.config;
@@ -133,6 +140,45 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
         config.gateway.max_sockets_per_user <= config.gateway.max_sockets,
         "gateway.max_sockets_per_user",
         "expected gateway.max_sockets_per_user to be at most gateway.max_sockets",
+    );
+    check(
+        config.store != StoreEngine::Cassandra || !config.cassandra.contact_points.is_empty(),
+        "cassandra.contact_points",
+        "expected cassandra.contact_points to name at least one host:port",
+    );
+    check(
+        config.cassandra.user.is_empty() == config.cassandra.password_file.as_os_str().is_empty(),
+        "cassandra.user",
+        "expected cassandra.user and cassandra.password_file together",
+    );
+    for entry in &config.cassandra.replication {
+        check(
+            replication(entry).is_some(),
+            "cassandra.replication",
+            "expected cassandra.replication to hold datacenter:copies with 1 to 15 copies, such as dc1:3",
+        );
+    }
+    check(
+        config.files.store != FileEngine::S3 || !config.s3.bucket.is_empty(),
+        "files.store",
+        "expected s3.bucket to be set when files.store is \"s3\"",
+    );
+    check(
+        config.files.store != FileEngine::Cassandra || config.store == StoreEngine::Cassandra,
+        "files.store",
+        "expected store.engine to be \"cassandra\" when files.store is",
+    );
+    let certificates = [&config.cluster.ca_file, &config.cluster.cert_file, &config.cluster.key_file];
+    let given = certificates.iter().filter(|file| !file.as_os_str().is_empty()).count();
+    check(
+        given == 0 || given == certificates.len(),
+        "cluster.cert_file",
+        "expected cluster.ca_file, cluster.cert_file and cluster.key_file together",
+    );
+    check(
+        given > 0 || !config.cluster.listens() || config.cluster.listen.ip().is_loopback(),
+        "cluster.listen",
+        "expected cluster.ca_file, cluster.cert_file and cluster.key_file, or a loopback address for cluster.listen",
     );
     problems
 }

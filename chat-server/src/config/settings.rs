@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_protocol::limits::MAX_FILE_BYTES;
 
-use super::{Config, Kind, LogFormat, Value};
+use super::{BusEngine, Config, FileEngine, Kind, LogFormat, StoreEngine, Value};
 use crate::auth::Registration;
 
 /// One setting.
@@ -106,6 +106,56 @@ macro_rules! address {
     };
 }
 
+/// A setting that is a path, or none.
+macro_rules! path {
+    ($key:literal, $($path:ident).+, $help:expr) => {
+        Setting {
+            key: $key,
+            kind: Kind::OptionalPath,
+            help: $help,
+            get: |c| Value::Text(c.$($path).+.display().to_string()),
+            set: |c, v| {
+                if let Value::Text(path) = v {
+                    c.$($path).+ = path.into();
+                }
+            },
+        }
+    };
+}
+
+/// A setting that is a duration, given as a number of milliseconds.
+macro_rules! milliseconds {
+    ($key:literal, $min:expr, $max:expr, $($path:ident).+, $help:expr) => {
+        Setting {
+            key: $key,
+            kind: Kind::Integer($min, $max),
+            help: $help,
+            get: |c| Value::Integer(u64::try_from(c.$($path).+.as_millis()).unwrap_or(u64::MAX)),
+            set: |c, v| {
+                if let Value::Integer(n) = v {
+                    c.$($path).+ = Duration::from_millis(n);
+                }
+            },
+        }
+    };
+}
+
+/// A setting that is one of a few words, each for a value.
+macro_rules! choice {
+    ($key:literal, |$c:ident| $place:expr, $help:expr, $($word:literal => $value:path),+) => {
+        Setting {
+            key: $key,
+            kind: Kind::Choice(&[$($word),+]),
+            help: $help,
+            get: |$c| Value::Text(match $place { $($value => $word),+ }.into()),
+            set: |$c, v| match v {
+                $(Value::Text(word) if word == $word => $place = $value,)+
+                _ => {}
+            },
+        }
+    };
+}
+
 const DAY: u64 = 86_400;
 const KIB: u64 = 1_024;
 const MIB: u64 = 1_024 * KIB;
@@ -141,22 +191,134 @@ pub const SETTINGS: &[Setting] = &[
             }
         },
     },
-    Setting {
-        key: "auth.registration",
-        kind: Kind::Choice(&["open", "closed"]),
-        help: "`open`: whoever reaches the server may make an account. `closed`: only the first account, which becomes \
-               the owner, can be made.",
-        get: |c| {
-            Value::Text(match c.auth.registration {
-                Registration::Open => "open".into(),
-                Registration::Closed => "closed".into(),
-            })
-        },
-        set: |c, v| {
-            c.auth.registration =
-                if v == Value::Text("open".into()) { Registration::Open } else { Registration::Closed };
-        },
-    },
+    choice!(
+        "store.engine",
+        |c| c.store,
+        "The system of record. `sqlite`: a file in the data folder, for one process. `cassandra`: Apache Cassandra, for any \
+         number of processes; `chat-server migrate` makes its tables.",
+        "sqlite" => StoreEngine::Sqlite,
+        "cassandra" => StoreEngine::Cassandra
+    ),
+    list!(
+        "cassandra.contact_points",
+        cassandra.contact_points,
+        "`host:port` of some nodes; the others are found through them."
+    ),
+    text!("cassandra.keyspace", Kind::Text, cassandra.keyspace, "The keyspace of this chat."),
+    text!(
+        "cassandra.local_datacenter",
+        Kind::Text,
+        cassandra.local_datacenter,
+        "The datacenter whose nodes are asked; quorums are formed in it."
+    ),
+    list!(
+        "cassandra.replication",
+        cassandra.replication,
+        "For `chat-server migrate`: how many copies which datacenter keeps, such as `dc1:3`. Empty: three in the local one. \
+         An existing keyspace is left as it is."
+    ),
+    text!(
+        "cassandra.user",
+        Kind::OptionalText,
+        cassandra.user,
+        "Name to log in with; empty for no authentication."
+    ),
+    path!(
+        "cassandra.password_file",
+        cassandra.password_file,
+        "File with the password, alone on its first line."
+    ),
+    path!(
+        "cassandra.ca_file",
+        cassandra.ca_file,
+        "PEM file with the authorities that vouch for the nodes; turns TLS on."
+    ),
+    milliseconds!(
+        "cassandra.request_timeout_ms",
+        100,
+        60_000,
+        cassandra.request_timeout,
+        "How long one request to Cassandra may take."
+    ),
+    choice!(
+        "bus.engine",
+        |c| c.bus,
+        "What carries events between processes. `local`: memory, for one process. `pulsar`: Apache Pulsar; `chat-server \
+         migrate` makes its topics.",
+        "local" => BusEngine::Local,
+        "pulsar" => BusEngine::Pulsar
+    ),
+    text!("pulsar.url", Kind::Text, pulsar.url, "`pulsar://host:port`, or `pulsar+ssl://host:port` for TLS."),
+    text!(
+        "pulsar.admin_url",
+        Kind::Text,
+        pulsar.admin_url,
+        "`http://` or `https://` of the admin interface; only `chat-server migrate` uses it."
+    ),
+    text!("pulsar.tenant", Kind::Text, pulsar.tenant, "The tenant."),
+    text!("pulsar.namespace", Kind::Text, pulsar.namespace, "The namespace in it."),
+    number!(
+        "pulsar.partitions",
+        1,
+        1_024,
+        pulsar.partitions,
+        "For `chat-server migrate`: partitions of the topic of events. They only grow."
+    ),
+    path!(
+        "pulsar.token_file",
+        pulsar.token_file,
+        "File with the token to log in with; read again when it changes."
+    ),
+    path!(
+        "pulsar.ca_file",
+        pulsar.ca_file,
+        "PEM file with the authorities that vouch for the brokers; without it the system's do."
+    ),
+    text!(
+        "cluster.name",
+        Kind::OptionalText,
+        gateway.name,
+        "Names this process; unique among those that share a bus. Empty: the host's name and a random part."
+    ),
+    address!(
+        "cluster.listen",
+        cluster.listen,
+        "Where a gateway takes sends of the channels it owns from other processes. `0.0.0.0:0`: nowhere, each process then \
+         writes its sends itself."
+    ),
+    text!(
+        "cluster.advertise",
+        Kind::OptionalText,
+        cluster.advertise,
+        "`host:port` by which other processes reach `cluster.listen`. Empty: that address itself."
+    ),
+    path!(
+        "cluster.ca_file",
+        cluster.ca_file,
+        "PEM file with the authority of the certificates by which processes know each other. Without certificates only \
+         loopback addresses are served."
+    ),
+    path!(
+        "cluster.cert_file",
+        cluster.cert_file,
+        "PEM file with this process's certificate, signed by that authority."
+    ),
+    path!("cluster.key_file", cluster.key_file, "PEM file with the certificate's key."),
+    milliseconds!(
+        "cluster.owner_timeout_ms",
+        50,
+        10_000,
+        cluster.owner_timeout,
+        "How long a channel's owner may take before a send is written without it."
+    ),
+    choice!(
+        "auth.registration",
+        |c| c.auth.registration,
+        "`open`: whoever reaches the server may make an account. `closed`: only the first account, which becomes the \
+         owner, can be made.",
+        "open" => Registration::Open,
+        "closed" => Registration::Closed
+    ),
     seconds!(
         "auth.access_token_seconds",
         1,
@@ -206,12 +368,6 @@ pub const SETTINGS: &[Setting] = &[
         "auth.default_channels",
         auth.default_channels,
         "Names of public channels that a new account joins. Those that do not exist are skipped."
-    ),
-    text!(
-        "gateway.name",
-        Kind::Text,
-        gateway.name,
-        "Names this gateway; unique among those that share a bus."
     ),
     seconds!(
         "gateway.hello_timeout_seconds",
@@ -308,20 +464,37 @@ pub const SETTINGS: &[Setting] = &[
         files.max_bytes,
         "Largest file that can be uploaded, in bytes."
     ),
-    Setting {
-        key: "log.format",
-        kind: Kind::Choice(&["text", "json"]),
-        help: "`text` for people, `json` for programs: one object a line. The log goes to standard error.",
-        get: |c| {
-            Value::Text(match c.log.format {
-                LogFormat::Text => "text".into(),
-                LogFormat::Json => "json".into(),
-            })
-        },
-        set: |c, v| {
-            c.log.format = if v == Value::Text("json".into()) { LogFormat::Json } else { LogFormat::Text };
-        },
-    },
+    choice!(
+        "files.store",
+        |c| c.files.store,
+        "Where uploaded files lie. `disk`: in the data folder. `cassandra`: in Cassandra, in chunks. `s3`: in an object store, \
+         see `[s3]`. `auto`: on disk with SQLite, else in Cassandra.",
+        "auto" => FileEngine::Auto,
+        "disk" => FileEngine::Disk,
+        "cassandra" => FileEngine::Cassandra,
+        "s3" => FileEngine::S3
+    ),
+    text!(
+        "s3.endpoint",
+        Kind::OptionalText,
+        s3.endpoint,
+        "URL of the service. Empty: AWS's own for the region."
+    ),
+    text!("s3.bucket", Kind::OptionalText, s3.bucket, "The bucket. It must exist."),
+    text!("s3.region", Kind::Text, s3.region, "The region."),
+    text!("s3.prefix", Kind::OptionalText, s3.prefix, "What the keys of our objects begin with."),
+    path!(
+        "s3.credentials_file",
+        s3.credentials_file,
+        "File with two lines, the access key id and the secret access key."
+    ),
+    choice!(
+        "log.format",
+        |c| c.log.format,
+        "`text` for people, `json` for programs: one object a line. The log goes to standard error.",
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json
+    ),
     text!(
         "log.level",
         Kind::Level,

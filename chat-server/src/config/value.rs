@@ -7,10 +7,14 @@ use std::{fmt, net::SocketAddr};
 pub enum Kind {
     /// Any text.
     Text,
+    /// Any text, or none.
+    OptionalText,
     /// An IP address with a port.
     Address,
     /// A path.
     Path,
+    /// A path, or none.
+    OptionalPath,
     /// A whole number from the first to the second.
     Integer(u64, u64),
     /// One of these words.
@@ -50,7 +54,7 @@ impl fmt::Display for Raw {
 /// A value that its setting takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// For [`Kind::Text`], [`Kind::Path`], [`Kind::Choice`] and [`Kind::Level`].
+    /// For [`Kind::Text`], [`Kind::Path`] and their optional forms, [`Kind::Choice`] and [`Kind::Level`].
     Text(String),
     /// For [`Kind::Address`].
     Address(SocketAddr),
@@ -84,6 +88,7 @@ impl Kind {
         };
         let value = match self {
             Self::Text | Self::Path => text().filter(|t| !t.is_empty()).map(|t| Value::Text(t.into())),
+            Self::OptionalText | Self::OptionalPath => text().map(|t| Value::Text(t.into())),
             Self::Level => text()
                 .filter(|t| tracing_subscriber::EnvFilter::builder().parse(t).is_ok())
                 .map(|t| Value::Text(t.into())),
@@ -113,7 +118,9 @@ impl Kind {
     pub fn expected(self) -> String {
         match self {
             Self::Text => "a text that is not empty".into(),
+            Self::OptionalText => "a text; empty for none".into(),
             Self::Path => "a path".into(),
+            Self::OptionalPath => "a path; empty for none".into(),
             Self::Address => "an IP address with a port, such as 127.0.0.1:8080".into(),
             Self::Integer(min, max) => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => {

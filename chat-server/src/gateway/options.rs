@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits and times of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayOptions {
-    /// Names this gateway; unique among those that share a bus.
+    /// Names this process; unique among those that share a bus. Empty: one is made up when the server starts.
     pub name: String,
     /// A socket without a `hello` for this long is closed.
     pub hello_timeout: Duration,
@@ -38,7 +38,7 @@ pub struct GatewayOptions {
 impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
-            name: "gateway".into(),
+            name: String::new(),
             hello_timeout: Duration::from_secs(10),
             ping_after: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
