@@ -3,8 +3,6 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,14 +17,12 @@ use crate::{
     admin::{self, AdminState},
     api::{self, ApiState, HardenOptions},
     auth::{self, Auth},
-    blob::{BlobError, BlobStore, disk::DiskBlobs},
-    bus::{Bus, local::LocalBus},
     chat::{Chat, ChatError},
     config::Config,
+    engines::{EngineError, Engines},
     gateway::Gateway,
     http_server,
     metrics::Metrics,
-    store::{Store, StoreError, sqlite::SqliteStore},
 };
 
 /// Connections that the kernel holds until they are accepted: a whole office that comes back at once. Linux caps it
@@ -36,30 +32,9 @@ const BACKLOG: u32 = 4_096;
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder cannot be made.
-    #[error("expected {} to be a folder that can be written to", dir.display())]
-    Data {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The store cannot be opened.
-    #[error("expected to open the store in {}", dir.display())]
-    Store {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: StoreError,
-    },
-    /// The folder of uploaded files cannot be opened.
-    #[error("expected to open the files in {}", dir.display())]
-    Blobs {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: BlobError,
-    },
+    /// The store, the bus or the place for files cannot be opened.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// Keys and sessions cannot be read.
     #[error("expected the store to give its signing keys")]
     Auth(#[source] ChatError),
@@ -83,6 +58,22 @@ pub enum StartError {
     },
 }
 
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Holds sockets.
+    Gateway,
+    /// Serves REST, files and the web client.
+    Api,
+    /// Makes accounts and issues tokens.
+    Auth,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Gateway, Self::Api, Self::Auth];
+}
+
 /// A running server.
 pub struct App {
     chat: Arc<Chat>,
@@ -99,38 +90,57 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the data folder, starts all roles and listens.
+    /// Starts all roles in this process.
     ///
     /// # Errors
-    /// When the folder or an address cannot be had.
+    /// As [`App::start_roles`].
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_roles(config, &Role::ALL).await
+    }
+
+    /// Opens the engines, starts these roles and listens.
+    ///
+    /// # Errors
+    /// When an engine or an address cannot be had.
+    pub async fn start_roles(config: &Config, roles: &[Role]) -> Result<Self, StartError> {
         // Addresses first: when the server runs already, that is what one wants to be told.
         let listener = listen(config.server.listen, "--listen")?;
         let admin_listener = listen(config.server.admin_listen, "--admin-listen")?;
 
-        let store: Arc<dyn Store> = Arc::new(open_store(&config.data.dir)?);
-        let blobs = open_blobs(&config.data.dir)?;
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+        let Engines { store, bus, blobs } = Engines::open(config).await?;
         let metrics = Arc::new(Metrics::new());
+        let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
         let auth = Auth::new(Arc::clone(&chat), config.auth.clone()).await.map_err(StartError::Auth)?;
-        let gateway =
-            Gateway::new(Arc::clone(&chat), auth.verifier(), config.gateway.clone(), Arc::clone(&metrics));
-        auth.spawn();
+        let mut gateway_options = config.gateway.clone();
+        if gateway_options.name.is_empty() {
+            gateway_options.name = made_up_name();
+        }
+        let gateway = Gateway::new(Arc::clone(&chat), auth.verifier(), gateway_options, Arc::clone(&metrics));
+        // Without the role it holds no sockets, and still follows the bus: what other processes committed outdates
+        // what this one remembers.
         gateway.spawn();
 
-        let api = api::router(ApiState {
-            chat: Arc::clone(&chat),
-            verifier: auth.verifier(),
-            blobs,
-            auth: Arc::clone(&auth),
-            max_file_bytes: config.files.max_bytes,
-        });
-        let (auth_routes, _) = auth::router(Arc::clone(&auth)).split_for_parts();
-        let roles = gateway.router().merge(auth_routes).merge(api);
+        let mut routes = Router::new();
+        if has(Role::Gateway) {
+            routes = routes.merge(gateway.router());
+        }
+        if has(Role::Auth) {
+            auth.spawn();
+            routes = routes.merge(auth::router(Arc::clone(&auth)).split_for_parts().0);
+        }
+        if has(Role::Api) {
+            routes = routes.merge(api::router(ApiState {
+                chat: Arc::clone(&chat),
+                verifier: auth.verifier(),
+                blobs,
+                auth: Arc::clone(&auth),
+                max_file_bytes: config.files.max_bytes,
+            }));
+        }
         let public =
-            api::harden(roles, &HardenOptions { allowed_origins: config.gateway.allowed_origins.clone() });
+            api::harden(routes, &HardenOptions { allowed_origins: config.gateway.allowed_origins.clone() });
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = admin::router(AdminState { store, metrics, ready: Arc::clone(&ready) });
@@ -147,7 +157,7 @@ impl App {
         };
         app.address = app.serve(listener, public, &app.stop).unwrap_or(app.address);
         app.admin_address = app.serve(admin_listener, admin, &app.stop_admin).unwrap_or(app.admin_address);
-        tracing::info!(address = %app.address, admin = %app.admin_address, data = %config.data.dir.display(), "serving");
+        tracing::info!(address = %app.address, admin = %app.admin_address, ?roles, "serving");
         Ok(app)
     }
 
@@ -206,29 +216,6 @@ impl App {
     }
 }
 
-/// Opens the embedded store of a data folder, which is made if it is not there.
-///
-/// # Errors
-/// When the folder cannot be made or the store not opened.
-pub fn open_store(dir: &Path) -> Result<SqliteStore, StartError> {
-    // Signing keys, password hashes and everybody's messages are nobody else's business.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| StartError::Data { dir: dir.to_owned(), source })?;
-    SqliteStore::open(&dir.join("folkmoot.db"))
-        .map_err(|source| StartError::Store { dir: dir.to_owned(), source })
-}
-
-fn open_blobs(dir: &Path) -> Result<Arc<dyn BlobStore>, StartError> {
-    let dir = dir.join("files");
-    match DiskBlobs::open(&dir) {
-        Ok(blobs) => Ok(Arc::new(blobs)),
-        Err(source) => Err(StartError::Blobs { dir, source }),
-    }
-}
-
 fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -241,4 +228,10 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartE
         io::ErrorKind::AddrInUse => StartError::AddressInUse { address, flag },
         _ => StartError::Listen { address, flag, source },
     })
+}
+
+/// The host's name (in Kubernetes, the pod's) and a random part, since a host may run several processes.
+fn made_up_name() -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    format!("{}-{:06x}", host.as_deref().unwrap_or("folkmoot"), rand::random::<u32>() & 0xff_ffff)
 }

@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Assignment, Config, Problem, Resolved};
+use crate::{
+    app::Role,
+    config::{self, Assignment, BusEngine, Config, Problem, Resolved, StoreEngine},
+};
 
 const EXAMPLES: &str = "\
 Examples:
   chat-server dev                                        a whole chat on http://127.0.0.1:8080, with people to try it
   chat-server serve --config folkmoot.toml               the same for real use
   FOLKMOOT_AUTH__REGISTRATION=closed chat-server serve   settings from the environment
-  chat-server check-config --config folkmoot.toml        what is wrong, and what is in force";
+  chat-server check-config --config folkmoot.toml        what is wrong, and what is in force
+  chat-server migrate --config folkmoot.toml             tables in Cassandra and topics in Pulsar, for several processes";
 
 /// Folkmoot's chat server.
 #[derive(Debug, Parser)]
@@ -60,6 +64,16 @@ pub enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Make or bring up to date the tables in Cassandra and the topics in Pulsar, as the configuration names them
+    #[command(
+        after_help = "Running it again, or twice at once, is harmless. Servers of this and of the previous version work on the \
+                      tables it leaves.\n\nExample:\n  chat-server migrate --config folkmoot.toml"
+    )]
+    Migrate {
+        /// Settings.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
     /// Fill a store with users and channels for load tests, and write access tokens that are valid for a day
     #[command(
         after_help = "Example:\n  chat-server seed --data-dir /tmp/chat --users 2000 --channels 40 --members 50 --tokens \
@@ -72,23 +86,12 @@ pub enum Command {
     Asyncapi,
 }
 
-/// A role of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Role {
-    /// Holds sockets.
-    Gateway,
-    /// Serves REST, files and the web client.
-    Api,
-    /// Makes accounts and issues tokens.
-    Auth,
-}
-
 /// What to fill a store with.
 #[derive(Debug, Args)]
 pub struct SeedArgs {
-    /// Data folder; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
+    /// Settings; `--data-dir` or `--config` says which store.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// Users to add
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub users: u32,
@@ -156,19 +159,28 @@ impl SettingsArgs {
     }
 }
 
-/// Whether these roles can run in one process.
+/// Whether these roles can run in a process of their own with this configuration.
 ///
 /// # Errors
 /// What was expected.
-pub fn check_roles(roles: &[Role]) -> Result<(), String> {
-    let mut missing = vec![Role::Gateway, Role::Api, Role::Auth];
-    missing.retain(|role| !roles.contains(role));
-    if missing.is_empty() {
+pub fn check_roles(roles: &[Role], config: &Config) -> Result<(), String> {
+    if Role::ALL.iter().all(|role| roles.contains(role)) {
         return Ok(());
     }
-    Err("roles in separate processes need a shared store, and only the embedded one exists so far; expected --roles \
-         gateway,api,auth"
-        .into())
+    let mut wrong = Vec::new();
+    if config.store == StoreEngine::Sqlite {
+        wrong.push("store.engine to be \"cassandra\"");
+    }
+    if config.bus == BusEngine::Local {
+        wrong.push("bus.engine to be \"pulsar\"");
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "roles in separate processes need a store and a bus that they share; expected {}, or --roles gateway,api,auth",
+        wrong.join(" and ")
+    ))
 }
 
 #[cfg(test)]
@@ -183,9 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn roles_come_together_or_not_at_all() {
-        assert!(check_roles(&[Role::Auth, Role::Gateway, Role::Api]).is_ok());
-        let error = check_roles(&[Role::Gateway]).expect_err("refused");
-        assert!(error.contains("expected --roles gateway,api,auth"), "{error}");
+    fn roles_apart_need_engines_that_processes_share() {
+        let mut config = Config::default();
+        assert!(check_roles(&[Role::Auth, Role::Gateway, Role::Api], &config).is_ok());
+        let error = check_roles(&[Role::Gateway], &config).expect_err("refused");
+        assert!(error.contains("store.engine") && error.contains("bus.engine"), "{error}");
+        config.store = StoreEngine::Cassandra;
+        let error = check_roles(&[Role::Gateway], &config).expect_err("refused");
+        assert!(!error.contains("store.engine") && error.contains("bus.engine"), "{error}");
+        config.bus = BusEngine::Pulsar;
+        assert!(check_roles(&[Role::Gateway], &config).is_ok());
     }
 }

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dev;
+pub mod engines;
 pub mod gateway;
 pub mod http;
 pub mod http_server;

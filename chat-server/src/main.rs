@@ -8,7 +8,7 @@ use chat_server::{
     app::App,
     cli::{Cli, Command, SettingsArgs, check_roles},
     config::{self, Config, Resolved},
-    dev, seed, telemetry,
+    dev, engines, seed, telemetry,
 };
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,19 +49,31 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             serve_until_told(app, &config).await
         }
         Command::Serve { roles, settings } => {
-            if let Err(error) = check_roles(&roles) {
+            let config = load(&settings, Config::default())?.config;
+            if let Err(error) = check_roles(&roles, &config) {
                 bail!(error);
             }
-            let config = load(&settings, Config::default())?.config;
             telemetry::init(&config.log);
             raise_open_files();
-            let app = App::start(&config).await?;
+            let app = App::start_roles(&config, &roles).await?;
             serve_until_told(app, &config).await
         }
         Command::CheckConfig { reference: true, .. } => print(&config::reference()),
         Command::CheckConfig { settings, .. } => print(&load(&settings, Config::default())?.to_toml()),
+        Command::Migrate { settings } => {
+            let config = load(&settings, Config::default())?.config;
+            telemetry::init(&config.log);
+            engines::migrate(&config).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Seed(args) => {
-            seed::run(&args).await?;
+            let config = load(&args.settings, Config::default())?.config;
+            if args.settings.config.is_none() && args.settings.data_dir.is_none() {
+                bail!(
+                    "expected --data-dir or --config: which store is to be filled with people who do not exist?"
+                );
+            }
+            seed::run(&args, &config).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => print(&api::openapi::pretty(&api::openapi::document())),

@@ -9,20 +9,21 @@ use std::{
 };
 
 use chat_protocol::{
-    ChannelId, ChannelKind, SessionId, UserId,
+    ChannelId, ChannelKind, EventBody, SessionId, UserId,
     rest::{Role, User},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
-    app::{StartError, open_store},
     auth::{MAX_TOKEN_LIFE, TokenVerifier},
     bus::{Bus, local::LocalBus},
     chat::{Actor, ChatError, now_ms},
     cli::SeedArgs,
+    config::{Config, StoreEngine},
+    engines::{EngineError, open_sqlite, open_store},
     store::{
-        AuthStore, DirectoryStore, SessionRow, Store, StoreError, initial_role,
+        Appended, NewEvent, SessionRow, Store, StoreError, initial_role,
         sqlite::{SeedChannel, SeedPlan, SqliteStore},
     },
 };
@@ -31,8 +32,29 @@ use crate::{
 const CHUNK: usize = 10_000;
 /// Memberships handed to the store at once.
 const MEMBERSHIPS_CHUNK: usize = 50_000;
-/// Sessions written at once; the store commits those that wait together.
+/// Sessions written at once to the embedded store, which commits those that wait together.
 const SESSIONS_AT_ONCE: usize = 512;
+/// Users and channels written at once to a store that has no way of its own to be filled.
+const ROWS_AT_ONCE: usize = 32;
+/// Events of one append.
+const EVENTS_AT_ONCE: usize = 100;
+
+/// What is filled.
+struct Target {
+    store: Arc<dyn Store>,
+    /// The embedded store takes many rows in one transaction.
+    sqlite: Option<Arc<SqliteStore>>,
+}
+
+impl Target {
+    async fn open(config: &Config) -> Result<Self, EngineError> {
+        if config.store == StoreEngine::Sqlite {
+            let sqlite = Arc::new(open_sqlite(&config.data.dir)?);
+            return Ok(Self { store: Arc::clone(&sqlite) as Arc<dyn Store>, sqlite: Some(sqlite) });
+        }
+        Ok(Self { store: open_store(config).await?, sqlite: None })
+    }
+}
 
 /// Why a store could not be filled.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +69,7 @@ pub enum SeedError {
     },
     /// The store cannot be opened.
     #[error(transparent)]
-    Open(#[from] StartError),
+    Open(#[from] EngineError),
     /// The store did not take it.
     #[error("expected the store to take the rows")]
     Store(#[from] StoreError),
@@ -76,20 +98,21 @@ struct Line<'a> {
 ///
 /// # Errors
 /// When the store or the file cannot be written; what was added before stays.
-pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
+pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
     if args.members > args.users {
         return Err(SeedError::Members { members: args.members, users: args.users });
     }
-    let sqlite = Arc::new(open_store(&args.data_dir)?);
+    let target = Target::open(config).await?;
     let tokens = |source| SeedError::Tokens { path: args.tokens.clone(), source };
     let mut out = BufWriter::new(private_file(&args.tokens).map_err(tokens)?);
 
-    let users = add_users(&sqlite, args.users).await?;
+    let users = add_users(&target, args.users).await?;
     let (channels, memberships) = plan_channels(args, &users);
-    add_channels(&sqlite, channels).await?;
-    let sessions = add_sessions(&sqlite, &users).await?;
+    add_channels(&target, channels).await?;
+    let store = target.store;
+    let at_once = if target.sqlite.is_some() { SESSIONS_AT_ONCE } else { ROWS_AT_ONCE };
+    let sessions = add_sessions(&*store, &users, at_once).await?;
 
-    let store: Arc<dyn Store> = sqlite;
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
     let verifier = TokenVerifier::load(&store, &bus).await?;
     verifier.keys().ensure().await?;
@@ -116,8 +139,8 @@ fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-async fn add_users(store: &SqliteStore, count: u32) -> Result<Vec<User>, SeedError> {
-    let mut first = !store.has_users().await?;
+async fn add_users(target: &Target, count: u32) -> Result<Vec<User>, SeedError> {
+    let mut first = !target.store.has_users().await?;
     // Handles of this run, so that a store can be filled twice.
     let run = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
     let now = now_ms();
@@ -133,7 +156,18 @@ async fn add_users(store: &SqliteStore, count: u32) -> Result<Vec<User>, SeedErr
         .collect();
     let mut progress = Progress::new("users", users.len());
     for chunk in users.chunks(CHUNK) {
-        store.seed(SeedPlan { users: chunk.to_vec(), channels: Vec::new() }).await?;
+        match &target.sqlite {
+            Some(sqlite) => {
+                sqlite.seed(SeedPlan { users: chunk.to_vec(), channels: Vec::new() }).await?;
+            }
+            None => {
+                stream::iter(chunk)
+                    .map(|user| target.store.create_user(user))
+                    .buffer_unordered(ROWS_AT_ONCE)
+                    .try_collect::<Vec<bool>>()
+                    .await?;
+            }
+        }
         progress.add(chunk.len());
     }
     Ok(users)
@@ -166,7 +200,7 @@ fn plan_channels(args: &SeedArgs, users: &[User]) -> (Vec<SeedChannel>, Vec<Vec<
     (channels, memberships)
 }
 
-async fn add_channels(store: &SqliteStore, channels: Vec<SeedChannel>) -> Result<(), SeedError> {
+async fn add_channels(target: &Target, channels: Vec<SeedChannel>) -> Result<(), SeedError> {
     let total = channels.iter().map(|channel| channel.members.len()).sum();
     let mut progress = Progress::new("memberships", total);
     let mut group = Vec::new();
@@ -176,15 +210,55 @@ async fn add_channels(store: &SqliteStore, channels: Vec<SeedChannel>) -> Result
         size += channel.members.len();
         group.push(channel);
         if size >= MEMBERSHIPS_CHUNK || channels.peek().is_none() {
-            store.seed(SeedPlan { users: Vec::new(), channels: std::mem::take(&mut group) }).await?;
+            let group = std::mem::take(&mut group);
+            match &target.sqlite {
+                Some(sqlite) => {
+                    sqlite.seed(SeedPlan { users: Vec::new(), channels: group }).await?;
+                }
+                None => {
+                    stream::iter(&group)
+                        .map(|channel| append_channel(&*target.store, channel))
+                        .buffer_unordered(ROWS_AT_ONCE)
+                        .try_collect::<()>()
+                        .await?;
+                }
+            }
             progress.add(std::mem::take(&mut size));
         }
     }
     Ok(())
 }
 
+/// The channel as people make one: event by event.
+async fn append_channel(store: &dyn Store, channel: &SeedChannel) -> Result<(), StoreError> {
+    let created = EventBody::ChannelCreated {
+        channel_kind: channel.kind,
+        name: channel.name.clone(),
+        topic: channel.topic.clone(),
+    };
+    let joined = channel.members.iter().map(|user| EventBody::MemberJoined { user: *user });
+    let events: Vec<NewEvent> = std::iter::once(created)
+        .chain(joined)
+        .map(|body| NewEvent { by: channel.created_by, id: None, at: channel.at, body })
+        .collect();
+    for events in events.chunks(EVENTS_AT_ONCE) {
+        for outcome in store.append(channel.id, events.to_vec()).await? {
+            if let Appended::Refused(refusal) = outcome {
+                return Err(StoreError::Failed(
+                    format!("an event of a new channel was refused: {refusal:?}").into(),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A session for each user, so that tokens can be revoked like any others. Nobody has their refresh tokens.
-async fn add_sessions(store: &SqliteStore, users: &[User]) -> Result<Vec<SessionId>, SeedError> {
+async fn add_sessions(
+    store: &dyn Store,
+    users: &[User],
+    at_once: usize,
+) -> Result<Vec<SessionId>, SeedError> {
     let now = now_ms();
     let life = u64::try_from(MAX_TOKEN_LIFE.as_millis()).unwrap_or(u64::MAX);
     let rows: Vec<SessionRow> = users
@@ -204,7 +278,7 @@ async fn add_sessions(store: &SqliteStore, users: &[User]) -> Result<Vec<Session
     for chunk in rows.chunks(CHUNK) {
         stream::iter(chunk)
             .map(|row| store.create_session(row))
-            .buffer_unordered(SESSIONS_AT_ONCE)
+            .buffer_unordered(at_once)
             .try_collect::<()>()
             .await?;
         progress.add(chunk.len());
