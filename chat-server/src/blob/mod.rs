@@ -1,6 +1,9 @@
-//! Where the bytes of files lie, behind one contract. `disk` is the embedded implementation; a cluster uses others.
+//! Where the bytes of files lie, behind one contract. `disk` is the embedded implementation; a cluster
+//! uses `cassandra` or `s3`.
 
+pub mod cassandra;
 pub mod disk;
+pub mod s3;
 
 use std::{ops::Range, pin::Pin};
 

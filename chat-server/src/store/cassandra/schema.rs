@@ -36,4 +36,9 @@ const LOGS: &[&str] = &[
 const PEOPLE: &[&str] = &[];
 
 /// Uploaded files.
-const FILES: &[&str] = &[];
+const FILES: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS blobs (file uuid PRIMARY KEY, chunks bigint)",
+    "CREATE TABLE IF NOT EXISTS blob_chunks (file uuid, part int, n int, bytes blob, PRIMARY KEY ((file, part), n))",
+    // Uploads that are going on, by the hour in which they began.
+    "CREATE TABLE IF NOT EXISTS staged_blobs (hour int, file uuid, PRIMARY KEY ((hour), file))",
+];
