@@ -29,6 +29,7 @@ use crate::{
         record::{Record, RecordedEvent},
     },
     message::message_text,
+    reads::{self, Reads},
     rest::{Rest, RestError},
 };
 
@@ -57,6 +58,7 @@ pub(crate) struct LogReader {
     /// Identities for the recorded run, when one is kept.
     recorded: Mutex<Vec<RecordedEvent>>,
     altered: AtomicU64,
+    reads: Mutex<Arc<Mutex<Reads>>>,
 }
 
 impl LogReader {
@@ -70,12 +72,13 @@ impl LogReader {
         let (requests, inbox) = queue::channel(QUEUE);
         Ok(Self {
             runtime,
-            rest: Rest::new(&plan.target.host)?,
+            rest: Rest::new(&plan.api.host)?,
             plan: Arc::clone(plan),
             requests,
             inbox: Mutex::new(Some(inbox)),
             recorded: Mutex::default(),
             altered: AtomicU64::new(0),
+            reads: Mutex::default(),
         })
     }
 
@@ -108,6 +111,17 @@ impl LogReader {
                 });
             }
         });
+    }
+
+    /// Begins to read recent history, as often as the options say.
+    pub(crate) fn read_along(&self) {
+        *self.reads.lock() = reads::start(&self.runtime, &self.rest, &self.plan);
+    }
+
+    /// What was read along, so far.
+    pub(crate) fn take_reads(&self) -> Reads {
+        let reads = Arc::clone(&self.reads.lock());
+        std::mem::take(&mut *reads.lock())
     }
 
     /// Reads what is missing of the logs of all channels in which connections are.
@@ -198,7 +212,7 @@ pub(crate) fn record(plan: &Plan, reader: &LogReader) {
     }
 }
 
-fn entry(event: &Event) -> LogEntry {
+pub(crate) fn entry(event: &Event) -> LogEntry {
     LogEntry {
         seq: event.seq,
         fingerprint: EventHead::from(event).fingerprint(),
@@ -206,7 +220,7 @@ fn entry(event: &Event) -> LogEntry {
     }
 }
 
-const fn identity(event: &Event) -> RecordedEvent {
+pub(crate) const fn identity(event: &Event) -> RecordedEvent {
     RecordedEvent { channel: event.channel, seq: event.seq, at: event.at, by: event.by, id: event.id }
 }
 

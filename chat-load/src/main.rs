@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Some(Task::Check { file }) => check(file),
         None => {
-            if let Err(error) = cli.options.validate().and_then(|()| cli.options.target().map(drop)) {
+            if let Err(error) = cli.options.validate() {
                 clap::Command::new("chat-load").error(ErrorKind::ValueValidation, error).exit();
             }
             load(&cli.options)

@@ -16,9 +16,13 @@ pub enum Protocol {
 /// A run.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// The server, such as <http://127.0.0.1:8080>; TLS is not spoken
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
+    /// A gateway, such as <http://127.0.0.1:8080>; TLS is not spoken. May be repeated: sockets are dealt out, and
+    /// one that fails goes to the next
+    #[arg(long = "url", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub urls: Vec<String>,
+    /// Where logs are read over REST [default: the first --url]
+    #[arg(long, value_name = "URL")]
+    pub api: Option<String>,
     /// JSON lines of `user`, `token` and `channels`, as `chat-server seed` writes them
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
@@ -46,6 +50,12 @@ pub struct Options {
     /// Sockets that watch the presence of others, some of which come and go for it [default: 8 with --churn, else 0]
     #[arg(long, value_name = "N")]
     pub watch: Option<u32>,
+    /// Reads of recent history over REST, a second
+    #[arg(long, value_name = "R", default_value_t = 0.0)]
+    pub read_rate: f64,
+    /// Seconds that a watched user stays away whose socket the server cut, so that watchers must hear of it
+    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    pub stay_away: f64,
     /// Seconds of load before the measured window; checked, but not measured
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     pub warmup: f64,
@@ -71,7 +81,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: u8,
     /// Record everything that happens as JSON lines, for `chat-load check`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "record", value_name = "FILE")]
     pub history: Option<PathBuf>,
     /// What the other side speaks
     #[arg(long, value_enum, default_value_t = Protocol::Folkmoot)]
@@ -112,12 +122,38 @@ pub struct Target {
     pub address: SocketAddr,
 }
 
+impl Target {
+    /// The target of a URL.
+    ///
+    /// # Errors
+    /// When it is not plain HTTP or its host has no address.
+    pub fn of(url: &str) -> Result<Self, OptionsError> {
+        let host = ["http://", "ws://"]
+            .iter()
+            .find_map(|scheme| url.strip_prefix(scheme))
+            .and_then(|rest| rest.split('/').next())
+            .filter(|host| !host.is_empty() && !host.contains('@'))
+            .ok_or_else(|| OptionsError::Url(url.to_owned()))?;
+        let named = if host.rsplit(':').next().is_some_and(|p| p.parse::<u16>().is_ok()) {
+            host.to_owned()
+        } else {
+            format!("{host}:80")
+        };
+        let address = named
+            .to_socket_addrs()
+            .and_then(|mut all| all.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+            .map_err(|source| OptionsError::Resolve { host: named, source })?;
+        Ok(Self { host: host.to_owned(), address })
+    }
+}
+
 impl Options {
     /// A run against a server, with every option that has one at its default.
     #[must_use]
     pub fn new(url: impl Into<String>, connections: u32) -> Self {
         Self {
-            url: url.into(),
+            urls: vec![url.into()],
+            api: None,
             tokens: None,
             connections,
             rate: 10.0,
@@ -127,6 +163,8 @@ impl Options {
             server_pid: None,
             json: None,
             watch: None,
+            stay_away: 0.0,
+            read_rate: 0.0,
             warmup: 1.0,
             drain: 15.0,
             ramp: None,
@@ -141,29 +179,27 @@ impl Options {
         }
     }
 
-    /// Where the server is.
+    /// Where the gateways are: at least one.
+    ///
+    /// # Errors
+    /// When a URL is not plain HTTP or its host has no address.
+    pub fn targets(&self) -> Result<Vec<Target>, OptionsError> {
+        if self.urls.is_empty() {
+            return Err(OptionsError::Url("none".into()));
+        }
+        self.urls.iter().map(|url| Target::of(url)).collect()
+    }
+
+    /// Where logs are read.
     ///
     /// # Errors
     /// When the URL is not plain HTTP or its host has no address.
-    pub fn target(&self) -> Result<Target, OptionsError> {
-        let host = ["http://", "ws://"]
-            .iter()
-            .find_map(|scheme| self.url.strip_prefix(scheme))
-            .and_then(|rest| rest.split('/').next())
-            .filter(|host| !host.is_empty() && !host.contains('@'))
-            .ok_or_else(|| OptionsError::Url(self.url.clone()))?;
-        let named = if host.rsplit(':').next().is_some_and(|p| p.parse::<u16>().is_ok()) {
-            host.to_owned()
-        } else {
-            format!("{host}:80")
-        };
-        let address = named
-            .to_socket_addrs()
-            .and_then(|mut all| all.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
-            .map_err(|source| OptionsError::Resolve { host: named, source })?;
-        Ok(Target { host: host.to_owned(), address })
+    pub fn api_target(&self) -> Result<Target, OptionsError> {
+        match self.api.as_ref().or_else(|| self.urls.first()) {
+            Some(url) => Target::of(url),
+            None => Err(OptionsError::Url("none".into())),
+        }
     }
-
     /// Refuses numbers that make no sense.
     ///
     /// # Errors
@@ -177,10 +213,14 @@ impl Options {
             ("drain", self.drain),
             ("ramp", self.ramp.unwrap_or_default()),
             ("connect-timeout", self.connect_timeout),
+            ("stay-away", self.stay_away),
+            ("read-rate", self.read_rate),
         ];
         if self.protocol == Protocol::Folkmoot && self.tokens.is_none() {
             return Err(OptionsError::NoTokens);
         }
+        self.targets()?;
+        self.api_target()?;
         match numbers.into_iter().find(|(_, n)| !n.is_finite() || *n < 0.0) {
             Some((name, _)) => Err(OptionsError::Negative(name)),
             None => Ok(()),
@@ -209,8 +249,8 @@ mod tests {
             ("127.0.0.1:80", None),
             ("http://", None),
         ] {
-            let target = Options::new(url, 1).target().ok();
-            assert_eq!(target.map(|t| t.address.port()), port, "{url}");
+            let target = Options::new(url, 1).targets().ok();
+            assert_eq!(target.map(|t| t[0].address.port()), port, "{url}");
         }
     }
 

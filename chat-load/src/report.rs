@@ -69,6 +69,11 @@ pub struct Details {
     pub unacked: u64,
     /// Messages that were refused for good.
     pub refused: u64,
+    /// From the first try of a send to its ack, over all sends, those that churn cut off too.
+    pub through_ms: Option<Quantiles>,
+    /// The longest that a watcher was wrong about a watched user at a stretch, from the user's coming or going or the
+    /// watcher's own.
+    pub presence_wrong_ms: f64,
     /// Messages that were sent more than once with the same id.
     pub resent: u64,
     /// Sockets that were dropped on purpose.

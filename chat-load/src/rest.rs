@@ -95,7 +95,11 @@ impl Rest {
         }
     }
 
-    async fn page_once(
+    /// One page of events after `after`, or where a cursor says, tried once.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn page_once(
         &self,
         channel: ChannelId,
         token: &str,

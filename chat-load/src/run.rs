@@ -6,7 +6,6 @@ use std::{
     io::{self, BufWriter, Write},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,19 +15,21 @@ use rand::RngExt;
 
 use crate::{
     client_id::RunTag,
-    engine::{self, Command, Handle, Outcome, Plan, Schedule, Shared},
+    driver::Driver,
+    engine::{self, Handle, Outcome, Plan, Shared},
     history::{ChannelLog, verdict},
     logs::{self, LogReader, LogsError},
     options::{Options, OptionsError, Protocol},
     progress::Progress,
     report::{Details, Report},
     server_process::{cpu_time, resident_bytes},
+    sight,
+    timeline::Timeline,
     tokens::{self, Account, TokensError},
 };
 
 /// How long the server is left alone when all are connected, before its memory is read.
 const QUIET: Duration = Duration::from_millis(1_000);
-const TICK: Duration = Duration::from_millis(20);
 /// Presence is watched of at most so many.
 const MAX_TARGETS: u32 = 100;
 
@@ -70,6 +71,43 @@ pub enum RunError {
 /// # Errors
 /// When the run could not be made, nobody was welcomed, or the logs could not be read.
 pub fn run(options: &Options) -> Result<Report, RunError> {
+    run_during(options, None::<fn(&Clock)>).map(|run| run.report)
+}
+
+/// A run, and what happened while it was under way.
+#[derive(Debug)]
+pub struct Run<T> {
+    /// What was found.
+    pub report: Report,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// What the script answered, when there was one.
+    pub script: Option<T>,
+}
+
+/// The time of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// Microseconds since the start of the run, as in its [`Timeline`].
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Makes a run, and something else on a thread of its own from when the measured window begins. The window ends
+/// when the script does, after `seconds` at the latest.
+///
+/// # Errors
+/// As [`run`], and when the script panics.
+pub fn run_during<T: Send + 'static>(
+    options: &Options,
+    script: Option<impl FnOnce(&Clock) -> T + Send + 'static>,
+) -> Result<Run<T>, RunError> {
     options.validate()?;
     let plan = Arc::new(plan(options)?);
     let shared = Arc::new(Shared::default());
@@ -93,7 +131,11 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
     driver.wait("connected", Instant::now() + QUIET, |_| false);
     details.server_rss_connected = options.server_pid.and_then(resident_bytes);
 
-    driver.load(&mut details);
+    if !driver.plan.is_bare() {
+        reader.read_along();
+    }
+    let clock = Clock { epoch: driver.plan.epoch };
+    let script = driver.load(&mut details, script.map(|script| move || script(&clock)))?;
     driver.drain();
     let mut logs = HashMap::new();
     if !driver.plan.is_bare() {
@@ -103,7 +145,10 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
         driver.settle_bare(options.drain);
     }
     let (plan, shared) = (Arc::clone(&driver.plan), Arc::clone(&driver.shared));
-    let outcome = driver.stop()?;
+    let mut outcome = driver.stop()?;
+    let reads = reader.take_reads();
+    let mut timeline = outcome.timeline.take().unwrap_or_else(|| Timeline::new(plan.epoch));
+    (timeline.reads, outcome.reads) = (reads.times, reads.kept);
     if plan.is_bare() {
         logs = logs::from_acks(&outcome);
     } else {
@@ -112,11 +157,13 @@ pub fn run(options: &Options) -> Result<Report, RunError> {
     }
     logs::record(&plan, &reader);
     flush_history(&plan)?;
-    Ok(report(connections, &plan, &shared, outcome, &logs, &details, &reader))
+    details.presence_wrong_ms = sight::longest_wrong_us(&timeline, 0, timeline.end_us) as f64 / 1e3;
+    let report = report(connections, &plan, &shared, outcome, &logs, &details, &reader);
+    Ok(Run { report, timeline, script })
 }
 
 fn plan(options: &Options) -> Result<Plan, RunError> {
-    let target = options.target()?;
+    let (gateways, api) = (options.targets()?, options.api_target()?);
     let accounts = match (&options.tokens, options.protocol) {
         (Some(path), Protocol::Folkmoot) => tokens::load(path, options.connections as usize)?,
         _ => vec![Account { user: UserId(uuid::Uuid::nil()), token: "none".into(), channels: Vec::new() }],
@@ -140,7 +187,8 @@ fn plan(options: &Options) -> Result<Plan, RunError> {
     };
     Ok(Plan {
         options: options.clone(),
-        target,
+        gateways,
+        api,
         accounts,
         // Not of the seed: two runs on the same data must not use the same ids.
         tag: RunTag::new(rand::rng().random()),
@@ -149,148 +197,6 @@ fn plan(options: &Options) -> Result<Plan, RunError> {
         targets,
         history,
     })
-}
-
-struct Driver {
-    plan: Arc<Plan>,
-    shared: Arc<Shared>,
-    workers: Vec<Handle>,
-    progress: Progress,
-}
-
-impl Driver {
-    /// Waits until a condition holds or the time is over; whether it held.
-    fn wait(&mut self, phase: &str, until: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
-        loop {
-            if done(self) {
-                return true;
-            }
-            let now = Instant::now();
-            if now >= until || self.workers.iter().any(Handle::is_finished) {
-                return false;
-            }
-            self.progress.tick(phase, &self.shared);
-            pause(TICK.min(until - now));
-        }
-    }
-
-    fn connect(&mut self, cpu_before: Option<Duration>, details: &mut Details) {
-        let options = &self.plan.options;
-        let (all, pid) = (options.connections, options.server_pid);
-        let ramp = options.ramp.filter(|r| *r > 0.0).map_or(0.0, |r| f64::from(all) / r);
-        let until = Instant::now() + Duration::from_secs_f64(options.connect_timeout + ramp);
-        let began_us = self.plan.now_us();
-        self.wait("connecting", until, |driver| {
-            let shared = &driver.shared;
-            shared.welcomed.load(Ordering::Relaxed) + shared.dead.load(Ordering::Relaxed) >= all
-        });
-        let cpu = pid.and_then(cpu_time);
-        let welcomed = self.shared.welcomed.load(Ordering::Relaxed);
-        let took_us = self.shared.last_welcome_us.load(Ordering::Relaxed).saturating_sub(began_us);
-        if welcomed > 0 {
-            details.connects_per_second = f64::from(welcomed) * 1e6 / took_us.max(1) as f64;
-            details.server_cpu_us_per_connect =
-                cpu.zip(cpu_before).map(|(after, before)| micros(after, before) / f64::from(welcomed));
-        }
-    }
-
-    /// The measured window, and the warm-up before it.
-    fn load(&mut self, details: &mut Details) {
-        let options = self.plan.options.clone();
-        let us =
-            |seconds: f64| u64::try_from(Duration::from_secs_f64(seconds).as_micros()).unwrap_or(u64::MAX);
-        let start_us = self.plan.now_us() + 10_000;
-        let window_us = start_us + us(options.warmup);
-        let end_us = window_us + us(options.seconds);
-        let schedule = Schedule { start_us, window_us, end_us, rate: options.rate };
-        self.workers.iter().for_each(|worker| worker.tell(Command::Start(schedule)));
-        let pacer = self.start_pacer(schedule);
-        let at = |us: u64| self.plan.epoch + Duration::from_micros(us);
-        let (window, end) = (at(window_us), at(end_us));
-        let me = std::process::id();
-        self.wait("warming up", window, |_| false);
-        let sample = |shared: &Shared| {
-            let received = shared.received.load(Ordering::Relaxed);
-            (Instant::now(), received, options.server_pid.and_then(cpu_time), cpu_time(me))
-        };
-        let before = sample(&self.shared);
-        self.wait("measuring", end, |_| false);
-        let after = sample(&self.shared);
-        details.window_seconds = (after.0 - before.0).as_secs_f64();
-        details.window_deliveries = after.1 - before.1;
-        let seconds = |after: Option<Duration>, before: Option<Duration>| {
-            after.zip(before).map(|(after, before)| after.saturating_sub(before).as_secs_f64())
-        };
-        details.server_cpu_seconds = seconds(after.2, before.2);
-        details.generator_cpu_seconds = seconds(after.3, before.3);
-        details.server_rss_loaded = options.server_pid.and_then(resident_bytes);
-        // It ends by itself with the schedule.
-        if let Ok(pacer) = pacer {
-            let _ = pacer.join();
-        }
-    }
-
-    /// Wakes workers when a message is due: the system's sleep is far more punctual than epoll's timeout,
-    /// which counts milliseconds.
-    fn start_pacer(&self, schedule: Schedule) -> io::Result<thread::JoinHandle<()>> {
-        let wakers: Vec<_> = self.workers.iter().map(|worker| Arc::clone(&worker.waker)).collect();
-        let epoch = self.plan.epoch;
-        thread::Builder::new().name("pacer".into()).spawn(move || {
-            for (n, waker) in (0..).zip(wakers.iter().cycle()) {
-                let Some(due_us) = schedule.due_us(n) else { return };
-                let due = epoch + Duration::from_micros(due_us);
-                if let Some(left) = due.checked_duration_since(Instant::now()) {
-                    pause(left);
-                }
-                if waker.wake().is_err() {
-                    return;
-                }
-            }
-        })
-    }
-
-    /// Waits until every send is answered, and those who were dropped are back.
-    fn drain(&mut self) {
-        let until = Instant::now() + Duration::from_secs_f64(self.plan.options.drain);
-        self.wait("draining", until, |driver| {
-            let shared = &driver.shared;
-            let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-            let live = shared.live.load(Ordering::Relaxed) + shared.dead.load(Ordering::Relaxed);
-            get(&shared.acked) + get(&shared.refused) >= get(&shared.sent)
-                && live >= shared.welcomed.load(Ordering::Relaxed)
-        });
-    }
-
-    /// Waits until every receiver has its channels up to these heads.
-    fn settle(&mut self, heads: HashMap<ChannelId, u64>) {
-        let until = Instant::now() + Duration::from_secs_f64(self.plan.options.drain);
-        let heads = Arc::new(heads);
-        self.workers.iter().for_each(|worker| worker.tell(Command::Heads(Arc::clone(&heads))));
-        self.wait("settling", until, |driver| driver.workers.iter().all(Handle::is_settled));
-    }
-
-    /// The broadcaster tells no log: waits until nothing comes any more.
-    fn settle_bare(&mut self, drain: f64) {
-        let until = Instant::now() + Duration::from_secs_f64(drain);
-        let mut last = (Instant::now(), 0);
-        self.wait("settling", until, |driver| {
-            let received = driver.shared.received.load(Ordering::Relaxed);
-            if received != last.1 {
-                last = (Instant::now(), received);
-            }
-            last.0.elapsed() > Duration::from_millis(500)
-        });
-    }
-
-    fn stop(self) -> Result<Outcome, RunError> {
-        self.workers.iter().for_each(|worker| worker.tell(Command::Stop));
-        let mut outcome = Outcome::default();
-        for worker in self.workers {
-            outcome.merge(worker.join().map_err(RunError::Worker)?);
-        }
-        self.progress.end();
-        Ok(outcome)
-    }
 }
 
 fn report(
@@ -302,7 +208,7 @@ fn report(
     details: &Details,
     reader: &LogReader,
 ) -> Report {
-    let verdict = verdict(logs, &outcome.acks, &outcome.receipts);
+    let verdict = verdict(logs, &outcome.acks, &outcome.receipts, &outcome.reads);
     let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let mut violations = outcome.violations;
     if reader.altered() > 0 {
@@ -333,6 +239,7 @@ fn report(
             unacked: outcome.unacked,
             refused: get(&shared.refused),
             resent: outcome.resent,
+            through_ms: outcome.through.quantiles(),
             dropped: get(&shared.dropped),
             gaps: outcome.gaps,
             recovered: outcome.recovered,
@@ -362,13 +269,4 @@ fn told(trouble: &BTreeMap<String, u64>) -> String {
         return "nothing came".into();
     }
     trouble.iter().map(|(what, n)| format!("{what} ({n} times)")).collect::<Vec<_>>().join(", ")
-}
-
-#[expect(clippy::disallowed_methods, reason = "these threads have nothing else to do, and no runtime")]
-fn pause(time: Duration) {
-    thread::sleep(time);
-}
-
-fn micros(after: Duration, before: Duration) -> f64 {
-    after.saturating_sub(before).as_secs_f64() * 1e6
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use chat_load::history::{
-    Verdict,
+    Times, Verdict,
     record::{Record, RecordedEvent, replay},
 };
 use chat_protocol::{ChannelId, ClientId, UserId};
@@ -23,7 +23,7 @@ fn clean(n: u64, receivers: u32) -> Vec<Record> {
         (0..receivers).map(|receiver| Record::Receiver { receiver, channel: CHANNEL, base: 0 }).collect();
     for seq in 1..=n {
         let event = event(seq, u128::from(seq));
-        run.push(Record::Ack { channel: CHANNEL, seq, id: event.id.unwrap() });
+        run.push(Record::Ack { channel: CHANNEL, seq, id: event.id.unwrap(), times: None });
         run.extend((0..receivers).map(|receiver| Record::Delivery { receiver, catching_up: false, event }));
     }
     run.extend((1..=n).map(|seq| Record::Log { event: event(seq, u128::from(seq)) }));
@@ -98,7 +98,7 @@ fn a_receiver_that_saw_two_events_at_each_others_positions_is_out_of_order() {
 fn an_ack_with_another_seq_than_the_log_is_out_of_order() {
     let mut run = clean(10, 2);
     let at = position(&run, |r| matches!(r, Record::Ack { seq: 3, .. }));
-    run[at] = Record::Ack { channel: CHANNEL, seq: 4, id: ClientId(Uuid::from_u128(3)) };
+    run[at] = Record::Ack { channel: CHANNEL, seq: 4, id: ClientId(Uuid::from_u128(3)), times: None };
     let verdict = check(&run);
     assert_eq!((verdict.lost, verdict.duplicated, verdict.out_of_order), (0, 0, 1));
 }
@@ -106,10 +106,10 @@ fn an_ack_with_another_seq_than_the_log_is_out_of_order() {
 #[test]
 fn a_send_that_was_acked_and_is_in_no_log_is_lost() {
     let mut run = clean(10, 2);
-    run.push(Record::Ack { channel: CHANNEL, seq: 11, id: ClientId(Uuid::from_u128(99)) });
+    run.push(Record::Ack { channel: CHANNEL, seq: 11, id: ClientId(Uuid::from_u128(99)), times: None });
     assert_eq!(check(&run).lost, 1);
     let elsewhere = ChannelId(Uuid::from_u128(0xd));
-    run.push(Record::Ack { channel: elsewhere, seq: 1, id: ClientId(Uuid::from_u128(1)) });
+    run.push(Record::Ack { channel: elsewhere, seq: 1, id: ClientId(Uuid::from_u128(1)), times: None });
     assert_eq!(check(&run).lost, 2, "an ack that names another channel is not kept either");
 }
 
@@ -145,6 +145,80 @@ fn a_log_that_goes_back_is_out_of_order() {
     assert!(!verdict.is_clean() && verdict.out_of_order > 0, "{verdict:?}");
 }
 
+/// A run in which send n was begun and acked at these times and stands at n.
+fn timed(times: &[(u64, u64)]) -> Vec<Record> {
+    let mut run = clean(times.len() as u64, 0);
+    for record in &mut run {
+        if let Record::Ack { seq, times: kept, .. } = record {
+            let (sent_us, acked_us) = times[usize::try_from(*seq).unwrap() - 1];
+            *kept = Some(Times { sent_us, acked_us });
+        }
+    }
+    run
+}
+
+#[test]
+fn a_send_that_stands_before_one_that_was_acked_before_it_began_is_out_of_order() {
+    for (times, violations) in [
+        (&[(1, 5), (6, 9), (10, 12)][..], 0),
+        (&[(1, 9), (2, 8), (3, 7)], 0),
+        (&[(6, 9), (1, 5)], 1),
+        (&[(1, 20), (8, 20), (6, 7), (1, 30)], 1),
+        (&[(6, 9), (7, 9), (1, 5), (8, 9)], 2),
+        (&[(5, 9), (1, 5)], 0),
+    ] {
+        let verdict = check(&timed(times));
+        assert_eq!((verdict.lost, verdict.duplicated, verdict.out_of_order), (0, 0, violations), "{times:?}");
+    }
+}
+
+#[test]
+fn two_channels_have_no_order_between_them() {
+    let mut run = timed(&[(6, 9)]);
+    let elsewhere = ChannelId(Uuid::from_u128(0xd));
+    let other = RecordedEvent { channel: elsewhere, ..event(2, 77) };
+    run.push(Record::Ack {
+        channel: elsewhere,
+        seq: 2,
+        id: other.id.unwrap(),
+        times: Some(Times { sent_us: 1, acked_us: 2 }),
+    });
+    run.push(Record::Log { event: RecordedEvent { seq: 1, ..other } });
+    let again = RecordedEvent { id: Some(ClientId(Uuid::from_u128(78))), ..other };
+    run.push(Record::Log { event: again });
+    let verdict = check(&run);
+    assert_eq!((verdict.lost, verdict.out_of_order), (0, 1), "only that its ack named 2: {verdict:?}");
+}
+
+#[test]
+fn a_read_that_the_log_contradicts_is_out_of_order() {
+    let read =
+        |after, events: &[RecordedEvent]| Record::Read { channel: CHANNEL, after, events: events.to_vec() };
+    for (what, violations) in [
+        (read(3, &[event(4, 4), event(5, 5)]), 0),
+        (read(10, &[]), 0),
+        (read(3, &[event(4, 4), event(5, 6)]), 1),
+        (read(3, &[event(4, 4), event(6, 6)]), 1),
+        (read(3, &[event(5, 5), event(4, 4)]), 1),
+        (read(9, &[event(10, 10), event(11, 11)]), 1),
+    ] {
+        let mut run = clean(10, 1);
+        run.push(what.clone());
+        let verdict = check(&run);
+        assert_eq!((verdict.lost, verdict.duplicated, verdict.out_of_order), (0, 0, violations), "{what:?}");
+    }
+}
+
+#[test]
+fn two_ids_acked_at_one_seq_and_one_id_acked_at_two_are_found() {
+    let mut run = clean(10, 0);
+    run.push(Record::Ack { channel: CHANNEL, seq: 4, id: ClientId(Uuid::from_u128(99)), times: None });
+    assert_eq!(check(&run).lost, 1, "only one of the two stands there");
+    let mut run = clean(10, 0);
+    run.push(Record::Ack { channel: CHANNEL, seq: 5, id: ClientId(Uuid::from_u128(4)), times: None });
+    assert_eq!(check(&run).out_of_order, 1);
+}
+
 #[test]
 fn a_resumed_receiver_may_get_old_events_again() {
     let mut run = clean(10, 1);
@@ -163,6 +237,14 @@ fn what_is_no_record_is_refused_with_its_line() {
 }
 
 proptest! {
+    /// The one pass over the acks finds a violation exactly where comparing every pair finds one.
+    #[test]
+    fn real_time_order_is_judged_as_by_comparing_all_pairs(spans in prop::collection::vec((0u64..60, 0u64..30), 0..25)) {
+        let times: Vec<(u64, u64)> = spans.into_iter().map(|(from, length)| (from, from + length)).collect();
+        let late = (0..times.len()).filter(|i| times[i + 1..].iter().any(|(_, acked)| *acked < times[*i].0));
+        prop_assert_eq!(check(&timed(&times)).out_of_order, late.count() as u64);
+    }
+
     /// Whatever is dropped, doubled or moved among the deliveries of a clean run, is told, by its kind.
     #[test]
     fn any_planted_fault_is_found(n in 2u64..30, at in 0usize..1000, to in 0usize..1000, fault in 0u8..3) {

@@ -18,12 +18,15 @@ use fake::Fault;
 /// A short run against a server with this fault. Churn of 600 % a minute drops 20 sockets 3 times a second or so.
 async fn run_against(fault: Fault, adjust: impl FnOnce(&mut Options)) -> Report {
     let directory = tempfile::tempdir().unwrap();
-    let (url, accounts) = fake::serve(fault, 20, 10).await;
+    let (urls, accounts) = fake::serve(fault, 20, 10).await;
     let tokens = directory.path().join("tokens.jsonl");
     let lines: Vec<String> = accounts.iter().map(|a| serde_json::to_string(a).unwrap()).collect();
     std::fs::write(&tokens, lines.join("\n")).unwrap();
     let history = directory.path().join("history.jsonl");
-    let mut options = Options::new(url, 20);
+    let mut options = Options::new(&urls[0], 20);
+    options.urls.push(urls[1].clone());
+    options.api = Some(urls[1].clone());
+    options.read_rate = 20.0;
     options.tokens = Some(tokens);
     options.history = Some(history.clone());
     options.rate = 150.0;
@@ -123,6 +126,15 @@ async fn a_server_that_drops_everybody_is_come_back_to() {
     let report = run_against(Fault::Crash, |_| {}).await;
     assert_clean(&report);
     assert!(report.resumed >= 20 && report.details.resent > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_gateway_dies_its_sockets_go_to_the_next() {
+    let report = run_against(Fault::Gateway, |options| options.churn = 600.0).await;
+    assert_clean(&report);
+    assert!(report.resumed >= 10 && report.details.resent > 0, "{report:#?}");
+    let refused = report.details.trouble.keys().any(|what| what.contains("close frame"));
+    assert!(refused, "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

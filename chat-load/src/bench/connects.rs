@@ -35,7 +35,7 @@ pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchE
             let mut options = server.options(users);
             (options.rate, options.seconds, options.warmup) = (0.0, 0.0, 0.0);
             let report = run(&options).map_err(|source| BenchError::Run { what: "connects", source })?;
-            results.judge(&format!("connects to {}", options.url), &report);
+            results.judge(&format!("connects to {}", options.urls[0]), &report);
             if options.tokens.is_some() {
                 measured.per_second.push(report.details.connects_per_second);
                 measured.cpu_us.extend(report.details.server_cpu_us_per_connect);

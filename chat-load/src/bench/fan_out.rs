@@ -46,7 +46,7 @@ pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchE
                 let mut options = server.options(SOCKETS);
                 (options.rate, options.seconds) = (rate, seconds);
                 let report = run(&options).map_err(|source| BenchError::Run { what: "fan-out", source })?;
-                results.judge(&format!("fan-out at {rate}/s against {}", options.url), &report);
+                results.judge(&format!("fan-out at {rate}/s against {}", options.urls[0]), &report);
                 cost.add(&report);
                 if options.tokens.is_some() {
                     delivery_ms = report.delivery_ms;

@@ -47,7 +47,7 @@ pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchE
             let mut options = server.options(sockets);
             (options.rate, options.seconds) = (RATE, seconds);
             let report = run(&options).map_err(|source| BenchError::Run { what: "sockets", source })?;
-            results.judge(&format!("{sockets} sockets against {}", options.url), &report);
+            results.judge(&format!("{sockets} sockets against {}", options.urls[0]), &report);
             cost.add(&report);
             first[place].get_or_insert(report);
         }

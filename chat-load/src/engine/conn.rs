@@ -60,6 +60,9 @@ pub(crate) struct Send {
     pub(crate) index: u32,
     pub(crate) kind: Kind,
     pub(crate) due_us: u64,
+    /// When it was first handed to a socket; 0 before.
+    pub(crate) first_us: u64,
+    /// When it was last handed to one.
     pub(crate) sent_us: u64,
     /// Its socket was dropped on purpose while it was in flight: its ack is not measured.
     pub(crate) interrupted: bool,
@@ -70,6 +73,8 @@ pub(crate) struct Send {
 pub(crate) struct Conn {
     pub(crate) link: Link,
     pub(crate) socket: Option<Box<Socket>>,
+    /// Which gateway its next socket goes to.
+    pub(crate) gateway: usize,
     /// Number of its socket, over time.
     pub(crate) generation: u32,
     /// Failed attempts since it was last welcomed.
@@ -86,10 +91,11 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(gateway: usize) -> Self {
         Self {
             link: Link::Down { deliberate: false },
             socket: None,
+            gateway,
             generation: 0,
             attempts: 0,
             welcomed: false,

@@ -64,7 +64,7 @@ impl Worker {
                 self.welcome(conn, channels, now);
             }
             ServerFrame::Ack { id, channel, seq, .. } => {
-                self.acked(conn, Ack { channel, seq, id: id.0 }, now);
+                self.acked(conn, Ack { channel, seq, id: id.0, times: None }, now);
             }
             ServerFrame::Error { id, code, message, retryable, retry_after_ms } => {
                 let id = id.and_then(|id| self.plan.tag.decode(id.0));

@@ -33,8 +33,9 @@ use parking_lot::Mutex;
 use crate::{
     client_id::RunTag,
     histogram::Histogram,
-    history::{Ack, Receipt, record::Record},
+    history::{Ack, Read, Receipt, record::Record},
     options::{Options, Protocol, Target},
+    timeline::Timeline,
     tokens::Account,
 };
 
@@ -44,7 +45,10 @@ const COMMAND_QUEUE: usize = 1024;
 /// What all workers of a run know.
 pub(crate) struct Plan {
     pub(crate) options: Options,
-    pub(crate) target: Target,
+    /// Where sockets go; at least one.
+    pub(crate) gateways: Vec<Target>,
+    /// Where logs are read.
+    pub(crate) api: Target,
     pub(crate) accounts: Vec<Account>,
     pub(crate) tag: RunTag,
     /// Microseconds are counted from here.
@@ -97,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) refused: AtomicU64,
     /// Event frames that came, whatever they were worth.
     pub(crate) received: AtomicU64,
+    /// From when on no message is due, in microseconds.
+    pub(crate) end_us: AtomicU64,
     pub(crate) resumed: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) presence: Mutex<HashMap<UserId, Expected>>,
@@ -120,6 +126,8 @@ pub(crate) enum Command {
     Heads(Arc<HashMap<ChannelId, u64>>),
     /// Events that were asked for over REST, or none when they could not be had.
     Page { conn: usize, generation: u32, slot: usize, events: Option<Vec<Event>> },
+    /// No message is due from this time on.
+    Until(u64),
     /// Close everything and report.
     Stop,
 }
@@ -167,8 +175,13 @@ pub(crate) struct Outcome {
     pub(crate) presence: Histogram,
     pub(crate) acks: Vec<Ack>,
     pub(crate) receipts: Vec<Receipt>,
+    pub(crate) reads: Vec<Read>,
     /// Sends that were never answered.
     pub(crate) unacked: u64,
+    /// What happened when.
+    pub(crate) timeline: Option<Timeline>,
+    /// From the first try of a send to its ack, of all sends.
+    pub(crate) through: Histogram,
     /// Sends of which nobody but the server knows what became: dropped by it or sent again.
     pub(crate) resent: u64,
     pub(crate) gaps: u64,
@@ -187,6 +200,12 @@ impl Outcome {
         self.presence.merge(&other.presence);
         self.acks.extend(other.acks);
         self.receipts.extend(other.receipts);
+        self.reads.extend(other.reads);
+        self.through.merge(&other.through);
+        match (&mut self.timeline, other.timeline) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine, other) => *mine = mine.take().or(other),
+        }
         self.unacked += other.unacked;
         self.resent += other.resent;
         self.gaps += other.gaps;

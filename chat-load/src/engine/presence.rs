@@ -6,6 +6,7 @@ use chat_protocol::{ClientFrame, PresenceStatus, UserPresence};
 use rand::RngExt;
 
 use super::{Expected, conn::Link, worker::Worker};
+use crate::timeline::Sight;
 
 /// Over all workers, one of the watched goes away this often, in microseconds.
 const TOGGLE_US: u64 = 250_000;
@@ -26,6 +27,7 @@ impl Worker {
         }
         let users = self.plan.targets.clone().map(|target| self.plan.account(target).user).collect();
         if let Ok(json) = serde_json::to_vec(&ClientFrame::Watch { id: None, users }) {
+            self.timeline.see(self.plan.now_us(), Sight::Watches { watcher: self.global(conn) });
             self.write(conn, &json);
         }
     }
@@ -50,8 +52,12 @@ impl Worker {
     }
 
     /// From now on watchers should hear that this connection's user is there, or not.
-    pub(super) fn presence_expected(&self, conn: usize, online: bool) {
+    pub(super) fn presence_expected(&mut self, conn: usize, online: bool) {
         let number = self.global(conn);
+        if online && self.plan.targets.contains(&number) {
+            let user = self.plan.account(number).user;
+            self.timeline.see(self.plan.now_us(), Sight::Truth { user, online });
+        }
         // Who comes for the first time is not waited for: watchers may not watch yet.
         if !self.plan.targets.contains(&number) || self.schedule.is_none() {
             return;
@@ -62,14 +68,32 @@ impl Worker {
         all.insert(self.plan.account(number).user, expected);
     }
 
+    /// The socket is gone: of a watched user that is the truth, and a watcher sees nothing any more.
+    pub(super) fn out_of_sight(&mut self, conn: usize) {
+        let (number, now) = (self.global(conn), self.plan.now_us());
+        if self.plan.targets.contains(&number) {
+            let user = self.plan.account(number).user;
+            self.timeline.see(now, Sight::Truth { user, online: false });
+        } else if number < self.plan.watchers {
+            self.timeline.see(now, Sight::Blind { watcher: number });
+        }
+    }
+
+    /// How long a watched user whose socket the server cut stays away, so that watchers must hear of it.
+    pub(super) fn stay_away_us(&self) -> u64 {
+        let away = std::time::Duration::from_secs_f64(self.plan.options.stay_away);
+        u64::try_from(away.as_micros()).unwrap_or_default()
+    }
+
     pub(super) fn presence(&mut self, conn: usize, users: &[UserPresence], now: u64) {
         for UserPresence { user, status } in users {
+            let online = *status == PresenceStatus::Online;
+            self.timeline.see(now, Sight::Told { watcher: self.global(conn), user: *user, online });
             let expected = {
                 let all = self.shared.presence.lock();
                 all.get(user).copied()
             };
             let Some(expected) = expected else { continue };
-            let online = *status == PresenceStatus::Online;
             if online == expected.online && self.presence_seen.insert((conn, *user, expected.change)) {
                 self.outcome.presence.record(now.saturating_sub(expected.since_us));
             }

@@ -56,7 +56,7 @@ impl Worker {
     }
 
     fn connect(&mut self, conn: usize, now: u64) {
-        let address = self.plan.target.address;
+        let address = self.plan.gateways[self.conns[conn].gateway].address;
         let sources = u32::from(self.plan.options.source_addresses);
         let source = match address.ip() {
             IpAddr::V4(ip) if ip.is_loopback() => {
@@ -237,13 +237,20 @@ impl Worker {
     /// The socket is lost, or was never had: comes back after a while.
     pub(super) fn fail(&mut self, conn: usize, why: &str, now: u64) {
         *self.outcome.trouble.entry(why.to_owned()).or_default() += 1;
+        let was_live = self.conns[conn].link == Link::Live;
+        if was_live {
+            self.timeline.cut(now, why);
+        }
         self.take_down(conn, false);
+        let target = self.plan.targets.contains(&self.global(conn));
+        let stay_us = if was_live && target { self.stay_away_us() } else { 0 };
         let state = &mut self.conns[conn];
         let ceiling = (BACKOFF_MS << state.attempts.min(10)).min(MAX_BACKOFF_MS);
         state.attempts += 1;
+        state.gateway = (state.gateway + 1) % self.plan.gateways.len();
         let hint = state.come_back_ms.take().unwrap_or_default();
         let wait_ms = hint + self.rng.random_range(0..=ceiling);
-        self.wake_at(now + wait_ms * 1000, conn, Wake::Reconnect);
+        self.wake_at(now + wait_ms * 1000 + stay_us, conn, Wake::Reconnect);
     }
 
     /// The server closed the socket with this code.
@@ -262,6 +269,8 @@ impl Worker {
     /// Churn: the socket goes without a word and comes back soon.
     pub(super) fn drop_on_purpose(&mut self, conn: usize, now: u64) {
         let away_ms = self.rng.random_range(AWAY_MS);
+        // Who comes back may find any gateway, as behind a load balancer.
+        self.conns[conn].gateway = self.rng.random_range(0..self.plan.gateways.len());
         self.drop_for(conn, away_ms, now);
     }
 
@@ -273,6 +282,7 @@ impl Worker {
 
     /// Closes the socket. What was in flight goes back to the outbox, to be sent again with the same id.
     fn take_down(&mut self, conn: usize, deliberate: bool) {
+        self.out_of_sight(conn);
         let state = &mut self.conns[conn];
         state.socket = None;
         match state.link {

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     client_id::{Decoded, Kind},
-    history::{Ack, record::Record},
+    history::{Ack, Times, record::Record},
     message::message_text,
+    timeline::{AckedSend, Refused},
 };
 
 /// An ack that has not come after this long is asked for again by sending the same once more.
@@ -76,7 +77,16 @@ impl Worker {
         let slot = self.rng.random_range(0..self.conns[conn].slots.len());
         let state = &mut self.conns[conn];
         let channel = state.slots[slot].channel;
-        state.outbox.push_back(Send { id, channel, index, kind, due_us, sent_us: 0, interrupted: false });
+        state.outbox.push_back(Send {
+            id,
+            channel,
+            index,
+            kind,
+            due_us,
+            first_us: 0,
+            sent_us: 0,
+            interrupted: false,
+        });
         self.shared.sent.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -89,6 +99,9 @@ impl Worker {
             }
             let Some(mut send) = state.outbox.pop_front() else { return };
             send.sent_us = now;
+            if send.first_us == 0 {
+                send.first_us = now;
+            }
             let json = format!(
                 r#"{{"type":"send","id":"{}","channel":"{}","text":"{}"}}"#,
                 send.id,
@@ -120,7 +133,7 @@ impl Worker {
         self.pump(conn, now);
     }
 
-    pub(super) fn acked(&mut self, conn: usize, ack: Ack, now: u64) {
+    pub(super) fn acked(&mut self, conn: usize, mut ack: Ack, now: u64) {
         let state = &mut self.conns[conn];
         // One that was already acked is acked again after a resend; the comparison still wants to see it.
         let in_flight = state.in_flight.iter().position(|send| send.id == ack.id);
@@ -132,6 +145,9 @@ impl Worker {
         };
         if let Some(send) = send {
             self.shared.acked.fetch_add(1, Ordering::Relaxed);
+            ack.times = Some(Times { sent_us: send.first_us, acked_us: now });
+            self.outcome.through.record(now.saturating_sub(send.first_us));
+            self.timeline.sends.push(AckedSend { due_us: send.due_us, acked_us: now });
             if send.kind == Kind::Measured && !send.interrupted {
                 self.outcome.ack.record(now.saturating_sub(send.due_us));
             }
@@ -145,6 +161,7 @@ impl Worker {
             channel: ack.channel,
             seq: ack.seq,
             id: chat_protocol::ClientId(ack.id),
+            times: ack.times,
         });
         self.outcome.acks.push(ack);
         self.pump(conn, now);
@@ -152,7 +169,9 @@ impl Worker {
 
     /// A command of ours was refused.
     pub(super) fn refused(&mut self, conn: usize, id: Option<Decoded>, why: &Refusal, now: u64) {
-        let wait_us = why.retry_after_ms.unwrap_or(RETRY_MS) * 1000 + self.rng.random_range(0..20_000);
+        // Everybody was told about the same: half as much again, by chance, spreads them.
+        let told_us = why.retry_after_ms.unwrap_or(RETRY_MS) * 1000;
+        let wait_us = told_us + self.rng.random_range(0..=(told_us / 2).max(20_000));
         *self.outcome.trouble.entry(format!("error {:?}: {}", why.code, why.message)).or_default() += 1;
         match id {
             Some(Decoded { kind: Kind::Sync, index, .. }) => {
@@ -163,6 +182,8 @@ impl Worker {
                 let Some(at) = state.in_flight.iter().position(|send| send.index == index) else { return };
                 let send = state.in_flight.swap_remove(at);
                 if why.retryable {
+                    let (sent_us, code) = (send.sent_us, why.code);
+                    self.timeline.refuse(Refused { at_us: now, sent_us, code });
                     state.outbox.push_front(send);
                     state.hold_us = now + wait_us;
                     self.outcome.resent += 1;

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     event_head::{IdText, text},
+    timeline::Timeline,
     ws,
 };
 
@@ -57,6 +58,7 @@ pub(super) struct Worker {
     /// Event frames since the last turn of the loop.
     pub(super) received: u64,
     pub(super) outcome: Outcome,
+    pub(super) timeline: Timeline,
     pub(super) schedule: Option<Schedule>,
     /// Number of the next message, over all workers.
     pub(super) next_message: u64,
@@ -86,9 +88,10 @@ impl Worker {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let workers = u32::from(plan.options.threads);
         let numbers = (u32::from(id)..plan.options.connections).step_by(workers as usize);
-        let mine = numbers.clone().count();
+        let (mine, gateways) = (numbers.clone().count(), plan.gateways.len());
         let mut rng = SmallRng::seed_from_u64(plan.options.seed ^ (u64::from(id) << 32));
         let mut senders: Vec<usize> = numbers
+            .clone()
             .enumerate()
             .filter(|(_, number)| *number >= plan.targets.end)
             .map(|(conn, _)| conn)
@@ -100,7 +103,7 @@ impl Worker {
             poll,
             inbox,
             pages,
-            conns: (0..mine).map(|_| Conn::new()).collect(),
+            conns: numbers.map(|number| Conn::new(number as usize % gateways)).collect(),
             channels: HashMap::new(),
             channel_ids: Vec::new(),
             timers: Timers::default(),
@@ -111,6 +114,7 @@ impl Worker {
             buffer: vec![0; BUFFER],
             received: 0,
             outcome: Outcome::default(),
+            timeline: Timeline::new(plan.epoch),
             schedule: None,
             next_message: u64::from(id),
             senders,
@@ -208,6 +212,11 @@ impl Worker {
         while let Ok(command) = self.inbox.try_recv() {
             match command {
                 Command::Start(schedule) => self.start(schedule, now),
+                Command::Until(end_us) => {
+                    if let Some(schedule) = &mut self.schedule {
+                        schedule.end_us = schedule.end_us.min(end_us);
+                    }
+                }
                 Command::Heads(heads) => self.heads = Some(heads),
                 Command::Page { conn, generation, slot, events } => {
                     if self.conns[conn].generation == generation {
@@ -237,8 +246,9 @@ impl Worker {
     }
 
     fn writable(&mut self, conn: usize) {
-        let Some(socket) = &mut self.conns[conn].socket else { return };
-        if let Err(error) = socket.writable(&self.plan.target.host) {
+        let state = &mut self.conns[conn];
+        let Some(socket) = &mut state.socket else { return };
+        if let Err(error) = socket.writable(&self.plan.gateways[state.gateway].host) {
             let what = if socket.stage == Stage::Connecting { "connect" } else { "write" };
             let why = format!("cannot {what}: {}", error.kind());
             self.fail(conn, &why, self.plan.now_us());
@@ -341,12 +351,15 @@ impl Worker {
             self.say_goodbye(conn);
             let (receiver, state) = (self.global(conn), &mut self.conns[conn]);
             self.outcome.unacked += (state.outbox.len() + state.in_flight.len()) as u64;
+            self.timeline.unacked.extend(state.outbox.iter().chain(&state.in_flight).map(|send| send.due_us));
             self.outcome.receipts.extend(state.slots.drain(..).map(|slot| crate::history::Receipt {
                 receiver,
                 channel: self.channel_ids[slot.channel as usize],
                 cursor: slot.cursor,
             }));
         }
-        std::mem::take(&mut self.outcome)
+        self.timeline.end_us = self.plan.now_us();
+        let timeline = std::mem::replace(&mut self.timeline, Timeline::new(self.plan.epoch));
+        Outcome { timeline: Some(timeline), ..std::mem::take(&mut self.outcome) }
     }
 }

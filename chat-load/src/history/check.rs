@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chat_protocol::ChannelId;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::cursor::{Cursor, placed};
@@ -21,6 +22,17 @@ pub struct Ack {
     pub seq: u64,
     /// The send's client id.
     pub id: Uuid,
+    /// When it was sent and acked; none of an ack that came again.
+    pub times: Option<Times>,
+}
+
+/// The span in which a send was committed, in microseconds from the start of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// When it was first handed to a socket.
+    pub sent_us: u64,
+    /// When it was first acked.
+    pub acked_us: u64,
 }
 
 /// One event of a log, as much of it as is compared.
@@ -52,6 +64,17 @@ pub struct Receipt {
     pub cursor: Cursor,
 }
 
+/// Events that were read while the run went on.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// Of which channel.
+    pub channel: ChannelId,
+    /// Events after this position were asked for.
+    pub after: u64,
+    /// What came, in the order it came.
+    pub entries: Vec<LogEntry>,
+}
+
 /// What the comparison found. All is well when nothing was lost, duplicated or out of order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -63,8 +86,9 @@ pub struct Verdict {
     pub lost: u64,
     /// Sends that are in a log twice, and events that came to a socket twice unasked.
     pub duplicated: u64,
-    /// Acks that name another position than the log, events that came after a later one unasked, and
-    /// receivers that had other events at some position than the log has.
+    /// Acks that name another position than the log, sends that stand before one that was acked before they were
+    /// begun, events that came after a later one unasked, receivers that had other events at some position than
+    /// the log has, and reads that contradict it.
     pub out_of_order: u64,
     /// The first few findings in words.
     pub examples: Vec<String>,
@@ -94,15 +118,24 @@ struct Indexed {
 
 /// Compares what was acked and received with the logs.
 #[must_use]
-pub fn verdict(logs: &HashMap<ChannelId, ChannelLog>, acks: &[Ack], receipts: &[Receipt]) -> Verdict {
+pub fn verdict(
+    logs: &HashMap<ChannelId, ChannelLog>,
+    acks: &[Ack],
+    receipts: &[Receipt],
+    reads: &[Read],
+) -> Verdict {
     let mut verdict = Verdict::default();
     let indexed: HashMap<ChannelId, Indexed> =
         logs.iter().map(|(channel, log)| (*channel, index(*channel, log, &mut verdict))).collect();
     for ack in acks {
         judge_ack(ack, indexed.get(&ack.channel), &mut verdict);
     }
+    judge_real_time(acks, &mut verdict);
     for receipt in receipts {
         judge_receipt(receipt, indexed.get(&receipt.channel), &mut verdict);
+    }
+    for read in reads {
+        judge_read(read, indexed.get(&read.channel), &mut verdict);
     }
     verdict
 }
@@ -155,6 +188,55 @@ fn judge_ack(ack: &Ack, log: Option<&Indexed>, verdict: &mut Verdict) {
             });
         }
         Some(_) => {}
+    }
+}
+
+/// A page is a stretch of the log, whenever it was read: what was once told at a position stays there.
+fn judge_read(read: &Read, log: Option<&Indexed>, verdict: &mut Verdict) {
+    let sum = |seq: u64| log.zip(usize::try_from(seq).ok()).and_then(|(log, at)| log.sums.get(at)).copied();
+    for (due, entry) in (read.after + 1..).zip(&read.entries) {
+        let told = placed(entry.seq, entry.fingerprint);
+        let kept = sum(entry.seq).zip(sum(entry.seq.wrapping_sub(1))).map(|(to, from)| to.wrapping_sub(from));
+        if entry.seq == due && kept == Some(told) {
+            continue;
+        }
+        verdict.out_of_order += 1;
+        let what =
+            if entry.seq == due { "another event than the log" } else { "an event of another position" };
+        verdict.explain(|| {
+            format!(
+                "read of {} after {}: at {due} came {what}, with seq {}",
+                read.channel, read.after, entry.seq
+            )
+        });
+        return;
+    }
+}
+
+/// Appends are linearizable: what was acked before another send was begun stands before it.
+fn judge_real_time(acks: &[Ack], verdict: &mut Verdict) {
+    let mut timed: Vec<(ChannelId, u64, Times)> =
+        acks.iter().filter_map(|ack| Some((ack.channel, ack.seq, ack.times?))).collect();
+    // From the end of each log: the earliest ack among all that stand behind.
+    timed.sort_unstable_by_key(|(channel, seq, _)| (*channel, std::cmp::Reverse(*seq)));
+    let mut earliest: Option<(ChannelId, u64, u64)> = None;
+    for (channel, seq, times) in timed {
+        let behind = earliest.filter(|(of, ..)| *of == channel);
+        if let Some((_, later, acked_us)) = behind
+            && later != seq
+            && acked_us < times.sent_us
+        {
+            verdict.out_of_order += 1;
+            verdict.explain(|| {
+                format!(
+                    "log of {channel}: {seq} was begun after {later} was acked ({acked_us} to {} µs)",
+                    times.sent_us
+                )
+            });
+        }
+        if behind.is_none_or(|(_, _, acked_us)| times.acked_us < acked_us) {
+            earliest = Some((channel, seq, times.acked_us));
+        }
     }
 }
 

@@ -7,5 +7,5 @@ mod check;
 mod cursor;
 pub mod record;
 
-pub use check::{Ack, ChannelLog, LogEntry, Receipt, Verdict, verdict};
+pub use check::{Ack, ChannelLog, LogEntry, Read, Receipt, Times, Verdict, verdict};
 pub use cursor::{Cursor, Observation, Tally};

@@ -7,7 +7,7 @@ use std::{collections::HashMap, io::BufRead};
 use chat_protocol::{ChannelId, ClientId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{Ack, ChannelLog, Cursor, LogEntry, Receipt, Verdict, verdict};
+use super::{Ack, ChannelLog, Cursor, LogEntry, Read, Receipt, Times, Verdict, verdict};
 use crate::event_head::{EventHead, text};
 
 /// One line of a recorded run.
@@ -47,6 +47,18 @@ pub enum Record {
         seq: u64,
         /// The send's client id.
         id: ClientId,
+        /// When it was sent and acked; none of an ack that came again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        times: Option<Times>,
+    },
+    /// Events that were read over REST while the run went on.
+    Read {
+        /// Which channel.
+        channel: ChannelId,
+        /// Events after this position were asked for.
+        after: u64,
+        /// What came, in the order it came.
+        events: Vec<RecordedEvent>,
     },
     /// An event of a channel's log as read at the end; lines of a channel are in the log's order.
     Log {
@@ -73,6 +85,10 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    fn entry(&self) -> LogEntry {
+        LogEntry { seq: self.seq, fingerprint: self.head().fingerprint(), id: self.id.map(|id| id.0) }
+    }
+
     fn head(&self) -> EventHead {
         EventHead {
             channel: text(self.channel.0),
@@ -116,9 +132,9 @@ pub enum ReplayError {
 /// # Errors
 /// When a line cannot be read as a [`Record`], or a delivery names a receiver that was not introduced.
 pub fn replay(lines: impl BufRead) -> Result<Verdict, ReplayError> {
-    let mut cursors: HashMap<(u32, ChannelId), Cursor> = HashMap::new();
+    let mut cursors: HashMap<u32, HashMap<ChannelId, Cursor>> = HashMap::new();
     let mut logs: HashMap<ChannelId, ChannelLog> = HashMap::new();
-    let mut acks = Vec::new();
+    let (mut acks, mut reads) = (Vec::new(), Vec::new());
     for (index, line) in lines.lines().enumerate() {
         let number = index + 1;
         let line = line.map_err(|source| ReplayError::Read { line: number, source })?;
@@ -129,28 +145,31 @@ pub fn replay(lines: impl BufRead) -> Result<Verdict, ReplayError> {
             serde_json::from_str(&line).map_err(|source| ReplayError::Parse { line: number, source })?;
         match record {
             Record::Receiver { receiver, channel, base } => {
-                cursors.entry((receiver, channel)).or_insert_with(|| Cursor::new(base));
+                cursors.entry(receiver).or_default().entry(channel).or_insert_with(|| Cursor::new(base));
             }
             Record::Reconnected { receiver } => {
-                cursors.iter_mut().filter(|((r, _), _)| *r == receiver).for_each(|(_, c)| c.reconnected());
+                cursors.entry(receiver).or_default().values_mut().for_each(Cursor::reconnected);
             }
             Record::Delivery { receiver, catching_up, event } => {
                 let cursor = cursors
-                    .get_mut(&(receiver, event.channel))
+                    .get_mut(&receiver)
+                    .and_then(|channels| channels.get_mut(&event.channel))
                     .ok_or(ReplayError::Stranger { line: number })?;
                 cursor.observe(event.seq, event.head().fingerprint(), catching_up);
             }
-            Record::Ack { channel, seq, id } => acks.push(Ack { channel, seq, id: id.0 }),
-            Record::Log { event } => logs.entry(event.channel).or_default().entries.push(LogEntry {
-                seq: event.seq,
-                fingerprint: event.head().fingerprint(),
-                id: event.id.map(|id| id.0),
-            }),
+            Record::Ack { channel, seq, id, times } => acks.push(Ack { channel, seq, id: id.0, times }),
+            Record::Read { channel, after, events } => {
+                let entries = events.iter().map(RecordedEvent::entry).collect();
+                reads.push(Read { channel, after, entries });
+            }
+            Record::Log { event } => logs.entry(event.channel).or_default().entries.push(event.entry()),
         }
     }
     let receipts: Vec<Receipt> = cursors
         .into_iter()
-        .map(|((receiver, channel), cursor)| Receipt { receiver, channel, cursor })
+        .flat_map(|(receiver, channels)| {
+            channels.into_iter().map(move |(channel, cursor)| Receipt { receiver, channel, cursor })
+        })
         .collect();
-    Ok(verdict(&logs, &acks, &receipts))
+    Ok(verdict(&logs, &acks, &receipts, &reads))
 }

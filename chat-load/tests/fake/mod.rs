@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Overloaded,
     /// All sockets are cut once, which is allowed.
     Crash,
+    /// The first of two gateways dies for good, which is allowed.
+    Gateway,
     /// One socket gets nothing after some time.
     Mute,
     /// Now and then a socket gets an event twice.
@@ -53,6 +55,7 @@ pub(crate) enum Fault {
 
 struct Socket {
     user: UserId,
+    gateway: usize,
     frames: mpsc::Sender<Message>,
     held: Option<Message>,
 }
@@ -66,10 +69,12 @@ struct State {
     watches: HashMap<u64, HashSet<UserId>>,
     next_socket: u64,
     sends: u64,
+    /// The first gateway is gone.
+    dead: bool,
 }
 
-/// A server for accounts `0..users`, in channels of `members` each; its URL and accounts.
-pub(crate) async fn serve(fault: Fault, users: usize, members: usize) -> (String, Vec<Account>) {
+/// A server with two gateways for accounts `0..users`, in channels of `members` each; its URLs and accounts.
+pub(crate) async fn serve(fault: Fault, users: usize, members: usize) -> ([String; 2], Vec<Account>) {
     let channels: Vec<ChannelId> = (0..users.div_ceil(members)).map(|_| ChannelId::new()).collect();
     let accounts: Vec<Account> = (0..users)
         .map(|n| Account {
@@ -87,15 +92,22 @@ pub(crate) async fn serve(fault: Fault, users: usize, members: usize) -> (String
         watches: HashMap::new(),
         next_socket: 0,
         sends: 0,
+        dead: false,
     }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(connection(stream, Arc::clone(&state)));
-        }
-    });
-    (url, accounts)
+    let mut urls = [String::new(), String::new()];
+    for (gateway, url) in urls.iter_mut().enumerate() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        *url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if gateway == 1 || !state.lock().dead {
+                    tokio::spawn(connection(stream, gateway, Arc::clone(&state)));
+                }
+            }
+        });
+    }
+    (urls, accounts)
 }
 
 fn created(channel: ChannelId) -> Event {
@@ -115,11 +127,11 @@ fn text(frame: &ServerFrame) -> Message {
     Message::text(serde_json::to_string(frame).unwrap())
 }
 
-async fn connection(stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn connection(stream: TcpStream, gateway: usize, state: Arc<Mutex<State>>) {
     let mut head = [0; 16];
     while stream.peek(&mut head).await.unwrap_or(0) < head.len() {}
     if head.starts_with(b"GET /v1/ws") {
-        websocket(stream, state).await;
+        websocket(stream, gateway, state).await;
     } else {
         events(stream, state).await;
     }
@@ -158,7 +170,7 @@ async fn events(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
-async fn websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn websocket(stream: TcpStream, gateway: usize, state: Arc<Mutex<State>>) {
     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let (mut sink, mut source) = socket.split();
     let (frames, mut outgoing) = mpsc::channel(QUEUE);
@@ -182,7 +194,7 @@ async fn websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
         frames.try_send(text(&welcome)).unwrap();
         let number = state.next_socket;
         state.next_socket += 1;
-        state.sockets.insert(number, Socket { user: account.user, frames, held: None });
+        state.sockets.insert(number, Socket { user: account.user, gateway, frames, held: None });
         state.tell_presence(account.user, PresenceStatus::Online);
         number
     };
@@ -255,6 +267,11 @@ impl State {
         }
         if self.fault == Fault::Crash && self.sends == 60 {
             self.sockets.clear();
+            return;
+        }
+        if self.fault == Fault::Gateway && self.sends == 60 {
+            self.dead = true;
+            self.sockets.retain(|_, socket| socket.gateway != 0);
             return;
         }
         let known = self.acked.get(&id).copied();

@@ -1,0 +1,88 @@
+//! Recent history, read over REST all through a run: what clients that scroll would see, compared with the logs
+//! at the end.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chat_protocol::ChannelId;
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tokio::{runtime::Runtime, sync::Semaphore, time};
+
+use crate::{
+    engine::Plan,
+    history::{LogEntry, Read, record::Record},
+    logs::{entry, identity},
+    rest::Rest,
+    timeline::ReadTime,
+};
+
+/// Reads under way at once; one that finds no place is not made.
+const AT_ONCE: usize = 16;
+/// Events before the last known one that a read asks for, so that reads overlap.
+const BACK: u64 = 20;
+/// Longest wait for an answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Reads that are kept for the comparison.
+const MAX_KEPT: usize = 100_000;
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    pub(crate) kept: Vec<Read>,
+    pub(crate) times: Vec<ReadTime>,
+    last: HashMap<ChannelId, u64>,
+}
+
+/// Begins to read, as often as the options say, until the returned task is aborted.
+pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mutex<Reads>> {
+    let reads = Arc::new(Mutex::new(Reads::default()));
+    let rate = plan.options.read_rate;
+    let readers: Vec<(ChannelId, usize)> = plan
+        .accounts
+        .iter()
+        .enumerate()
+        .flat_map(|(number, account)| account.channels.iter().map(move |channel| (*channel, number)))
+        .collect();
+    if rate <= 0.0 || readers.is_empty() {
+        return reads;
+    }
+    let (rest, plan, kept) = (rest.clone(), Arc::clone(plan), Arc::clone(&reads));
+    runtime.spawn(async move {
+        let mut rng = SmallRng::seed_from_u64(plan.options.seed);
+        let mut turns = time::interval(Duration::from_secs_f64(1.0 / rate));
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            turns.tick().await;
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            let (channel, account) = readers[rng.random_range(0..readers.len())];
+            let (rest, plan, kept) = (rest.clone(), Arc::clone(&plan), Arc::clone(&kept));
+            tokio::spawn(async move {
+                one(&rest, &plan, &kept, channel, account).await;
+                drop(place);
+            });
+        }
+    });
+    reads
+}
+
+async fn one(rest: &Rest, plan: &Plan, reads: &Mutex<Reads>, channel: ChannelId, account: usize) {
+    let after = reads.lock().last.get(&channel).map_or(0, |last| last.saturating_sub(BACK));
+    let from_us = plan.now_us();
+    let page =
+        time::timeout(DEADLINE, rest.page_once(channel, &plan.accounts[account].token, after, None)).await;
+    let time = ReadTime { from_us, to_us: plan.now_us(), ok: matches!(page, Ok(Ok(_))) };
+    let mut reads = reads.lock();
+    if reads.times.len() < MAX_KEPT {
+        reads.times.push(time);
+    }
+    let Ok(Ok(page)) = page else { return };
+    plan.record(|| Record::Read { channel, after, events: page.items.iter().map(identity).collect() });
+    if let Some(event) = page.items.last() {
+        let last = reads.last.entry(channel).or_default();
+        *last = (*last).max(event.seq);
+    }
+    if reads.kept.len() < MAX_KEPT {
+        let entries: Vec<LogEntry> = page.items.iter().map(entry).collect();
+        reads.kept.push(Read { channel, after, entries });
+    }
+}

@@ -1,0 +1,174 @@
+//! For how long watchers saw something else than was true.
+
+use std::collections::HashMap;
+
+use chat_protocol::UserId;
+
+use crate::timeline::{Sight, Timeline};
+
+/// A time in which one watcher was wrong about one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wrong {
+    /// Number of the connection that watches.
+    pub watcher: u32,
+    /// About whom.
+    pub user: UserId,
+    /// Since when.
+    pub from_us: u64,
+    /// Until it was told, the truth came back to what it believed, or it could see nothing any more.
+    pub to_us: u64,
+}
+
+#[derive(Default)]
+struct Watcher {
+    sees: HashMap<UserId, bool>,
+    wrong_since: HashMap<UserId, u64>,
+}
+
+/// All times in which a watcher was wrong, about users whose presence is known. What a watcher has not been told
+/// since it began to watch counts as wrong.
+#[must_use]
+pub fn wrong(timeline: &Timeline) -> Vec<Wrong> {
+    let mut sights = timeline.sights.clone();
+    // Several threads wrote them; of one moment, the truth comes first.
+    sights.sort_by_key(|(at_us, sight)| (*at_us, !matches!(sight, Sight::Truth { .. })));
+    let mut truth: HashMap<UserId, bool> = HashMap::new();
+    let mut watchers: HashMap<u32, Watcher> = HashMap::new();
+    let mut all = Vec::new();
+    for (at_us, sight) in sights {
+        match sight {
+            Sight::Truth { user, online } => {
+                truth.insert(user, online);
+                for (number, watcher) in &mut watchers {
+                    watcher.compare(*number, user, Some(online), at_us, &mut all);
+                }
+            }
+            Sight::Told { watcher: number, user, online } => {
+                if let Some(watcher) = watchers.get_mut(&number) {
+                    watcher.sees.insert(user, online);
+                    watcher.compare(number, user, truth.get(&user).copied(), at_us, &mut all);
+                }
+            }
+            Sight::Watches { watcher: number } => {
+                let mut watcher = Watcher::default();
+                for (user, online) in &truth {
+                    watcher.compare(number, *user, Some(*online), at_us, &mut all);
+                }
+                watchers.insert(number, watcher);
+            }
+            Sight::Blind { watcher: number } => {
+                if let Some(watcher) = watchers.remove(&number) {
+                    watcher.end(number, at_us, &mut all);
+                }
+            }
+        }
+    }
+    for (number, watcher) in watchers {
+        watcher.end(number, timeline.end_us, &mut all);
+    }
+    all
+}
+
+/// The longest that a watcher was wrong at a stretch in `from_us..to_us`, not counting what was before.
+#[must_use]
+pub fn longest_wrong_us(timeline: &Timeline, from_us: u64, to_us: u64) -> u64 {
+    wrong(timeline)
+        .into_iter()
+        .filter(|wrong| wrong.from_us < to_us && wrong.to_us > from_us)
+        .map(|wrong| wrong.to_us - wrong.from_us.max(from_us))
+        .max()
+        .unwrap_or_default()
+}
+
+impl Watcher {
+    fn compare(&mut self, number: u32, user: UserId, truth: Option<bool>, at_us: u64, all: &mut Vec<Wrong>) {
+        let Some(truth) = truth else { return };
+        if self.sees.get(&user) == Some(&truth) {
+            if let Some(from_us) = self.wrong_since.remove(&user) {
+                all.push(Wrong { watcher: number, user, from_us, to_us: at_us });
+            }
+        } else {
+            self.wrong_since.entry(user).or_insert(at_us);
+        }
+    }
+
+    fn end(self, number: u32, at_us: u64, all: &mut Vec<Wrong>) {
+        all.extend(self.wrong_since.into_iter().map(|(user, from_us)| Wrong {
+            watcher: number,
+            user,
+            from_us,
+            to_us: at_us,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    const USER: UserId = UserId(Uuid::from_u128(7));
+
+    fn timeline(sights: &[(u64, Sight)], end_us: u64) -> Timeline {
+        Timeline { sights: sights.to_vec(), end_us, ..Timeline::new(Instant::now()) }
+    }
+
+    const fn truth(online: bool) -> Sight {
+        Sight::Truth { user: USER, online }
+    }
+
+    const fn told(online: bool) -> Sight {
+        Sight::Told { watcher: 1, user: USER, online }
+    }
+
+    const WATCHES: Sight = Sight::Watches { watcher: 1 };
+
+    #[test]
+    fn a_watcher_is_wrong_from_the_change_until_it_is_told() {
+        let run = timeline(
+            &[(0, truth(true)), (5, WATCHES), (9, told(true)), (20, truth(false)), (50, told(false))],
+            99,
+        );
+        let spans: Vec<_> = wrong(&run).iter().map(|w| (w.from_us, w.to_us)).collect();
+        assert_eq!(spans, [(5, 9), (20, 50)]);
+        assert_eq!(longest_wrong_us(&run, 30, 99), 20, "what was before the fault is not its doing");
+        assert_eq!(longest_wrong_us(&run, 60, 99), 0);
+    }
+
+    #[test]
+    fn who_comes_back_unnoticed_was_wrong_for_that_long_only() {
+        let run = timeline(
+            &[(0, truth(true)), (0, WATCHES), (1, told(true)), (20, truth(false)), (30, truth(true))],
+            99,
+        );
+        assert_eq!(longest_wrong_us(&run, 10, 99), 10);
+    }
+
+    #[test]
+    fn a_false_alarm_is_wrong_until_it_is_taken_back_or_to_the_end() {
+        let alarm = [(0, truth(true)), (0, WATCHES), (1, told(true)), (20, told(false))];
+        assert_eq!(longest_wrong_us(&timeline(&alarm, 99), 10, 99), 79);
+        let back = [&alarm[..], &[(26, told(true))]].concat();
+        assert_eq!(longest_wrong_us(&timeline(&back, 99), 10, 99), 6);
+    }
+
+    #[test]
+    fn a_blind_watcher_is_not_wrong() {
+        let run = timeline(
+            &[
+                (0, truth(true)),
+                (0, WATCHES),
+                (1, told(true)),
+                (5, Sight::Blind { watcher: 1 }),
+                (20, truth(false)),
+                (40, WATCHES),
+                (41, told(false)),
+            ],
+            99,
+        );
+        assert_eq!(longest_wrong_us(&run, 10, 99), 1);
+    }
+}
