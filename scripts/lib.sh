@@ -29,6 +29,13 @@ retry() {
     done
 }
 
+# apt_install PACKAGE…: for root on Debian. Another one that installs is waited for.
+apt_install() {
+    say "installing $*"
+    retry 3 apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive retry 3 apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "$@" >&2
+}
+
 # A loopback port that nobody listens on, below the range that the kernel hands out to clients.
 free_port() {
     local port
@@ -39,12 +46,13 @@ free_port() {
     echo "$port"
 }
 
-# http_ok PORT PATH: whether GET answers 200. Needs no curl.
+# http_ok PORT PATH [ADDRESS] [HEADER]: whether GET answers 200. Needs no curl.
 http_ok() {
     local status=
     {
-        exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
-        printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
+        exec 3<>"/dev/tcp/${3:-127.0.0.1}/$1" || return 1
+        printf 'GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n' "$2" "${3:-127.0.0.1}" \
+            "${4:+$4$'\r\n'}" >&3
         IFS= read -r -t 5 status <&3 || true
         exec 3>&-
     } 2>/dev/null

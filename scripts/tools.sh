@@ -45,12 +45,6 @@ find_python() {
     die "schemathesis needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv); PYTHON=… names another"
 }
 
-apt_install() {
-    say "installing $*"
-    retry 3 apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive retry 3 apt-get install -y -qq --no-install-recommends "$@" >&2
-}
-
 # Every file that pip takes is checked against the hashes in the requirements; their checksum names the environment.
 find_schemathesis() {
     local sum dir

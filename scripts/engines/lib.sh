@@ -1,0 +1,239 @@
+# shellcheck shell=bash
+# Shared by the scripts of the engines: Java and Maven, certificates, processes by the pid files that they leave.
+# Sourced, never run.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+ENGINES=$ROOT/scripts/engines
+ENGINES_DIR=${ENGINES_DIR:-$TARGET_DIR/engines}
+STORE_PASSWORD=folkmoot
+# Keys and tokens are nobody else's to read.
+umask 077
+
+# engine_options ARGS…: takes --dir DIR and --fresh out of the arguments; the others are left in ARGUMENTS.
+ARGUMENTS=()
+FRESH=
+trap 'exit 130' INT
+trap 'exit 143' TERM
+engine_options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dir)
+                [ $# -gt 1 ] || die "--dir needs a directory"
+                ENGINES_DIR=$2
+                shift
+                ;;
+            --fresh) FRESH=1 ;;
+            -*) die "unknown option $1; there are --dir DIR and --fresh" ;;
+            *) ARGUMENTS+=("$1") ;;
+        esac
+        shift
+    done
+    case $ENGINES_DIR in /*) ;; *) ENGINES_DIR=$PWD/$ENGINES_DIR ;; esac
+}
+
+is_java_17() { [ -x "$1" ] && "$1" -version 2>&1 | head -n 1 | grep -q '"17[."]'; }
+
+search_java() {
+    local candidate
+    for candidate in "${JAVA_HOME:-/nowhere}/bin/java" /usr/lib/jvm/*17*/bin/java \
+        "$(/usr/libexec/java_home -v 17 2>/dev/null || echo /nowhere)/bin/java" "$(type -P java || echo /nowhere)"; do
+        if is_java_17 "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# The path of a Java 17, which is what both engines are released for.
+find_java() {
+    search_java && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt_install openjdk-17-jre-headless && search_java && return
+    fi
+    die "Cassandra and Pulsar need Java 17 (Debian 12: apt-get install openjdk-17-jre-headless); JAVA_HOME=… names one"
+}
+
+# maven ARGS…: runs Maven, quiet, refusing what does not have the checksum that its repository tells.
+maven() {
+    if ! command -v mvn >/dev/null 2>&1; then
+        if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+            die "the engines are fetched by Maven (Debian: apt-get install maven; macOS: brew install maven)"
+        fi
+        apt_install maven
+    fi
+    JAVA_HOME=$(dirname "$(dirname "$(find_java)")") retry 3 mvn -B -ntp -q -C -Dstyle.color=never "$@" >&2
+}
+
+# verify DIR SUMS: every file that SUMS lists is there with its SHA-256, and no other.
+verify() {
+    local listed found
+    if command -v sha256sum >/dev/null 2>&1; then
+        (cd "$1" && sha256sum --check --quiet "$2") >&2 || return 1
+    else
+        (cd "$1" && shasum -a 256 --check "$2") >/dev/null || return 1
+    fi
+    listed=$(wc -l <"$2")
+    found=$(find "$1" -type f | wc -l)
+    [ "$listed" -eq "$found" ] || die "expected $((listed)) files in $1, there are $((found))"
+}
+
+# A directory to prepare an installation in, beside where it goes, so that moving it there is one step.
+staging() {
+    mkdir -p "$CACHE"
+    mktemp -d "$CACHE/staging.XXXXXX"
+}
+
+# settle FROM TO: moves a complete installation to its place. Of two that are ready at once, one stays.
+settle() {
+    if ! mv -T "$1" "$2" 2>/dev/null; then
+        [ -e "$2" ] || mv "$1" "$2"
+        rm -rf "$1"
+    fi
+}
+
+# --- certificates ---
+
+# The authority of this directory's certificates: DIR/tls/ca.pem.
+authority() {
+    local tls=$ENGINES_DIR/tls fresh
+    [ ! -e "$tls/ca.pem" ] || return 0
+    command -v openssl >/dev/null 2>&1 || die "making certificates needs openssl"
+    mkdir -p "$ENGINES_DIR"
+    fresh=$(mktemp -d "$ENGINES_DIR/tls.XXXXXX")
+    openssl ecparam -name prime256v1 -genkey -noout -out "$fresh/ca.key"
+    openssl req -x509 -new -key "$fresh/ca.key" -sha256 -days 3650 -subj "/CN=Folkmoot test authority" \
+        -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" -out "$fresh/ca.pem"
+    settle "$fresh" "$tls"
+}
+
+# certificate NAME ADDRESS…: DIR/tls/NAME.pem and NAME.key (PKCS #8), for these addresses, as server and as client.
+certificate() {
+    local name=$1 tls=$ENGINES_DIR/tls address names=DNS:localhost,DNS:$1
+    shift
+    for address in "$@"; do names=$names,IP:$address; done
+    if [ -e "$tls/$name.pem" ] && [ "$(cat "$tls/$name.names")" = "$names" ]; then return; fi
+    openssl ecparam -name prime256v1 -genkey -noout -out "$tls/$name.ec"
+    openssl pkcs8 -topk8 -nocrypt -in "$tls/$name.ec" -out "$tls/$name.key"
+    rm "$tls/$name.ec"
+    openssl req -new -key "$tls/$name.key" -subj "/CN=$name" -out "$tls/$name.csr"
+    cat >"$tls/$name.ext" <<EXT
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth,clientAuth
+subjectAltName = $names
+EXT
+    openssl x509 -req -in "$tls/$name.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -set_serial "0x$(openssl rand -hex 8)" \
+        -sha256 -days 3650 -extfile "$tls/$name.ext" -out "$tls/$name.pem" 2>/dev/null
+    rm "$tls/$name.csr" "$tls/$name.ext"
+    echo "$names" >"$tls/$name.names"
+}
+
+# --- processes ---
+
+# launch DIR COMMAND…: starts it in a session of its own, so that Ctrl-C at a test does not end an engine that others
+# share; DIR/pid tells its process, DIR/log/stdout.log what it says.
+launch() {
+    local dir=$1 detach=
+    shift
+    command -v setsid >/dev/null 2>&1 && detach=setsid
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    $detach bash -c 'echo $$ >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && shift && exec "$@"' _ "$dir" "$@" \
+        >"$dir/log/stdout.log" 2>&1 </dev/null &
+    until [ -s "$dir/pid" ]; do sleep 0.02; done
+}
+
+# alive DIR: whether the process of DIR/pid runs. All that we start have DIR in their arguments: a number that the system
+# gave to another process since is not mistaken for ours.
+alive() {
+    local pid
+    pid=$(cat "$1/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
+    if [ -r /proc/self/cmdline ]; then
+        tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$1"
+    else
+        ps -o args= -p "$pid" | grep -qF -- "$1"
+    fi
+}
+
+# signal DIR SIGNAL: to the process of DIR/pid.
+signal() {
+    alive "$1" || die "$(basename "$1") does not run"
+    kill "-$2" "$(cat "$1/pid")"
+}
+
+# gone DIR SECONDS: waits until the process of DIR/pid has ended.
+gone() {
+    local waited=0
+    while alive "$1"; do
+        [ "$waited" -lt $(($2 * 10)) ] || return 1
+        sleep 0.1
+        waited=$((waited + 1))
+    done
+}
+
+# end DIR: asks the process of DIR/pid to end, and ends it after 20 s.
+end() {
+    if alive "$1"; then
+        kill -CONT "$(cat "$1/pid")" 2>/dev/null || true
+        kill "$(cat "$1/pid")" 2>/dev/null || true
+        gone "$1" 20 || kill -9 "$(cat "$1/pid")" 2>/dev/null || true
+        gone "$1" 5 || die "process $(cat "$1/pid") does not end"
+    fi
+    rm -f "$1/pid"
+}
+
+# murder DIR: SIGKILL, and waits until it is gone.
+murder() {
+    signal "$1" KILL
+    gone "$1" 10 || die "process $(cat "$1/pid") does not die"
+    rm -f "$1/pid"
+}
+
+# await DIR SECONDS COMMAND…: until COMMAND succeeds. Fails with the end of the logs when the process of DIR ends.
+await() {
+    local dir=$1 limit=$(($2 * 5)) waited=0
+    shift 2
+    until "$@"; do
+        if ! alive "$dir"; then
+            tail -n 30 "$dir"/log/*.log >&2 || true
+            die "$(basename "$dir") ended before it was ready"
+        fi
+        [ "$waited" -lt "$limit" ] || { tail -n 30 "$dir"/log/*.log >&2; die "$(basename "$dir") is not ready after $((limit / 5)) s"; }
+        sleep 0.2
+        waited=$((waited + 1))
+    done
+}
+
+listens() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# free_addresses N PORT: N loopback addresses side by side with nobody on PORT; where only 127.0.0.1 is there, that one.
+free_addresses() {
+    local net i
+    if [ "$(uname)" = Darwin ]; then
+        [ "$1" = 1 ] || die "several nodes need addresses of their own: sudo ifconfig lo0 alias 127.0.0.2, and so on;
+then CASSANDRA_ADDRESSES=127.0.0.1,127.0.0.2,127.0.0.3"
+        echo 127.0.0.1
+        return
+    fi
+    while :; do
+        net=127.$((1 + RANDOM % 250)).$((RANDOM % 250))
+        for i in $(seq 1 "$1"); do
+            ! listens "$net.$i" "$2" || continue 2
+        done
+        break
+    done
+    for i in $(seq 1 "$1"); do echo "$net.$i"; done
+}
+
+# environment NAME: standard input becomes DIR/NAME.env; DIR/engines.env is all of them together.
+environment() {
+    cat >"$ENGINES_DIR/$1.env.new"
+    mv "$ENGINES_DIR/$1.env.new" "$ENGINES_DIR/$1.env"
+    merge_environment
+}
+
+merge_environment() {
+    local new=$ENGINES_DIR/engines.env.$$
+    cat "$ENGINES_DIR"/cassandra.env "$ENGINES_DIR"/pulsar.env >"$new" 2>/dev/null || true
+    mv "$new" "$ENGINES_DIR/engines.env"
+}
