@@ -1,135 +1,230 @@
-//! [`Cql`] over the pure-Rust `scylla` driver: the default.
+//! [`Cql`] over the pure-Rust `scylla` driver, which speaks CQL to Apache Cassandra as well.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod outcome;
+mod values;
+
+use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use scylla::{
-    client::{execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
-    errors::{DbError, ExecutionError, PrepareError, RequestAttemptError},
-    policies::{
-        load_balancing::DefaultPolicy,
-        retry::{DefaultRetryPolicy, FallthroughRetryPolicy},
-        speculative_execution::SimpleSpeculativeExecutionPolicy,
+    client::{
+        PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
     },
-    response::{PagingState, PagingStateResponse, query_result::QueryResult},
+    errors::{NewSessionError, UseKeyspaceError},
+    policies::{load_balancing::DefaultPolicy, speculative_execution::SimpleSpeculativeExecutionPolicy},
+    response::{PagingState, PagingStateResponse},
     statement::{
         Consistency, SerialConsistency,
         batch::{Batch, BatchType},
         prepared::PreparedStatement,
+        unprepared,
     },
-    value::{CqlValue, Row as CqlRow},
 };
 
-use super::{
-    cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value},
-    options::CassandraOptions,
+use self::{
+    outcome::Again,
+    values::{bound, rows},
 };
+use super::cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value};
 
-/// Rows that [`Cql::execute`] reads at once.
-const PAGE: usize = 5_000;
+/// How a cluster is reached.
+#[derive(Debug, Clone)]
+pub struct ScyllaOptions {
+    /// `host:port` of some nodes; the others are found through them.
+    pub contact_points: Vec<String>,
+    /// The keyspace that statements are about; `None` to make one.
+    pub keyspace: Option<String>,
+    /// The datacenter whose nodes are asked, and in which a quorum must answer. No other's nodes are asked instead.
+    pub local_datacenter: String,
+    /// User and password, when nodes want them.
+    pub credentials: Option<Credentials>,
+    /// PEM file with the authorities that nodes' certificates are checked against; `None`: no TLS.
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take, its repetitions included.
+    pub request_timeout: Duration,
+    /// How long connecting, and a change of the schema with all nodes' agreement, may take.
+    pub slow_timeout: Duration,
+}
 
-/// What may be repeated is also asked of another node when the first has not answered after this.
-const SECOND_TRY: Duration = Duration::from_millis(500);
-/// A node that hangs, with its connections open, is noticed after these: a connection without an answer is probed, and
-/// given up when the probe is not answered either. A pause for garbage collection must not look like that.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// See [`PROBE_EVERY`].
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who we are to Cassandra.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The role.
+    pub user: String,
+    /// Its password; never logged.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Default for ScyllaOptions {
+    fn default() -> Self {
+        Self {
+            contact_points: vec!["127.0.0.1:9042".into()],
+            keyspace: None,
+            local_datacenter: "dc1".into(),
+            credentials: None,
+            ca_file: None,
+            request_timeout: Duration::from_secs(4),
+            slow_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file of authorities cannot be used.
+    #[error("expected {} to hold certificates in PEM", file.display())]
+    Authorities {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// None of the contact points could be talked to.
+    #[error("expected a Cassandra node at one of {contact_points:?}")]
+    Unreachable {
+        /// Where they were sought.
+        contact_points: Vec<String>,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The cluster has no such datacenter.
+    #[error("expected the cluster to have a datacenter {expected:?}, found {found:?}")]
+    NoDatacenter {
+        /// As configured.
+        expected: String,
+        /// As the nodes say.
+        found: Vec<String>,
+    },
+    /// The cluster has no such keyspace.
+    #[error("expected keyspace {0:?}: run chat-server migrate")]
+    NoKeyspace(String, #[source] Box<UseKeyspaceError>),
+}
+
+/// How long a read or repeatable write is waited for before another node is asked as well.
+const SPECULATE_AFTER: Duration = Duration::from_millis(500);
+/// A node that does not answer a ping within the one, sent every other, is taken off.
+const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
+const PING_EVERY: Duration = Duration::from_millis(1_500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Rows a page of [`Cql::page`] can have at most.
+const LARGEST_PAGE: usize = 10_000;
 
 /// A session of the `scylla` driver.
 pub struct ScyllaCql {
     session: Session,
-    prepared: RwLock<HashMap<&'static str, PreparedStatement>>,
+    prepared: RwLock<HashMap<Statement, Arc<PreparedStatement>>>,
+    request_timeout: Duration,
+    slow_timeout: Duration,
 }
 
 impl ScyllaCql {
-    /// Connects, to the options' keyspace when they name one.
+    /// Connects to a cluster.
     ///
     /// # Errors
-    /// When no node can be reached, or none lets us in.
-    pub async fn connect(options: &CassandraOptions) -> Result<Self, CqlError> {
-        let policy = DefaultPolicy::builder()
-            .prefer_datacenter(options.local_datacenter.clone())
-            .permit_dc_failover(false)
-            .token_aware(true)
-            .build();
+    /// When no contact point answers, or what was asked for is not there.
+    pub async fn connect(options: ScyllaOptions) -> Result<Self, ConnectError> {
+        let ScyllaOptions { contact_points, keyspace, local_datacenter, credentials, ca_file, .. } = options;
         let profile = ExecutionProfile::builder()
+            .request_timeout(Some(options.request_timeout))
             .consistency(Consistency::LocalQuorum)
             .serial_consistency(Some(SerialConsistency::LocalSerial))
-            .request_timeout(Some(options.request_timeout))
-            .load_balancing_policy(policy)
+            .retry_policy(Arc::new(Again))
             .speculative_execution_policy(Some(Arc::new(SimpleSpeculativeExecutionPolicy {
                 max_retry_count: 1,
-                retry_interval: SECOND_TRY,
+                retry_interval: SPECULATE_AFTER,
             })))
+            .load_balancing_policy(
+                DefaultPolicy::builder()
+                    .prefer_datacenter(local_datacenter.clone())
+                    .token_aware(true)
+                    .permit_dc_failover(false)
+                    .build(),
+            )
             .build();
         let mut builder = SessionBuilder::new()
-            .known_nodes(&options.contact_points)
+            .known_nodes(&contact_points)
             .default_execution_profile_handle(profile.into_handle())
-            .connection_timeout(options.request_timeout)
-            .keepalive_interval(PROBE_EVERY)
-            .keepalive_timeout(PROBE_TIMEOUT);
-        if let Some((user, password)) = &options.credentials {
+            .pool_size(PoolSize::PerHost(const { NonZeroUsize::new(2).expect("not zero") }))
+            .connection_timeout(CONNECT_TIMEOUT)
+            .keepalive_interval(PING_EVERY)
+            .keepalive_timeout(PING_TIMEOUT)
+            .schema_agreement_timeout(options.slow_timeout)
+            .fetch_full_schema_metadata(false);
+        if let Some(keyspace) = &keyspace {
+            builder = builder.use_keyspace(keyspace, true).keyspaces_to_fetch([keyspace]);
+        }
+        if let Some(Credentials { user, password }) = credentials {
             builder = builder.user(user, password);
         }
-        if let Some(pem) = &options.ca_pem {
-            builder = builder.tls_context(Some(tls(pem)?));
+        if let Some(file) = ca_file {
+            builder = builder.tls_context(Some(tls(file)?));
         }
-        if let Some(keyspace) = &options.keyspace {
-            builder = builder.use_keyspace(keyspace, true);
+        let unreachable =
+            |source| ConnectError::Unreachable { contact_points: contact_points.clone(), source };
+        let session = match tokio::time::timeout(options.slow_timeout, builder.build()).await {
+            Err(late) => return Err(unreachable(late.into())),
+            Ok(Err(NewSessionError::UseKeyspaceError(source))) => {
+                return Err(ConnectError::NoKeyspace(keyspace.unwrap_or_default(), Box::new(source)));
+            }
+            Ok(Err(source)) => return Err(unreachable(source.into())),
+            Ok(Ok(session)) => session,
+        };
+        let state = session.get_cluster_state();
+        let mut found: Vec<_> =
+            state.get_nodes_info().iter().filter_map(|node| node.datacenter.clone()).collect();
+        if !found.contains(&local_datacenter) {
+            found.sort();
+            found.dedup();
+            return Err(ConnectError::NoDatacenter { expected: local_datacenter, found });
         }
-        let session = builder.build().await.map_err(|error| CqlError::Unavailable(error.into()))?;
-        Ok(Self { session, prepared: RwLock::default() })
+        Ok(Self {
+            session,
+            prepared: RwLock::default(),
+            request_timeout: options.request_timeout,
+            slow_timeout: options.slow_timeout,
+        })
     }
 
-    async fn prepared(&self, statement: Statement) -> Result<PreparedStatement, CqlError> {
-        if let Some(prepared) = self.prepared.read().get(statement.cql) {
-            return Ok(prepared.clone());
+    async fn prepared(&self, statement: Statement) -> Result<Arc<PreparedStatement>, CqlError> {
+        if let Some(prepared) = self.prepared.read().get(&statement) {
+            return Ok(Arc::clone(prepared));
         }
-        let mut prepared = self.session.prepare(statement.cql).await.map_err(prepare_failed)?;
-        prepared.set_consistency(match statement.access {
-            Access::Read | Access::Write | Access::Conditional => Consistency::LocalQuorum,
-            Access::SerialRead => Consistency::LocalSerial,
-        });
+        // Preparing waits for all nodes, one that hangs included. Nothing was executed when it fails.
+        let mut prepared = tokio::time::timeout(self.request_timeout, self.session.prepare(statement.cql))
+            .await
+            .map_err(|late| CqlError::Unavailable(late.into()))?
+            .map_err(outcome::of_preparing)?;
         let repeatable = statement.access != Access::Conditional;
         prepared.set_is_idempotent(repeatable);
-        if repeatable {
-            prepared.set_retry_policy(Some(Arc::new(DefaultRetryPolicy::new())));
-        } else {
-            prepared.set_retry_policy(Some(Arc::new(FallthroughRetryPolicy::new())));
-        }
-        self.prepared.write().insert(statement.cql, prepared.clone());
+        prepared.set_consistency(match statement.access {
+            Access::SerialRead => Consistency::LocalSerial,
+            Access::Read | Access::Write | Access::Conditional => Consistency::LocalQuorum,
+        });
+        let prepared = Arc::new(prepared);
+        self.prepared.write().insert(statement, Arc::clone(&prepared));
         Ok(prepared)
     }
-}
-
-/// TLS with these authorities. The provider is named, since another dependency brings a second one.
-fn tls(pem: &str) -> Result<Arc<ClientConfig>, CqlError> {
-    let invalid = |error: Box<dyn std::error::Error + Send + Sync>| CqlError::Invalid(error);
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| invalid(error.into()))?;
-        roots.add(certificate).map_err(|error| invalid(error.into()))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 #[async_trait]
 impl Cql for ScyllaCql {
     async fn schema(&self, cql: &str) -> Result<(), CqlError> {
-        // The driver waits for the nodes to agree before it answers.
-        self.session.query_unpaged(cql, ()).await.map(drop).map_err(failed)
+        let mut statement = unprepared::Statement::new(cql);
+        statement.set_request_timeout(Some(self.slow_timeout));
+        let wait = self.slow_timeout * 2;
+        match tokio::time::timeout(wait, self.session.query_unpaged(statement, ())).await {
+            Err(late) => Err(CqlError::Timeout(late.into())),
+            Ok(done) => done.map(drop).map_err(|error| outcome::of(error, Access::Conditional)),
+        }
     }
 
     async fn prepare(&self, statement: Statement) -> Result<(), CqlError> {
@@ -137,28 +232,30 @@ impl Cql for ScyllaCql {
     }
 
     async fn execute(&self, statement: Statement, values: Vec<Value>) -> Result<Vec<Row>, CqlError> {
-        let mut page = self.page(statement, values.clone(), PAGE, None).await?;
-        let mut rows = std::mem::take(&mut page.rows);
-        while let Some(from) = page.next {
-            page = self.page(statement, values.clone(), PAGE, Some(from)).await?;
-            rows.append(&mut page.rows);
-        }
-        Ok(rows)
+        let prepared = self.prepared(statement).await?;
+        let answer = self
+            .session
+            .execute_unpaged(&prepared, bound(values))
+            .await
+            .map_err(|error| outcome::of(error, statement.access))?;
+        rows(answer)
     }
 
     async fn batch(&self, statements: Vec<(Statement, Vec<Value>)>) -> Result<Vec<Row>, CqlError> {
         let mut batch = Batch::new(BatchType::Unlogged);
-        let conditional = statements.iter().any(|(statement, _)| statement.access == Access::Conditional);
-        batch.set_is_idempotent(!conditional);
-        if conditional {
-            batch.set_retry_policy(Some(Arc::new(FallthroughRetryPolicy::new())));
-        }
         let mut values = Vec::with_capacity(statements.len());
-        for (statement, bound) in statements {
-            batch.append_statement(self.prepared(statement).await?);
-            values.push(bound.into_iter().map(to_cql).collect::<Vec<CqlValue>>());
+        let mut access = Access::Write;
+        for (statement, with) in statements {
+            if statement.access == Access::Conditional {
+                access = Access::Conditional;
+            }
+            batch.append_statement(PreparedStatement::clone(&*self.prepared(statement).await?));
+            values.push(bound(with));
         }
-        rows(self.session.batch(&batch, values).await.map_err(failed)?)
+        batch.set_consistency(Consistency::LocalQuorum);
+        batch.set_is_idempotent(access != Access::Conditional);
+        let answer = self.session.batch(&batch, values).await.map_err(|error| outcome::of(error, access))?;
+        rows(answer)
     }
 
     async fn page(
@@ -168,118 +265,44 @@ impl Cql for ScyllaCql {
         size: usize,
         from: Option<PageState>,
     ) -> Result<Page, CqlError> {
-        let mut prepared = self.prepared(statement).await?;
-        prepared.set_page_size(i32::try_from(size).unwrap_or(i32::MAX).max(1));
-        let values: Vec<CqlValue> = values.into_iter().map(to_cql).collect();
-        let from =
-            from.map_or_else(PagingState::start, |PageState(bytes)| PagingState::new_from_raw_bytes(bytes));
-        let (result, next) =
-            self.session.execute_single_page(&prepared, values, from).await.map_err(failed)?;
+        let mut prepared = PreparedStatement::clone(&*self.prepared(statement).await?);
+        let size = size.clamp(1, LARGEST_PAGE);
+        prepared.set_page_size(i32::try_from(size).expect("a page's size is bounded"));
+        let from = from.map_or_else(PagingState::start, |state| PagingState::new_from_raw_bytes(state.0));
+        let (answer, next) = self
+            .session
+            .execute_single_page(&prepared, bound(values), from)
+            .await
+            .map_err(|error| outcome::of(error, statement.access))?;
         let next = match next {
             PagingStateResponse::HasMorePages { state } => {
                 state.as_bytes_slice().map(|bytes| PageState(bytes.to_vec()))
             }
             PagingStateResponse::NoMorePages => None,
         };
-        Ok(Page { rows: rows(result)?, next })
+        Ok(Page { rows: rows(answer)?, next })
     }
 }
 
-fn rows(result: QueryResult) -> Result<Vec<Row>, CqlError> {
-    if !result.is_rows() {
-        return Ok(Vec::new());
-    }
-    let result = result.into_rows_result().map_err(|error| CqlError::Invalid(error.into()))?;
-    let columns: Arc<[String]> =
-        result.column_specs().iter().map(|column| column.name().to_owned()).collect();
-    let found = result.rows::<CqlRow>().map_err(|error| CqlError::Invalid(error.into()))?;
-    found
-        .map(|row| {
-            let row = row.map_err(|error| CqlError::Invalid(error.into()))?;
-            let values = row.columns.into_iter().map(|value| value.map(from_cql).transpose());
-            Ok(Row { columns: Arc::clone(&columns), values: values.collect::<Result<_, _>>()? })
-        })
-        .collect()
-}
-
-fn to_cql(value: Value) -> CqlValue {
-    match value {
-        Value::Text(text) => CqlValue::Text(text),
-        Value::Blob(bytes) => CqlValue::Blob(bytes),
-        Value::Uuid(id) => CqlValue::Uuid(id),
-        Value::Bool(value) => CqlValue::Boolean(value),
-        Value::TinyInt(n) => CqlValue::TinyInt(n),
-        Value::Int(n) => CqlValue::Int(n),
-        Value::BigInt(n) => CqlValue::BigInt(n),
-        Value::List(items) => CqlValue::List(items.into_iter().map(to_cql).collect()),
-        Value::Set(items) => CqlValue::Set(items.into_iter().map(to_cql).collect()),
-    }
-}
-
-fn from_cql(value: CqlValue) -> Result<Value, CqlError> {
-    let all = |items: Vec<CqlValue>| items.into_iter().map(from_cql).collect::<Result<Vec<_>, _>>();
-    Ok(match value {
-        CqlValue::Text(text) | CqlValue::Ascii(text) => Value::Text(text),
-        CqlValue::Blob(bytes) => Value::Blob(bytes),
-        CqlValue::Uuid(id) => Value::Uuid(id),
-        CqlValue::Boolean(value) => Value::Bool(value),
-        CqlValue::TinyInt(n) => Value::TinyInt(n),
-        CqlValue::Int(n) => Value::Int(n),
-        CqlValue::BigInt(n) => Value::BigInt(n),
-        CqlValue::List(items) => Value::List(all(items)?),
-        CqlValue::Set(items) => Value::Set(all(items)?),
-        other => {
-            return Err(CqlError::Invalid(format!("a column of a type that is not read: {other:?}").into()));
+/// Nodes are known by their addresses, so these are what their certificates must name.
+fn tls(file: PathBuf) -> Result<Arc<rustls::ClientConfig>, ConnectError> {
+    let authorities = || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(&file)? {
+            roots.add(certificate?)?;
         }
-    })
-}
-
-/// Nothing is executed by preparing.
-fn prepare_failed(error: PrepareError) -> CqlError {
-    match &error {
-        PrepareError::AllAttemptsFailed { first_attempt: RequestAttemptError::DbError(db, _) }
-            if refused(db) =>
-        {
-            CqlError::Invalid(error.into())
+        if roots.is_empty() {
+            return Err("no certificate in it".into());
         }
-        _ => CqlError::Unavailable(error.into()),
+        // More than one provider is compiled in, so none is the default.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth())
+    };
+    match authorities() {
+        Ok(config) => Ok(Arc::new(config)),
+        Err(source) => Err(ConnectError::Authorities { file, source }),
     }
-}
-
-/// What an error says about whether a write happened.
-fn failed(error: ExecutionError) -> CqlError {
-    match &error {
-        ExecutionError::EmptyPlan
-        | ExecutionError::ConnectionPoolError(_)
-        | ExecutionError::PrepareError(_)
-        | ExecutionError::UseKeyspaceError(_) => CqlError::Unavailable(error.into()),
-        ExecutionError::BadQuery(_) => CqlError::Invalid(error.into()),
-        ExecutionError::LastAttemptError(attempt) => match attempt {
-            RequestAttemptError::SerializationError(_) | RequestAttemptError::CqlRequestSerialization(_) => {
-                CqlError::Invalid(error.into())
-            }
-            RequestAttemptError::UnableToAllocStreamId => CqlError::Overloaded(error.into()),
-            RequestAttemptError::DbError(DbError::Overloaded, _) => CqlError::Overloaded(error.into()),
-            RequestAttemptError::DbError(DbError::Unavailable { .. } | DbError::IsBootstrapping, _) => {
-                CqlError::Unavailable(error.into())
-            }
-            RequestAttemptError::DbError(db, _) if refused(db) => CqlError::Invalid(error.into()),
-            // Timeouts, failures of replicas, connections that broke: it may have happened.
-            _ => CqlError::Timeout(error.into()),
-        },
-        _ => CqlError::Timeout(error.into()),
-    }
-}
-
-/// Whether the server understood and said no.
-fn refused(error: &DbError) -> bool {
-    matches!(
-        error,
-        DbError::SyntaxError
-            | DbError::Invalid
-            | DbError::AlreadyExists { .. }
-            | DbError::Unauthorized
-            | DbError::ConfigError
-            | DbError::AuthenticationError
-    )
 }
