@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Rust, pinned, into $FOLKMOOT_CACHE (~/.cache/folkmoot), and prints where it is:
 #
-#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|chromium|node
+#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|moto|chromium|node
 #
 # Running it again costs nothing: what is there in the right version stays. `make run` needs none of these.
 source "$(dirname "$0")/lib.sh"
@@ -9,7 +9,6 @@ source "$(dirname "$0")/lib.sh"
 CARGO_DENY=0.20.2
 CARGO_FUZZ=0.13.2
 CARGO_TOOLS=$CACHE/cargo-tools
-REQUIREMENTS=$ROOT/scripts/schemathesis/requirements.txt
 
 # cargo_tool NAME VERSION: from crates.io, whose index holds the checksum of the sources, with the dependencies of
 # its own lock file. Optimised little: built in a third of the time, and these tools run for seconds.
@@ -42,24 +41,25 @@ find_python() {
             return
         fi
     fi
-    die "schemathesis needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv); PYTHON=… names another"
+    die "this needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv); PYTHON=… names another"
 }
 
-# Every file that pip takes is checked against the hashes in the requirements; their checksum names the environment.
-find_schemathesis() {
-    local sum dir
-    sum=$(cksum <"$REQUIREMENTS" | cut -d ' ' -f 1)
-    dir=$CACHE/schemathesis-$sum
+# python_tool NAME BINARY: from PyPI, with what scripts/NAME/requirements.txt lists. Every file that pip takes is checked
+# against the hashes in there; their checksum names the environment.
+python_tool() {
+    local name=$1 binary=$2 requirements=$ROOT/scripts/$1/requirements.txt sum dir
+    sum=$(cksum <"$requirements" | cut -d ' ' -f 1)
+    dir=$CACHE/$name-$sum
     if [ ! -e "$dir/complete" ]; then
-        say "installing schemathesis"
+        say "installing $name"
         rm -rf "$dir"
         "$(find_python)" -m venv "$dir" >&2
         retry 3 "$dir/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-            -r "$REQUIREMENTS" >&2
-        "$dir/bin/schemathesis" --version >&2
+            -r "$requirements" >&2
+        "$dir/bin/$binary" --help >/dev/null
         touch "$dir/complete"
     fi
-    echo "$dir/bin/schemathesis"
+    echo "$dir/bin/$binary"
 }
 
 find_chromium() {
@@ -97,6 +97,8 @@ find_node() {
 case ${1:-} in
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
     cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
-    schemathesis | chromium | node) "find_$1" ;;
-    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, chromium, node" ;;
+    schemathesis) python_tool schemathesis schemathesis ;;
+    moto) python_tool moto moto_server ;;
+    chromium | node) "find_$1" ;;
+    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node" ;;
 esac

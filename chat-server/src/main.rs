@@ -21,6 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const GRACE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
+    // Two providers of TLS are compiled in, since dependencies bring both; one must be chosen before anything speaks it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -28,10 +28,8 @@ for tool in cc patchelf readelf nm; do type -P "$tool" >/dev/null || missing="$m
 if [ -n "$missing" ]; then
     packages="gcc patchelf binutils libuv1-dev libssl-dev"
     if [ "$(id -u)" = 0 ] && type -P apt-get >/dev/null; then
-        say "installing $packages"
-        retry 3 apt-get update -qq >&2
         # shellcheck disable=SC2086 # a list
-        DEBIAN_FRONTEND=noninteractive retry 3 apt-get install -y -qq --no-install-recommends $packages >&2
+        apt_install $packages
     else
         die "missing:$missing. On Debian and Ubuntu: sudo apt-get install $packages"
     fi

@@ -39,8 +39,8 @@ const INSERT_CHUNK: Statement =
 const READ_CHUNK: Statement =
     Statement::read("SELECT bytes FROM blob_chunks WHERE file = ? AND part = ? AND n = ?");
 const DELETE_PART: Statement = Statement::write("DELETE FROM blob_chunks WHERE file = ? AND part = ?");
-const INSERT_BLOB: Statement = Statement::write("INSERT INTO blobs (file, chunks) VALUES (?, ?)");
-const READ_BLOB: Statement = Statement::read("SELECT chunks FROM blobs WHERE file = ?");
+const INSERT_BLOB: Statement = Statement::write("INSERT INTO blobs (file, size) VALUES (?, ?)");
+const READ_BLOB: Statement = Statement::read("SELECT size FROM blobs WHERE file = ?");
 const DELETE_BLOB: Statement = Statement::write("DELETE FROM blobs WHERE file = ?");
 // 72 hours: after that nobody looks for it any more.
 const INSERT_STAGED: Statement =
@@ -91,7 +91,7 @@ impl CassandraBlobs {
         for hour in this_hour.saturating_sub(SWEPT_HOURS)..this_hour.saturating_sub(STALE_HOURS) {
             for row in self.cql.execute(READ_STAGED, vec![hour_value(hour)]).await.map_err(failed)? {
                 let Some(file) = row.uuid("file") else { continue };
-                if self.chunks(file).await?.is_none() {
+                if self.size(file).await?.is_none() {
                     self.remove(file).await?;
                     removed += 1;
                 }
@@ -102,10 +102,10 @@ impl CassandraBlobs {
         Ok(removed)
     }
 
-    /// How many chunks a committed blob has.
-    async fn chunks(&self, file: Uuid) -> Result<Option<u64>, BlobError> {
+    /// The size of a committed blob, in bytes.
+    async fn size(&self, file: Uuid) -> Result<Option<u64>, BlobError> {
         let rows = self.cql.execute(READ_BLOB, vec![Value::Uuid(file)]).await.map_err(failed)?;
-        Ok(rows.first().and_then(|row| row.bigint("chunks")).and_then(|n| u64::try_from(n).ok()))
+        Ok(rows.first().and_then(|row| row.bigint("size")).and_then(|n| u64::try_from(n).ok()))
     }
 
     /// Removes the chunks of a blob of the greatest size.
@@ -149,8 +149,11 @@ impl BlobStore for CassandraBlobs {
     }
 
     async fn read(&self, id: FileId, range: Range<u64>) -> Result<ByteStream, BlobError> {
-        if self.chunks(id.0).await?.is_none() {
-            return Err(BlobError::NotFound);
+        let whole = self.size(id.0).await?.ok_or(BlobError::NotFound)?;
+        if range.end > whole {
+            return Err(BlobError::Failed(
+                format!("expected a range within {whole} bytes, got {range:?}").into(),
+            ));
         }
         let size = CHUNK as u64;
         let last = range.end.div_ceil(size);
@@ -223,10 +226,11 @@ impl Staged for StagedChunks {
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), BlobError> {
+        let size = self.written * CHUNK as u64 + self.buffer.len() as u64;
         self.flush(true).await?;
-        let chunks = Value::BigInt(i64::try_from(self.written).unwrap_or(i64::MAX));
+        let size = Value::BigInt(i64::try_from(size).unwrap_or(i64::MAX));
         let cql = Arc::clone(&self.blobs.cql);
-        cql.execute(INSERT_BLOB, vec![Value::Uuid(self.file), chunks]).await.map_err(failed)?;
+        cql.execute(INSERT_BLOB, vec![Value::Uuid(self.file), size]).await.map_err(failed)?;
         self.done = true;
         // The sweep would find it committed, and do the same.
         let key = vec![hour_value(self.hour), Value::Uuid(self.file)];

@@ -95,8 +95,11 @@ impl BlobStore for S3Blobs {
             self.store.head(&self.path(id)).await.map_err(failed)?;
             return Ok(stream::empty().boxed());
         }
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
         let got = self.store.get_opts(&self.path(id), options).await.map_err(failed)?;
+        if got.range != range {
+            return Err(failed(format!("expected the bytes {range:?}, got {:?}", got.range)));
+        }
         let pieces = got.into_stream().map_err(failed).map_ok(|bytes| stream::iter(pieces(bytes).map(Ok)));
         Ok(pieces.try_flatten().boxed())
     }

@@ -1,14 +1,14 @@
 //! [`Cql`] over the Apache C++ driver, behind the Cargo feature `cassandra-cpp`.
 //!
 //! For those who standardise on that driver. It needs `libcassandra` at build time and at run time.
+#![expect(clippy::result_large_err, reason = "the driver's own error, passed on at once")]
 
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use cassandra_cpp::{
-    BatchType, BindRustType as _, CassCollection as _, CassErrorCode, CassResult, Cluster, Consistency,
-    Error, ErrorKind, LendingIterator as _, List, PreparedStatement, RetryPolicy, Session, Set, Ssl,
-    ValueType,
+    BatchType, CassCollection as _, CassErrorCode, CassResult, Cluster, Consistency, Error, ErrorKind,
+    LendingIterator as _, List, PreparedStatement, RetryPolicy, Session, Set, Ssl, ValueType,
 };
 use parking_lot::RwLock;
 
@@ -127,7 +127,7 @@ impl Cql for CppCql {
             bound.push(self.bound(*statement, values).await?);
         }
         let mut batch = self.session.batch(BatchType::UNLOGGED);
-        let mut fill = || {
+        let fill = || {
             for statement in bound {
                 batch.add_statement(statement)?;
             }

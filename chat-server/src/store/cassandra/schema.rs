@@ -37,7 +37,7 @@ const PEOPLE: &[&str] = &[];
 
 /// Uploaded files.
 const FILES: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS blobs (file uuid PRIMARY KEY, chunks bigint)",
+    "CREATE TABLE IF NOT EXISTS blobs (file uuid PRIMARY KEY, size bigint)",
     "CREATE TABLE IF NOT EXISTS blob_chunks (file uuid, part int, n int, bytes blob, PRIMARY KEY ((file, part), n))",
     // Uploads that are going on, by the hour in which they began.
     "CREATE TABLE IF NOT EXISTS staged_blobs (hour int, file uuid, PRIMARY KEY ((hour), file))",
