@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod broadcaster;
+pub mod chaos;
 pub mod client_id;
 mod driver;
 mod engine;

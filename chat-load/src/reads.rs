@@ -37,12 +37,12 @@ pub(crate) struct Reads {
 pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mutex<Reads>> {
     let reads = Arc::new(Mutex::new(Reads::default()));
     let rate = plan.options.read_rate;
-    let readers: Vec<(ChannelId, usize)> = plan
-        .accounts
-        .iter()
-        .enumerate()
-        .flat_map(|(number, account)| account.channels.iter().map(move |channel| (*channel, number)))
-        .collect();
+    // One reader a channel: it reads again and again, as somebody does who is there.
+    let mut readers: HashMap<ChannelId, usize> = HashMap::new();
+    for (number, account) in plan.accounts.iter().enumerate() {
+        account.channels.iter().for_each(|channel| _ = readers.entry(*channel).or_insert(number));
+    }
+    let readers: Vec<(ChannelId, usize)> = readers.into_iter().collect();
     if rate <= 0.0 || readers.is_empty() {
         return reads;
     }

@@ -8,7 +8,7 @@ use crate::histogram::Quantiles;
 
 /// What a run found. Times are counted from when a message was due, not from when it was sent, so a stalled
 /// server cannot hide behind messages that were never sent (no coordinated omission).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Sockets that were welcomed when the load began.
     pub connections: u32,

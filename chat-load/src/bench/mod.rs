@@ -4,7 +4,7 @@ pub mod connects;
 pub mod fan_out;
 mod servers;
 pub mod sockets;
-mod table;
+pub(crate) mod table;
 mod team;
 
 use std::{

@@ -2,7 +2,7 @@
 
 /// Prints a table: a title, and rows whose first one names the columns. Columns are aligned to the right,
 /// but for the first.
-pub(super) fn print(title: &str, rows: &[Vec<String>]) {
+pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
     println!("\n{title}");
     print!("{}", layout(rows));
 }
@@ -38,12 +38,12 @@ fn layout(rows: &[Vec<String>]) -> String {
 }
 
 /// A row of cells.
-pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.into_iter().map(str::to_owned).collect()
 }
 
 /// Whether a bar was met, for a cell.
-pub(super) fn met(yes: bool) -> &'static str {
+pub(crate) fn met(yes: bool) -> &'static str {
     if yes { "met" } else { "MISSED" }
 }
 

@@ -52,12 +52,8 @@ impl Worker {
     }
 
     /// From now on watchers should hear that this connection's user is there, or not.
-    pub(super) fn presence_expected(&mut self, conn: usize, online: bool) {
+    pub(super) fn presence_expected(&self, conn: usize, online: bool) {
         let number = self.global(conn);
-        if online && self.plan.targets.contains(&number) {
-            let user = self.plan.account(number).user;
-            self.timeline.see(self.plan.now_us(), Sight::Truth { user, online });
-        }
         // Who comes for the first time is not waited for: watchers may not watch yet.
         if !self.plan.targets.contains(&number) || self.schedule.is_none() {
             return;
@@ -66,6 +62,15 @@ impl Worker {
         let expected = Expected { online, since_us: self.plan.now_us(), change };
         let mut all = self.shared.presence.lock();
         all.insert(self.plan.account(number).user, expected);
+    }
+
+    /// The socket is welcomed: of a watched user that is the truth.
+    pub(super) fn in_sight(&mut self, conn: usize) {
+        let number = self.global(conn);
+        if self.plan.targets.contains(&number) {
+            let user = self.plan.account(number).user;
+            self.timeline.see(self.plan.now_us(), Sight::Truth { user, online: true });
+        }
     }
 
     /// The socket is gone: of a watched user that is the truth, and a watcher sees nothing any more.

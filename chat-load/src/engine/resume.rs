@@ -118,6 +118,7 @@ impl Worker {
                 self.sync(conn, at, now);
             }
         }
+        self.in_sight(conn);
         self.watch(conn);
         self.pump(conn, now);
     }

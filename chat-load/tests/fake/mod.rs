@@ -1,5 +1,7 @@
 //! A small server that speaks enough of the protocol, and breaks its promises on demand.
 
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
