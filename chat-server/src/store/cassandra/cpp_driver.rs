@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 use super::{
     cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value},
-    options::CassandraOptions,
+    options::{CassandraOptions, Credentials},
 };
 
 /// A session of the C++ driver.
@@ -31,6 +31,8 @@ impl CppCql {
     pub async fn connect(options: &CassandraOptions) -> Result<Self, CqlError> {
         // What the driver has to say about single connections is not for a person; its errors come back to us.
         cassandra_cpp::set_level(cassandra_cpp::LogLevel::CRITICAL);
+        let authorities = options.ca_file.as_ref().map(std::fs::read_to_string).transpose();
+        let authorities = authorities.map_err(|error| CqlError::Invalid(error.into()))?;
         let mut cluster = Cluster::default();
         let mut configure = || {
             let (hosts, port) = hosts_and_port(&options.contact_points);
@@ -42,12 +44,12 @@ impl CppCql {
             cluster.set_connect_timeout(options.request_timeout);
             // Only the store knows what may be repeated.
             cluster.set_retry_policy(RetryPolicy::fallthrough_new());
-            if let Some((user, password)) = &options.credentials {
+            if let Some(Credentials { user, password }) = &options.credentials {
                 cluster.set_credentials(user, password)?;
             }
-            if let Some(ca) = &options.ca_pem {
+            if let Some(pem) = &authorities {
                 let mut tls = Ssl::default();
-                tls.add_trusted_cert(ca)?;
+                tls.add_trusted_cert(pem)?;
                 cluster.set_ssl(tls);
             }
             Ok::<(), Error>(())

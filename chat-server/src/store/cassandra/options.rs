@@ -1,62 +1,81 @@
 //! How to reach Cassandra.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use crate::config::CassandraConfig;
 
-/// What a session needs. Passwords are never shown.
-#[derive(Clone)]
+/// How a cluster is reached.
+#[derive(Debug, Clone)]
 pub struct CassandraOptions {
     /// `host:port` of some nodes; the others are found through them.
     pub contact_points: Vec<String>,
-    /// The keyspace that the session is bound to; `None` before there is one.
+    /// The keyspace that statements are about; `None` to make one.
     pub keyspace: Option<String>,
-    /// The datacenter whose nodes are asked.
+    /// The datacenter whose nodes are asked, and in which a quorum must answer. No other's nodes are asked instead.
     pub local_datacenter: String,
-    /// User and password.
-    pub credentials: Option<(String, String)>,
-    /// PEM of the authorities that vouch for the nodes; turns TLS on.
-    pub ca_pem: Option<String>,
-    /// How long one request may take.
+    /// User and password, when nodes want them.
+    pub credentials: Option<Credentials>,
+    /// PEM file with the authorities that nodes' certificates are checked against; `None`: no TLS.
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take, its repetitions included.
     pub request_timeout: Duration,
+    /// How long connecting, and a change of the schema with all nodes' agreement, may take.
+    pub slow_timeout: Duration,
 }
 
-impl fmt::Debug for CassandraOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CassandraOptions")
-            .field("contact_points", &self.contact_points)
-            .field("keyspace", &self.keyspace)
-            .field("local_datacenter", &self.local_datacenter)
-            .field("tls", &self.ca_pem.is_some())
-            .finish_non_exhaustive()
+/// Who we are to Cassandra.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The role.
+    pub user: String,
+    /// Its password; never logged.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Default for CassandraOptions {
+    fn default() -> Self {
+        Self {
+            contact_points: vec!["127.0.0.1:9042".into()],
+            keyspace: None,
+            local_datacenter: "dc1".into(),
+            credentials: None,
+            ca_file: None,
+            request_timeout: Duration::from_secs(4),
+            slow_timeout: Duration::from_secs(30),
+        }
     }
 }
 
 impl CassandraOptions {
-    /// From the settings; reads the files that they name.
+    /// From the settings; reads the password.
     ///
     /// # Errors
-    /// When a file cannot be read; the message names it.
+    /// When the file of the password cannot be read; the message names it.
     pub fn read(config: &CassandraConfig) -> io::Result<Self> {
         let credentials = if config.user.is_empty() {
             None
         } else {
-            let password = read(&config.password_file)?;
-            Some((config.user.clone(), password.lines().next().unwrap_or_default().to_owned()))
+            let path = &config.password_file;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display()))
+            })?;
+            let password = text.lines().next().unwrap_or_default().to_owned();
+            Some(Credentials { user: config.user.clone(), password })
         };
-        let ca_pem = if config.ca_file.as_os_str().is_empty() { None } else { Some(read(&config.ca_file)?) };
         Ok(Self {
             contact_points: config.contact_points.clone(),
             keyspace: Some(config.keyspace.clone()),
             local_datacenter: config.local_datacenter.clone(),
             credentials,
-            ca_pem,
+            ca_file: Some(config.ca_file.clone()).filter(|file| !file.as_os_str().is_empty()),
             request_timeout: config.request_timeout,
+            ..Self::default()
         })
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display())))
 }

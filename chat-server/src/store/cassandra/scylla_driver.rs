@@ -27,55 +27,10 @@ use self::{
     outcome::Again,
     values::{bound, rows},
 };
-use super::cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value};
-
-/// How a cluster is reached.
-#[derive(Debug, Clone)]
-pub struct ScyllaOptions {
-    /// `host:port` of some nodes; the others are found through them.
-    pub contact_points: Vec<String>,
-    /// The keyspace that statements are about; `None` to make one.
-    pub keyspace: Option<String>,
-    /// The datacenter whose nodes are asked, and in which a quorum must answer. No other's nodes are asked instead.
-    pub local_datacenter: String,
-    /// User and password, when nodes want them.
-    pub credentials: Option<Credentials>,
-    /// PEM file with the authorities that nodes' certificates are checked against; `None`: no TLS.
-    pub ca_file: Option<PathBuf>,
-    /// How long one request may take, its repetitions included.
-    pub request_timeout: Duration,
-    /// How long connecting, and a change of the schema with all nodes' agreement, may take.
-    pub slow_timeout: Duration,
-}
-
-/// Who we are to Cassandra.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The role.
-    pub user: String,
-    /// Its password; never logged.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
-    }
-}
-
-impl Default for ScyllaOptions {
-    fn default() -> Self {
-        Self {
-            contact_points: vec!["127.0.0.1:9042".into()],
-            keyspace: None,
-            local_datacenter: "dc1".into(),
-            credentials: None,
-            ca_file: None,
-            request_timeout: Duration::from_secs(4),
-            slow_timeout: Duration::from_secs(30),
-        }
-    }
-}
+use super::{
+    cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value},
+    options::{CassandraOptions, Credentials},
+};
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -131,8 +86,9 @@ impl ScyllaCql {
     ///
     /// # Errors
     /// When no contact point answers, or what was asked for is not there.
-    pub async fn connect(options: ScyllaOptions) -> Result<Self, ConnectError> {
-        let ScyllaOptions { contact_points, keyspace, local_datacenter, credentials, ca_file, .. } = options;
+    pub async fn connect(options: CassandraOptions) -> Result<Self, ConnectError> {
+        let CassandraOptions { contact_points, keyspace, local_datacenter, credentials, ca_file, .. } =
+            options;
         let profile = ExecutionProfile::builder()
             .request_timeout(Some(options.request_timeout))
             .consistency(Consistency::LocalQuorum)
