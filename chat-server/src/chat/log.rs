@@ -6,7 +6,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,6 +27,9 @@ use crate::{
 const QUEUED_PER_CHANNEL: usize = 1_024;
 /// Events that one batch carries at most; a single larger unit still goes as one.
 const BATCH_EVENTS: usize = 128;
+/// How long a unit waits for the batch before it. A store that hangs keeps those waiting that it has taken, not those
+/// behind them: they are told to come back.
+const QUEUED_FOR: Duration = Duration::from_millis(750);
 /// How long a caller waits before the outcome counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -32,6 +38,8 @@ type Answer = Result<Vec<Appended>, ChatError>;
 struct Unit {
     events: Vec<NewEvent>,
     answer: oneshot::Sender<Answer>,
+    /// Set by whoever decides about it first: the batch that takes it, or the caller who waits no longer.
+    decided: Arc<AtomicBool>,
 }
 
 /// The logs of all channels that this process writes to.
@@ -50,12 +58,19 @@ struct Shared {
 /// A unit on its way; waiting for it is up to the caller.
 pub(super) struct Submitted {
     answer: oneshot::Receiver<Answer>,
+    decided: Arc<AtomicBool>,
 }
 
 impl Submitted {
     /// Waits for the commit, for a bounded time.
-    pub(super) async fn outcome(self) -> Answer {
-        match tokio::time::timeout(DEADLINE, self.answer).await {
+    pub(super) async fn outcome(mut self) -> Answer {
+        if let Ok(answered) = tokio::time::timeout(QUEUED_FOR, &mut self.answer).await {
+            return answered.unwrap_or_else(|_| Err(ChatError::unknown_outcome()));
+        }
+        if !self.decided.swap(true, Ordering::AcqRel) {
+            return Err(ChatError::overloaded(rand::random_range(500..=1_500)));
+        }
+        match tokio::time::timeout(DEADLINE - QUEUED_FOR, self.answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(ChatError::unknown_outcome()),
         }
@@ -73,7 +88,8 @@ impl ChannelLogs {
     /// `overloaded` when too much waits for this channel already; nothing was queued then.
     pub(super) fn submit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Submitted, ChatError> {
         let (answer, receiver) = oneshot::channel();
-        let unit = Unit { events, answer };
+        let decided = Arc::new(AtomicBool::new(false));
+        let unit = Unit { events, answer, decided: Arc::clone(&decided) };
         let mut queues = self.shared.queues.lock();
         if let Some(queue) = queues.get_mut(&channel) {
             if queue.len() >= QUEUED_PER_CHANNEL {
@@ -83,9 +99,10 @@ impl ChannelLogs {
         } else {
             queues.insert(channel, VecDeque::new());
             drop(queues);
+            unit.decided.store(true, Ordering::Release);
             tokio::spawn(Arc::clone(&self.shared).run(channel, unit));
         }
-        Ok(Submitted { answer: receiver })
+        Ok(Submitted { answer: receiver, decided })
     }
 }
 
@@ -105,11 +122,15 @@ impl Shared {
         let mut units = Vec::new();
         let mut events = 0;
         while let Some(unit) = queue.front() {
-            events += unit.events.len();
-            if !units.is_empty() && events > BATCH_EVENTS {
+            if !units.is_empty() && events + unit.events.len() > BATCH_EVENTS {
                 break;
             }
-            units.extend(queue.pop_front());
+            let Some(unit) = queue.pop_front() else { break };
+            // Otherwise its caller has gone, and was told that nothing was done.
+            if !unit.decided.swap(true, Ordering::AcqRel) {
+                events += unit.events.len();
+                units.push(unit);
+            }
         }
         if units.is_empty() {
             queues.remove(&channel);

@@ -5,6 +5,7 @@
 //! [`EventBody`]s, in the same transaction where the engine has one.
 
 pub mod cassandra;
+pub mod guard;
 pub mod sqlite;
 
 use std::sync::Arc;
