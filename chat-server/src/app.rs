@@ -18,6 +18,7 @@ use crate::{
     api::{self, ApiState, HardenOptions},
     auth::{self, Auth},
     chat::{Chat, ChatError},
+    cluster::{Cluster, ClusterOptions},
     config::Config,
     engines::{EngineError, Engines},
     gateway::Gateway,
@@ -117,7 +118,13 @@ impl App {
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
         }
-        let gateway = Gateway::new(Arc::clone(&chat), auth.verifier(), gateway_options, Arc::clone(&metrics));
+        let cluster = Cluster::new(ClusterOptions {
+            name: gateway_options.name.clone(),
+            owner: has(Role::Gateway),
+            ..ClusterOptions::default()
+        });
+        let gateway =
+            Gateway::new(Arc::clone(&chat), auth.verifier(), cluster, gateway_options, Arc::clone(&metrics));
         // Without the role it holds no sockets, and still follows the bus: what other processes committed outdates
         // what this one remembers.
         gateway.spawn();

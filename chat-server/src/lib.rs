@@ -12,6 +12,7 @@ pub mod bus;
 pub mod chat;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod dev;
 pub mod engines;

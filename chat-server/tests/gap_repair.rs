@@ -12,6 +12,7 @@ use chat_server::{
     auth::{Auth, AuthOptions},
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
+    cluster::{Cluster, ClusterOptions},
     gateway::{Gateway, GatewayOptions},
     http_server,
     metrics::Metrics,
@@ -49,7 +50,8 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
         max_in_flight: MESSAGES,
         ..GatewayOptions::default()
     };
-    let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), options, Arc::clone(&metrics));
+    let cluster = Cluster::new(ClusterOptions::default());
+    let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, Arc::clone(&metrics));
     gateway.spawn();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));

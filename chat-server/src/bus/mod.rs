@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_protocol::{ChannelId, EventBody, PresenceStatus, Seq, SessionId, UserId};
+use chat_protocol::{ChannelId, EventBody, Seq, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A committed event, encoded once.
@@ -53,6 +53,8 @@ pub enum Signal {
     Gone {
         /// Its name.
         node: Arc<str>,
+        /// Its life, see [`Digest::epoch`].
+        epoch: u64,
     },
     /// Who is at a gateway, in parts; asked for by [`Signal::OnlineWanted`].
     Online {
@@ -60,7 +62,8 @@ pub enum Signal {
         node: Arc<str>,
         /// Its life, see [`Digest::epoch`].
         epoch: u64,
-        /// Which part, from 0.
+        /// Which part, from 0. Parts are published in order; [`Signal::Presence`] between them is newer than all of
+        /// them.
         part: u32,
         /// Of how many.
         parts: u32,
@@ -93,14 +96,16 @@ pub enum Signal {
         /// Which.
         session: SessionId,
     },
-    /// A user came to or left a gateway.
+    /// Users came to and left a gateway.
     Presence {
         /// The gateway that says so.
         gateway: Arc<str>,
-        /// Who.
-        user: UserId,
-        /// How.
-        status: PresenceStatus,
+        /// Its life, see [`Digest::epoch`].
+        epoch: u64,
+        /// Who came.
+        online: Vec<UserId>,
+        /// Who left; nobody is in both.
+        offline: Vec<UserId>,
     },
 }
 
@@ -128,7 +133,10 @@ pub enum BusError {
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Sends to every subscriber, this process's included. Messages of one publisher to one channel arrive in
-    /// order.
+    /// order, and so do its signals, as far as they arrive.
+    ///
+    /// A process's own signals come back by the way that everybody's take: that it hears its own digests says that the
+    /// bus carries.
     async fn publish(&self, message: BusMessage) -> Result<(), BusError>;
 
     /// Everything published from now on.

@@ -17,7 +17,7 @@ use chat_protocol::ChannelId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{ChatError, directory::Directory, encode::event_json};
+use super::{ChatError, directory::Directory, encode::event_json, heads::RecentHeads};
 use crate::{
     bus::{Bus, BusMessage, CommittedEvent},
     store::{Appended, NewEvent, Store, StoredEvent},
@@ -51,6 +51,7 @@ struct Shared {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     directory: Arc<Directory>,
+    heads: Arc<RecentHeads>,
     /// A channel is in here exactly while a task commits for it.
     queues: Mutex<HashMap<ChannelId, VecDeque<Unit>>>,
 }
@@ -78,8 +79,13 @@ impl Submitted {
 }
 
 impl ChannelLogs {
-    pub(super) fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>, directory: Arc<Directory>) -> Self {
-        Self { shared: Arc::new(Shared { store, bus, directory, queues: Mutex::default() }) }
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        directory: Arc<Directory>,
+        heads: Arc<RecentHeads>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { store, bus, directory, heads, queues: Mutex::default() }) }
     }
 
     /// Queues events that are to be appended as one unit. What is submitted first is committed first.
@@ -150,6 +156,13 @@ impl Shared {
                 return;
             }
         };
+        let last = appended.iter().rev().find_map(|outcome| match outcome {
+            Appended::New { seq } => Some(*seq),
+            _ => None,
+        });
+        if let Some(head) = last {
+            self.heads.note(channel, head);
+        }
         let mut outcomes = appended.into_iter();
         for unit in units {
             let own: Vec<Appended> = outcomes.by_ref().take(unit.events.len()).collect();

@@ -8,14 +8,15 @@ mod channels;
 mod directory;
 mod encode;
 mod error;
+mod heads;
 mod log;
 mod messages;
 pub mod permissions;
 mod reading;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use chat_protocol::{ChannelId, UserId, rest::Committed};
+use chat_protocol::{ChannelId, Seq, UserId, rest::Committed};
 
 pub use crate::clock::now_ms;
 pub use encode::event_json;
@@ -29,6 +30,7 @@ use crate::{
     store::{Appended, NewEvent, Store},
 };
 use directory::Directory;
+use heads::RecentHeads;
 use log::ChannelLogs;
 use permissions::{ChannelAction, ChannelView};
 
@@ -38,6 +40,7 @@ pub struct Chat {
     bus: Arc<dyn Bus>,
     directory: Arc<Directory>,
     logs: ChannelLogs,
+    heads: Arc<RecentHeads>,
 }
 
 impl Chat {
@@ -45,8 +48,14 @@ impl Chat {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let directory = Arc::new(Directory::new());
-        let logs = ChannelLogs::new(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&directory));
-        Arc::new(Self { store, bus, directory, logs })
+        let heads = Arc::new(RecentHeads::new());
+        let logs = ChannelLogs::new(
+            Arc::clone(&store),
+            Arc::clone(&bus),
+            Arc::clone(&directory),
+            Arc::clone(&heads),
+        );
+        Arc::new(Self { store, bus, directory, logs, heads })
     }
 
     /// The system of record.
@@ -59,6 +68,12 @@ impl Chat {
     #[must_use]
     pub fn bus(&self) -> &Arc<dyn Bus> {
         &self.bus
+    }
+
+    /// The last positions of up to `limit` logs that this process wrote to `within` the last while, newest first.
+    #[must_use]
+    pub fn recent_heads(&self, limit: usize, within: Duration) -> Vec<(ChannelId, Seq)> {
+        self.heads.newest(limit, within)
     }
 
     /// Tells the chat of an event that another process committed, so that it forgets what that outdates.

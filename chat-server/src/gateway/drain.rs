@@ -18,11 +18,19 @@ impl Gateway {
     /// Refuses upgrades from now on, and sockets that have not said hello; the others are not told yet.
     pub fn stop_accepting(&self) {
         self.draining.cancel();
+        self.cluster.stop_owning();
     }
 
     /// Sends every socket away, spread over the drain window. Returns when all have gone, or a bounded time
     /// after the window. True when all have gone.
     pub async fn drain(self: &Arc<Self>) -> bool {
+        let all_went = self.send_away().await;
+        // Others need not wait for its silence.
+        self.publish(self.cluster.leave()).await;
+        all_went
+    }
+
+    async fn send_away(self: &Arc<Self>) -> bool {
         self.stop_accepting();
         let mut conns: Vec<Arc<Conn>> = self.users.lock().values().flatten().cloned().collect();
         // In random order, so that no user's or channel's sockets go in one piece.

@@ -9,13 +9,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 
 use super::{conn::Conn, recent::Recent, wire};
 use crate::{
@@ -31,6 +32,12 @@ const INLINE_SOCKETS: usize = 64;
 const SLICE: usize = 128;
 /// Events read at once when a gap is repaired.
 const REPAIR_PAGE: usize = 500;
+/// Channels whose gaps are read at once.
+const REPAIRS: usize = 32;
+/// A repair that finds nothing more for this long believes that there is nothing.
+const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two readings of a log that give nothing, from and to.
+const REPAIR_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A channel without sockets is forgotten after this many seconds.
 const FORGET_AFTER_SECONDS: u64 = 300;
 
@@ -51,6 +58,8 @@ struct ChannelState {
     /// While a repair runs: the highest position known to exist.
     repairing: Option<Seq>,
     used: Instant,
+    /// When an event was last handed out.
+    active: Instant,
 }
 
 /// How much of a log is in memory.
@@ -69,6 +78,8 @@ pub(super) struct Hub {
     recent_events: usize,
     recent_bytes: usize,
     recent_bytes_used: AtomicUsize,
+    /// Repairs that read the store at once: after a loss, all channels want to.
+    reads: Semaphore,
     chat: Arc<Chat>,
     metrics: Arc<Metrics>,
 }
@@ -86,6 +97,7 @@ impl Hub {
             recent_events,
             recent_bytes,
             recent_bytes_used: AtomicUsize::new(0),
+            reads: Semaphore::new(REPAIRS),
             chat,
             metrics,
         })
@@ -175,13 +187,43 @@ impl Hub {
         self.accept(&channel, state, event, frame);
     }
 
+    /// Whether a log goes further than what was handed out of it, and nobody is about to repair that.
+    pub(super) fn lacks(&self, id: ChannelId, head: Seq) -> bool {
+        self.channel(id).is_some_and(|channel| {
+            let state = channel.state.lock();
+            state.repairing.is_none() && state.head.is_some_and(|known| known < head)
+        })
+    }
+
     /// Something of the bus was missed: every channel may have a gap.
     pub(super) fn repair_all(self: &Arc<Self>) {
+        self.repair_those(|_| true);
+    }
+
+    /// Channels with events in the last while may lack their tail.
+    pub(super) fn repair_active(self: &Arc<Self>, within: Duration) {
+        self.repair_those(|state| state.active.elapsed() <= within);
+    }
+
+    /// A log goes at least that far: reads what is missing.
+    pub(super) fn repair_to(self: &Arc<Self>, id: ChannelId, head: Seq) {
+        let Some(channel) = self.channel(id) else { return };
+        let mut state = channel.state.lock();
+        if state.repairing.is_none() && state.head.is_some_and(|known| known < head) {
+            state.repairing = Some(head);
+            drop(state);
+            tokio::spawn(Arc::clone(self).repair(id, channel));
+        }
+    }
+
+    fn repair_those(self: &Arc<Self>, wanted: impl Fn(&ChannelState) -> bool) {
         let channels: Vec<(ChannelId, Arc<Channel>)> =
             self.channels.read().iter().map(|(id, channel)| (*id, Arc::clone(channel))).collect();
         for (id, channel) in channels {
             let mut state = channel.state.lock();
-            if let (Some(head), None) = (state.head, state.repairing) {
+            if let (Some(head), None) = (state.head, state.repairing)
+                && wanted(&state)
+            {
                 state.repairing = Some(head);
                 drop(state);
                 tokio::spawn(Arc::clone(self).repair(id, channel));
@@ -248,6 +290,7 @@ impl Hub {
                     fanning: false,
                     repairing: None,
                     used: Instant::now(),
+                    active: Instant::now(),
                 }),
             })
         };
@@ -263,6 +306,7 @@ impl Hub {
         frame: Bytes,
     ) {
         state.head = Some(event.seq);
+        state.active = Instant::now();
         let before = state.recent.bytes();
         state.recent.add(event, frame.clone());
         while state.recent.len() > self.recent_events {
@@ -331,12 +375,20 @@ impl Hub {
     /// Reads what is missing from the store and hands it out in order, until nothing is missing.
     async fn repair(self: Arc<Self>, id: ChannelId, channel: Arc<Channel>) {
         self.metrics.gap_repairs.inc();
-        let mut backoff = std::time::Duration::from_millis(50);
+        let (mut backoff, mut progress) = (REPAIR_BACKOFF.0, Instant::now());
         loop {
             let Some(after) = channel.state.lock().head else { return };
-            match self.chat.store().events(id, after, REPAIR_PAGE).await {
+            let page = {
+                // Never closed.
+                let _turn = self.reads.acquire().await;
+                self.chat.store().events(id, after, REPAIR_PAGE).await
+            };
+            match page {
                 Ok(events) => {
                     let full = events.len() == REPAIR_PAGE;
+                    if !events.is_empty() {
+                        (backoff, progress) = (REPAIR_BACKOFF.0, Instant::now());
+                    }
                     for event in &events {
                         let (event, frame) = decoded(event);
                         let state = channel.state.lock();
@@ -349,13 +401,22 @@ impl Hub {
                         state.repairing = None;
                         return;
                     }
+                    if events.is_empty() && progress.elapsed() >= REPAIR_PATIENCE {
+                        tracing::warn!(channel = %id, after, "the store has nothing of a gap");
+                        state.repairing = None;
+                        return;
+                    }
+                    if !events.is_empty() {
+                        continue;
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(channel = %id, %error, "gap could not be repaired yet");
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(std::time::Duration::from_secs(2));
+                    progress = Instant::now();
                 }
             }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(REPAIR_BACKOFF.1);
         }
     }
 }

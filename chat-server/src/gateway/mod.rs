@@ -1,10 +1,11 @@
 //! Role `gateway`: WebSocket sessions, fan-out, presence, drain.
 //!
 //! A socket's life: `upgrade` → `session` (hello, commands, acks). What comes the other way: the bus → `hub` →
-//! each socket's `outbox`, written by whoever has something for it. `decode` and `presence` are pure.
+//! each socket's `outbox`, written by whoever has something for it. `decode`, `presence`, `roster` and `answer` are pure.
 //!
 //! The gateway never waits on a slow socket and never hashes a password.
 
+mod answer;
 mod conn;
 mod decode;
 mod drain;
@@ -13,6 +14,7 @@ mod options;
 mod outbox;
 mod presence;
 mod recent;
+mod roster;
 mod session;
 mod tasks;
 mod upgrade;
@@ -29,7 +31,7 @@ use std::{
 };
 
 use axum::{Router, routing};
-use chat_protocol::{PresenceStatus, UserId};
+use chat_protocol::UserId;
 use governor::Quota;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -40,8 +42,8 @@ pub use options::GatewayOptions;
 
 use crate::{
     auth::TokenVerifier,
-    bus::{BusMessage, Signal},
     chat::Chat,
+    cluster::{Claims, Cluster},
     metrics::Metrics,
 };
 use conn::Conn;
@@ -50,7 +52,7 @@ use presence::Presence;
 
 /// All sockets of this process.
 pub struct Gateway {
-    name: Arc<str>,
+    cluster: Arc<Cluster>,
     options: GatewayOptions,
     quota: Quota,
     chat: Arc<Chat>,
@@ -58,6 +60,8 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     hub: Arc<Hub>,
     presence: Mutex<Presence>,
+    /// Logs that are said to go further than what this gateway saw of them.
+    claims: Mutex<Claims>,
     /// Sockets that said hello, by user.
     users: Mutex<HashMap<UserId, Vec<Arc<Conn>>>>,
     places: Arc<Semaphore>,
@@ -73,6 +77,7 @@ impl Gateway {
     pub fn new(
         chat: Arc<Chat>,
         verifier: TokenVerifier,
+        cluster: Arc<Cluster>,
         options: GatewayOptions,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
@@ -81,13 +86,14 @@ impl Gateway {
         let hub =
             Hub::new(Arc::clone(&chat), Arc::clone(&metrics), options.recent_events, options.recent_bytes);
         Arc::new(Self {
-            name: Arc::from(options.name.as_str()),
+            cluster,
             quota: Quota::per_second(per_second).allow_burst(burst),
             chat,
             verifier,
             metrics,
             hub,
             presence: Mutex::default(),
+            claims: Mutex::default(),
             users: Mutex::default(),
             places: Arc::new(Semaphore::new(options.max_sockets)),
             next_id: AtomicU64::new(1),
@@ -100,6 +106,12 @@ impl Gateway {
     /// The routes: `GET /v1/ws`.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new().route("/v1/ws", routing::get(upgrade::upgrade)).with_state(Arc::clone(self))
+    }
+
+    /// This process among the others.
+    #[must_use]
+    pub const fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
     }
 
     /// Sockets that are open now.
@@ -131,10 +143,9 @@ impl Gateway {
             return false;
         }
         conns.push(Arc::clone(conn));
-        let first = conns.len() == 1;
-        drop(users);
-        if first && self.presence.lock().arrived(user) {
-            self.say(user, PresenceStatus::Online);
+        if conns.len() == 1 {
+            // Under the lock of `users`, so that arrivals and departures of one user are in order.
+            self.presence.lock().arrived(user);
         }
         true
     }
@@ -153,7 +164,7 @@ impl Gateway {
             users.remove(&user);
         }
         if last {
-            // Under the lock of `users`, so that a socket that comes right now is seen after this.
+            // Under the lock of `users`, see above.
             self.presence.lock().left(user, Instant::now());
         }
     }
@@ -161,17 +172,6 @@ impl Gateway {
     /// The sockets of one user.
     fn conns_of(&self, user: UserId) -> Vec<Arc<Conn>> {
         self.users.lock().get(&user).cloned().unwrap_or_default()
-    }
-
-    /// Publishes a change of presence, in the background: nobody waits for it.
-    fn say(&self, user: UserId, status: PresenceStatus) {
-        let signal = Signal::Presence { gateway: Arc::clone(&self.name), user, status };
-        let bus = Arc::clone(self.chat.bus());
-        tokio::spawn(async move {
-            if let Err(error) = bus.publish(BusMessage::Signal(signal)).await {
-                tracing::debug!(%error, "presence was not published");
-            }
-        });
     }
 }
 

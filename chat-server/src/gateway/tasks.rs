@@ -1,4 +1,5 @@
-//! What a gateway does without being asked: reads the bus, tells watchers, pings the silent.
+//! What a gateway does without being asked: reads the bus, says what it has to say to the other processes, tells
+//! watchers, pings the silent.
 
 use std::{
     sync::{Arc, Weak},
@@ -7,13 +8,26 @@ use std::{
 
 use chat_protocol::{CloseCode, EventBody, PresenceStatus, ServerFrame};
 
-use super::{Gateway, wire};
-use crate::bus::{BusError, BusMessage, CommittedEvent, Signal, Subscription};
+use super::{
+    Gateway,
+    presence::{DRAIN_GRACE, GRACE},
+    wire,
+};
+use crate::{
+    bus::{BusError, BusMessage, CommittedEvent, Digest, Signal, Subscription},
+    cluster::Change,
+};
 
-/// How often watchers are told what changed.
+/// How often the bus and the watchers are told what changed.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// How often silent sockets are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A publish that takes longer is given up: digests show what was lost by it.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(1);
+/// How long the bus may take to bring an event before it is read from the store.
+const TAIL_GRACE: Duration = Duration::from_millis(500);
+/// When a process dies, channels with events in this time may lack some that it committed and did not publish.
+const ACTIVE: Duration = Duration::from_secs(60);
 /// Messages handled before others may run.
 const BUS_BATCH: usize = 64;
 
@@ -22,7 +36,7 @@ impl Gateway {
     /// before this call is not seen: call it before the first socket comes.
     pub fn spawn(self: &Arc<Self>) {
         tokio::spawn(bus_loop(Arc::downgrade(self), self.chat.bus().subscribe()));
-        tokio::spawn(presence_loop(Arc::downgrade(self)));
+        tokio::spawn(turn_loop(Arc::downgrade(self)));
         tokio::spawn(sweep_loop(Arc::downgrade(self)));
     }
 
@@ -52,7 +66,7 @@ impl Gateway {
         }
     }
 
-    fn handle_signal(&self, signal: &Signal) {
+    fn handle_signal(self: &Arc<Self>, signal: &Signal) {
         match signal {
             Signal::Typing { channel, user } => {
                 let frame = wire::server_frame(&ServerFrame::Typing { channel: *channel, user: *user });
@@ -72,31 +86,130 @@ impl Gateway {
                     }
                 }
             }
-            Signal::Digest(_) | Signal::Gone { .. } | Signal::Online { .. } | Signal::OnlineWanted { .. } => {
+            Signal::Digest(digest) => {
+                self.processes_changed(&self.cluster.hear(signal, Instant::now()));
+                self.handle_digest(digest);
             }
-            Signal::Presence { gateway, user, status } => {
-                self.presence.lock().apply(gateway, *user, *status);
+            Signal::Gone { .. } => self.processes_changed(&self.cluster.hear(signal, Instant::now())),
+            Signal::Online { node, epoch, part, parts, users } => {
+                if node != self.cluster.name() {
+                    self.presence.lock().roster.part(node, *epoch, (*part, *parts), users);
+                }
+            }
+            Signal::OnlineWanted { node } => {
+                let mut presence = self.presence.lock();
+                if node == self.cluster.name() {
+                    presence.answer.want();
+                } else {
+                    presence.roster.asked(node, Instant::now());
+                }
+            }
+            Signal::Presence { gateway, epoch, online, offline } => {
+                if gateway != self.cluster.name() {
+                    let mut presence = self.presence.lock();
+                    for (users, status) in
+                        [(online, PresenceStatus::Online), (offline, PresenceStatus::Offline)]
+                    {
+                        for user in users {
+                            presence.roster.apply(gateway, *epoch, *user, status);
+                        }
+                    }
+                }
             }
         }
     }
 
-    fn tell_watchers(&self) {
-        let (departed, told) = {
-            let mut presence = self.presence.lock();
-            (presence.departed(Instant::now()), presence.tell())
-        };
-        for user in departed {
-            self.say(user, PresenceStatus::Offline);
+    fn handle_digest(self: &Arc<Self>, digest: &Digest) {
+        let now = Instant::now();
+        if digest.node != *self.cluster.name() && self.presence.lock().roster.digest(digest, now) {
+            self.publish_soon(Signal::OnlineWanted { node: Arc::clone(&digest.node) });
         }
-        if told.is_empty() {
-            return;
-        }
-        let users = self.users.lock();
-        for conn in users.values().flatten() {
-            if let Some(changes) = told.get(&conn.id) {
-                conn.send(&ServerFrame::Presence { users: changes.clone() });
+        self.compare_heads(digest, now);
+    }
+
+    fn compare_heads(&self, digest: &Digest, now: Instant) {
+        for (channel, head) in &digest.heads {
+            if self.hub.lacks(*channel, *head) {
+                self.claims.lock().note(*channel, *head, now);
             }
         }
+    }
+
+    fn processes_changed(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Joined { node } => tracing::info!(%node, "process joined"),
+                Change::Left { node } => {
+                    tracing::info!(%node, "process left");
+                    self.presence.lock().roster.left(node, Instant::now());
+                }
+                Change::Died { node } => {
+                    tracing::warn!(%node, "process died");
+                    self.presence.lock().roster.died(node);
+                    // It may have committed what it did not come to publish.
+                    self.hub.repair_active(ACTIVE);
+                }
+            }
+        }
+    }
+
+    /// One turn of all that is done every [`TELL_EVERY`]. Answers what is to be published, in this order.
+    fn turn(&self) -> Vec<Signal> {
+        let now = Instant::now();
+        self.processes_changed(&self.cluster.tick(now));
+        let due = self.claims.lock().due(now, TAIL_GRACE);
+        for (channel, head) in due {
+            self.hub.repair_to(channel, head);
+        }
+        let (signals, told) = {
+            let mut presence = self.presence.lock();
+            presence.depart(now, if self.is_draining() { DRAIN_GRACE } else { GRACE });
+            presence.roster.tick(now);
+            let (name, epoch) = (self.cluster.name(), self.cluster.epoch());
+            let mut signals = Vec::new();
+            let (online, offline) = presence.news();
+            if !(online.is_empty() && offline.is_empty()) {
+                signals.push(Signal::Presence { gateway: Arc::clone(name), epoch, online, offline });
+            }
+            let presence = &mut *presence;
+            signals.extend(presence.answer.turn((name, epoch), presence.roster.own(), now));
+            // Behind the news: its checksum is of what was said before it.
+            let heads = |limit, within| self.chat.recent_heads(limit, within);
+            if let Some(digest) = self.cluster.digest(now, presence.roster.own_sum(), heads) {
+                signals.push(Signal::Digest(digest));
+            }
+            (signals, presence.tell())
+        };
+        for signal in &signals {
+            if let Signal::Digest(digest) = signal {
+                // What the bus does not even bring back to its publisher is missing here, too.
+                self.compare_heads(digest, now);
+            }
+        }
+        if !told.is_empty() {
+            let users = self.users.lock();
+            for conn in users.values().flatten() {
+                if let Some(changes) = told.get(&conn.id) {
+                    conn.send(&ServerFrame::Presence { users: changes.clone() });
+                }
+            }
+        }
+        signals
+    }
+
+    /// Publishes a signal; that it gets lost is shown by digests.
+    pub(super) async fn publish(&self, signal: Signal) {
+        let published = self.chat.bus().publish(BusMessage::Signal(signal));
+        match tokio::time::timeout(PUBLISH_WITHIN, published).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "signal was not published"),
+            Err(_) => tracing::debug!("signal was not published in time"),
+        }
+    }
+
+    fn publish_soon(self: &Arc<Self>, signal: Signal) {
+        let gateway = Arc::clone(self);
+        tokio::spawn(async move { gateway.publish(signal).await });
     }
 
     fn sweep(&self) {
@@ -140,13 +253,15 @@ async fn bus_loop(gateway: Weak<Gateway>, mut subscription: Box<dyn Subscription
     }
 }
 
-async fn presence_loop(gateway: Weak<Gateway>) {
+async fn turn_loop(gateway: Weak<Gateway>) {
     let mut ticks = tokio::time::interval(TELL_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(gateway) = gateway.upgrade() else { return };
-        gateway.tell_watchers();
+        for signal in gateway.turn() {
+            gateway.publish(signal).await;
+        }
     }
 }
 
