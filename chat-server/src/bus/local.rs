@@ -1,12 +1,15 @@
-//! The bus of a single process: a bounded broadcast channel.
+//! The bus of a single process: a bounded broadcast channel, and a ring of what went through it last.
+
+use std::collections::VecDeque;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::broadcast::{
     self,
     error::{RecvError, TryRecvError},
 };
 
-use super::{Bus, BusError, BusMessage, Subscription};
+use super::{Bus, BusError, BusMessage, Position, PositionKind, PublishError, Subscription};
 
 /// Messages kept for a slow subscriber before it starts to miss some.
 const CAPACITY: usize = 8 * 1024;
@@ -14,6 +17,15 @@ const CAPACITY: usize = 8 * 1024;
 /// An in-process bus.
 pub struct LocalBus {
     tx: broadcast::Sender<BusMessage>,
+    ring: Mutex<Ring>,
+}
+
+/// What went through last, for those who come back.
+struct Ring {
+    /// How many messages went through in all.
+    published: u64,
+    last: VecDeque<BusMessage>,
+    capacity: usize,
 }
 
 impl LocalBus {
@@ -23,10 +35,13 @@ impl LocalBus {
         Self::with_capacity(CAPACITY)
     }
 
-    /// A bus that keeps `capacity` messages for slow subscribers.
+    /// A bus that keeps `capacity` messages for slow subscribers and for those who come back.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { tx: broadcast::Sender::new(capacity) }
+        Self {
+            tx: broadcast::Sender::new(capacity),
+            ring: Mutex::new(Ring { published: 0, last: VecDeque::new(), capacity }),
+        }
     }
 }
 
@@ -38,37 +53,102 @@ impl Default for LocalBus {
 
 #[async_trait]
 impl Bus for LocalBus {
-    async fn publish(&self, message: BusMessage) -> Result<(), BusError> {
+    async fn publish(&self, message: BusMessage) -> Result<(), PublishError> {
+        // Under the lock, so that the ring and every subscriber agree on the order.
+        let mut ring = self.ring.lock();
+        ring.published += 1;
+        if ring.last.len() == ring.capacity {
+            ring.last.pop_front();
+        }
+        ring.last.push_back(message.clone());
         // Nobody listening is fine: the store remembers.
         drop(self.tx.send(message));
         Ok(())
     }
 
     fn subscribe(&self) -> Box<dyn Subscription> {
-        Box::new(LocalSubscription { rx: self.tx.subscribe() })
+        let ring = self.ring.lock();
+        Box::new(LocalSubscription {
+            rx: self.tx.subscribe(),
+            replay: VecDeque::new(),
+            missed: 0,
+            at: ring.published,
+        })
+    }
+
+    fn subscribe_from(&self, position: &Position) -> Box<dyn Subscription> {
+        let ring = self.ring.lock();
+        let oldest = ring.published - ring.last.len() as u64;
+        // A position of another bus, or of another life of this one, says nothing here.
+        let at = match position.0 {
+            PositionKind::Local(at) if at <= ring.published => at,
+            _ => 0,
+        };
+        let kept = usize::try_from(at.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        Box::new(LocalSubscription {
+            rx: self.tx.subscribe(),
+            replay: ring.last.iter().skip(kept).cloned().collect(),
+            missed: oldest.saturating_sub(at),
+            at,
+        })
     }
 }
 
 struct LocalSubscription {
     rx: broadcast::Receiver<BusMessage>,
+    /// What comes before anything in `rx`.
+    replay: VecDeque<BusMessage>,
+    /// What went before `replay` and is gone.
+    missed: u64,
+    at: u64,
+}
+
+impl LocalSubscription {
+    fn count(&mut self, received: Result<BusMessage, BusError>) -> Result<BusMessage, BusError> {
+        self.at += match &received {
+            Ok(_) => 1,
+            Err(BusError::Missed(n)) => *n,
+            Err(BusError::Closed) => 0,
+        };
+        received
+    }
+
+    fn replayed(&mut self) -> Option<Result<BusMessage, BusError>> {
+        if self.missed > 0 {
+            return Some(Err(BusError::Missed(std::mem::take(&mut self.missed))));
+        }
+        self.replay.pop_front().map(Ok)
+    }
 }
 
 #[async_trait]
 impl Subscription for LocalSubscription {
     async fn next(&mut self) -> Result<BusMessage, BusError> {
-        self.rx.recv().await.map_err(|e| match e {
-            RecvError::Lagged(n) => BusError::Missed(n),
-            RecvError::Closed => BusError::Closed,
-        })
+        let received = match self.replayed() {
+            Some(replayed) => replayed,
+            None => self.rx.recv().await.map_err(|e| match e {
+                RecvError::Lagged(n) => BusError::Missed(n),
+                RecvError::Closed => BusError::Closed,
+            }),
+        };
+        self.count(received)
     }
 
     fn try_next(&mut self) -> Option<Result<BusMessage, BusError>> {
-        match self.rx.try_recv() {
-            Ok(message) => Some(Ok(message)),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Lagged(n)) => Some(Err(BusError::Missed(n))),
-            Err(TryRecvError::Closed) => Some(Err(BusError::Closed)),
-        }
+        let received = match self.replayed() {
+            Some(replayed) => replayed,
+            None => match self.rx.try_recv() {
+                Ok(message) => Ok(message),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Lagged(n)) => Err(BusError::Missed(n)),
+                Err(TryRecvError::Closed) => Err(BusError::Closed),
+            },
+        };
+        Some(self.count(received))
+    }
+
+    fn position(&self) -> Position {
+        Position(PositionKind::Local(self.at))
     }
 }
 
@@ -96,5 +176,21 @@ mod tests {
         assert!(sub.try_next().is_none());
         bus.publish(typing()).await.expect("published");
         assert!(sub.next().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_too_late_is_told_how_much_is_gone() {
+        let bus = LocalBus::with_capacity(2);
+        let position = bus.subscribe().position();
+        for _ in 0..5 {
+            bus.publish(typing()).await.expect("published");
+        }
+        let mut sub = bus.subscribe_from(&position);
+        assert_eq!(sub.next().await.err(), Some(BusError::Missed(3)));
+        assert!(sub.next().await.is_ok());
+        assert!(sub.next().await.is_ok());
+        assert!(sub.try_next().is_none());
+        let mut nothing_new = bus.subscribe_from(&sub.position());
+        assert!(nothing_new.try_next().is_none());
     }
 }

@@ -1,7 +1,8 @@
 //! The realtime bus carries, the store remembers: what is lost here is repaired from the log.
-//! `local` is the in-process implementation.
+//! `local` is the in-process implementation, `pulsar` the one between processes.
 
 pub mod local;
+pub mod pulsar;
 
 use std::sync::Arc;
 
@@ -118,10 +119,22 @@ pub enum BusMessage {
     Signal(Signal),
 }
 
-/// The bus did not take or give a message.
+/// A message was not taken. What was committed stays committed: receivers see the gap and repair it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PublishError {
+    /// Too many wait already.
+    #[error("expected room for another message, too many wait to be published")]
+    Full,
+    /// The bus is gone.
+    #[error("bus is closed")]
+    Closed,
+}
+
+/// A message did not come.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BusError {
-    /// This subscriber was too slow and missed this many messages; it goes on with what follows.
+    /// This subscriber missed this many messages, 0 when nobody knows how many, if any: it was too slow, or the bus
+    /// was away. It goes on with what follows.
     #[error("missed {0} messages")]
     Missed(u64),
     /// The bus is gone.
@@ -129,18 +142,40 @@ pub enum BusError {
     Closed,
 }
 
+/// How far a subscriber has come. Good for the bus that made it, for as long as that keeps what follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(PositionKind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PositionKind {
+    /// How many messages went before.
+    Local(u64),
+    /// The last message of each partition that was handled whole.
+    Pulsar(pulsar::PulsarPosition),
+}
+
 /// Publishes to and subscribes for everything.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends to every subscriber, this process's included. Messages of one publisher to one channel arrive in
-    /// order, and so do its signals, as far as they arrive.
+    /// Sends to every subscriber, this process's included, and waits for none of them. Events of one publisher to one
+    /// channel arrive in order, each at least once, and so do its signals, as far as they arrive.
     ///
     /// A process's own signals come back by the way that everybody's take: that it hears its own digests says that the
     /// bus carries.
-    async fn publish(&self, message: BusMessage) -> Result<(), BusError>;
+    ///
+    /// # Errors
+    /// When the message was not taken; this process's subscribers may have got it.
+    async fn publish(&self, message: BusMessage) -> Result<(), PublishError>;
 
     /// Everything published from now on.
     fn subscribe(&self) -> Box<dyn Subscription>;
+
+    /// Every event that follows a position, some before it perhaps, and then everything as it comes. Begins with
+    /// [`BusError::Missed`] when the bus does not have all of them any more.
+    fn subscribe_from(&self, position: &Position) -> Box<dyn Subscription>;
+
+    /// Waits, for a bounded time, until what was published has left this process.
+    async fn flush(&self) {}
 }
 
 /// One subscriber's end.
@@ -151,4 +186,7 @@ pub trait Subscription: Send + 'static {
 
     /// The next message if there is one already.
     fn try_next(&mut self) -> Option<Result<BusMessage, BusError>>;
+
+    /// How far this subscriber has come: what [`Bus::subscribe_from`] takes.
+    fn position(&self) -> Position;
 }

@@ -1,0 +1,227 @@
+//! What a Pulsar message holds: a pack of records of one publisher, numbered per topic partition.
+//!
+//! ```text
+//! pack   = version u8 (1) | publisher, 16 bytes | number, u64 | record*
+//! record = kind u8 | length u32 | that many bytes        (integers are big-endian)
+//! ```
+//! The numbers of a publisher are dense per partition: a receiver drops what it has seen (a publisher that got no
+//! receipt sends again) and knows when it lacks something. A pack without records is a heartbeat. Kinds and signals
+//! that a receiver does not know come from a newer version and are skipped, as is a pack of another version.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use chat_protocol::Event;
+use uuid::Uuid;
+
+use crate::bus::{BusMessage, CommittedEvent, Signal};
+
+const VERSION: u8 = 1;
+const HEADER: usize = 1 + 16 + 8;
+const RECORD_HEADER: usize = 1 + 4;
+/// A committed event: its server frame, as clients get it.
+const EVENT: u8 = 1;
+/// A [`Signal`] as JSON.
+const SIGNAL: u8 = 2;
+
+/// Records and bytes after which a pack is full. Pulsar's own limit is 5 MiB a message.
+const MAX_RECORDS: usize = 512;
+const MAX_BYTES: usize = 512 * 1024;
+
+/// One message, encoded.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    kind: u8,
+    bytes: Bytes,
+    since: Instant,
+}
+
+impl Record {
+    /// Shares the bytes of an event; `None` when a signal cannot be written, which no signal of today does.
+    pub(super) fn of(message: &BusMessage) -> Option<Self> {
+        match message {
+            BusMessage::Event(event) => Some(Self::new(EVENT, event.json.clone())),
+            BusMessage::Signal(signal) => {
+                let bytes = serde_json::to_vec(signal).ok()?;
+                Some(Self::new(SIGNAL, bytes.into()))
+            }
+        }
+    }
+
+    fn new(kind: u8, bytes: Bytes) -> Self {
+        Self { kind, bytes, since: Instant::now() }
+    }
+
+    /// How long it has waited.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// What it takes in memory, about.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() + 64
+    }
+}
+
+/// A pack that is being filled.
+pub(super) struct Packer {
+    bytes: BytesMut,
+    records: usize,
+}
+
+impl Packer {
+    pub(super) fn new(publisher: Uuid, number: u64) -> Self {
+        let mut bytes = BytesMut::with_capacity(1024);
+        bytes.put_u8(VERSION);
+        bytes.put_slice(publisher.as_bytes());
+        bytes.put_u64(number);
+        Self { bytes, records: 0 }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= MAX_RECORDS || self.bytes.len() >= MAX_BYTES
+    }
+
+    pub(super) fn push(&mut self, record: &Record) {
+        // No event comes near 4 GiB; one that did would be no use to anybody.
+        let Ok(length) = u32::try_from(record.bytes.len()) else { return };
+        self.bytes.put_u8(record.kind);
+        self.bytes.put_u32(length);
+        self.bytes.put_slice(&record.bytes);
+        self.records += 1;
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.bytes.into()
+    }
+}
+
+/// A pack that was received.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) publisher: Uuid,
+    pub(super) number: u64,
+    records: Bytes,
+}
+
+impl Pack {
+    /// `None` when it is not of this version.
+    pub(super) fn read(bytes: &Bytes) -> Option<Self> {
+        let header = bytes.get(..HEADER)?;
+        if header[0] != VERSION {
+            return None;
+        }
+        let publisher = Uuid::from_slice(&header[1..17]).ok()?;
+        let number = u64::from_be_bytes(header[17..].try_into().ok()?);
+        Some(Self { publisher, number, records: bytes.slice(HEADER..) })
+    }
+
+    /// The messages in it that this version knows, without its events if they are not wanted.
+    pub(super) fn messages(self, events: bool) -> impl Iterator<Item = BusMessage> {
+        let mut rest = self.records;
+        std::iter::from_fn(move || {
+            let header = rest.get(..RECORD_HEADER)?;
+            let kind = header[0];
+            let length = u32::from_be_bytes(header[1..].try_into().ok()?) as usize;
+            // A pack that was cut short ends where it was cut.
+            rest.get(RECORD_HEADER..RECORD_HEADER + length)?;
+            let mut record = rest.split_to(RECORD_HEADER + length);
+            Some((kind, record.split_off(RECORD_HEADER)))
+        })
+        .filter(move |(kind, _)| events || *kind != EVENT)
+        .filter_map(|(kind, bytes)| message(kind, bytes))
+    }
+}
+
+fn message(kind: u8, bytes: Bytes) -> Option<BusMessage> {
+    let read = match kind {
+        EVENT => serde_json::from_slice::<Event>(&bytes).map(|event| {
+            let Event { channel, seq, body, .. } = event;
+            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json: bytes }))
+        }),
+        SIGNAL => serde_json::from_slice::<Signal>(&bytes).map(BusMessage::Signal),
+        _ => return None,
+    };
+    read.inspect_err(|error| tracing::debug!(kind, %error, "record of a newer version is skipped")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_protocol::{ChannelId, ClientId, EventBody, ServerFrame, UserId};
+
+    use super::*;
+
+    fn event() -> Event {
+        Event {
+            channel: ChannelId::new(),
+            seq: 42,
+            at: 1_700_000_000_000,
+            by: UserId::new(),
+            id: Some(ClientId::new()),
+            body: EventBody::Message { text: "say \"hi\"\n👋".into(), files: vec![], deleted: false },
+        }
+    }
+
+    fn committed(event: &Event) -> BusMessage {
+        let json = serde_json::to_vec(&ServerFrame::Event(event.clone())).expect("serialises").into();
+        let Event { channel, seq, body, .. } = event.clone();
+        BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json }))
+    }
+
+    fn packed(records: &[Record]) -> Bytes {
+        let mut packer = Packer::new(Uuid::nil(), 7);
+        for record in records {
+            packer.push(record);
+        }
+        packer.finish().into()
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_the_same_and_in_order() {
+        let event = event();
+        let typing = Signal::Typing { channel: ChannelId::new(), user: UserId::new() };
+        let records = [committed(&event), BusMessage::Signal(typing.clone())]
+            .map(|m| Record::of(&m).expect("is written"));
+        let pack = Pack::read(&packed(&records)).expect("is read");
+        assert_eq!((pack.publisher, pack.number), (Uuid::nil(), 7));
+        let messages: Vec<BusMessage> = pack.messages(true).collect();
+        let [BusMessage::Event(read), BusMessage::Signal(signal)] = messages.as_slice() else {
+            panic!("other messages: {messages:?}")
+        };
+        assert_eq!((read.channel, read.seq, &read.body), (event.channel, 42, &event.body));
+        assert_eq!(read.json, serde_json::to_vec(&ServerFrame::Event(event)).expect("serialises"));
+        assert_eq!(*signal, typing);
+    }
+
+    #[test]
+    fn what_a_newer_version_says_is_skipped() {
+        let known = BusMessage::Signal(Signal::Gone { node: "a".into(), epoch: 1 });
+        let records = [
+            Record::new(77, Bytes::from_static(b"new kind of record")),
+            Record::new(SIGNAL, Bytes::from_static(br#"{"new_kind_of_signal":{}}"#)),
+            Record::of(&known).expect("is written"),
+        ];
+        let messages: Vec<BusMessage> =
+            Pack::read(&packed(&records)).expect("is read").messages(true).collect();
+        assert!(matches!(messages.as_slice(), [BusMessage::Signal(Signal::Gone { .. })]), "{messages:?}");
+        let mut newer = packed(&records).to_vec();
+        newer[0] = VERSION + 1;
+        assert!(Pack::read(&newer.into()).is_none());
+    }
+
+    #[test]
+    fn any_bytes_at_all_do_no_harm() {
+        let whole = packed(&[Record::of(&committed(&event())).expect("is written")]);
+        for length in 0..whole.len() {
+            let messages =
+                Pack::read(&whole.slice(..length)).into_iter().flat_map(|pack| pack.messages(true));
+            assert_eq!(messages.count(), 0);
+        }
+        let mut long = whole.to_vec();
+        long[HEADER + 1..HEADER + 5].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert_eq!(Pack::read(&long.into()).expect("is read").messages(true).count(), 0);
+    }
+}
