@@ -118,6 +118,7 @@ impl App {
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
         }
+        gateway_options.recent_of_all = has(Role::Api);
         let cluster = Cluster::new(ClusterOptions {
             name: gateway_options.name.clone(),
             owner: has(Role::Gateway),

@@ -1,22 +1,33 @@
 //! What decisions about channels need, kept in memory: a send must not cost a read each time.
 //!
 //! Every commit of this process, and every event that the bus brings from others, passes through
-//! [`Directory::observe`] before anybody is answered, so what is kept is never older than the last event seen.
+//! [`Directory::observe`] before anybody is answered, so what is kept is never older than the last event seen. The bus
+//! may lose one: hence what is kept also has a lifetime, and all of it is forgotten when the bus says that it lost
+//! something. While the store is away the lifetime is longer, since nothing can be committed either.
 
-use std::num::NonZeroUsize;
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use chat_protocol::{ChannelId, ChannelKind, EventBody, UserId};
+use chat_protocol::{ChannelId, ChannelKind, ErrorCode, EventBody, UserId};
+use futures_util::FutureExt as _;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::ChatError;
-use crate::store::Store;
+use super::{ChatError, flight::Flights};
+use crate::store::{Membership, Store};
 
 const CHANNELS: NonZeroUsize = NonZeroUsize::new(20_000).expect("not zero");
 const MEMBERS: NonZeroUsize = NonZeroUsize::new(200_000).expect("not zero");
+/// After this long the store is asked again.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// The same while the store does not answer.
+const LIFETIME_AWAY: Duration = Duration::from_secs(900);
 
 /// What decisions need of a channel.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChannelMeta {
     pub kind: ChannelKind,
     pub archived: bool,
@@ -26,62 +37,105 @@ pub(super) struct ChannelMeta {
 struct Caches {
     /// Counts forgettings. A read that began before one must not be kept: it may be of the state before.
     epoch: u64,
-    channels: LruCache<ChannelId, ChannelMeta>,
-    members: LruCache<(ChannelId, UserId), ()>,
+    channels: LruCache<ChannelId, (ChannelMeta, Instant)>,
+    members: LruCache<(ChannelId, UserId), Instant>,
 }
 
 pub(super) struct Directory {
+    store: Arc<dyn Store>,
     caches: Mutex<Caches>,
+    /// Reads under way; with the epoch, so that nobody joins one that began before a forgetting.
+    channel_reads: Flights<(ChannelId, u64), Result<Option<ChannelMeta>, ChatError>>,
+    member_reads: Flights<(ChannelId, UserId, u64), Result<bool, ChatError>>,
 }
 
 impl Directory {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
+            store,
             caches: Mutex::new(Caches {
                 epoch: 0,
                 channels: LruCache::new(CHANNELS),
                 members: LruCache::new(MEMBERS),
             }),
+            channel_reads: Flights::new(),
+            member_reads: Flights::new(),
         }
     }
 
-    pub(super) async fn channel(&self, store: &dyn Store, id: ChannelId) -> Result<ChannelMeta, ChatError> {
-        let epoch = {
+    pub(super) async fn channel(&self, id: ChannelId) -> Result<ChannelMeta, ChatError> {
+        let (epoch, kept) = {
             let mut caches = self.caches.lock();
-            if let Some(meta) = caches.channels.get(&id) {
-                return Ok(*meta);
-            }
-            caches.epoch
+            (caches.epoch, caches.channels.get(&id).copied())
         };
-        let row = store.channel(id).await?.ok_or_else(|| ChatError::not_found("channel"))?;
-        let meta = ChannelMeta { kind: row.kind, archived: row.archived, created_by: row.created_by };
+        if let Some((meta, _)) = kept.filter(|(_, at)| at.elapsed() < LIFETIME) {
+            return Ok(meta);
+        }
+        let store = Arc::clone(&self.store);
+        let read = async move {
+            let row = store.channel(id).await?;
+            Ok(row.map(|row| ChannelMeta {
+                kind: row.kind,
+                archived: row.archived,
+                created_by: row.created_by,
+            }))
+        };
+        let meta = match self.channel_reads.join((id, epoch), || read.boxed()).await {
+            Ok(Some(meta)) => meta,
+            Ok(None) => return Err(ChatError::not_found("channel")),
+            Err(error) => {
+                let kept = kept.filter(|(_, at)| is_away(&error) && at.elapsed() < LIFETIME_AWAY);
+                return kept.map(|(meta, _)| meta).ok_or(error);
+            }
+        };
         let mut caches = self.caches.lock();
         if caches.epoch == epoch {
-            caches.channels.put(id, meta);
+            caches.channels.put(id, (meta, Instant::now()));
         }
         Ok(meta)
     }
 
-    pub(super) async fn is_member(
-        &self,
-        store: &dyn Store,
-        channel: ChannelId,
-        user: UserId,
-    ) -> Result<bool, ChatError> {
-        let epoch = {
+    pub(super) async fn is_member(&self, channel: ChannelId, user: UserId) -> Result<bool, ChatError> {
+        let (epoch, kept) = {
             let mut caches = self.caches.lock();
-            if caches.members.get(&(channel, user)).is_some() {
+            (caches.epoch, caches.members.get(&(channel, user)).copied())
+        };
+        if kept.is_some_and(|at| at.elapsed() < LIFETIME) {
+            return Ok(true);
+        }
+        let store = Arc::clone(&self.store);
+        let read = async move { Ok(store.membership(channel, user).await?.is_some()) };
+        // Only membership is kept: that somebody is not a member is asked again each time.
+        let member = match self.member_reads.join((channel, user, epoch), || read.boxed()).await {
+            Ok(member) => member,
+            Err(error) if is_away(&error) && kept.is_some_and(|at| at.elapsed() < LIFETIME_AWAY) => {
                 return Ok(true);
             }
-            caches.epoch
+            Err(error) => return Err(error),
         };
-        // Only membership is kept: that somebody is not a member is asked again each time.
-        let member = store.membership(channel, user).await?.is_some();
         let mut caches = self.caches.lock();
-        if member && caches.epoch == epoch {
-            caches.members.put((channel, user), ());
+        if caches.epoch == epoch {
+            if member {
+                caches.members.put((channel, user), Instant::now());
+            } else {
+                caches.members.pop(&(channel, user));
+            }
         }
         Ok(member)
+    }
+
+    /// All of a user's channels, from the store; what is learnt by it is kept.
+    pub(super) async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, ChatError> {
+        let epoch = self.caches.lock().epoch;
+        let memberships = self.store.memberships(user).await?;
+        let now = Instant::now();
+        let mut caches = self.caches.lock();
+        if caches.epoch == epoch {
+            for membership in &memberships {
+                caches.members.put((membership.channel, user), now);
+            }
+        }
+        Ok(memberships)
     }
 
     /// Forgets what an event outdates.
@@ -105,4 +159,17 @@ impl Directory {
             | EventBody::TopicChanged { .. } => {}
         }
     }
+
+    /// Forgets everything: an event was missed, and nobody knows which.
+    pub(super) fn forget_all(&self) {
+        let mut caches = self.caches.lock();
+        caches.epoch += 1;
+        caches.channels.clear();
+        caches.members.clear();
+    }
+}
+
+/// Whether it is the store that does not answer.
+pub(super) const fn is_away(error: &ChatError) -> bool {
+    matches!(error.code, ErrorCode::Overloaded | ErrorCode::Unavailable)
 }

@@ -8,22 +8,29 @@ mod channels;
 mod directory;
 mod encode;
 mod error;
+mod flight;
 mod heads;
 mod log;
 mod messages;
 pub mod permissions;
 mod reading;
+mod recent;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use chat_protocol::{ChannelId, Seq, UserId, rest::Committed};
 
 pub use crate::clock::now_ms;
 pub use encode::event_json;
 pub use error::ChatError;
+pub(crate) use flight::Flights;
 pub use messages::{Command, PendingCommit};
 pub use permissions::Actor;
 pub use reading::EventsPage;
+pub use recent::RecentEvents;
 
 use crate::{
     bus::{Bus, CommittedEvent},
@@ -41,13 +48,15 @@ pub struct Chat {
     directory: Arc<Directory>,
     logs: ChannelLogs,
     heads: Arc<RecentHeads>,
+    /// Who keeps recent events, if anybody does; not kept alive by this.
+    recent: OnceLock<Weak<dyn RecentEvents>>,
 }
 
 impl Chat {
     /// A chat on this store and bus. Needs a Tokio runtime.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
-        let directory = Arc::new(Directory::new());
+        let directory = Arc::new(Directory::new(Arc::clone(&store)));
         let heads = Arc::new(RecentHeads::new());
         let logs = ChannelLogs::new(
             Arc::clone(&store),
@@ -55,7 +64,7 @@ impl Chat {
             Arc::clone(&directory),
             Arc::clone(&heads),
         );
-        Arc::new(Self { store, bus, directory, logs, heads })
+        Arc::new(Self { store, bus, directory, logs, heads, recent: OnceLock::new() })
     }
 
     /// The system of record.
@@ -81,6 +90,16 @@ impl Chat {
         self.directory.observe(event.channel, &event.body);
     }
 
+    /// Tells the chat that events of other processes were missed: it believes nothing that it remembers.
+    pub fn forget_all(&self) {
+        self.directory.forget_all();
+    }
+
+    /// From now on, recent history comes from there while the store is away. The first one counts.
+    pub fn set_recent_events(&self, recent: Weak<dyn RecentEvents>) {
+        let _ = self.recent.set(recent);
+    }
+
     /// Whether the actor may do this in the channel.
     ///
     /// # Errors
@@ -95,8 +114,8 @@ impl Chat {
     }
 
     async fn view(&self, actor: &Actor, channel: ChannelId) -> Result<ChannelView, ChatError> {
-        let meta = self.directory.channel(&*self.store, channel).await?;
-        let member = self.directory.is_member(&*self.store, channel, actor.user).await?;
+        let meta = self.directory.channel(channel).await?;
+        let member = self.directory.is_member(channel, actor.user).await?;
         Ok(ChannelView {
             kind: meta.kind,
             archived: meta.archived,

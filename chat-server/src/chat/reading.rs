@@ -1,19 +1,21 @@
 //! What was committed, as the asking user may see it; and what is not durable: typing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Weak};
 
 use chat_protocol::{
-    ChannelId, Seq, limits,
+    ChannelId, Seq, UserId, limits,
     rest::{Channel, Member, Message, Page},
 };
 
 use super::{
-    Actor, Chat, ChatError,
+    Actor, Chat, ChatError, RecentEvents,
+    directory::is_away,
     permissions::{ChannelAction, OrgAction, allow_org},
+    recent,
 };
 use crate::{
     bus::{BusMessage, Signal},
-    store::{ChannelRow, Membership, StoredEvent, name_key},
+    store::{ChannelRow, Membership, StoreError, StoredEvent, name_key},
 };
 
 /// One page of a log, ascending.
@@ -48,7 +50,7 @@ impl Chat {
         limit: usize,
     ) -> Result<Page<Channel>, ChatError> {
         let after: Option<ChannelId> = cursor.map(|c| c.parse().map_err(|_| bad_cursor())).transpose()?;
-        let memberships = self.store.memberships(actor.user).await?;
+        let memberships = self.directory.memberships(actor.user).await?;
         let rest = memberships.iter().filter(|m| after.is_none_or(|after| m.channel > after));
         let mut page: Vec<Membership> = rest.take(limit + 1).copied().collect();
         let more = page.len() > limit;
@@ -92,7 +94,7 @@ impl Chat {
             .filter(|_| more)
             .map(|row| format!("{} {}", row.id, name_key(row.name.as_deref().unwrap_or_default())));
         let mine: HashMap<ChannelId, Membership> =
-            self.store.memberships(actor.user).await?.into_iter().map(|m| (m.channel, m)).collect();
+            self.directory.memberships(actor.user).await?.into_iter().map(|m| (m.channel, m)).collect();
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {
             let membership = mine.get(&row.id).copied();
@@ -133,7 +135,13 @@ impl Chat {
         limit: usize,
     ) -> Result<EventsPage, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
-        let mut items = self.store.events(channel, after, limit + 1).await?;
+        let mut items = match self.store.events(channel, after, limit + 1).await {
+            Ok(items) => items,
+            Err(error) => {
+                return self
+                    .unless_remembered(error, |recent| recent::events_page(recent, channel, after, limit));
+            }
+        };
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|event| event.seq);
@@ -152,11 +160,37 @@ impl Chat {
         limit: usize,
     ) -> Result<Page<Message>, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
-        let mut items = self.store.messages(channel, before, limit + 1).await?;
+        let mut items = match self.store.messages(channel, before, limit + 1).await {
+            Ok(items) => items,
+            Err(error) => {
+                return self.unless_remembered(error, |recent| {
+                    recent::messages_page(recent, channel, before, limit)
+                });
+            }
+        };
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|message| message.seq.to_string());
         Ok(Page { items, next })
+    }
+
+    /// All of a user's channels, in order of channel id: one read.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, ChatError> {
+        self.directory.memberships(user).await
+    }
+
+    /// The error, unless it is the store that does not answer and memory has what was asked for.
+    fn unless_remembered<T>(
+        &self,
+        error: StoreError,
+        page: impl FnOnce(&dyn RecentEvents) -> Option<T>,
+    ) -> Result<T, ChatError> {
+        let error = ChatError::from(error);
+        let recent = self.recent.get().filter(|_| is_away(&error)).and_then(Weak::upgrade);
+        recent.and_then(|recent| page(&*recent)).ok_or(error)
     }
 
     /// How far the actor has read.

@@ -18,10 +18,10 @@ use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
-use super::{conn::Conn, recent::Recent, wire};
+use super::{GatewayOptions, conn::Conn, recent::Recent, wire};
 use crate::{
     bus::CommittedEvent,
-    chat::{Chat, event_json},
+    chat::{Chat, RecentEvents, event_json},
     metrics::Metrics,
     store::StoredEvent,
 };
@@ -40,6 +40,8 @@ const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
 const REPAIR_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A channel without sockets is forgotten after this many seconds.
 const FORGET_AFTER_SECONDS: u64 = 300;
+/// Channels that no socket is in and whose recent events are kept, all in all.
+const KEPT_FOR_READING: usize = 50_000;
 
 type Sockets = Arc<IndexMap<u64, Arc<Conn>>>;
 
@@ -77,6 +79,7 @@ pub(super) struct Hub {
     departures: AtomicU64,
     recent_events: usize,
     recent_bytes: usize,
+    recent_of_all: bool,
     recent_bytes_used: AtomicUsize,
     /// Repairs that read the store at once: after a loss, all channels want to.
     reads: Semaphore,
@@ -85,17 +88,13 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(
-        chat: Arc<Chat>,
-        metrics: Arc<Metrics>,
-        recent_events: usize,
-        recent_bytes: usize,
-    ) -> Arc<Self> {
+    pub(super) fn new(chat: Arc<Chat>, metrics: Arc<Metrics>, options: &GatewayOptions) -> Arc<Self> {
         Arc::new(Self {
             channels: RwLock::default(),
             departures: AtomicU64::new(0),
-            recent_events,
-            recent_bytes,
+            recent_events: options.recent_events,
+            recent_bytes: options.recent_bytes,
+            recent_of_all: options.recent_of_all,
             recent_bytes_used: AtomicUsize::new(0),
             reads: Semaphore::new(REPAIRS),
             chat,
@@ -151,6 +150,11 @@ impl Hub {
         head
     }
 
+    /// The last position handed out, when it is known.
+    pub(super) fn head(&self, id: ChannelId) -> Option<Seq> {
+        self.channel(id)?.state.lock().head
+    }
+
     /// The events after a position, when memory has them all.
     pub(super) fn in_memory(&self, id: ChannelId, after: Seq) -> InMemory {
         let Some(channel) = self.channel(id) else { return InMemory::No };
@@ -166,8 +170,13 @@ impl Hub {
 
     /// An event from the bus.
     pub(super) fn deliver(self: &Arc<Self>, event: &CommittedEvent) {
-        let Some(channel) = self.channel(event.channel) else { return };
+        let Some(channel) = self.channel(event.channel).or_else(|| self.kept_for_reading(event.channel))
+        else {
+            return;
+        };
         let mut state = channel.state.lock();
+        // Without a socket there is nobody whom a gap would hurt; what is kept begins anew behind it.
+        let anybody = !state.sockets.is_empty();
         match (state.head, &mut state.repairing) {
             (Some(head), _) if event.seq <= head => return,
             (_, Some(wanted)) => {
@@ -175,7 +184,7 @@ impl Hub {
                 *wanted = (*wanted).max(event.seq);
                 return;
             }
-            (Some(head), None) if event.seq > head + 1 => {
+            (Some(head), None) if anybody && event.seq > head + 1 => {
                 state.repairing = Some(event.seq);
                 drop(state);
                 tokio::spawn(Arc::clone(self).repair(event.channel, channel));
@@ -257,7 +266,10 @@ impl Hub {
             let forget = state.sockets.is_empty()
                 && !state.fanning
                 && state.repairing.is_none()
-                && state.used.elapsed().as_secs() >= FORGET_AFTER_SECONDS;
+                && (if self.recent_of_all { state.used.max(state.active) } else { state.used })
+                    .elapsed()
+                    .as_secs()
+                    >= FORGET_AFTER_SECONDS;
             forget.then(|| state.recent.bytes())
         };
         self.channels.write().retain(|_, channel| {
@@ -274,6 +286,12 @@ impl Hub {
 
     fn channel(&self, id: ChannelId) -> Option<Arc<Channel>> {
         self.channels.read().get(&id).cloned()
+    }
+
+    /// A channel that no socket is in, when its recent events are kept nevertheless.
+    fn kept_for_reading(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        let kept = self.recent_of_all && self.channels.read().len() < KEPT_FOR_READING;
+        kept.then(|| self.channel_or_new(id))
     }
 
     fn channel_or_new(&self, id: ChannelId) -> Arc<Channel> {
@@ -419,6 +437,24 @@ impl Hub {
             backoff = (backoff * 2).min(REPAIR_BACKOFF.1);
         }
     }
+}
+
+impl RecentEvents for Hub {
+    fn after(&self, channel: ChannelId, after: Seq) -> Option<Vec<Bytes>> {
+        match self.in_memory(channel, after) {
+            InMemory::All { frames, .. } => Some(frames.iter().map(json_of).collect()),
+            InMemory::No => None,
+        }
+    }
+
+    fn tail(&self, channel: ChannelId) -> Vec<Bytes> {
+        let frames = self.channel(channel).map(|channel| channel.state.lock().recent.all());
+        frames.unwrap_or_default().iter().map(json_of).collect()
+    }
+}
+
+fn json_of(frame: &Bytes) -> Bytes {
+    frame.slice_ref(wire::payload(frame))
 }
 
 /// The events and sockets of the next round; when there is nothing, the fan-out has ended.

@@ -13,6 +13,7 @@ mod hub;
 mod options;
 mod outbox;
 mod presence;
+mod reads;
 mod recent;
 mod roster;
 mod session;
@@ -42,13 +43,14 @@ pub use options::GatewayOptions;
 
 use crate::{
     auth::TokenVerifier,
-    chat::Chat,
+    chat::{Chat, RecentEvents},
     cluster::{Claims, Cluster},
     metrics::Metrics,
 };
 use conn::Conn;
 use hub::Hub;
 use presence::Presence;
+use reads::Reads;
 
 /// All sockets of this process.
 pub struct Gateway {
@@ -64,6 +66,7 @@ pub struct Gateway {
     claims: Mutex<Claims>,
     /// Sockets that said hello, by user.
     users: Mutex<HashMap<UserId, Vec<Arc<Conn>>>>,
+    reads: Reads,
     places: Arc<Semaphore>,
     next_id: AtomicU64,
     started: Instant,
@@ -83,8 +86,9 @@ impl Gateway {
     ) -> Arc<Self> {
         let per_second = NonZeroU32::new(options.commands_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(options.command_burst).unwrap_or(NonZeroU32::MIN);
-        let hub =
-            Hub::new(Arc::clone(&chat), Arc::clone(&metrics), options.recent_events, options.recent_bytes);
+        let hub = Hub::new(Arc::clone(&chat), Arc::clone(&metrics), &options);
+        let recent: Arc<dyn RecentEvents> = Arc::<Hub>::clone(&hub);
+        chat.set_recent_events(Arc::downgrade(&recent));
         Arc::new(Self {
             cluster,
             quota: Quota::per_second(per_second).allow_burst(burst),
@@ -95,6 +99,7 @@ impl Gateway {
             presence: Mutex::default(),
             claims: Mutex::default(),
             users: Mutex::default(),
+            reads: Reads::new(),
             places: Arc::new(Semaphore::new(options.max_sockets)),
             next_id: AtomicU64::new(1),
             started: Instant::now(),

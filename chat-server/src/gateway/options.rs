@@ -33,6 +33,9 @@ pub struct GatewayOptions {
     pub recent_events: usize,
     /// Memory for all recent events together, in bytes.
     pub recent_bytes: usize,
+    /// Whether recent events are kept of all active channels, not only of those that sockets are in: for a process that
+    /// serves history over REST, also while the store is away.
+    pub recent_of_all: bool,
 }
 
 impl Default for GatewayOptions {
@@ -52,6 +55,7 @@ impl Default for GatewayOptions {
             drain_window: Duration::from_secs(10),
             recent_events: 1_000,
             recent_bytes: 64 * 1024 * 1024,
+            recent_of_all: false,
         }
     }
 }

@@ -53,6 +53,11 @@ impl Recent {
         Some(self.entries.iter().skip(skip).map(|entry| entry.frame.clone()).collect())
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Bytes> {
+        self.entries.iter().map(|entry| entry.frame.clone()).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -23,7 +23,7 @@ use super::{
     hub::InMemory,
     wire,
 };
-use crate::chat::{Actor, ChatError, Command, event_json, now_ms, permissions::ChannelAction};
+use crate::chat::{Actor, ChatError, Command, now_ms, permissions::ChannelAction};
 
 /// Typing in one channel is passed on once in this time.
 const TYPING_SECONDS: u64 = 3;
@@ -296,7 +296,7 @@ impl Session<'_> {
 
     /// Answers with every event after a position, or says plainly that it could not.
     async fn sync(&mut self, id: Option<ClientId>, channel: ChannelId, after: Seq) -> Result<(), ChatError> {
-        let Gateway { chat, hub, metrics, .. } = &**self.gateway;
+        let Gateway { chat, hub, metrics, reads, .. } = &**self.gateway;
         chat.authorize(&self.actor, channel, ChannelAction::Read).await?;
         let (frames, head): (Option<Vec<Bytes>>, Seq) = match hub.in_memory(channel, after) {
             InMemory::All { frames, head } => {
@@ -305,19 +305,8 @@ impl Session<'_> {
             }
             InMemory::No => {
                 metrics.syncs_from_store.inc();
-                let heads = chat.store().heads(&[channel]).await?;
-                let head = heads.first().map_or(0, |(_, head)| *head);
-                if head.saturating_sub(after) > limits::MAX_SYNC_EVENTS {
-                    (None, head)
-                } else {
-                    let limit = usize::try_from(limits::MAX_SYNC_EVENTS).unwrap_or(usize::MAX);
-                    let events = chat.store().events(channel, after, limit).await?;
-                    // More may have been committed since the head was read: then those are sent as well.
-                    let head = events.last().map_or(head, |event| event.seq);
-                    let frames =
-                        events.iter().map(|event| wire::text_frame(event_json(event, true).as_bytes()));
-                    (Some(frames.collect()), head)
-                }
+                let read = reads.sync(chat, channel, after, hub.head(channel)).await?;
+                (read.frames.clone(), read.head)
             }
         };
         // A client that asks for many channels at once is answered as fast as it reads, and an answer that does not fit
@@ -395,7 +384,7 @@ impl Gateway {
     async fn subscribe(&self, conn: &Arc<Conn>, actor: &Actor) -> Result<Vec<ChannelState>, ChatError> {
         loop {
             let departures = self.hub.departures();
-            let memberships = self.chat.store().memberships(actor.user).await?;
+            let memberships = self.reads.memberships(&self.chat, actor.user).await?;
             let mut states = Vec::with_capacity(memberships.len());
             let mut unknown = Vec::new();
             for membership in &memberships {
@@ -407,7 +396,7 @@ impl Gateway {
                 states.push(ChannelState { channel, head: head.unwrap_or_default(), read: membership.read });
             }
             if !unknown.is_empty() {
-                for (channel, head) in self.chat.store().heads(&unknown).await? {
+                for (channel, head) in self.reads.heads(&self.chat, &unknown).await? {
                     let head = self.hub.learn_head(channel, head);
                     if let Some(state) = states.iter_mut().find(|state| state.channel == channel) {
                         state.head = head;

@@ -241,6 +241,7 @@ async fn bus_loop(gateway: Weak<Gateway>, mut subscription: Box<dyn Subscription
                 Ok(message) => gateway.handle(&message),
                 Err(BusError::Missed(count)) => {
                     tracing::warn!(count, "bus messages were missed; repairing from the store");
+                    gateway.chat.forget_all();
                     gateway.hub.repair_all();
                 }
                 Err(BusError::Closed) => return,

@@ -1,6 +1,7 @@
 //! A whole server in the test's process, over real sockets, on a data folder of its own.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
+pub mod cluster;
 pub mod process;
 pub mod ws;
 

@@ -1,0 +1,98 @@
+//! What sockets need of the store when they come back, all at once: each thing is read once for all who want it, and no
+//! more than so much at a time.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use chat_protocol::{ChannelId, Seq, UserId, limits};
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+
+use super::wire;
+use crate::{
+    chat::{Chat, ChatError, Flights, event_json},
+    store::Membership,
+};
+
+/// Users whose channels are read at once; the others wait, at most for as long as a socket may take to say hello.
+const WELCOMES: usize = 64;
+
+type Heads = Arc<HashMap<ChannelId, Seq>>;
+/// Which log, after which position, and where it was known to end.
+type SyncKey = (ChannelId, Seq, Option<Seq>);
+
+/// Events after a position.
+pub(super) struct SyncRead {
+    /// Encoded; `None` when there are too many.
+    pub(super) frames: Option<Vec<Bytes>>,
+    /// The last of them.
+    pub(super) head: Seq,
+}
+
+pub(super) struct Reads {
+    welcomes: Semaphore,
+    heads: Flights<ChannelId, Result<Heads, ChatError>>,
+    syncs: Flights<SyncKey, Result<Arc<SyncRead>, ChatError>>,
+}
+
+impl Reads {
+    pub(super) fn new() -> Self {
+        Self { welcomes: Semaphore::new(WELCOMES), heads: Flights::new(), syncs: Flights::new() }
+    }
+
+    /// A user's channels.
+    pub(super) async fn memberships(&self, chat: &Chat, user: UserId) -> Result<Vec<Membership>, ChatError> {
+        // Never closed.
+        let _turn = self.welcomes.acquire().await;
+        chat.memberships(user).await
+    }
+
+    /// Where logs end. The caller must have subscribed to them before: then whoever began a read that this one joins
+    /// had so, too, and what was handed out since is known to the hub.
+    pub(super) async fn heads(
+        &self,
+        chat: &Arc<Chat>,
+        channels: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Seq>, ChatError> {
+        let read = |channels: Vec<ChannelId>| {
+            let chat = Arc::clone(chat);
+            async move { Ok(Arc::new(chat.store().heads(&channels).await?.into_iter().collect())) }.boxed()
+        };
+        let mut heads = HashMap::with_capacity(channels.len());
+        for read in self.heads.join_all(channels, read).await {
+            let read: Heads = read?;
+            heads.extend(channels.iter().filter_map(|channel| Some((*channel, *read.get(channel)?))));
+        }
+        Ok(heads)
+    }
+
+    /// The events of a log after a position. `known` is where the log ends as far as was handed out: a read that began
+    /// when it ended there has at least that.
+    pub(super) async fn sync(
+        &self,
+        chat: &Arc<Chat>,
+        channel: ChannelId,
+        after: Seq,
+        known: Option<Seq>,
+    ) -> Result<Arc<SyncRead>, ChatError> {
+        let read = || {
+            let chat = Arc::clone(chat);
+            async move { read_sync(&chat, channel, after).await.map(Arc::new) }.boxed()
+        };
+        self.syncs.join((channel, after, known), read).await
+    }
+}
+
+async fn read_sync(chat: &Chat, channel: ChannelId, after: Seq) -> Result<SyncRead, ChatError> {
+    let heads = chat.store().heads(&[channel]).await?;
+    let head = heads.first().map_or(0, |(_, head)| *head);
+    if head.saturating_sub(after) > limits::MAX_SYNC_EVENTS {
+        return Ok(SyncRead { frames: None, head });
+    }
+    let limit = usize::try_from(limits::MAX_SYNC_EVENTS).unwrap_or(usize::MAX);
+    let events = chat.store().events(channel, after, limit).await?;
+    // More may have been committed since the head was read: then those are sent as well.
+    let head = events.last().map_or(head, |event| event.seq);
+    let frames = events.iter().map(|event| wire::text_frame(event_json(event, true).as_bytes()));
+    Ok(SyncRead { frames: Some(frames.collect()), head })
+}

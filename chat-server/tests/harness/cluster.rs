@@ -1,0 +1,170 @@
+//! Several gateways over one store and one bus, each on a runtime of its own, so that one can be killed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chat_protocol::{
+    ChannelId, ChannelKind, SessionId, UserId,
+    rest::{CreateChannel, Role, User},
+};
+use chat_server::{
+    auth::{Auth, AuthOptions, TokenVerifier},
+    bus::{Bus, BusError, BusMessage, Signal, Subscription, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    cluster::{Cluster, ClusterOptions},
+    gateway::{Gateway, GatewayOptions},
+    http_server,
+    metrics::Metrics,
+    store::{Store, sqlite::SqliteStore},
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::ws::TestSocket;
+
+/// A bus that can be told to lose things.
+pub struct TestBus {
+    inner: LocalBus,
+    pub lose_events: AtomicBool,
+    pub lose_digests: AtomicBool,
+}
+
+#[async_trait]
+impl Bus for TestBus {
+    async fn publish(&self, message: BusMessage) -> Result<(), BusError> {
+        let lost = match &message {
+            BusMessage::Event(_) => self.lose_events.load(Ordering::Acquire),
+            BusMessage::Signal(Signal::Digest(_)) => self.lose_digests.load(Ordering::Acquire),
+            BusMessage::Signal(_) => false,
+        };
+        if lost { Ok(()) } else { self.inner.publish(message).await }
+    }
+
+    fn subscribe(&self) -> Box<dyn Subscription> {
+        self.inner.subscribe()
+    }
+}
+
+/// What the gateways share.
+pub struct TestCluster {
+    pub store: Arc<dyn Store>,
+    pub bus: Arc<TestBus>,
+    _dir: tempfile::TempDir,
+}
+
+/// One process.
+pub struct TestGateway {
+    pub base_url: String,
+    pub chat: Arc<Chat>,
+    pub gateway: Arc<Gateway>,
+    pub metrics: Arc<Metrics>,
+    pub verifier: TokenVerifier,
+    runtime: Option<Runtime>,
+}
+
+impl TestCluster {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store");
+        let bus = TestBus {
+            inner: LocalBus::new(),
+            lose_events: AtomicBool::new(false),
+            lose_digests: AtomicBool::new(false),
+        };
+        Self { store: Arc::new(store), bus: Arc::new(bus), _dir: dir }
+    }
+
+    pub async fn gateway(&self, name: &str) -> TestGateway {
+        self.gateway_on(name, Arc::clone(&self.store), Arc::clone(&self.bus) as Arc<dyn Bus>).await
+    }
+
+    /// A gateway with its own way to the store and the bus.
+    pub async fn gateway_on(&self, name: &str, store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> TestGateway {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let name = name.to_owned();
+        let started = runtime.spawn(async move {
+            let chat = Chat::new(store, bus);
+            let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
+            let verifier = auth.verifier();
+            let metrics = Arc::new(Metrics::new());
+            let cluster = Cluster::new(ClusterOptions { name: name.clone(), ..ClusterOptions::default() });
+            let options = GatewayOptions {
+                name,
+                drain_window: Duration::from_millis(200),
+                ..GatewayOptions::default()
+            };
+            let gateway =
+                Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, Arc::clone(&metrics));
+            gateway.spawn();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+            let base_url = format!("http://{}", listener.local_addr().expect("an address"));
+            tokio::spawn(http_server::serve(listener, gateway.router(), CancellationToken::new()));
+            TestGateway { base_url, chat, gateway, metrics, verifier, runtime: None }
+        });
+        let mut started = started.await.expect("starts");
+        started.runtime = Some(runtime);
+        started
+    }
+
+    pub async fn user(&self, handle: &str) -> Actor {
+        let user = User {
+            id: UserId::new(),
+            handle: handle.into(),
+            display_name: handle.into(),
+            role: Role::Member,
+            created_at: now_ms(),
+            deactivated: false,
+        };
+        assert!(self.store.create_user(&user).await.expect("is stored"));
+        Actor { user: user.id, role: user.role, session: SessionId::new() }
+    }
+}
+
+impl TestGateway {
+    pub async fn connect(&self, actor: &Actor) -> TestSocket {
+        let token = self.verifier.issue(actor, Duration::from_secs(600)).expect("a token");
+        TestSocket::connect(&self.base_url, &token).await
+    }
+
+    pub async fn channel(&self, owner: &Actor, members: &[&Actor], name: &str) -> ChannelId {
+        let channel = CreateChannel {
+            kind: ChannelKind::Private,
+            name: name.into(),
+            topic: String::new(),
+            members: members.iter().map(|actor| actor.user).collect(),
+        };
+        self.chat.create_channel(owner, channel).await.expect("is made").id
+    }
+
+    /// All its tasks end wherever they are, and say nothing of it.
+    pub fn kill(mut self) {
+        self.runtime.take().expect("runs").shutdown_background();
+    }
+
+    /// Sends its sockets away and stops.
+    pub async fn drain(mut self) {
+        let runtime = self.runtime.take().expect("runs");
+        let gateway = Arc::clone(&self.gateway);
+        assert!(runtime.spawn(async move { gateway.drain().await }).await.expect("drains"));
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime must not wait inside of another one.
+            runtime.shutdown_background();
+        }
+    }
+}
