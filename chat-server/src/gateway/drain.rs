@@ -27,6 +27,7 @@ impl Gateway {
         let all_went = self.send_away().await;
         // Others need not wait for its silence.
         self.publish(self.cluster.leave()).await;
+        self.chat.bus().flush().await;
         all_went
     }
 

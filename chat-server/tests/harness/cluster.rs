@@ -15,7 +15,7 @@ use chat_protocol::{
 };
 use chat_server::{
     auth::{Auth, AuthOptions, TokenVerifier},
-    bus::{Bus, BusError, BusMessage, Signal, Subscription, local::LocalBus},
+    bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
     chat::{Actor, Chat, now_ms},
     cluster::{Cluster, ClusterOptions},
     gateway::{Gateway, GatewayOptions},
@@ -37,7 +37,7 @@ pub struct TestBus {
 
 #[async_trait]
 impl Bus for TestBus {
-    async fn publish(&self, message: BusMessage) -> Result<(), BusError> {
+    async fn publish(&self, message: BusMessage) -> Result<(), PublishError> {
         let lost = match &message {
             BusMessage::Event(_) => self.lose_events.load(Ordering::Acquire),
             BusMessage::Signal(Signal::Digest(_)) => self.lose_digests.load(Ordering::Acquire),
@@ -48,6 +48,10 @@ impl Bus for TestBus {
 
     fn subscribe(&self) -> Box<dyn Subscription> {
         self.inner.subscribe()
+    }
+
+    fn subscribe_from(&self, position: &Position) -> Box<dyn Subscription> {
+        self.inner.subscribe_from(position)
     }
 }
 
