@@ -173,3 +173,70 @@ impl Directory {
 pub(super) const fn is_away(error: &ChatError) -> bool {
     matches!(error.code, ErrorCode::Overloaded | ErrorCode::Unavailable)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chat::now_ms,
+        store::{LogStore as _, NewEvent, sqlite::SqliteStore},
+    };
+
+    async fn append(store: &SqliteStore, channel: ChannelId, by: UserId, body: EventBody) {
+        let event = NewEvent { by, id: None, at: now_ms(), body };
+        store.append(channel, vec![event]).await.expect("is appended");
+    }
+
+    #[tokio::test]
+    async fn what_an_event_that_was_lost_outdates_is_believed_for_a_minute_at_most() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
+        let directory = Directory::new(Arc::<SqliteStore>::clone(&store));
+        let (channel, ada) = (ChannelId::new(), UserId::new());
+        let created = EventBody::ChannelCreated {
+            channel_kind: ChannelKind::Private,
+            name: Some("general".into()),
+            topic: String::new(),
+        };
+        append(&store, channel, ada, created).await;
+        append(&store, channel, ada, EventBody::MemberJoined { user: ada }).await;
+        assert!(!directory.channel(channel).await.expect("is there").archived);
+        assert!(directory.is_member(channel, ada).await.expect("is known"));
+
+        // Of these, nothing is observed.
+        append(&store, channel, ada, EventBody::Archived { archived: true }).await;
+        append(&store, channel, ada, EventBody::MemberLeft { user: ada }).await;
+        assert!(!directory.channel(channel).await.expect("is kept").archived);
+        assert!(directory.is_member(channel, ada).await.expect("is kept"));
+
+        let long_ago = Instant::now().checked_sub(LIFETIME).expect("the machine runs for longer");
+        {
+            let mut caches = directory.caches.lock();
+            for (_, (_, at)) in caches.channels.iter_mut() {
+                *at = long_ago;
+            }
+            for (_, at) in caches.members.iter_mut() {
+                *at = long_ago;
+            }
+        }
+        assert!(directory.channel(channel).await.expect("is read").archived);
+        assert!(!directory.is_member(channel, ada).await.expect("is read"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_believed_after_something_was_missed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
+        let directory = Directory::new(Arc::<SqliteStore>::clone(&store));
+        let (channel, ada) = (ChannelId::new(), UserId::new());
+        let created =
+            EventBody::ChannelCreated { channel_kind: ChannelKind::Direct, name: None, topic: String::new() };
+        append(&store, channel, ada, created).await;
+        append(&store, channel, ada, EventBody::MemberJoined { user: ada }).await;
+        assert_eq!(directory.memberships(ada).await.expect("are read").len(), 1);
+        append(&store, channel, ada, EventBody::MemberLeft { user: ada }).await;
+        assert!(directory.is_member(channel, ada).await.expect("is kept"));
+        directory.forget_all();
+        assert!(!directory.is_member(channel, ada).await.expect("is read"));
+    }
+}

@@ -32,7 +32,7 @@ use std::{
 };
 
 use axum::{Router, routing};
-use chat_protocol::UserId;
+use chat_protocol::{ChannelId, Seq, UserId};
 use governor::Quota;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -117,6 +117,12 @@ impl Gateway {
     #[must_use]
     pub const fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
+    }
+
+    /// The last position of a log that this process has seen, of those whose recent events it keeps.
+    #[must_use]
+    pub fn recent_head(&self, channel: ChannelId) -> Option<Seq> {
+        self.hub.head(channel)
     }
 
     /// Sockets that are open now.

@@ -74,39 +74,46 @@ pub struct TestGateway {
 
 impl TestCluster {
     pub fn new() -> Self {
+        Self::on(|store| Arc::new(store))
+    }
+
+    /// On a store that is put before the embedded one.
+    pub fn on(before: impl FnOnce(SqliteStore) -> Arc<dyn Store>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store");
+        let store = before(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
         let bus = TestBus {
             inner: LocalBus::new(),
             lose_events: AtomicBool::new(false),
             lose_digests: AtomicBool::new(false),
         };
-        Self { store: Arc::new(store), bus: Arc::new(bus), _dir: dir }
+        Self { store, bus: Arc::new(bus), _dir: dir }
     }
 
+    /// A process with all roles.
     pub async fn gateway(&self, name: &str) -> TestGateway {
-        self.gateway_on(name, Arc::clone(&self.store), Arc::clone(&self.bus) as Arc<dyn Bus>).await
+        self.process(GatewayOptions {
+            name: name.to_owned(),
+            drain_window: Duration::from_millis(200),
+            recent_of_all: true,
+            ..GatewayOptions::default()
+        })
+        .await
     }
 
-    /// A gateway with its own way to the store and the bus.
-    pub async fn gateway_on(&self, name: &str, store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> TestGateway {
+    pub async fn process(&self, options: GatewayOptions) -> TestGateway {
+        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus) as Arc<dyn Bus>);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let name = name.to_owned();
         let started = runtime.spawn(async move {
             let chat = Chat::new(store, bus);
             let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
             let verifier = auth.verifier();
             let metrics = Arc::new(Metrics::new());
-            let cluster = Cluster::new(ClusterOptions { name: name.clone(), ..ClusterOptions::default() });
-            let options = GatewayOptions {
-                name,
-                drain_window: Duration::from_millis(200),
-                ..GatewayOptions::default()
-            };
+            let name = options.name.clone();
+            let cluster = Cluster::new(ClusterOptions { name, ..ClusterOptions::default() });
             let gateway =
                 Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, Arc::clone(&metrics));
             gateway.spawn();
