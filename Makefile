@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test bench fuzz load fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down bench fuzz load fmt lint screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,21 @@ run: ## build and serve a whole chat on http://127.0.0.1:8080 (ARGS="--help" tel
 test: ## everything that CI checks (STEPS="fmt clippy" for some; scripts/test.sh --list names them)
 	@scripts/check-host.sh
 	@scripts/test.sh $(STEPS)
+
+cluster: ## three Cassandra nodes, Pulsar, two gateways, api and auth behind HAProxy (docs/cluster.md)
+	@scripts/check-host.sh
+	@scripts/cluster.sh up $(ARGS)
+
+cluster-down: ## stop all of that; the data stays
+	@scripts/cluster.sh down $(ARGS)
+
+engines: ## a real Cassandra node and Pulsar for tests that you run with plain cargo test
+	@scripts/engines/cassandra.sh up
+	@scripts/engines/pulsar.sh up
+
+engines-down: ## stop them
+	@scripts/engines/cassandra.sh down
+	@scripts/engines/pulsar.sh down
 
 bench: ## delivery cost, memory per socket and connect rate, beside a bare epoll broadcaster
 	@scripts/check-host.sh

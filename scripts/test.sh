@@ -8,6 +8,54 @@ source "$(dirname "$0")/lib.sh"
 
 STEPS="fmt clippy test doc deny openapi web load"
 
+# The real Cassandra and Pulsar of all tests start while the tests are compiled, and end with their step. Whoever has some
+# names them in the environment instead: FOLKMOOT_TEST_CASSANDRA=host:port, FOLKMOOT_TEST_PULSAR=pulsar://host:port and
+# so on, see docs/cluster.md.
+engines_to_start() {
+    [ -n "${FOLKMOOT_TEST_CASSANDRA:-}" ] || echo cassandra
+    [ -n "${FOLKMOOT_TEST_PULSAR:-}" ] || echo pulsar
+}
+
+begin_engines() {
+    local engine
+    # One after the other: both may have to install Maven.
+    for engine in $(engines_to_start); do "$ROOT/scripts/engines/$engine.sh" install; done
+    mkdir -p "$SCRATCH/engines"
+    for engine in $(engines_to_start); do
+        "$ROOT/scripts/engines/$engine.sh" up --dir "$SCRATCH/engines" >"$SCRATCH/$engine.log" 2>&1 &
+        echo $! >"$SCRATCH/$engine.starting"
+    done
+}
+
+# Their addresses are in the environment when this returns.
+engines_ready() {
+    local engine
+    for engine in $(engines_to_start); do
+        wait "$(cat "$SCRATCH/$engine.starting")" || { cat "$SCRATCH/$engine.log" >&2; die "$engine does not start"; }
+        rm "$SCRATCH/$engine.starting"
+        cat "$SCRATCH/$engine.log" >&2
+    done
+    if [ -e "$SCRATCH/engines/engines.env" ]; then
+        set -a
+        # shellcheck disable=SC1091 # written by the engines' scripts
+        source "$SCRATCH/engines/engines.env"
+        set +a
+    fi
+}
+
+end_engines() {
+    local engine pid
+    [ -d "$SCRATCH/engines" ] || return 0
+    for engine in cassandra pulsar; do
+        if pid=$(cat "$SCRATCH/$engine.starting" 2>/dev/null); then
+            kill "$pid" 2>/dev/null || true
+            while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+        fi
+        "$ROOT/scripts/engines/$engine.sh" down --dir "$SCRATCH/engines"
+    done
+    rm -r "$SCRATCH/engines"
+}
+
 step_fmt() {
     cargo fmt --all --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -15,7 +63,12 @@ step_fmt() {
 
 step_clippy() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
 
-step_test() { cargo test --workspace --locked; }
+step_test() {
+    begin_engines
+    cargo test --workspace --locked --no-run
+    engines_ready
+    cargo test --workspace --locked
+}
 
 # The crates are read in this repository, where what is private can be read too: links to it are fine.
 step_doc() {
@@ -72,6 +125,7 @@ done
 
 cd "$ROOT"
 scratch
+trap 'end_engines; cleanup' EXIT
 summary=
 failed=
 for step in $chosen; do
@@ -82,6 +136,7 @@ for step in $chosen; do
     (set -e; trap - EXIT; "step_$step")
     status=$?
     set -e
+    end_engines
     took=$((SECONDS - began))
     outcome=ok
     if [ "$status" -ne 0 ]; then
