@@ -5,9 +5,11 @@
 
 mod harness;
 
+use std::io::Write as _;
+
 use chat_server::store::cassandra::{
     cql::{Cql as _, Statement, Value},
-    options::CassandraOptions,
+    options::{CassandraOptions, Credentials},
     scylla_driver::ScyllaCql,
 };
 use harness::engines;
@@ -20,19 +22,21 @@ const VERSION: Statement = Statement::read("SELECT release_version FROM system.l
 async fn cassandra_asks_for_the_password_and_proves_who_it_is() {
     let config = engines::cassandra().await;
     let options = CassandraOptions { keyspace: None, ..CassandraOptions::read(&config).unwrap() };
-    let rows = ScyllaCql::connect(&options).await.unwrap().execute(VERSION, Vec::new()).await.unwrap();
+    let rows = ScyllaCql::connect(options.clone()).await.unwrap().execute(VERSION, Vec::new()).await.unwrap();
     let Some(Value::Text(version)) = rows[0].get("release_version") else { panic!("no version in {rows:?}") };
     assert!(version.starts_with("5."), "{version}");
 
     // The same port takes connections without TLS.
-    ScyllaCql::connect(&CassandraOptions { ca_pem: None, ..options.clone() }).await.unwrap();
+    ScyllaCql::connect(CassandraOptions { ca_file: None, ..options.clone() }).await.unwrap();
 
-    let credentials = Some(("cassandra".to_owned(), "wrong".to_owned()));
-    assert!(ScyllaCql::connect(&CassandraOptions { credentials, ..options.clone() }).await.is_err());
-    assert!(ScyllaCql::connect(&CassandraOptions { credentials: None, ..options.clone() }).await.is_err());
+    let credentials = Some(Credentials { user: "cassandra".into(), password: "wrong".into() });
+    assert!(ScyllaCql::connect(CassandraOptions { credentials, ..options.clone() }).await.is_err());
+    assert!(ScyllaCql::connect(CassandraOptions { credentials: None, ..options.clone() }).await.is_err());
 
-    let ca_pem = Some(stranger());
-    assert!(ScyllaCql::connect(&CassandraOptions { ca_pem, ..options }).await.is_err());
+    let mut unrelated = tempfile::NamedTempFile::new().unwrap();
+    unrelated.write_all(stranger().as_bytes()).unwrap();
+    let ca_file = Some(unrelated.path().to_owned());
+    assert!(ScyllaCql::connect(CassandraOptions { ca_file, ..options }).await.is_err());
 }
 
 #[tokio::test]

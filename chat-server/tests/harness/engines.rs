@@ -177,7 +177,7 @@ async fn sweep_keyspaces(config: &CassandraConfig) {
 /// A session that is bound to no keyspace.
 pub async fn connect(config: &CassandraConfig) -> ScyllaCql {
     let options = CassandraOptions::read(config).expect("the files of the engine are there");
-    ScyllaCql::connect(&CassandraOptions { keyspace: None, ..options }).await.expect("Cassandra answers")
+    ScyllaCql::connect(CassandraOptions { keyspace: None, ..options }).await.expect("Cassandra answers")
 }
 
 /// A request to the admin interface of Pulsar.
