@@ -1,6 +1,8 @@
 //! What every engine behind [`chat_server::bus::Bus`] must do. Each function is one test; it gets two processes' ends
 //! of one bus, which for the bus of a single process are the same.
 
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -64,7 +66,7 @@ async fn next(subscription: &mut dyn Subscription) -> Result<BusMessage, BusErro
 }
 
 /// The last position of each channel, when each of them has come to `last`; what comes twice is looked over.
-async fn until(
+pub(crate) async fn until(
     subscription: &mut dyn Subscription,
     channels: &[ChannelId],
     last: u64,

@@ -130,11 +130,12 @@ fn policies_of(options: &ProvisionOptions) -> [(&'static str, Value); 3] {
                 "retentionSizeInMB": options.retention_mib,
             }),
         ),
-        // Readers leave nothing behind. Should somebody else subscribe and go away, nothing is kept for them.
+        // Readers leave nothing behind. Should somebody else subscribe and go away, nothing is kept for them. (The
+        // quota must be below what is retained.)
         ("messageTTL", json!(seconds)),
         (
             "backlogQuota?backlogQuotaType=destination_storage",
-            json!({ "limitSize": options.retention_mib << 20, "policy": "consumer_backlog_eviction" }),
+            json!({ "limitSize": options.retention_mib << 19, "policy": "consumer_backlog_eviction" }),
         ),
     ]
 }

@@ -2,6 +2,7 @@
 //! subscribers of the process.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -274,8 +275,14 @@ impl Reading {
         let (missed, seen) = {
             let mut cursors = self.cursors.lock();
             let cursor = cursors.entry(source).or_default();
-            if durable && cursor.at.is_some_and(|at| id.key() <= at.key()) {
-                return Err(Stopped::Rewound(source));
+            match cursor.at.map(|at| id.key().cmp(&at.key())).filter(|_| durable) {
+                // A reader begins with the message that it is to go on after.
+                Some(Ordering::Equal) => {
+                    cursor.unproven = false;
+                    return Ok(());
+                }
+                Some(Ordering::Less) => return Err(Stopped::Rewound(source)),
+                Some(Ordering::Greater) | None => {}
             }
             let before = cursor.at.replace(id);
             let unproven = std::mem::take(&mut cursor.unproven);
