@@ -3,6 +3,7 @@
 #[cfg(feature = "cassandra-cpp")]
 pub mod cpp_driver;
 pub mod cql;
+pub mod migrate;
 pub mod options;
 pub mod schema;
 pub mod scylla_driver;

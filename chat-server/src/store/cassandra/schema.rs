@@ -6,8 +6,17 @@
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
 //! marker's is the marker itself), so that repeating or reordering them changes nothing.
 
-/// One step per version, in order. Steps are never changed once released, only added.
-pub const MIGRATIONS: &[&[&[&str]]] = &[&[LOGS, PEOPLE, FILES]];
+/// From one version of the tables to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// What is done, in order. Each statement may be repeated.
+    pub statements: &'static [&'static [&'static str]],
+    /// The oldest version whose servers still run on the result: those of one release back, while they are replaced.
+    pub works_with: i32,
+}
+
+/// The step to version 1, to version 2, and so on. Steps are never changed once released, only added.
+pub const STEPS: &[Step] = &[Step { statements: &[LOGS, PEOPLE, FILES], works_with: 1 }];
 
 /// Ids are `uuid`, times are milliseconds since the Unix epoch in a `bigint`, enums are numbers in a `tinyint`.
 const LOGS: &[&str] = &[
@@ -33,10 +42,36 @@ const LOGS: &[&str] = &[
 ];
 
 /// Users, credentials, sessions, signing keys.
-const PEOPLE: &[&str] = &[];
+const PEOPLE: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS users (
+        id uuid PRIMARY KEY, handle text, display_name text, role tinyint, created_at bigint, deactivated boolean)",
+    // Whose a handle is. It is taken once its user exists; until then it is only claimed.
+    "CREATE TABLE IF NOT EXISTS handles (handle text PRIMARY KEY, user uuid, claimed_at bigint)",
+    // All users in order of handle: a partition for each first character, and which these are.
+    "CREATE TABLE IF NOT EXISTS users_by_handle (initial text, handle text, user uuid, PRIMARY KEY ((initial), handle))",
+    "CREATE TABLE IF NOT EXISTS initials (ring tinyint, initial text, PRIMARY KEY ((ring), initial))",
+    // Users by beginnings of their lower-case display name of some lengths, each in order of handle.
+    "CREATE TABLE IF NOT EXISTS users_by_name (
+        prefix text, handle text, user uuid, name_key text, PRIMARY KEY ((prefix), handle))",
+    "CREATE TABLE IF NOT EXISTS passwords (user uuid PRIMARY KEY, phc text)",
+    // Sessions, and the rows that lead to them, expire by themselves.
+    "CREATE TABLE IF NOT EXISTS sessions (
+        id uuid PRIMARY KEY, user uuid, created_at bigint, used_at bigint, expires_at bigint, device text,
+        refresh_hash blob, revoked_at bigint)",
+    "CREATE TABLE IF NOT EXISTS user_sessions (user uuid, session uuid, PRIMARY KEY ((user), session))",
+    "CREATE TABLE IF NOT EXISTS revocations (
+        bucket bigint, revoked_at bigint, session uuid, PRIMARY KEY ((bucket), revoked_at, session))",
+    // One partition; `version` counts its changes, so that each is made on what was read.
+    "CREATE TABLE IF NOT EXISTS signing_keys (
+        ring tinyint, kid text, version bigint static, seed blob, created_at bigint, verify_until bigint,
+        PRIMARY KEY ((ring), kid))",
+];
 
 /// Uploaded files.
 const FILES: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS files (
+        id uuid PRIMARY KEY, channel uuid, owner uuid, name text, media_type text, size bigint, sha256 blob,
+        created_at bigint)",
     "CREATE TABLE IF NOT EXISTS blobs (file uuid PRIMARY KEY, size bigint)",
     "CREATE TABLE IF NOT EXISTS blob_chunks (file uuid, part int, n int, bytes blob, PRIMARY KEY ((file, part), n))",
     // Uploads that are going on, by the hour in which they began.

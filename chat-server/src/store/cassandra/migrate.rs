@@ -1,0 +1,314 @@
+//! Makes a keyspace and its tables, or brings them to this version.
+//!
+//! Safe when several do it at once: one holds a lease, the others wait for it. A lease is a row that expires, so that one
+//! who died stops nobody for long. Versions go up one by one, each by a conditional write on the one before.
+
+use std::time::Duration;
+
+use chat_protocol::Millis;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    cql::{Cql, CqlError, Row, Statement, Value},
+    schema::{STEPS, Step},
+};
+use crate::clock::now_ms;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// The version that was found; 0: no tables.
+    pub from: i32,
+    /// The version that there is now.
+    pub to: i32,
+}
+
+/// Why a keyspace is not at this version.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Not a name that is the same whether quoted or not.
+    #[error("expected a keyspace of 1 to 48 of a-z, 0-9 and _, beginning with a letter, found {0:?}")]
+    Keyspace(String),
+    /// A datacenter's name that cannot stand between quotes, or no datacenter, or no copies.
+    #[error("expected a datacenter and 1 or more copies in it, found {datacenter:?} with {copies}")]
+    Replication {
+        /// As configured.
+        datacenter: String,
+        /// As configured.
+        copies: u8,
+    },
+    /// The tables are those of a newer server.
+    #[error(
+        "expected the tables to be at version {expected} or older, found {found}: run a newer chat-server"
+    )]
+    Newer {
+        /// This server's.
+        expected: i32,
+        /// The tables'.
+        found: i32,
+    },
+    /// The tables are those of an older server, or are not there.
+    #[error("expected the tables to be at version {expected}, found {found}: run chat-server migrate")]
+    Older {
+        /// This server's.
+        expected: i32,
+        /// The tables'; 0: there are none.
+        found: i32,
+    },
+    /// Another one migrates, and does not come to an end.
+    #[error("expected the lease on the schema within {} s, found it held all the time", .0.as_secs())]
+    Held(Duration),
+    /// It took so long that another one took over.
+    #[error("expected to keep the lease on the schema, found it taken over: run chat-server migrate again")]
+    LeaseLost,
+    /// Cassandra did not do it. Running it again goes on where it ended.
+    #[error("expected cassandra to change the schema")]
+    Cassandra(#[from] CqlError),
+}
+
+/// The version of this server's tables.
+#[must_use]
+pub const fn version() -> i32 {
+    version_of(STEPS)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful")]
+const fn version_of(steps: &[Step]) -> i32 {
+    steps.len() as i32
+}
+
+/// Makes a keyspace unless it is there, with so many copies in each datacenter; through a session that is bound to none.
+/// One that is there keeps its replication: changing it takes repairs, which are the operator's of the database to plan.
+///
+/// # Errors
+/// When a name cannot be used, or Cassandra does not do it.
+pub async fn create_keyspace(
+    cql: &dyn Cql,
+    keyspace: &str,
+    copies: &[(String, u8)],
+) -> Result<(), MigrateError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if !(1..=48).contains(&keyspace.len())
+        || !keyspace.starts_with(|c: char| c.is_ascii_lowercase())
+        || !keyspace.chars().all(plain)
+    {
+        return Err(MigrateError::Keyspace(keyspace.into()));
+    }
+    let mut replication = String::from("'class': 'NetworkTopologyStrategy'");
+    let nobody = (String::new(), 0);
+    for (datacenter, copies) in if copies.is_empty() { std::slice::from_ref(&nobody) } else { copies } {
+        if datacenter.is_empty() || datacenter.contains(['\'', '\\']) || *copies == 0 {
+            return Err(MigrateError::Replication { datacenter: datacenter.clone(), copies: *copies });
+        }
+        replication += &format!(", '{datacenter}': {copies}");
+    }
+    cql.schema(&format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{replication}}}"))
+        .await?;
+    Ok(())
+}
+
+/// Brings the tables of `keyspace`, to which the session is bound, to this server's version.
+///
+/// # Errors
+/// When they are newer, when another one migrates for minutes on end, or when Cassandra does not do it.
+pub async fn migrate(cql: &dyn Cql, keyspace: &str) -> Result<Report, MigrateError> {
+    migrate_by(cql, keyspace, STEPS).await
+}
+
+/// Whether this server can run on the tables that are there.
+///
+/// # Errors
+/// When it cannot, or when Cassandra cannot say.
+pub async fn check_version(cql: &dyn Cql) -> Result<(), MigrateError> {
+    check_version_by(cql, STEPS).await
+}
+
+/// Like [`migrate`], by other steps than this server's.
+///
+/// # Errors
+/// See [`migrate`].
+pub async fn migrate_by(cql: &dyn Cql, keyspace: &str, steps: &[Step]) -> Result<Report, MigrateError> {
+    // A fixed id: two that make it at once make the same table, where Cassandra would otherwise see two of one name.
+    let id = table_id(keyspace);
+    cql.schema(&format!(
+        "CREATE TABLE IF NOT EXISTS schema_state (
+            what text PRIMARY KEY, version int, works_with int, owner uuid, since bigint) WITH id = {id}"
+    ))
+    .await?;
+    let lease = Lease::take(cql).await?;
+    let done = raise(cql, &lease, steps).await;
+    lease.give_back().await;
+    done
+}
+
+/// Like [`check_version`], by other steps than this server's.
+///
+/// # Errors
+/// See [`check_version`].
+pub async fn check_version_by(cql: &dyn Cql, steps: &[Step]) -> Result<(), MigrateError> {
+    let expected = version_of(steps);
+    let found = match State::read(cql).await {
+        // There is no such table.
+        Err(CqlError::Invalid(_)) => State::default(),
+        found => found?,
+    };
+    if found.version < expected {
+        return Err(MigrateError::Older { expected, found: found.version });
+    }
+    if found.works_with > expected {
+        return Err(MigrateError::Newer { expected, found: found.version });
+    }
+    Ok(())
+}
+
+async fn raise(cql: &dyn Cql, lease: &Lease<'_>, steps: &[Step]) -> Result<Report, MigrateError> {
+    let from = State::read(cql).await?.version;
+    let to = version_of(steps);
+    if from > to {
+        return Err(MigrateError::Newer { expected: to, found: from });
+    }
+    for (version, step) in (1..).zip(steps).filter(|(version, _)| *version > from) {
+        for statement in step.statements.iter().copied().flatten() {
+            lease.renew().await?;
+            cql.schema(statement).await?;
+        }
+        lease.renew().await?;
+        State { version, works_with: step.works_with }.write(cql).await?;
+        tracing::info!(version, "tables are at a new version");
+    }
+    Ok(Report { from, to })
+}
+
+const STATE: &str = "tables";
+const READ_STATE: Statement =
+    Statement::serial_read("SELECT version, works_with FROM schema_state WHERE what = ?");
+const FIRST_STATE: Statement = Statement::conditional(
+    "INSERT INTO schema_state (what, version, works_with) VALUES (?, ?, ?) IF NOT EXISTS",
+);
+const NEXT_STATE: Statement = Statement::conditional(
+    "UPDATE schema_state SET version = ?, works_with = ? WHERE what = ? IF version = ?",
+);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    version: i32,
+    works_with: i32,
+}
+
+impl State {
+    async fn read(cql: &dyn Cql) -> Result<Self, CqlError> {
+        let rows = cql.execute(READ_STATE, vec![text(STATE)]).await?;
+        let number = |column| rows.first().and_then(|row| row.int(column)).unwrap_or_default();
+        Ok(Self { version: number("version"), works_with: number("works_with") })
+    }
+
+    async fn write(self, cql: &dyn Cql) -> Result<(), MigrateError> {
+        let (version, works_with) = (Value::Int(self.version), Value::Int(self.works_with));
+        let (statement, values) = if self.version == 1 {
+            (FIRST_STATE, vec![text(STATE), version, works_with])
+        } else {
+            (NEXT_STATE, vec![version, works_with, text(STATE), Value::Int(self.version - 1)])
+        };
+        match cql.execute(statement, values).await {
+            Ok(rows) if rows.first().is_some_and(Row::applied) => Ok(()),
+            // Not known, or another one's: what counts is that it stands there.
+            Ok(_) | Err(CqlError::Timeout(_)) => match Self::read(cql).await?.version {
+                found if found == self.version => Ok(()),
+                _ => Err(MigrateError::LeaseLost),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+const LEASE: &str = "lease";
+/// A lease is kept so long after its holder's last sign of life.
+macro_rules! lease_seconds {
+    () => {
+        "120"
+    };
+}
+/// Longer than a whole migration takes.
+const WAIT_FOR_LEASE: Duration = Duration::from_secs(300);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+const TAKE: Statement = Statement::conditional(concat!(
+    "INSERT INTO schema_state (what, owner, since) VALUES (?, ?, ?) IF NOT EXISTS USING TTL ",
+    lease_seconds!()
+));
+const RENEW: Statement = Statement::conditional(concat!(
+    "UPDATE schema_state USING TTL ",
+    lease_seconds!(),
+    " SET owner = ?, since = ? WHERE what = ? IF owner = ?"
+));
+const GIVE_BACK: Statement = Statement::conditional("DELETE FROM schema_state WHERE what = ? IF owner = ?");
+
+struct Lease<'a> {
+    cql: &'a dyn Cql,
+    owner: Uuid,
+    since: Millis,
+}
+
+impl<'a> Lease<'a> {
+    async fn take(cql: &'a dyn Cql) -> Result<Self, MigrateError> {
+        let lease = Self { cql, owner: Uuid::now_v7(), since: now_ms() };
+        let deadline = Instant::now() + WAIT_FOR_LEASE;
+        let mut told = false;
+        loop {
+            let values = vec![text(LEASE), Value::Uuid(lease.owner), lease.since()];
+            match cql.execute(TAKE, values).await {
+                // Ours already, when an earlier try was not heard of.
+                Ok(rows)
+                    if rows.iter().any(|row| row.applied() || row.uuid("owner") == Some(lease.owner)) =>
+                {
+                    return Ok(lease);
+                }
+                Ok(_) if !told => {
+                    told = true;
+                    tracing::info!("another one migrates, waiting for it");
+                }
+                Ok(_) | Err(CqlError::Timeout(_) | CqlError::Unavailable(_) | CqlError::Overloaded(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if Instant::now() >= deadline {
+                return Err(MigrateError::Held(WAIT_FOR_LEASE));
+            }
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
+    }
+
+    async fn renew(&self) -> Result<(), MigrateError> {
+        let owner = Value::Uuid(self.owner);
+        let values = vec![owner.clone(), self.since(), text(LEASE), owner];
+        match self.cql.execute(RENEW, values).await {
+            Ok(rows) if rows.iter().any(Row::applied) => Ok(()),
+            Ok(_) => Err(MigrateError::LeaseLost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Without it the lease expires.
+    async fn give_back(self) {
+        let values = vec![text(LEASE), Value::Uuid(self.owner)];
+        if let Err(error) = self.cql.execute(GIVE_BACK, values).await {
+            tracing::warn!(%error, "lease on the schema not given back, it expires by itself");
+        }
+    }
+
+    fn since(&self) -> Value {
+        Value::BigInt(i64::try_from(self.since).unwrap_or(i64::MAX))
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+/// Another one in each keyspace, for table ids are a cluster's.
+fn table_id(keyspace: &str) -> Uuid {
+    let hash = Sha256::digest(format!("folkmoot schema_state of {keyspace}"));
+    let bytes = std::array::from_fn(|at| hash[at]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
