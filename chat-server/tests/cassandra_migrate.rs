@@ -3,10 +3,8 @@
 
 mod dev_node;
 
-use std::sync::Arc;
-
 use chat_server::store::cassandra::{
-    cql::{Cql as _, Statement, Value},
+    cql::{Statement, Value},
     migrate::{MigrateError, Report, check_version, create_keyspace, migrate, migrate_by, version},
     schema::{STEPS, Step},
 };
@@ -15,20 +13,20 @@ use dev_node::{Keyspace, connect};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_at_once_migrate_once() {
     let keyspace = Keyspace::create().await;
-    let before = check_version(&*keyspace.cql).await.unwrap_err();
+    let before = check_version(&keyspace.cql).await.unwrap_err();
     assert!(matches!(before, MigrateError::Older { found: 0, .. }), "{before}");
 
     let mut at_once = tokio::task::JoinSet::new();
     for _ in 0..3 {
         // Sessions of their own, as other processes have.
-        let (cql, name) = (Arc::new(connect(Some(&keyspace.name)).await), keyspace.name.clone());
-        at_once.spawn(async move { migrate(&*cql, &name).await.unwrap() });
+        let (cql, name) = (connect(Some(&keyspace.name)).await, keyspace.name.clone());
+        at_once.spawn(async move { migrate(&cql, &name).await.unwrap() });
     }
     let mut reports = at_once.join_all().await;
     reports.sort_by_key(|report| report.from);
     let to = version();
     assert_eq!(reports, [Report { from: 0, to }, Report { from: to, to }, Report { from: to, to }]);
-    check_version(&*keyspace.cql).await.unwrap();
+    check_version(&keyspace.cql).await.unwrap();
     keyspace
         .cql
         .prepare(Statement::read("SELECT head FROM events WHERE channel = ? AND bucket = ?"))
@@ -40,7 +38,7 @@ async fn several_at_once_migrate_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_server_runs_on_the_next_versions_tables_but_not_beyond() {
     let keyspace = Keyspace::create().await;
-    let (cql, name) = (&*keyspace.cql, &*keyspace.name);
+    let (cql, name) = (&keyspace.cql, &*keyspace.name);
     assert_eq!(migrate(cql, name).await.unwrap().from, 0);
 
     let now = version();
@@ -65,7 +63,7 @@ async fn an_older_server_runs_on_the_next_versions_tables_but_not_beyond() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_whose_holder_died_runs_out() {
     let keyspace = Keyspace::create().await;
-    let cql = &*keyspace.cql;
+    let cql = &keyspace.cql;
     migrate_by(cql, &keyspace.name, &[]).await.unwrap();
     let hold = Statement::conditional(
         "INSERT INTO schema_state (what, owner, since) VALUES ('lease', ?, 0) IF NOT EXISTS USING TTL 2",

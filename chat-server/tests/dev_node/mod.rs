@@ -4,19 +4,19 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_server::store::cassandra::{
-    cql::Cql as _, migrate::create_keyspace, options::CassandraOptions, scylla_driver::ScyllaCql,
+    cql::Cql, migrate::create_keyspace, options::CassandraOptions, scylla_driver::ScyllaCql,
 };
 
 pub(crate) struct Keyspace {
     pub(crate) name: String,
-    pub(crate) cql: Arc<ScyllaCql>,
+    pub(crate) cql: Arc<dyn Cql>,
 }
 
 impl Keyspace {
     pub(crate) async fn create() -> Self {
         let name = format!("dev_directory_{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         create_keyspace(&connect(None).await, &name, &[("dc1".into(), 1)]).await.unwrap();
-        let cql = Arc::new(connect(Some(&name)).await);
+        let cql = connect(Some(&name)).await;
         Self { name, cql }
     }
 
@@ -25,11 +25,11 @@ impl Keyspace {
     }
 }
 
-pub(crate) async fn connect(keyspace: Option<&str>) -> ScyllaCql {
+pub(crate) async fn connect(keyspace: Option<&str>) -> Arc<dyn Cql> {
     let options = CassandraOptions {
         keyspace: keyspace.map(Into::into),
         request_timeout: Duration::from_secs(10),
         ..CassandraOptions::default()
     };
-    ScyllaCql::connect(options).await.unwrap()
+    Arc::new(ScyllaCql::connect(options).await.unwrap())
 }

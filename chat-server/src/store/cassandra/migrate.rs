@@ -3,7 +3,7 @@
 //! Safe when several do it at once: one holds a lease, the others wait for it. A lease is a row that expires, so that one
 //! who died stops nobody for long. Versions go up one by one, each by a conditional write on the one before.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chat_protocol::Millis;
 use sha2::{Digest as _, Sha256};
@@ -85,7 +85,7 @@ const fn version_of(steps: &[Step]) -> i32 {
 /// # Errors
 /// When a name cannot be used, or Cassandra does not do it.
 pub async fn create_keyspace(
-    cql: &dyn Cql,
+    cql: &Arc<dyn Cql>,
     keyspace: &str,
     copies: &[(String, u8)],
 ) -> Result<(), MigrateError> {
@@ -113,7 +113,7 @@ pub async fn create_keyspace(
 ///
 /// # Errors
 /// When they are newer, when another one migrates for minutes on end, or when Cassandra does not do it.
-pub async fn migrate(cql: &dyn Cql, keyspace: &str) -> Result<Report, MigrateError> {
+pub async fn migrate(cql: &Arc<dyn Cql>, keyspace: &str) -> Result<Report, MigrateError> {
     migrate_by(cql, keyspace, STEPS).await
 }
 
@@ -121,7 +121,7 @@ pub async fn migrate(cql: &dyn Cql, keyspace: &str) -> Result<Report, MigrateErr
 ///
 /// # Errors
 /// When it cannot, or when Cassandra cannot say.
-pub async fn check_version(cql: &dyn Cql) -> Result<(), MigrateError> {
+pub async fn check_version(cql: &Arc<dyn Cql>) -> Result<(), MigrateError> {
     check_version_by(cql, STEPS).await
 }
 
@@ -129,7 +129,7 @@ pub async fn check_version(cql: &dyn Cql) -> Result<(), MigrateError> {
 ///
 /// # Errors
 /// See [`migrate`].
-pub async fn migrate_by(cql: &dyn Cql, keyspace: &str, steps: &[Step]) -> Result<Report, MigrateError> {
+pub async fn migrate_by(cql: &Arc<dyn Cql>, keyspace: &str, steps: &[Step]) -> Result<Report, MigrateError> {
     // A fixed id: two that make it at once make the same table, where Cassandra would otherwise see two of one name.
     let id = table_id(keyspace);
     cql.schema(&format!(
@@ -147,7 +147,7 @@ pub async fn migrate_by(cql: &dyn Cql, keyspace: &str, steps: &[Step]) -> Result
 ///
 /// # Errors
 /// See [`check_version`].
-pub async fn check_version_by(cql: &dyn Cql, steps: &[Step]) -> Result<(), MigrateError> {
+pub async fn check_version_by(cql: &Arc<dyn Cql>, steps: &[Step]) -> Result<(), MigrateError> {
     let expected = version_of(steps);
     let found = match State::read(cql).await {
         // There is no such table.
@@ -163,16 +163,23 @@ pub async fn check_version_by(cql: &dyn Cql, steps: &[Step]) -> Result<(), Migra
     Ok(())
 }
 
-async fn raise(cql: &dyn Cql, lease: &Lease<'_>, steps: &[Step]) -> Result<Report, MigrateError> {
+async fn raise(cql: &Arc<dyn Cql>, lease: &Lease, steps: &[Step]) -> Result<Report, MigrateError> {
     let from = State::read(cql).await?.version;
     let to = version_of(steps);
     if from > to {
         return Err(MigrateError::Newer { expected: to, found: from });
     }
-    for (version, step) in (1..).zip(steps).filter(|(version, _)| *version > from) {
-        for statement in step.statements.iter().copied().flatten() {
-            lease.renew().await?;
-            cql.schema(statement).await?;
+    let mut version = 0;
+    for step in steps {
+        version += 1;
+        if version <= from {
+            continue;
+        }
+        for statements in step.statements {
+            for statement in *statements {
+                lease.renew().await?;
+                cql.schema(statement).await?;
+            }
         }
         lease.renew().await?;
         State { version, works_with: step.works_with }.write(cql).await?;
@@ -198,13 +205,13 @@ struct State {
 }
 
 impl State {
-    async fn read(cql: &dyn Cql) -> Result<Self, CqlError> {
+    async fn read(cql: &Arc<dyn Cql>) -> Result<Self, CqlError> {
         let rows = cql.execute(READ_STATE, vec![text(STATE)]).await?;
         let number = |column| rows.first().and_then(|row| row.int(column)).unwrap_or_default();
         Ok(Self { version: number("version"), works_with: number("works_with") })
     }
 
-    async fn write(self, cql: &dyn Cql) -> Result<(), MigrateError> {
+    async fn write(self, cql: &Arc<dyn Cql>) -> Result<(), MigrateError> {
         let (version, works_with) = (Value::Int(self.version), Value::Int(self.works_with));
         let (statement, values) = if self.version == 1 {
             (FIRST_STATE, vec![text(STATE), version, works_with])
@@ -245,15 +252,15 @@ const RENEW: Statement = Statement::conditional(concat!(
 ));
 const GIVE_BACK: Statement = Statement::conditional("DELETE FROM schema_state WHERE what = ? IF owner = ?");
 
-struct Lease<'a> {
-    cql: &'a dyn Cql,
+struct Lease {
+    cql: Arc<dyn Cql>,
     owner: Uuid,
     since: Millis,
 }
 
-impl<'a> Lease<'a> {
-    async fn take(cql: &'a dyn Cql) -> Result<Self, MigrateError> {
-        let lease = Self { cql, owner: Uuid::now_v7(), since: now_ms() };
+impl Lease {
+    async fn take(cql: &Arc<dyn Cql>) -> Result<Self, MigrateError> {
+        let lease = Self { cql: Arc::clone(cql), owner: Uuid::now_v7(), since: now_ms() };
         let deadline = Instant::now() + WAIT_FOR_LEASE;
         let mut told = false;
         loop {

@@ -1,0 +1,149 @@
+//! How the rows of people, sessions, keys and files become the contract's types, and errors the contract's.
+
+use chat_protocol::{
+    ChannelId, FileId, SessionId, UserId,
+    rest::{Role, User},
+};
+use uuid::Uuid;
+
+use super::cql::{CqlError, Row, Value};
+use crate::store::{FileRow, SessionRow, SigningKeyRow, StoreError};
+
+/// When to come back to a store that is too busy.
+const RETRY_AFTER_MS: u64 = 500;
+
+/// Of something that certainly was not done, or that was only a read.
+pub(super) fn undone(error: CqlError) -> StoreError {
+    match error {
+        CqlError::Overloaded(_) => StoreError::Overloaded { retry_after_ms: RETRY_AFTER_MS },
+        CqlError::Timeout(_) | CqlError::Unavailable(_) => StoreError::Unavailable(Some(error.into())),
+        CqlError::Invalid(_) => StoreError::Failed(error.into()),
+    }
+}
+
+/// Of a write.
+pub(super) fn unsure(error: CqlError) -> StoreError {
+    match error {
+        CqlError::Timeout(_) => StoreError::UnknownOutcome(Some(error.into())),
+        error => undone(error),
+    }
+}
+
+pub(super) fn damaged(expected: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(format!("expected {expected}").into())
+}
+
+/// Cassandra's integers are signed. Nothing real is beyond their range.
+pub(super) fn big(value: u64) -> Value {
+    Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// For `LIMIT`, which must not be 0.
+pub(super) fn limit(value: usize) -> Value {
+    Value::Int(i32::try_from(value).unwrap_or(i32::MAX).max(1))
+}
+
+pub(super) fn text(value: &str) -> Value {
+    Value::Text(value.into())
+}
+
+pub(super) fn opt_number(row: &Row, column: &str) -> Result<Option<u64>, StoreError> {
+    row.bigint(column)
+        .map(|n| u64::try_from(n).map_err(|_| damaged(format!("{column} to be 0 or more, found {n}"))))
+        .transpose()
+}
+
+pub(super) fn number(row: &Row, column: &str) -> Result<u64, StoreError> {
+    opt_number(row, column)?.ok_or_else(|| missing(column))
+}
+
+pub(super) fn uuid(row: &Row, column: &str) -> Result<Uuid, StoreError> {
+    row.uuid(column).ok_or_else(|| missing(column))
+}
+
+pub(super) fn string(row: &Row, column: &str) -> Result<String, StoreError> {
+    row.text(column).map(Into::into).ok_or_else(|| missing(column))
+}
+
+fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
+    row.blob(column)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| damaged(format!("{N} bytes in {column}")))
+}
+
+fn missing(column: &str) -> StoreError {
+    damaged(format!("a row with {column}"))
+}
+
+pub(super) const fn role_number(role: Role) -> i8 {
+    match role {
+        Role::Owner => 0,
+        Role::Admin => 1,
+        Role::Member => 2,
+        Role::Guest => 3,
+        Role::Bot => 4,
+    }
+}
+
+fn role(row: &Row) -> Result<Role, StoreError> {
+    match row.tinyint("role") {
+        Some(0) => Ok(Role::Owner),
+        Some(1) => Ok(Role::Admin),
+        Some(2) => Ok(Role::Member),
+        Some(3) => Ok(Role::Guest),
+        Some(4) => Ok(Role::Bot),
+        other => Err(damaged(format!("a role from 0 to 4, found {other:?}"))),
+    }
+}
+
+pub(super) fn user(row: &Row) -> Result<User, StoreError> {
+    Ok(User {
+        id: UserId(uuid(row, "id")?),
+        handle: string(row, "handle")?,
+        display_name: string(row, "display_name")?,
+        role: role(row)?,
+        created_at: number(row, "created_at")?,
+        deactivated: row.boolean("deactivated").unwrap_or(false),
+    })
+}
+
+/// `None` for what is left of a session when it expires column by column.
+pub(super) fn session(row: &Row) -> Result<Option<SessionRow>, StoreError> {
+    let (Some(user), Some(device), Some(_)) =
+        (row.uuid("user"), row.text("device"), row.blob("refresh_hash"))
+    else {
+        return Ok(None);
+    };
+    Ok(Some(SessionRow {
+        id: SessionId(uuid(row, "id")?),
+        user: UserId(user),
+        created_at: number(row, "created_at")?,
+        used_at: number(row, "used_at")?,
+        expires_at: number(row, "expires_at")?,
+        device: device.into(),
+        refresh_hash: bytes(row, "refresh_hash")?,
+        revoked_at: opt_number(row, "revoked_at")?,
+    }))
+}
+
+pub(super) fn signing_key(row: &Row) -> Result<SigningKeyRow, StoreError> {
+    Ok(SigningKeyRow {
+        kid: string(row, "kid")?,
+        seed: bytes(row, "seed")?,
+        created_at: number(row, "created_at")?,
+        verify_until: opt_number(row, "verify_until")?,
+    })
+}
+
+pub(super) fn file(row: &Row) -> Result<FileRow, StoreError> {
+    Ok(FileRow {
+        id: FileId(uuid(row, "id")?),
+        channel: ChannelId(uuid(row, "channel")?),
+        owner: UserId(uuid(row, "owner")?),
+        name: string(row, "name")?,
+        media_type: string(row, "media_type")?,
+        size: number(row, "size")?,
+        sha256: bytes(row, "sha256")?,
+        created_at: number(row, "created_at")?,
+    })
+}
