@@ -3,6 +3,7 @@
 #[cfg(feature = "cassandra-cpp")]
 pub mod cpp_driver;
 pub mod cql;
+mod log;
 pub mod options;
 pub mod schema;
 pub mod scylla_driver;
@@ -10,17 +11,25 @@ pub mod scylla_driver;
 use std::sync::Arc;
 
 use cql::Cql;
+pub use log::LogOptions;
 
 /// The store of a cluster: any number of processes on the same keyspace.
 pub struct CassandraStore {
     cql: Arc<dyn Cql>,
+    log: Arc<log::Log>,
 }
 
 impl CassandraStore {
     /// A store on a session that is bound to a migrated keyspace.
     #[must_use]
     pub fn new(cql: Arc<dyn Cql>) -> Self {
-        Self { cql }
+        Self::with_logs(cql, LogOptions::default())
+    }
+
+    /// Like [`Self::new`].
+    #[must_use]
+    pub fn with_logs(cql: Arc<dyn Cql>, logs: LogOptions) -> Self {
+        Self { log: Arc::new(log::Log::new(Arc::clone(&cql), logs)), cql }
     }
 
     /// The session.

@@ -9,16 +9,21 @@
 /// One step per version, in order. Steps are never changed once released, only added.
 pub const MIGRATIONS: &[&[&[&str]]] = &[&[LOGS, PEOPLE, FILES]];
 
+/// The partition of `public_channels`. Some ten thousand names fit well; more partitions can be added beside it.
+pub const PUBLIC_SHARD: i8 = 0;
+
 /// Ids are `uuid`, times are milliseconds since the Unix epoch in a `bigint`, enums are numbers in a `tinyint`.
 const LOGS: &[&str] = &[
     // A channel's log in buckets of `BUCKET` events: bucket = (seq - 1) / BUCKET. kind 0: an event, key = seq as 8 bytes
-    // big-endian. kind 1: a client id, key = by || id, seq and at of the first event with it.
-    // `head` is the log's last position (set in the bucket that it is in), `changed` the position of the last event whose
-    // projections must be applied before the next such event is decided.
+    // big-endian. kind 1: a client id, key = author || id, seq and at of the first event with it; they expire.
+    // Of the log's end, in the bucket that it is in: `head` is the last position, `changed` that of the last event whose
+    // projections must be applied before the next such event is decided, `message` that of the last message; `prior_*`
+    // are the two as they were when the bucket was opened. `edited*`, `edits` and `deleted` are what became of an event.
     "CREATE TABLE IF NOT EXISTS events (
         channel uuid, bucket int, kind tinyint, key blob,
-        head bigint static, changed bigint static,
-        seq bigint, at bigint, by uuid, id uuid, body text,
+        head bigint static, changed bigint static, message bigint static,
+        prior_changed bigint static, prior_message bigint static,
+        seq bigint, at bigint, author uuid, id uuid, body text,
         edited bigint, edited_at bigint, edited_text text, edits set<bigint>, deleted boolean,
         PRIMARY KEY ((channel, bucket), kind, key))",
     // `bucket` is a hint: the log ends there or later. `applied` is the last event whose projections are complete.
