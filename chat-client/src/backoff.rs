@@ -12,6 +12,9 @@ pub struct Backoff {
     pub cap: Duration,
 }
 
+/// Doublings after which a wait grows no further when the server says when to come back.
+const HINTED_DOUBLINGS: u32 = 3;
+
 impl Backoff {
     /// 250 ms, doubled up to 15 s.
     pub const DEFAULT: Self = Self { base: Duration::from_millis(250), cap: Duration::from_secs(15) };
@@ -26,6 +29,13 @@ impl Backoff {
     #[must_use]
     pub fn delay(&self, failures: u32, unit: f64) -> Duration {
         self.ceiling(failures).mul_f64(unit.clamp(0.0, 1.0))
+    }
+
+    /// The wait on top of a time that the server has named. It knows how it fares: doubling further would keep clients
+    /// away long after it is well.
+    #[must_use]
+    pub fn hinted(&self, failures: u32) -> Duration {
+        self.draw(failures.min(HINTED_DOUBLINGS))
     }
 
     /// The wait, with the dice thrown.
@@ -55,6 +65,7 @@ mod tests {
             assert_eq!(backoff.delay(failures, 0.0), Duration::ZERO);
             assert_eq!(backoff.delay(failures, 0.5), Duration::from_millis(millis) / 2);
             assert!(backoff.draw(failures) <= Duration::from_millis(millis));
+            assert!(backoff.hinted(failures) <= Duration::from_millis(millis.min(2_000)));
         }
     }
 }

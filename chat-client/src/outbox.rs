@@ -170,7 +170,10 @@ impl<T> Outbox<T> {
         if !retryable || entry.internal >= MAX_INTERNAL {
             return self.take(id);
         }
-        let wait = retry_after.unwrap_or(Duration::ZERO).saturating_add(backoff.draw(entry.refusals));
+        let wait = match retry_after {
+            Some(after) => after.saturating_add(backoff.hinted(entry.refusals)),
+            None => backoff.draw(entry.refusals),
+        };
         entry.refusals = entry.refusals.saturating_add(1);
         entry.not_before = Some(now + wait);
         self.under_way.remove(&id);

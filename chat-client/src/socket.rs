@@ -56,6 +56,8 @@ pub enum OpenError {
         code: Option<u16>,
         /// The reason that came with it.
         reason: String,
+        /// When to try again, if it said so.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -122,23 +124,27 @@ type Welcome = (UserId, SessionId, Duration, Vec<ChannelState>);
 async fn hello(socket: &mut Socket, token: String, client: String) -> Result<Welcome, OpenError> {
     let broken = |error| OpenError::Connect(Box::new(error));
     socket.send(encode(&ClientFrame::Hello { token, client: Some(client) })).await.map_err(broken)?;
+    // A server that is too busy to welcome says when to come back, and closes.
+    let mut retry_after = None;
     loop {
         match socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                if let Some(ServerFrame::Welcome { user, session, heartbeat_ms, channels, .. }) =
-                    decode(&text)
-                {
+            Some(Ok(Message::Text(text))) => match decode(&text) {
+                Some(ServerFrame::Welcome { user, session, heartbeat_ms, channels, .. }) => {
                     return Ok((user, session, Duration::from_millis(heartbeat_ms), channels));
                 }
-            }
+                Some(ServerFrame::Error { retry_after_ms, .. }) => {
+                    retry_after = retry_after_ms.map(Duration::from_millis);
+                }
+                _ => {}
+            },
             Some(Ok(Message::Close(close))) => {
                 let code = close.as_ref().map(|close| close.code.into());
                 let reason = close.map(|close| close.reason.to_string()).unwrap_or_default();
-                return Err(OpenError::Closed { code, reason });
+                return Err(OpenError::Closed { code, reason, retry_after });
             }
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(broken(error)),
-            None => return Err(OpenError::Closed { code: None, reason: String::new() }),
+            None => return Err(OpenError::Closed { code: None, reason: String::new(), retry_after }),
         }
     }
 }

@@ -19,11 +19,15 @@ use crate::{
     auth::{self, Auth},
     chat::{Chat, ChatError},
     cluster::{Cluster, ClusterOptions},
-    config::Config,
+    config::{Config, StoreEngine},
     engines::{EngineError, Engines},
     gateway::Gateway,
     http_server,
     metrics::Metrics,
+    store::{
+        Store,
+        guard::{Guarded, LimitBounds},
+    },
 };
 
 /// Connections that the kernel holds until they are accepted: a whole office that comes back at once. Linux caps it
@@ -110,6 +114,7 @@ impl App {
 
         let Engines { store, bus, blobs } = Engines::open(config).await?;
         let metrics = Arc::new(Metrics::new());
+        let store = guarded(config.store, store, &metrics);
         let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
@@ -147,8 +152,13 @@ impl App {
                 max_file_bytes: config.files.max_bytes,
             }));
         }
-        let public =
-            api::harden(routes, &HardenOptions { allowed_origins: config.gateway.allowed_origins.clone() });
+        let public = api::harden(
+            routes,
+            &HardenOptions {
+                allowed_origins: config.gateway.allowed_origins.clone(),
+                trusted_proxies: config.server.proxies(),
+            },
+        );
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = admin::router(AdminState { store, metrics, ready: Arc::clone(&ready) });
@@ -221,6 +231,18 @@ impl App {
         self.servers.close();
         self.servers.wait().await;
         all_went
+    }
+}
+
+/// The store as the roles see it. SQLite has bounded queues and deadlines of its own, and no network before it.
+fn guarded(engine: StoreEngine, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn Store> {
+    match engine {
+        StoreEngine::Sqlite => store,
+        StoreEngine::Cassandra => {
+            let guarded = Guarded::new(store, LimitBounds::default());
+            metrics.register(|registry| guarded.register(registry));
+            Arc::new(guarded)
+        }
     }
 }
 

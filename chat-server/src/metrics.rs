@@ -84,6 +84,11 @@ impl Metrics {
         }
     }
 
+    /// Lets somebody add metrics of their own.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock());
+    }
+
     /// The OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {

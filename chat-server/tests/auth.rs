@@ -335,3 +335,32 @@ async fn new_accounts_join_the_default_channels_that_exist() {
     let mine: Page<Channel> = read(mine, StatusCode::OK).await;
     assert_eq!(mine.items.iter().map(|channel| channel.id).collect::<Vec<_>>(), [general.id]);
 }
+
+#[tokio::test]
+async fn behind_a_proxy_each_client_has_an_address_of_its_own_and_cannot_make_one_up() {
+    let statuses = async |server: &TestServer, forwarded: &[&str]| {
+        let mut statuses = Vec::new();
+        for value in forwarded {
+            let body = json!({ "handle": "nobody", "password": "x" });
+            let request = server.post("/v1/auth/login").header("x-forwarded-for", *value).json(&body);
+            statuses.push(request.send().await.expect("answers").status().as_u16());
+        }
+        statuses
+    };
+    let one_a_minute = |config: &mut chat_server::config::Config| config.auth.login_per_minute_address = 1;
+
+    let server = TestServer::with(|config| {
+        one_a_minute(config);
+        config.server.trusted_proxies = vec!["127.0.0.0/8".into(), "10.0.0.0/8".into()];
+    })
+    .await;
+    let got = statuses(
+        &server,
+        &["198.51.100.1", "198.51.100.1", "198.51.100.2", "203.0.113.1, 198.51.100.2, 10.1.1.1"],
+    );
+    assert_eq!(got.await, [401, 429, 401, 429]);
+
+    // Nobody's word is taken unless somebody said so.
+    let server = TestServer::with(one_a_minute).await;
+    assert_eq!(statuses(&server, &["198.51.100.1", "198.51.100.2"]).await, [401, 429]);
+}

@@ -6,9 +6,11 @@
 const RESEND_WINDOW_MS = 23 * 60 * 60 * 1000;
 /** An answer takes milliseconds; after this long the command is sent again on the same socket. */
 const ACK_TIMEOUT_MS = 15_000;
-/** After this many refusals that said "later", a person should look. */
+/** After this many refusals that said "later" without saying when, a person should look. */
 const MAX_ATTEMPTS = 12;
 const MAX_BACKOFF_MS = 30_000;
+/** What is added at most to a time that the server named: it knows best when it is well again. */
+const MAX_HINTED_BACKOFF_MS = 2_000;
 
 export class Outbox {
   #storage;
@@ -102,8 +104,12 @@ export class Outbox {
     if (!entry || entry.state === "sent") return;
     entry.sentAt = null;
     entry.attempts += 1;
-    if (retryable && entry.attempts < MAX_ATTEMPTS) {
-      const cap = Math.min(MAX_BACKOFF_MS, 500 * 2 ** entry.attempts);
+    // A server that says when to come back is well enough to be asked again, however long it takes.
+    const hinted = retryAfterMs != null;
+    if (!hinted) entry.unhinted += 1;
+    if (retryable && (hinted || entry.unhinted < MAX_ATTEMPTS)) {
+      const most = hinted ? MAX_HINTED_BACKOFF_MS : MAX_BACKOFF_MS;
+      const cap = Math.min(most, 500 * 2 ** entry.attempts);
       entry.notBefore = this.#now() + (retryAfterMs ?? 0) + this.#random() * cap;
     } else {
       this.#fail(entry, code, message);
@@ -141,7 +147,7 @@ export class Outbox {
       entry.id = this.uuid();
       entry.at = this.#now();
     }
-    Object.assign(entry, { state: "queued", error: null, attempts: 0, notBefore: 0, sentAt: null });
+    Object.assign(entry, { state: "queued", error: null, attempts: 0, unhinted: 0, notBefore: 0, sentAt: null });
     this.#save(entry);
     this.#changed(entry.channel);
   }
@@ -163,7 +169,7 @@ export class Outbox {
 
   #fresh(entry) {
     const defaults = { text: "", files: [], target: null, state: "queued", error: null };
-    return { ...defaults, ...entry, seq: null, attempts: 0, notBefore: 0, sentAt: null };
+    return { ...defaults, ...entry, seq: null, attempts: 0, unhinted: 0, notBefore: 0, sentAt: null };
   }
 
   #save({ id, at, type, channel, text, files, target, state, error }) {

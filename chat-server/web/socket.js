@@ -5,11 +5,14 @@ const WELCOME_TIMEOUT_MS = 10_000;
 const PONG_TIMEOUT_MS = 10_000;
 const BASE_MS = 400;
 const CAP_MS = 15_000;
+/** Doublings of the wait on top of a time that the server has named. */
+const HINTED_DOUBLINGS = 2;
 /** Clearing up takes a person or another device, so asking often is of no use. */
 const TOO_MANY_SOCKETS_MS = 30_000;
 
 /** Close codes of `folkmoot.v1` that need more than a new attempt. */
 const RESTART = 1012;
+const TRY_LATER = 1013;
 const UNAUTHENTICATED = 4002;
 const SESSION_REVOKED = 4003;
 const TOO_MANY_SOCKETS = 4004;
@@ -106,6 +109,9 @@ export class Socket extends EventTarget {
       this.#fire("welcome", frame);
     } else if (frame.type === "reconnect") {
       this.#hint = frame.after_ms;
+    } else if (frame.type === "error" && this.state === "connecting") {
+      // No welcome for now; a close follows.
+      this.#hint = frame.retry_after_ms ?? null;
     } else if (frame.type !== "pong") {
       this.#fire("frame", frame);
     }
@@ -145,6 +151,9 @@ export class Socket extends EventTarget {
       delay = TOO_MANY_SOCKETS_MS * (0.5 + Math.random());
     } else if (code === RESTART && this.#hint !== null) {
       delay = this.#hint;
+    } else if (code === TRY_LATER && this.#hint !== null) {
+      // It knows when it is well again: doubling further would only keep us away.
+      delay = this.#hint + backoff(Math.min(this.#attempt, HINTED_DOUBLINGS));
     }
     this.#hint = null;
     this.#wait(delay);

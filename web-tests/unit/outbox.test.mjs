@@ -101,6 +101,19 @@ test("a refusal that says later is waited for, and blocks what was written after
   assert.deepEqual(ids(outbox.due()), [first.id]);
 });
 
+test("while the server says when to come back it is asked again, soon after it is well", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const entry = outbox.add(send("x", "1"));
+  for (let i = 0; i < 200; i++) {
+    outbox.wrote(entry.id);
+    outbox.refused(entry.id, { code: "overloaded", message: "away", retryable: true, retryAfterMs: 1000 });
+    assert.ok(outbox.nextDue() <= 3000);
+    w.now += 3000;
+    assert.deepEqual(ids(outbox.due()), [entry.id]);
+  }
+});
+
 test("a refusal for good fails, lets the next one pass, and can be tried again or discarded", () => {
   const w = world();
   const outbox = w.outbox();

@@ -103,7 +103,7 @@ impl Driver {
                     Link::Open(open) => Some(open.token.clone()),
                     _ => None,
                 };
-                return self.closed(code, reason, token);
+                return self.closed(code, reason, token, None);
             }
         }
         Ok(())
@@ -192,7 +192,12 @@ impl Driver {
                 Err(End::SignedOut)
             }
             OpenError::Token(RestError::Store(error)) => Err(End::TokenStore(error.to_string())),
-            OpenError::Closed { code, reason } => self.closed(code, reason, failure.token),
+            OpenError::Closed { code, reason, retry_after } => {
+                // What the server says is when to come back at the earliest; the jitter on top spreads the crowd.
+                let wait =
+                    retry_after.map(|after| after.saturating_add(self.options.backoff.hinted(self.failures)));
+                self.closed(code, reason, failure.token, wait)
+            }
             OpenError::Upgrade { status, .. }
                 if (400..500).contains(&status) && !matches!(status, 408 | 429) =>
             {
@@ -210,7 +215,14 @@ impl Driver {
         }
     }
 
-    fn closed(&mut self, code: Option<u16>, reason: String, token: Option<String>) -> Result<(), End> {
+    /// The connection ended, or was not welcomed. `hint`: when to come back, when the server said so.
+    fn closed(
+        &mut self,
+        code: Option<u16>,
+        reason: String,
+        token: Option<String>,
+        hint: Option<Duration>,
+    ) -> Result<(), End> {
         let known = code.and_then(CloseCode::from_code);
         match known {
             Some(CloseCode::Unauthenticated) => {
@@ -227,7 +239,7 @@ impl Driver {
                 let reason = if reason.is_empty() { "connection lost".to_owned() } else { reason };
                 let wait = match &self.link {
                     Link::Open(open) => open.comeback.map(|at| at.saturating_duration_since(Instant::now())),
-                    _ => None,
+                    _ => hint,
                 };
                 self.lost(wait, reason);
                 Ok(())

@@ -62,6 +62,21 @@ fn what_is_refused_for_the_moment_waits_as_told_and_is_not_overtaken() {
 }
 
 #[test]
+fn a_long_outage_does_not_keep_it_away_once_the_server_is_well() {
+    let mut now = Instant::now();
+    let mut outbox = Outbox::new(100, Backoff::DEFAULT);
+    push(&mut outbox, 1, 1).expect("it fits");
+    let after = Duration::from_secs(1);
+    for _ in 0..100 {
+        assert_eq!(next(&mut outbox, now), Some(1));
+        assert!(outbox.refused(id(1), ErrorCode::Overloaded, true, Some(after), now).is_none());
+        let wake = outbox.wake_at(now).expect("it waits");
+        assert!((now + after..=now + after + Duration::from_secs(2)).contains(&wake));
+        now = wake;
+    }
+}
+
+#[test]
 fn a_final_refusal_lets_the_next_one_go() {
     let now = Instant::now();
     let mut outbox = outbox(&[(1, 1), (2, 1)]);

@@ -87,6 +87,24 @@ async fn it_comes_back_when_the_server_says() {
 }
 
 #[tokio::test]
+async fn a_server_too_busy_to_welcome_is_asked_again_when_it_says() {
+    let mut server = Server::start().await;
+    let (_client, mut updates) = start(server.url(), options()).await;
+    let mut socket = server.accept().await;
+    socket.hello().await;
+    let (code, message, retry_after_ms) = (ErrorCode::Overloaded, String::new(), Some(300));
+    socket.send(ServerFrame::Error { id: None, code, message, retryable: true, retry_after_ms }).await;
+    socket.close(CloseCode::TryLater).await;
+    let wait = state(&mut updates, |state| match state {
+        ConnectionState::Waiting { retry_in, .. } => Some(retry_in),
+        _ => None,
+    })
+    .await;
+    assert!(wait >= Duration::from_millis(300), "waits {wait:?}");
+    server.welcome(head(0)).await;
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_counts_as_dead() {
     let mut server = Server::start().await;
     let options = Options { dead_after: Some(Duration::from_millis(200)), ..options() };

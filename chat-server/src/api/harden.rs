@@ -1,6 +1,6 @@
 //! What every answer of every role goes through: limits, headers, and problems instead of bare statuses.
 
-use axum::{Router, extract::DefaultBodyLimit, middleware::map_request};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware::map_request};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -9,7 +9,7 @@ use tower_http::{
 };
 
 use super::linger::linger;
-use crate::http::{fallback, method_not_allowed, panic_response};
+use crate::http::{TrustedProxies, fallback, method_not_allowed, panic_response};
 
 /// Largest JSON body, in bytes. A message of the longest text, every byte of it escaped as `\u00xx`, fits.
 const MAX_JSON_BYTES: usize = 128 * 1024;
@@ -19,6 +19,8 @@ const MAX_JSON_BYTES: usize = 128 * 1024;
 pub struct HardenOptions {
     /// Origins whose pages may call the API, besides the server's own; `*` allows all.
     pub allowed_origins: Vec<String>,
+    /// Proxies whose word is taken for where a request came from.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Finishes the router of all roles: unknown paths and methods and panics become problems, JSON bodies have a limit,
@@ -28,6 +30,7 @@ pub fn harden(router: Router, options: &HardenOptions) -> Router {
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(map_request(linger))
+        .layer(Extension(options.trusted_proxies.clone()))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(default_header(header::CACHE_CONTROL, "no-store"))

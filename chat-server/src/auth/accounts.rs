@@ -31,7 +31,7 @@ impl Auth {
         request: RegisterRequest,
         address: IpAddr,
     ) -> Result<TokenResponse, ChatError> {
-        self.limits.register(address)?;
+        self.limited(self.limits.register(address))?;
         let RegisterRequest { handle, password, display_name, device } = request;
         let user = self.create_account(&handle, display_name, password).await?;
         self.start_session(&user, NewSession::on(device)).await
@@ -91,7 +91,7 @@ impl Auth {
     pub async fn login(&self, request: LoginRequest, address: IpAddr) -> Result<TokenResponse, ChatError> {
         let LoginRequest { handle, password, device } = request;
         let handle: String = handle.trim().to_lowercase().chars().take(MAX_HANDLE_CHARS + 1).collect();
-        self.limits.login(&handle, address)?;
+        self.limited(self.limits.login(&handle, address))?;
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(wrong_credentials());
         }
@@ -126,7 +126,7 @@ impl Auth {
     ) -> Result<(), ChatError> {
         let PasswordRequest { current, new } = request;
         let user = self.store().user(actor.user).await?.ok_or_else(|| ChatError::not_found("user"))?;
-        self.limits.login(&user.handle, address)?;
+        self.limited(self.limits.login(&user.handle, address))?;
         Passwords::acceptable(&new)?;
         let phc = self.store().password(user.id).await?;
         if current.len() > MAX_PASSWORD_BYTES || self.passwords.check(current, phc).await? == Checked::Wrong {

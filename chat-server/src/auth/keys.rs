@@ -1,6 +1,9 @@
 //! Ed25519 keys that sign access tokens, and their public halves as a JWK set.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chat_protocol::Millis;
@@ -23,6 +26,8 @@ const PKCS8_ED25519: [u8; 16] =
 
 /// The store is asked for keys that are not known here at most this often, whatever tokens arrive.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// The store is asked for keys this often without a reason: another process may have retired one.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A public key (RFC 7517 §4, RFC 8037 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -95,8 +100,8 @@ pub struct KeyRing {
     store: Arc<dyn Store>,
     /// Newest first.
     keys: RwLock<Arc<Vec<Arc<Key>>>>,
-    /// When the store was last asked because of an unknown key.
-    reloaded: tokio::sync::Mutex<Option<Instant>>,
+    /// When the store was last asked because of an unknown key, and what came of it.
+    reloaded: tokio::sync::Mutex<Option<(Instant, Result<(), ChatError>)>>,
 }
 
 impl KeyRing {
@@ -168,13 +173,29 @@ impl KeyRing {
         if let Some(key) = self.find(kid) {
             return Ok(Some(key).filter(|key| key.verifies_at(now_ms())));
         }
+        // A token may be signed with a key made a moment ago by another process: it is not refused before the store was
+        // asked after it came. All that wait share one question.
+        let came = Instant::now();
         let mut reloaded = self.reloaded.lock().await;
-        // Somebody else may have loaded it while this waited.
-        if self.find(kid).is_none() && reloaded.is_none_or(|at| at.elapsed() >= RELOAD_INTERVAL) {
-            *reloaded = Some(Instant::now());
-            self.reload().await?;
+        if self.find(kid).is_none() {
+            if reloaded.as_ref().is_none_or(|(at, _)| *at < came) {
+                if let Some((at, _)) = *reloaded {
+                    tokio::time::sleep_until(at + RELOAD_INTERVAL).await;
+                }
+                let asked = Instant::now();
+                *reloaded = Some((asked, self.reload().await));
+            }
+            if let Some((_, outcome)) = &*reloaded {
+                outcome.clone()?;
+            }
         }
+        drop(reloaded);
         Ok(self.find(kid).filter(|key| key.verifies_at(now_ms())))
+    }
+
+    /// Reads the keys once in a while, for as long as the ring lives.
+    pub(super) fn keep_fresh(self: &Arc<Self>) {
+        tokio::spawn(refresh(Arc::downgrade(self)));
     }
 
     fn find(&self, kid: &str) -> Option<Arc<Key>> {
@@ -186,5 +207,15 @@ impl KeyRing {
         let keys = rows.iter().map(|row| Arc::new(Key::new(row))).collect();
         *self.keys.write() = Arc::new(keys);
         Ok(())
+    }
+}
+
+async fn refresh(ring: Weak<KeyRing>) {
+    loop {
+        tokio::time::sleep(REFRESH_INTERVAL).await;
+        let Some(ring) = ring.upgrade() else { return };
+        if let Err(error) = ring.reload().await {
+            tracing::warn!(%error, "signing keys not read, trying again in a minute");
+        }
     }
 }

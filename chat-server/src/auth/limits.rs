@@ -1,25 +1,28 @@
 //! Slows down those who guess passwords or make accounts in bulk.
 
 use std::{
-    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     time::Duration,
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use sha2::{Digest, Sha256};
 
 use super::AuthOptions;
-use crate::chat::ChatError;
+use crate::{
+    bus::{Attempt, Limited},
+    chat::ChatError,
+};
 
 /// Keys that one limiter remembers before it drops the idle ones out of turn.
 const MAX_KEYS: usize = 100_000;
 
 /// One limit per key; a key that is idle for the limit's period costs nothing after the next
 /// [`Limits::forget_idle`].
-struct Limit<K: Hash + Eq + Clone>(DefaultKeyedRateLimiter<K>);
+struct Limit(DefaultKeyedRateLimiter<u64>);
 
-impl<K: Hash + Eq + Clone> Limit<K> {
+impl Limit {
     fn new(count: u32, period: Duration) -> Self {
         let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(period / count.get())
@@ -27,11 +30,11 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         Self(RateLimiter::dashmap(quota))
     }
 
-    fn check(&self, key: &K) -> Result<(), ChatError> {
+    fn check(&self, key: u64) -> Result<(), ChatError> {
         if self.0.len() > MAX_KEYS {
             self.0.retain_recent();
         }
-        self.0.check_key(key).map_err(|not_until| {
+        self.0.check_key(&key).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.0.clock().now());
             ChatError::rate_limited(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
         })
@@ -43,10 +46,18 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     }
 }
 
+/// The limits of one process, which knows what others count as well.
 pub(super) struct Limits {
-    login_account: Limit<String>,
-    login_address: Limit<IpAddr>,
-    register_address: Limit<IpAddr>,
+    login_account: Limit,
+    login_address: Limit,
+    register_address: Limit,
+}
+
+/// What was counted, for other processes to count as well, and whether it may go on.
+#[must_use]
+pub(super) struct Counted {
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) result: Result<(), ChatError>,
 }
 
 impl Limits {
@@ -61,14 +72,22 @@ impl Limits {
     }
 
     /// Counts a login. The address comes first: one that is refused cannot use up somebody's account.
-    pub(super) fn login(&self, handle: &str, address: IpAddr) -> Result<(), ChatError> {
-        self.login_address.check(&network(address))?;
-        self.login_account.check(&handle.to_owned())
+    pub(super) fn login(&self, handle: &str, address: IpAddr) -> Counted {
+        self.count(&[
+            Attempt { limit: Limited::LoginAddress, key: key(&network(address).to_string()) },
+            Attempt { limit: Limited::LoginAccount, key: key(handle) },
+        ])
     }
 
     /// Counts a registration.
-    pub(super) fn register(&self, address: IpAddr) -> Result<(), ChatError> {
-        self.register_address.check(&network(address))
+    pub(super) fn register(&self, address: IpAddr) -> Counted {
+        self.count(&[Attempt { limit: Limited::RegisterAddress, key: key(&network(address).to_string()) }])
+    }
+
+    /// Counts what another process let pass.
+    pub(super) fn learn(&self, attempt: Attempt) {
+        // Above the limit there is nothing more to count.
+        drop(self.limit(attempt.limit).check(attempt.key));
     }
 
     pub(super) fn forget_idle(&self) {
@@ -76,6 +95,29 @@ impl Limits {
         self.login_address.forget_idle();
         self.register_address.forget_idle();
     }
+
+    fn count(&self, attempts: &[Attempt]) -> Counted {
+        for (passed, attempt) in attempts.iter().enumerate() {
+            if let Err(error) = self.limit(attempt.limit).check(attempt.key) {
+                return Counted { attempts: attempts[..passed].to_vec(), result: Err(error) };
+            }
+        }
+        Counted { attempts: attempts.to_vec(), result: Ok(()) }
+    }
+
+    const fn limit(&self, limit: Limited) -> &Limit {
+        match limit {
+            Limited::LoginAccount => &self.login_account,
+            Limited::LoginAddress => &self.login_address,
+            Limited::RegisterAddress => &self.register_address,
+        }
+    }
+}
+
+/// The same in every process, and not the name or address itself, which are nobody's business on the bus.
+fn key(text: &str) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(text).into();
+    hash.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
 
 /// What one subscriber has: an IPv4 address, or an IPv6 /64 (RFC 6177 §2: sites get at least that).
@@ -101,15 +143,32 @@ mod tests {
             login_per_minute_address: 3,
             ..AuthOptions::default()
         });
-        assert!(limits.login("ada", address("192.0.2.1")).is_ok());
-        assert!(limits.login("ada", address("192.0.2.2")).is_ok());
-        let refused = limits.login("ada", address("192.0.2.3")).expect_err("refused");
+        let login = |handle: &str, from: &str| limits.login(handle, address(from)).result;
+        assert!(login("ada", "192.0.2.1").is_ok());
+        assert!(login("ada", "192.0.2.2").is_ok());
+        let refused = login("ada", "192.0.2.3").expect_err("refused");
         assert!(refused.retry_after_ms.is_some_and(|ms| (1..=30_000).contains(&ms)), "{refused:?}");
 
         for handle in ["a1", "a2", "a3"] {
-            assert!(limits.login(handle, address("2001:db8::1")).is_ok());
+            assert!(login(handle, "2001:db8::1").is_ok());
         }
-        assert!(limits.login("a4", address("2001:db8::ffff")).is_err(), "the same /64");
-        assert!(limits.login("a4", address("2001:db8:0:1::1")).is_ok(), "another /64");
+        assert!(login("a4", "2001:db8::ffff").is_err(), "the same /64");
+        assert!(login("a4", "2001:db8:0:1::1").is_ok(), "another /64");
+    }
+
+    #[test]
+    fn what_one_process_lets_pass_the_others_count() {
+        let options = AuthOptions { login_per_minute_account: 4, ..AuthOptions::default() };
+        let processes = [Limits::new(&options), Limits::new(&options)];
+        let mut passed = 0;
+        for n in 0..20 {
+            let (here, there) = (&processes[n % 2], &processes[(n + 1) % 2]);
+            let counted = here.login("ada", address("192.0.2.1"));
+            passed += usize::from(counted.result.is_ok());
+            for attempt in counted.attempts {
+                there.learn(attempt);
+            }
+        }
+        assert_eq!(passed, 4);
     }
 }

@@ -14,7 +14,10 @@ mod sessions;
 mod tokens;
 mod verifier;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 pub use keys::{Jwk, JwkSet, KeyRing};
 pub use revocation::RevokedSessions;
@@ -24,10 +27,11 @@ pub use tokens::MAX_TOKEN_LIFE;
 pub use verifier::{Authenticated, TokenVerifier};
 
 use crate::{
+    bus::{BusError, BusMessage, Signal, Subscription},
     chat::{Chat, ChatError},
     store::Store,
 };
-use limits::Limits;
+use limits::{Counted, Limits};
 use passwords::Passwords;
 
 /// How often what goes on by itself goes on.
@@ -85,6 +89,8 @@ pub struct Auth {
     verifier: TokenVerifier,
     passwords: Passwords,
     limits: Limits,
+    /// Tells this process's attempts from those of others.
+    origin: u64,
     /// Taken while the first account is made, so that two at once do not both become the owner.
     founding: tokio::sync::Mutex<()>,
 }
@@ -104,6 +110,7 @@ impl Auth {
             verifier,
             passwords: Passwords::new(),
             limits,
+            origin: rand::random(),
             founding: tokio::sync::Mutex::new(()),
         }))
     }
@@ -114,8 +121,10 @@ impl Auth {
         self.verifier.clone()
     }
 
-    /// Starts what goes on by itself: replacing old signing keys, forgetting old limits. Ends with the last [`Arc`].
+    /// Starts what goes on by itself: replacing old signing keys, counting what other processes let pass, forgetting old
+    /// limits. Ends with the last [`Arc`].
     pub fn spawn(self: &Arc<Self>) {
+        tokio::spawn(count_others(Arc::downgrade(self), self.chat.bus().subscribe()));
         let auth = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(HOUSEKEEPING);
@@ -134,7 +143,39 @@ impl Auth {
         }
     }
 
+    /// Tells the other processes what was counted, in the background, and answers whether it may go on.
+    fn limited(&self, counted: Counted) -> Result<(), ChatError> {
+        let Counted { attempts, result } = counted;
+        if !attempts.is_empty() {
+            let bus = Arc::clone(self.chat.bus());
+            let signal = Signal::Attempts { origin: self.origin, attempts };
+            tokio::spawn(async move {
+                if let Err(error) = bus.publish(BusMessage::Signal(signal)).await {
+                    tracing::debug!(%error, "attempts were not published");
+                }
+            });
+        }
+        result
+    }
+
     fn store(&self) -> &Arc<dyn Store> {
         self.chat.store()
+    }
+}
+
+/// Counts what other processes let pass. A signal that is lost lets somebody try once more, no worse.
+async fn count_others(auth: Weak<Auth>, mut subscription: Box<dyn Subscription>) {
+    loop {
+        let received = subscription.next().await;
+        let Some(auth) = auth.upgrade() else { return };
+        match received {
+            Ok(BusMessage::Signal(Signal::Attempts { origin, attempts })) if origin != auth.origin => {
+                for attempt in attempts {
+                    auth.limits.learn(attempt);
+                }
+            }
+            Ok(_) | Err(BusError::Missed(_)) => {}
+            Err(BusError::Closed) => return,
+        }
     }
 }

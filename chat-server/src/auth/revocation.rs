@@ -7,7 +7,7 @@ use std::{
 };
 
 use chat_protocol::{Millis, SessionId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{MAX_TOKEN_LIFE, tokens::LEEWAY};
 use crate::{
@@ -17,13 +17,17 @@ use crate::{
 };
 
 /// How often the store is asked although the bus said nothing: the bus may lose a signal, the store does not.
-const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
+const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
+/// How far back is read what was read before: clocks differ, and a write may be seen after a later one.
+const OVERLAP: Duration = Duration::from_secs(120);
 
 /// Revoked sessions, kept until the last token of theirs has expired.
 pub struct RevokedSessions {
     store: Arc<dyn Store>,
     /// With the time at which it was learnt, which is never before it was revoked.
     revoked: RwLock<HashMap<SessionId, Millis>>,
+    /// Until when the store was read.
+    read_until: Mutex<Millis>,
 }
 
 impl RevokedSessions {
@@ -34,7 +38,8 @@ impl RevokedSessions {
     pub async fn load(store: Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Result<Arc<Self>, ChatError> {
         // First subscribe, then read: what is revoked in between is in both rather than in none.
         let subscription = bus.subscribe();
-        let sessions = Arc::new(Self { store, revoked: RwLock::new(HashMap::new()) });
+        let sessions =
+            Arc::new(Self { store, revoked: RwLock::new(HashMap::new()), read_until: Mutex::new(0) });
         sessions.repair().await?;
         tokio::spawn(follow(Arc::downgrade(&sessions), subscription));
         Ok(sessions)
@@ -53,17 +58,22 @@ impl RevokedSessions {
 
     /// Reads what was revoked lately and forgets what has expired.
     async fn repair(&self) -> Result<(), ChatError> {
-        let kept = u64::try_from((MAX_TOKEN_LIFE + LEEWAY).as_millis()).unwrap_or(Millis::MAX);
         let now = now_ms();
-        let since = now.saturating_sub(kept);
+        let kept = now.saturating_sub(millis(MAX_TOKEN_LIFE + LEEWAY));
+        let since = self.read_until.lock().saturating_sub(millis(OVERLAP)).max(kept);
         let found = self.store.revoked_since(since).await?;
+        *self.read_until.lock() = now;
         let mut revoked = self.revoked.write();
-        revoked.retain(|_, at| *at >= since);
+        revoked.retain(|_, at| *at >= kept);
         for session in found {
             revoked.entry(session).or_insert(now);
         }
         Ok(())
     }
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 async fn follow(sessions: Weak<RevokedSessions>, mut subscription: Box<dyn Subscription>) {
@@ -81,7 +91,7 @@ async fn follow(sessions: Weak<RevokedSessions>, mut subscription: Box<dyn Subsc
             Some(Err(BusError::Closed)) => return,
             Some(Err(BusError::Missed(_))) | None => {
                 if let Err(error) = sessions.repair().await {
-                    tracing::warn!(%error, "revoked sessions not read, trying again in 30 s");
+                    tracing::warn!(%error, "revoked sessions not read, trying again in 5 s");
                 }
             }
         }

@@ -23,7 +23,7 @@ use crate::{
 pub struct TokenVerifier(Arc<Inner>);
 
 struct Inner {
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     revoked: Arc<RevokedSessions>,
     validation: Validation,
 }
@@ -35,7 +35,8 @@ impl TokenVerifier {
     /// When the store cannot be asked.
     pub async fn load(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Result<Self, ChatError> {
         let revoked = RevokedSessions::load(Arc::clone(store), bus).await?;
-        let keys = KeyRing::load(Arc::clone(store)).await?;
+        let keys = Arc::new(KeyRing::load(Arc::clone(store)).await?);
+        keys.keep_fresh();
         Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation() })))
     }
 

@@ -97,6 +97,14 @@ pub enum Signal {
         /// Which.
         session: SessionId,
     },
+    /// Logins and registrations that a process let pass, for the others to count as well: the limits hold for all
+    /// processes together.
+    Attempts {
+        /// The process that counted them already.
+        origin: u64,
+        /// What was counted.
+        attempts: Vec<Attempt>,
+    },
     /// Users came to and left a gateway.
     Presence {
         /// The gateway that says so.
@@ -108,6 +116,27 @@ pub enum Signal {
         /// Who left; nobody is in both.
         offline: Vec<UserId>,
     },
+}
+
+/// One use of a limited way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which way.
+    pub limit: Limited,
+    /// Hash of the account or address.
+    pub key: u64,
+}
+
+/// Ways in that are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limited {
+    /// Logins to an account.
+    LoginAccount,
+    /// Logins from an address.
+    LoginAddress,
+    /// New accounts from an address.
+    RegisterAddress,
 }
 
 /// What travels.

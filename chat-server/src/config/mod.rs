@@ -23,7 +23,7 @@ pub use settings::{SETTINGS, Setting};
 pub use sources::{Assignment, Origin, from_environment, from_file, from_flag, variable_name};
 pub use value::{Kind, Raw, Value};
 
-use crate::{auth::AuthOptions, gateway::GatewayOptions};
+use crate::{auth::AuthOptions, gateway::GatewayOptions, http::TrustedProxies};
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,11 +61,26 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Health and metrics; not for the public.
     pub admin_listen: SocketAddr,
+    /// Addresses, or blocks of them, of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+}
+
+impl ServerConfig {
+    /// The proxies whose word is taken for where a request came from.
+    #[must_use]
+    pub fn proxies(&self) -> TrustedProxies {
+        // Those that cannot be read are refused with all else that is wrong with a configuration.
+        TrustedProxies::new(self.trusted_proxies.iter().filter_map(|network| network.parse().ok()))
+    }
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8080).into(), admin_listen: ([127, 0, 0, 1], 8081).into() }
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            admin_listen: ([127, 0, 0, 1], 8081).into(),
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 

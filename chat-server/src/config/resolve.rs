@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, fmt::Write as _};
 
 use super::{Assignment, Config, FileEngine, Origin, SETTINGS, Setting, StoreEngine, variable_name};
+use crate::http::Network;
 
 /// Something that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,13 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
         "server.admin_listen",
         "expected server.admin_listen to be another address than server.listen",
     );
+    for entry in &config.server.trusted_proxies {
+        check(
+            entry.parse::<Network>().is_ok(),
+            "server.trusted_proxies",
+            "expected server.trusted_proxies to hold IP addresses or blocks of them, such as 10.0.0.0/8 or 2001:db8::/32",
+        );
+    }
     check(
         config.gateway.max_sockets_per_user <= config.gateway.max_sockets,
         "gateway.max_sockets_per_user",

@@ -179,6 +179,13 @@ pub const SETTINGS: &[Setting] = &[
         "Origins that browsers may open sockets from, besides the server's own, such as `https://chat.example.org`; `*` \
          allows all."
     ),
+    list!(
+        "server.trusted_proxies",
+        server.trusted_proxies,
+        "Addresses, or blocks such as `10.0.0.0/8`, of the proxies and load balancers in front. A request from one of them \
+         counts as coming from the rightmost address in `X-Forwarded-For` that is none of them. Empty: nobody's word is \
+         taken."
+    ),
     Setting {
         key: "data.dir",
         kind: Kind::Path,
@@ -355,7 +362,7 @@ pub const SETTINGS: &[Setting] = &[
         1,
         1_000_000,
         auth.login_per_minute_address,
-        "Logins a minute from one IPv4 address or IPv6 /64. Behind a proxy all users share its address."
+        "Logins a minute from one IPv4 address or IPv6 /64. Behind a proxy set `server.trusted_proxies`, or all users share its address."
     ),
     number!(
         "auth.register_per_hour_address",

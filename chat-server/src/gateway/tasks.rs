@@ -86,6 +86,7 @@ impl Gateway {
                     }
                 }
             }
+            Signal::Attempts { .. } => {}
             Signal::Digest(digest) => {
                 self.processes_changed(&self.cluster.hear(signal, Instant::now()));
                 self.handle_digest(digest);

@@ -1,11 +1,9 @@
 //! Extractors that answer bad input with a problem that says what was expected.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use axum::{
     Json,
     extract::{
-        ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request,
+        FromRequest, FromRequestParts, Path, Query, Request,
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
 };
@@ -104,18 +102,5 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken {
             .ok_or_else(|| {
                 ChatError::new(ErrorCode::Unauthenticated, "expected an Authorization: Bearer header")
             })
-    }
-}
-
-/// The address that the request came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientAddress(pub IpAddr);
-
-impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
-    type Rejection = ChatError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ChatError> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        Ok(Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
     }
 }

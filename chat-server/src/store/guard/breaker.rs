@@ -20,6 +20,8 @@ const TRIALS: u32 = 3;
 const PROBE_FIRST: Duration = Duration::from_millis(250);
 /// and the longest: what comes back is noticed within this.
 const PROBE_LAST: Duration = Duration::from_secs(1);
+/// Without calls for this long a half-open one is probed: nobody may have anything to ask.
+const PROBE_IDLE: Duration = Duration::from_millis(250);
 
 /// Where a breaker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub(super) enum Verdict {
 enum State {
     Closed { in_a_row: u32 },
     Open { next_probe: Instant, pause: Duration },
-    HalfOpen { succeeded: u32, busy: bool, pause: Duration },
+    HalfOpen { succeeded: u32, busy: bool, pause: Duration, touched: Instant },
 }
 
 #[derive(Debug)]
@@ -112,7 +114,7 @@ impl Breaker {
                     self.close(now);
                     return true;
                 }
-                self.state = State::HalfOpen { succeeded: succeeded + 1, busy: false, pause };
+                self.state = State::HalfOpen { succeeded: succeeded + 1, busy: false, pause, touched: now };
                 false
             }
             State::HalfOpen { .. } | State::Open { .. } => false,
@@ -135,18 +137,30 @@ impl Breaker {
         closed
     }
 
-    /// Whether it is time to probe an open one.
+    /// Whether it is time to probe one that is not closed.
     pub(super) fn probe_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Open { next_probe, .. } if next_probe <= now)
+        match self.state {
+            State::Closed { .. } => false,
+            State::Open { next_probe, .. } => next_probe <= now,
+            State::HalfOpen { busy, touched, .. } => {
+                !busy && now.saturating_duration_since(touched) >= PROBE_IDLE
+            }
+        }
     }
 
-    /// A probe of an open one ended.
+    /// A probe ended of one that is not closed.
     pub(super) fn probed(&mut self, now: Instant, ok: bool) {
-        if let State::Open { pause, .. } = self.state {
-            if ok {
-                self.state = State::HalfOpen { succeeded: 0, busy: false, pause: longer(pause) };
-            } else {
-                self.open(now, longer(pause));
+        match self.state {
+            State::Closed { .. } => {}
+            State::Open { pause, .. } if ok => {
+                self.state =
+                    State::HalfOpen { succeeded: 0, busy: false, pause: longer(pause), touched: now };
+            }
+            State::Open { pause, .. } => self.open(now, longer(pause)),
+            // A call that is under way says more than a probe.
+            State::HalfOpen { busy: true, .. } => {}
+            State::HalfOpen { .. } => {
+                self.record(now, ok, true);
             }
         }
     }
@@ -238,6 +252,20 @@ mod tests {
         assert!(!breaker.record(now, false, false), "a call of before says nothing");
         assert!(breaker.record(now, false, true));
         assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn without_calls_probes_alone_close_it() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::new(now);
+        breaker.stalled(now);
+        for _ in 0..=TRIALS {
+            assert_ne!(breaker.state(), BreakerState::Closed);
+            now += PROBE_IDLE;
+            assert!(breaker.probe_due(now));
+            breaker.probed(now, true);
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
     #[test]

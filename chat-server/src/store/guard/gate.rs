@@ -232,7 +232,7 @@ impl Gate {
         self.state.lock().fuses[dependency as usize].breaker.state()
     }
 
-    /// Whether a dependency should be probed: its breaker is open and it is time, or nothing came back for `silence`.
+    /// Whether a dependency should be probed: its breaker is not closed and it is time, or nothing came back for `silence`.
     pub(super) fn wants_probe(&self, dependency: Dependency, silence: Duration) -> bool {
         let now = time::Instant::now().into_std();
         let state = self.state.lock();
@@ -249,7 +249,7 @@ impl Gate {
         let state = &mut *state;
         let fuse = &mut state.fuses[dependency as usize];
         let before = fuse.breaker.state();
-        if before == BreakerState::Open {
+        if before != BreakerState::Closed {
             fuse.breaker.probed(now, ok);
         } else if ok {
             fuse.answered = now;

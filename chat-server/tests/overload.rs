@@ -1,0 +1,345 @@
+//! A store that struggles costs answers, not sockets: whoever asks is told at once when to come back, and what was asked
+//! again is done once.
+
+mod harness;
+#[path = "harness/moody_store.rs"]
+mod moody_store;
+
+use std::{sync::Arc, time::Duration};
+
+use chat_protocol::{
+    ChannelId, ChannelKind, ClientFrame, ClientId, CloseCode, ErrorCode, EventBody, Problem, Seq,
+    ServerFrame, SessionId, UserId,
+    rest::{CreateChannel, Role, User},
+};
+use chat_server::{
+    api::{self, ApiState},
+    auth::{Auth, AuthOptions, TokenVerifier},
+    blob::disk::DiskBlobs,
+    bus::{Bus, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    cluster::{Cluster, ClusterOptions},
+    gateway::{Gateway, GatewayOptions},
+    http_server,
+    metrics::Metrics,
+    store::{
+        Appended, DirectoryStore as _, LogStore as _, NewEvent, Refusal, Store, StoreError,
+        guard::{BreakerState, Class, Guarded, LimitBounds},
+        sqlite::SqliteStore,
+    },
+};
+use harness::ws::{DEADLINE, Incoming, TestSocket};
+use moody_store::{Mood, MoodyStore};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const ROOMY: LimitBounds = LimitBounds { min: 8, initial: 128, max: 1_024 };
+
+/// A guarded store that does as it is told, with one user.
+struct World {
+    store: Arc<MoodyStore>,
+    guarded: Arc<Guarded<MoodyStore>>,
+    actor: Actor,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new(bounds: LimitBounds) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sqlite = SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store");
+        let user = User {
+            id: UserId::new(),
+            handle: "ada".into(),
+            display_name: "Ada".into(),
+            role: Role::Owner,
+            created_at: now_ms(),
+            deactivated: false,
+        };
+        assert!(sqlite.create_user(&user).await.expect("is taken"));
+        let store = MoodyStore::new(sqlite);
+        let guarded = Arc::new(Guarded::new(Arc::clone(&store), bounds));
+        let actor = Actor { user: user.id, role: user.role, session: SessionId::new() };
+        Self { store, guarded, actor, dir }
+    }
+
+    async fn breakers_are(&self, state: BreakerState) {
+        until("the breakers change", || self.guarded.breakers() == [state; 2]).await;
+    }
+}
+
+/// What serves sockets and REST on it.
+struct Server {
+    base_url: String,
+    verifier: TokenVerifier,
+    token: String,
+    channels: Vec<ChannelId>,
+    stop: CancellationToken,
+}
+
+impl Server {
+    async fn start(world: &World, channels: usize) -> Self {
+        let store: Arc<dyn Store> = Arc::clone(&world.guarded) as _;
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+        let chat = Chat::new(store, bus);
+        let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
+        let verifier = auth.verifier();
+        let metrics = Arc::new(Metrics::new());
+        metrics.register(|registry| world.guarded.register(registry));
+        let cluster = Cluster::new(ClusterOptions::default());
+        let gateway =
+            Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, GatewayOptions::default(), metrics);
+        gateway.spawn();
+        let blobs = DiskBlobs::open(world.dir.path().join("files")).expect("a folder");
+        let api = api::router(ApiState {
+            chat: Arc::clone(&chat),
+            verifier: verifier.clone(),
+            blobs: Arc::new(blobs),
+            auth,
+            max_file_bytes: 1_000,
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let base_url = format!("http://{}", listener.local_addr().expect("an address"));
+        let stop = CancellationToken::new();
+        tokio::spawn(http_server::serve(listener, gateway.router().merge(api), stop.clone()));
+        let mut made = Vec::new();
+        for n in 0..channels {
+            let channel = CreateChannel {
+                kind: ChannelKind::Private,
+                name: format!("channel {n}"),
+                topic: String::new(),
+                members: Vec::new(),
+            };
+            made.push(chat.create_channel(&world.actor, channel).await.expect("is made").id);
+        }
+        let token = verifier.issue(&world.actor, Duration::from_secs(600)).expect("a token");
+        Self { base_url, verifier, token, channels: made, stop }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("expected that {what}"));
+}
+
+/// What became of a command.
+#[derive(Debug)]
+enum Answer {
+    Committed(Seq),
+    Later { code: ErrorCode, after: u64 },
+}
+
+async fn answer(socket: &mut TestSocket, wanted: ClientId) -> Answer {
+    socket
+        .until(|frame| match frame {
+            ServerFrame::Ack { id, seq, .. } if id == wanted => Some(Answer::Committed(seq)),
+            ServerFrame::Error { id: Some(id), code, retryable, retry_after_ms, .. } if id == wanted => {
+                assert!(retryable, "{code:?}");
+                Some(Answer::Later { code, after: retry_after_ms.expect("says when") })
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// Sends as a client does: the same again, when it was told to.
+async fn insist(socket: &mut TestSocket, id: ClientId, channel: ChannelId, text: &str) -> Seq {
+    loop {
+        socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![] }).await;
+        match answer(socket, id).await {
+            Answer::Committed(seq) => return seq,
+            Answer::Later { after, .. } => tokio::time::sleep(Duration::from_millis(after)).await,
+        }
+    }
+}
+
+fn fresh() -> ClientId {
+    ClientId(uuid::Uuid::new_v4())
+}
+
+/// The texts of a channel's log.
+async fn texts(world: &World, channel: ChannelId) -> Vec<String> {
+    let events = world.store.events(channel, 0, 1_000).await.expect("is read");
+    let texts =
+        events.iter().filter_map(|event| match serde_json::from_str(&event.body).expect("is readable") {
+            EventBody::Message { text, .. } => Some(text),
+            _ => None,
+        });
+    texts.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_sends_are_answered_without_it_and_sockets_stay() {
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    let mut socket = TestSocket::connect(&server.base_url, &server.token).await;
+    insist(&mut socket, fresh(), channel, "before").await;
+
+    world.store.be(Mood::Away);
+    // Nobody sends anything: the probe alone notices.
+    world.breakers_are(BreakerState::Open).await;
+    let calls = world.store.calls();
+    let ids: Vec<ClientId> = (0..20).map(|_| fresh()).collect();
+    for (n, id) in ids.iter().enumerate() {
+        socket.send(&ClientFrame::Send { id: *id, channel, text: n.to_string(), files: vec![] }).await;
+        let Answer::Later { code, after } = answer(&mut socket, *id).await else { panic!("it is away") };
+        assert_eq!(code, ErrorCode::Overloaded);
+        assert!((1..=5_000).contains(&after), "{after}");
+    }
+    assert_eq!(world.store.calls(), calls, "the store was asked although it is away");
+
+    // Whoever comes is told the same, on the socket and over REST.
+    let mut late = TestSocket::upgrade(&server.base_url, None, None).await.expect("upgrades");
+    late.hello(&server.token).await;
+    match late.next().await {
+        Incoming::Frame(ServerFrame::Error { code, retryable, retry_after_ms, .. }) => {
+            assert!(retryable && retry_after_ms.is_some(), "{code:?}");
+        }
+        other => panic!("expected an error first, got {other:?}"),
+    }
+    assert_eq!(late.closed().await, Some(CloseCode::TryLater.code()));
+    let http = reqwest_client();
+    let url = format!("{}/v1/channels", server.base_url);
+    let rest = http.get(&url).bearer_auth(&server.token).send().await.expect("answers");
+    assert_eq!(rest.status(), 503);
+    assert!(rest.headers().contains_key("retry-after"));
+    let problem: Problem = rest.json().await.expect("a problem");
+    assert!(problem.retryable && problem.retry_after_ms.is_some(), "{problem:?}");
+
+    world.store.be(Mood::Well);
+    for (n, id) in ids.iter().enumerate() {
+        insist(&mut socket, *id, channel, &n.to_string()).await;
+    }
+    world.breakers_are(BreakerState::Closed).await;
+    let expected: Vec<String> =
+        std::iter::once("before".to_owned()).chain((0..20).map(|n| n.to_string())).collect();
+    assert_eq!(texts(&world, channel).await, expected);
+    assert!(server.verifier.verify(&server.token).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_behind_what_hangs_and_all_of_it_is_there_once_afterwards() {
+    const CHANNELS: usize = 4;
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, CHANNELS).await;
+    let mut sockets = Vec::new();
+    for channel in &server.channels {
+        let mut socket = TestSocket::connect(&server.base_url, &server.token).await;
+        insist(&mut socket, fresh(), *channel, "before").await;
+        sockets.push(socket);
+    }
+
+    world.store.be(Mood::Hangs);
+    let mut sent = Vec::new();
+    for (socket, channel) in sockets.iter_mut().zip(&server.channels) {
+        // The first is on its way when the second comes.
+        let (first, second) = (fresh(), fresh());
+        let before = world.store.calls();
+        let text = |n: usize| format!("{n}");
+        socket.send(&ClientFrame::Send { id: first, channel: *channel, text: text(1), files: vec![] }).await;
+        until("it is on its way", || {
+            world.store.calls() > before || world.guarded.breakers()[0] == BreakerState::Open
+        })
+        .await;
+        socket.send(&ClientFrame::Send { id: second, channel: *channel, text: text(2), files: vec![] }).await;
+        let Answer::Later { code, .. } = answer(socket, second).await else { panic!("it hangs") };
+        assert_eq!(code, ErrorCode::Overloaded);
+        sent.push([first, second]);
+    }
+    // Long before the first of them times out.
+    until("it is taken for dead", || world.guarded.breakers()[0] == BreakerState::Open).await;
+
+    world.store.be(Mood::Well);
+    for ((socket, channel), ids) in sockets.iter_mut().zip(&server.channels).zip(sent) {
+        for (n, id) in (1..).zip(ids) {
+            insist(socket, id, *channel, &format!("{n}")).await;
+        }
+        assert_eq!(texts(&world, *channel).await, ["before", "1", "2"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_come_in_cannot_take_the_places_of_those_who_write() {
+    let world = World::new(LimitBounds { min: 8, initial: 8, max: 8 }).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    world.store.be(Mood::Slow(Duration::from_millis(300)));
+    let crowd: Vec<_> = (0..200)
+        .map(|_| {
+            let guarded = Arc::clone(&world.guarded);
+            let user = world.actor.user;
+            tokio::spawn(async move { guarded.memberships(user).await })
+        })
+        .collect();
+    until("the crowd waits", || world.guarded.load(Class::Connect).1 > 100).await;
+    assert!(world.guarded.load(Class::Connect).0 <= 4, "half of the places are others'");
+    for n in 0..4_u8 {
+        let event = message(&world.actor, &n.to_string());
+        let appended = world.guarded.append(channel, vec![event]).await.expect("gets in");
+        assert!(matches!(appended[..], [Appended::New { .. }]));
+    }
+    let mut refused = 0;
+    for one in crowd {
+        match one.await.expect("does not panic") {
+            Ok(_) => {}
+            Err(StoreError::Overloaded { retry_after_ms }) => {
+                assert!(retry_after_ms > 0);
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0, "the queue has a bound in time");
+    assert_eq!(world.guarded.load(Class::Connect), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_refuses_for_the_callers_fault_does_not_close_the_door() {
+    let world = World::new(ROOMY).await;
+    for n in 0..100_u8 {
+        let event = message(&world.actor, &n.to_string());
+        let appended = world.guarded.append(ChannelId::new(), vec![event]).await.expect("answers");
+        assert_eq!(appended, [Appended::Refused(Refusal::NoChannel)]);
+        assert!(world.guarded.channel(ChannelId::new()).await.expect("answers").is_none());
+    }
+    assert_eq!(world.guarded.breakers(), [BreakerState::Closed; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_gives_the_place_back() {
+    let world = World::new(LimitBounds { min: 1, initial: 1, max: 1 }).await;
+    world.store.be(Mood::Hangs);
+    let guarded = Arc::clone(&world.guarded);
+    let user = world.actor.user;
+    let calling = tokio::spawn(async move { guarded.user(user).await });
+    until("it is under way", || world.guarded.load(Class::Lookup).0 == 1).await;
+    calling.abort();
+    until("its place is free", || world.guarded.load(Class::Lookup).0 == 0).await;
+    world.store.be(Mood::Well);
+    until("it is well", || world.guarded.breakers() == [BreakerState::Closed; 2]).await;
+    assert!(world.guarded.user(user).await.expect("gets in").is_some());
+}
+
+fn message(actor: &Actor, text: &str) -> NewEvent {
+    NewEvent {
+        by: actor.user,
+        id: Some(fresh()),
+        at: now_ms(),
+        body: EventBody::Message { text: text.into(), files: vec![], deleted: false },
+    }
+}
+
+fn reqwest_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(DEADLINE).no_proxy().build().expect("a client")
+}
