@@ -21,6 +21,10 @@ struct Cli {
     /// The server to measure [default: chat-server beside this program]
     #[arg(long, value_name = "PROGRAM")]
     server: Option<PathBuf>,
+    /// Configuration of chat-server that names a Cassandra and a Pulsar; without it the parts that need them are left
+    /// out
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
     /// Shorter runs, and fewer
     #[arg(long)]
     quick: bool,
@@ -70,7 +74,7 @@ fn work() -> anyhow::Result<Results> {
             server.display()
         );
     }
-    let results = measure(&Settings { server, quick: cli.quick, only: cli.only })?;
+    let results = measure(&Settings { server, quick: cli.quick, cluster: cli.cluster, only: cli.only })?;
     if let Some(path) = cli.json {
         let json = serde_json::to_string_pretty(&results)?;
         std::fs::write(&path, json).with_context(|| format!("expected to write {}", path.display()))?;
