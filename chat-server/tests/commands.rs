@@ -208,7 +208,10 @@ fn roles_alone_and_too_many_members_are_refused_with_what_was_expected() {
         said
     };
     let said = fails(&["serve", "--roles", "gateway"]);
-    assert!(said.contains("need a store and a bus that they share") && said.contains("gateway,api,auth"), "{said}");
+    assert!(
+        said.contains("need a store and a bus that they share") && said.contains("gateway,api,auth"),
+        "{said}"
+    );
     let tokens = dir.path().join("t").display().to_string();
     let said = fails(&["seed", "--users", "1", "--channels", "1", "--members", "2", "--tokens", &tokens]);
     assert!(said.contains("expected at most --users, which is 1"), "{said}");

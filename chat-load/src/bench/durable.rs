@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::{
     BenchError, Lab, Results,
-    processes::Gateways,
     servers::{Seed, Server},
     table::{met, print, row},
 };
@@ -58,15 +57,13 @@ pub struct Durable {
 }
 
 pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchError> {
-    let Some(config) = lab.settings.cluster.as_deref() else { return Err(BenchError::NoCluster) };
+    let Some(cluster) = &lab.settings.cluster else { return Err(BenchError::NoCluster) };
     for load in &LOADS {
         let users = load.channels * load.members;
         let seed = Seed { users, channels: load.channels, members: load.members, messages: 0 };
         let name = if load.channels == 1 { "hot" } else { "durable" };
-        {
-            let gateways = Gateways::start(lab, config, name, seed)?;
-            one(lab, results, load, "Cassandra, 2 gateways", gateways.options(users), WARMUP_SECONDS)?;
-        }
+        let options = cluster.fill(lab, name, seed)?;
+        one(lab, results, load, "Cassandra, 2 gateways", options, WARMUP_SECONDS)?;
         let sqlite = Server::folkmoot(lab, &format!("{name}-sqlite"), seed)?;
         one(lab, results, load, "SQLite, 1 process", sqlite.options(users), 2.0)?;
     }

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::{
     BenchError, Lab, Results,
-    processes::Gateways,
     servers::{Seed, Server},
     table::{met, print, row},
 };
@@ -33,11 +32,9 @@ pub struct LongLog {
 }
 
 pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchError> {
-    let Some(config) = lab.settings.cluster.as_deref() else { return Err(BenchError::NoCluster) };
+    let Some(cluster) = &lab.settings.cluster else { return Err(BenchError::NoCluster) };
     let seed = Seed { users: 2, channels: 1, members: 2, messages: lab.pick(1_000_000, 50_000) };
-    let gateways = Gateways::start(lab, config, "long", seed)?;
-    one(lab, results, "Cassandra", &gateways.options(1))?;
-    drop(gateways);
+    one(lab, results, "Cassandra", &cluster.fill(lab, "long", seed)?)?;
     let sqlite = Server::folkmoot(lab, "long-sqlite", seed)?;
     one(lab, results, "SQLite", &sqlite.options(1))?;
     show(&results.long_log);

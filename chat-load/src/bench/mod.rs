@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::{report::Report, run::RunError};
 
+pub use processes::ClusterAt;
 pub use servers::ServerError;
 
 /// One of the measurements.
@@ -40,7 +41,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Whether it needs a store and a bus that processes share.
+    /// Whether it needs a cluster.
     #[must_use]
     pub const fn needs_cluster(self) -> bool {
         matches!(self, Self::Durable | Self::LongLog)
@@ -54,8 +55,8 @@ pub struct Settings {
     pub server: PathBuf,
     /// Shorter windows and fewer of them.
     pub quick: bool,
-    /// Configuration that names a Cassandra and a Pulsar, for the parts that need them.
-    pub cluster: Option<PathBuf>,
+    /// A cluster, for the parts that need one.
+    pub cluster: Option<ClusterAt>,
     /// Only these; all when empty.
     pub only: Vec<Part>,
 }
@@ -75,7 +76,7 @@ pub enum BenchError {
         source: RunError,
     },
     /// A part that needs a cluster, and there is none.
-    #[error("expected --cluster FILE, a configuration that names a Cassandra and a Pulsar")]
+    #[error("expected a cluster: --cluster FILE, --gateway URL and --api URL")]
     NoCluster,
     /// No place for data.
     #[error("expected a directory for temporary files")]

@@ -132,10 +132,6 @@ impl Server {
         Ok(server)
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Starts the broadcaster: this program, under another name.
     pub(super) fn bare() -> Result<Self, ServerError> {
         let program = std::env::current_exe()
