@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down bench fuzz load fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down bench fuzz load chaos fmt lint screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,13 +36,17 @@ engines-down: ## stop them
 	@scripts/engines/cassandra.sh down
 	@scripts/engines/pulsar.sh down
 
-bench: ## delivery cost, memory per socket and connect rate, beside a bare epoll broadcaster
+bench: ## delivery cost, memory per socket, connect rate; durable sends and long logs on Cassandra
 	@scripts/check-host.sh
 	@scripts/bench.sh $(ARGS)
 
 load: ## 2,000 sockets, 100 messages/s, 10 % churn a minute for 60 s: nothing lost, doubled or reordered
 	@scripts/check-host.sh
 	@scripts/load.sh $(ARGS)
+
+chaos: ## the load of a team while the parts of a cluster are killed and hang, one after another
+	@scripts/check-host.sh
+	@scripts/chaos.sh $(ARGS)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs a nightly toolchain
 	@scripts/check-host.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# CPU per delivery, memory per socket and connects a second, beside a bare epoll broadcaster; arguments go to
-# folkmoot-bench. The numbers are kept in bench-results/.
+# CPU per delivery, memory per socket and connects a second, beside a bare epoll broadcaster; durable sends and pages of a
+# long log on one Cassandra node and two gateways, beside the embedded store. Arguments go to folkmoot-bench (--only durable
+# for one part, --quick). BENCH_CLUSTER=0 leaves out what needs Cassandra and Pulsar. The numbers are kept in bench-results/.
 source "$(dirname "$0")/lib.sh"
 
 # 15,000 sockets, all open files of one process on either side.
@@ -10,4 +11,32 @@ ulimit -n 20000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 cd "$ROOT"
 cargo build --release --locked --bin chat-server --bin folkmoot-bench
 mkdir -p bench-results
-exec "$TARGET_DIR/release/folkmoot-bench" --json "bench-results/$(date +%Y%m%d-%H%M%S).json" "$@"
+
+bench() {
+    "$TARGET_DIR/release/folkmoot-bench" --json "bench-results/$(date +%Y%m%d-%H%M%S).json" "$@"
+}
+
+# The cluster runs only while something needs it: it would take its share of what the other parts measure.
+on_cluster() {
+    scratch
+    export CLUSTER_DIR=$SCRATCH/cluster CLUSTER_NODES=1 CLUSTER_GATEWAYS=2 CLUSTER_TLS=0
+    export CHAT_SERVER_BIN=$TARGET_DIR/release/chat-server
+    CLUSTER_PORT=$(free_port)
+    export CLUSTER_PORT
+    trap '"$ROOT/scripts/cluster.sh" down; cleanup' EXIT
+    "$ROOT/scripts/cluster.sh" up --fresh
+    # shellcheck disable=SC1091 # written by the line above
+    source "$CLUSTER_DIR/cluster.env"
+    bench --cluster "$CLUSTER_CONFIG" --gateway "$CLUSTER_GATEWAY1" --gateway "$CLUSTER_GATEWAY2" --api "$CLUSTER_API" "$@"
+}
+
+case " $* " in
+    *" durable "* | *" long-log "* | *"=durable "* | *"=long-log "*) on_cluster "$@" ;;
+    *" --only"*) bench "$@" ;;
+    *)
+        failed=0
+        bench "$@" || failed=$?
+        [ "${BENCH_CLUSTER:-1}" = 0 ] || on_cluster --only durable --only long-log "$@" || failed=$?
+        exit "$failed"
+        ;;
+esac

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use chat_protocol::{ChannelId, Event, limits::MAX_PAGE, rest::Page};
+use chat_protocol::{
+    ChannelId, Event,
+    limits::MAX_PAGE,
+    rest::{Channel, Page},
+};
 
 /// Longest wait for one page.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -70,6 +74,18 @@ impl Rest {
                 None => return Ok(events),
             }
         }
+    }
+
+    /// The last position of a channel's log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn head(&self, channel: ChannelId, token: &str) -> Result<u64, RestError> {
+        let failed = |source| RestError::Request { channel, source };
+        let url = format!("{}/v1/channels/{channel}", self.base);
+        let answer = self.client.get(url).bearer_auth(token).send().await.map_err(failed)?;
+        let answer: Channel = answer.error_for_status().map_err(failed)?.json().await.map_err(failed)?;
+        Ok(answer.head)
     }
 
     async fn page(

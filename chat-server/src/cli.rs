@@ -101,6 +101,9 @@ pub struct SeedArgs {
     /// Members of each channel: channel j gets the users j*K to (j+1)*K, modulo N
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub members: u32,
+    /// Messages to write into the first channel, to see what a long log costs
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
+    pub messages: u32,
     /// File for the tokens: one JSON object a line, with `user`, `token` and `channels`
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chat_protocol::{
-    ChannelId, ChannelKind, EventBody, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, EventBody, SessionId, UserId,
     rest::{Role, User},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -108,7 +108,11 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
 
     let users = add_users(&target, args.users).await?;
     let (channels, memberships) = plan_channels(args, &users);
+    let long = channels.first().map(|channel| (channel.id, channel.members.clone()));
     add_channels(&target, channels).await?;
+    if let Some((channel, members)) = long {
+        add_messages(&*target.store, channel, &members, args.messages).await?;
+    }
     let store = target.store;
     let at_once = if target.sqlite.is_some() { SESSIONS_AT_ONCE } else { ROWS_AT_ONCE };
     let sessions = add_sessions(&*store, &users, at_once).await?;
@@ -249,6 +253,33 @@ async fn append_channel(store: &dyn Store, channel: &SeedChannel) -> Result<(), 
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+/// Messages of a channel's members, appended as those of people are.
+async fn add_messages(
+    store: &dyn Store,
+    channel: ChannelId,
+    members: &[UserId],
+    count: u32,
+) -> Result<(), StoreError> {
+    let mut progress = Progress::new("messages", count as usize);
+    let numbers: Vec<u32> = (0..count).collect();
+    for numbers in numbers.chunks(EVENTS_AT_ONCE) {
+        let text = |number: &u32| format!("Message {number} of a long log");
+        let events: Vec<NewEvent> = numbers
+            .iter()
+            .zip(members.iter().cycle())
+            .map(|(number, by)| NewEvent {
+                by: *by,
+                id: Some(ClientId::new()),
+                at: now_ms(),
+                body: EventBody::Message { text: text(number), files: Vec::new(), deleted: false },
+            })
+            .collect();
+        store.append(channel, events).await?;
+        progress.add(numbers.len());
     }
     Ok(())
 }

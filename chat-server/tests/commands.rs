@@ -158,6 +158,39 @@ async fn seed_deals_out_memberships_in_turn_and_its_tokens_open_the_server() {
     assert_eq!(logout.status(), StatusCode::NO_CONTENT, "their sessions are real");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_fills_the_first_channel_with_messages_of_its_members() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (data, tokens) = (dir.path().join("data"), dir.path().join("tokens.jsonl"));
+    let seeded = Command::new(BINARY)
+        .args([
+            "seed",
+            "--users",
+            "3",
+            "--channels",
+            "2",
+            "--members",
+            "3",
+            "--messages",
+            "250",
+            "--data-dir",
+        ])
+        .args([data.as_os_str(), "--tokens".as_ref(), tokens.as_os_str()])
+        .output()
+        .expect("starts");
+    assert!(seeded.status.success(), "{seeded:?}");
+    let text = std::fs::read_to_string(&tokens).expect("is written");
+    let person: Seeded = serde_json::from_str(text.lines().next().expect("a line")).expect("is a line");
+    let server = TestServer::with(|config| config.data.dir.clone_from(&data)).await;
+    let mut heads = Vec::new();
+    for channel in &person.channels {
+        let answer = server.get(&format!("/v1/channels/{channel}")).bearer_auth(&person.token).send().await;
+        let channel: Channel = read(answer.expect("answers"), StatusCode::OK).await;
+        heads.push(channel.head);
+    }
+    assert_eq!(heads, [heads[1] + 250, heads[1]]);
+}
+
 #[test]
 fn roles_alone_and_too_many_members_are_refused_with_what_was_expected() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -175,7 +208,10 @@ fn roles_alone_and_too_many_members_are_refused_with_what_was_expected() {
         said
     };
     let said = fails(&["serve", "--roles", "gateway"]);
-    assert!(said.contains("need a shared store") && said.contains("gateway,api,auth"), "{said}");
+    assert!(
+        said.contains("need a store and a bus that they share") && said.contains("gateway,api,auth"),
+        "{said}"
+    );
     let tokens = dir.path().join("t").display().to_string();
     let said = fails(&["seed", "--users", "1", "--channels", "1", "--members", "2", "--tokens", &tokens]);
     assert!(said.contains("expected at most --users, which is 1"), "{said}");

@@ -26,7 +26,7 @@ pub struct Connects {
 
 pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchError> {
     let users = lab.pick(10_000, 5_000);
-    let seed = Seed { users, channels: users / 50, members: 50 };
+    let seed = Seed { users, channels: users / 50, members: 50, messages: 0 };
     let folkmoot = Server::folkmoot(lab, "connects", seed)?;
     let bare = Server::bare()?;
     let mut measured = Connects { users, per_second: vec![], cpu_us: vec![], bare_per_second: vec![] };

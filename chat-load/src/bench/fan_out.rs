@@ -33,7 +33,7 @@ pub struct FanOut {
 }
 
 pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchError> {
-    let seed = Seed { users: SOCKETS, channels: 1, members: SOCKETS };
+    let seed = Seed { users: SOCKETS, channels: 1, members: SOCKETS, messages: 0 };
     let folkmoot = Server::folkmoot(lab, "fan-out", seed)?;
     let bare = Server::bare()?;
     let (seconds, rounds) = lab.pick((8.0, 2), (4.0, 1));

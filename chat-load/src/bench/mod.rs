@@ -1,7 +1,10 @@
 //! The measurements behind `make bench`: Folkmoot beside the bare broadcaster, on the same machine, in turns.
 
 pub mod connects;
+pub mod durable;
 pub mod fan_out;
+pub mod long_log;
+mod processes;
 mod servers;
 pub mod sockets;
 pub(crate) mod table;
@@ -17,6 +20,7 @@ use serde::Serialize;
 
 use crate::{report::Report, run::RunError};
 
+pub use processes::ClusterAt;
 pub use servers::ServerError;
 
 /// One of the measurements.
@@ -30,6 +34,18 @@ pub enum Part {
     Connects,
     /// 2,000 sockets in channels of 50, with churn.
     Team,
+    /// Durable sends through two gateways on Cassandra.
+    Durable,
+    /// Pages of a log of a million events in Cassandra.
+    LongLog,
+}
+
+impl Part {
+    /// Whether it needs a cluster.
+    #[must_use]
+    pub const fn needs_cluster(self) -> bool {
+        matches!(self, Self::Durable | Self::LongLog)
+    }
 }
 
 /// How to measure.
@@ -39,6 +55,8 @@ pub struct Settings {
     pub server: PathBuf,
     /// Shorter windows and fewer of them.
     pub quick: bool,
+    /// A cluster, for the parts that need one.
+    pub cluster: Option<ClusterAt>,
     /// Only these; all when empty.
     pub only: Vec<Part>,
 }
@@ -57,6 +75,9 @@ pub enum BenchError {
         /// Why.
         source: RunError,
     },
+    /// A part that needs a cluster, and there is none.
+    #[error("expected a cluster: --cluster FILE, --gateway URL and --api URL")]
+    NoCluster,
     /// No place for data.
     #[error("expected a directory for temporary files")]
     Directory(#[source] io::Error),
@@ -77,6 +98,12 @@ pub struct Results {
     /// The report of the run with churn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub team: Option<Report>,
+    /// Two loads on two stores.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub durable: Vec<durable::Durable>,
+    /// One entry a store.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub long_log: Vec<long_log::LongLog>,
     /// Runs in which a promise was broken, in words.
     pub broken: Vec<String>,
 }
@@ -104,7 +131,10 @@ impl Results {
 /// [`Results::broken`].
 pub fn measure(settings: &Settings) -> Result<Results, BenchError> {
     let mut results = Results::default();
-    let wanted = |part| settings.only.is_empty() || settings.only.contains(&part);
+    let wanted = |part: Part| match settings.only.as_slice() {
+        [] => settings.cluster.is_some() || !part.needs_cluster(),
+        only => only.contains(&part),
+    };
     let directory = tempfile::tempdir().map_err(BenchError::Directory)?;
     let lab = Lab { settings, directory: directory.path() };
     if wanted(Part::FanOut) {
@@ -118,6 +148,12 @@ pub fn measure(settings: &Settings) -> Result<Results, BenchError> {
     }
     if wanted(Part::Team) {
         team::measure(&lab, &mut results)?;
+    }
+    if wanted(Part::Durable) {
+        durable::measure(&lab, &mut results)?;
+    }
+    if wanted(Part::LongLog) {
+        long_log::measure(&lab, &mut results)?;
     }
     Ok(results)
 }

@@ -49,6 +49,32 @@ pub(super) struct Seed {
     pub(super) users: u32,
     pub(super) channels: u32,
     pub(super) members: u32,
+    /// Messages in the first channel.
+    pub(super) messages: u32,
+}
+
+impl Seed {
+    /// What `chat-server seed` is told besides its store.
+    pub(super) fn arguments(self, command: &mut Command, tokens: &Path) {
+        command
+            .args(["--users", &self.users.to_string()])
+            .args(["--channels", &self.channels.to_string()])
+            .args(["--members", &self.members.to_string()])
+            .args(["--messages", &self.messages.to_string()])
+            .arg("--tokens")
+            .arg(tokens);
+    }
+}
+
+/// Runs a command that ends by itself.
+pub(super) fn run_to_end(what: &'static str, command: &mut Command) -> Result<(), ServerError> {
+    let program = PathBuf::from(command.get_program());
+    let ended = command.output().map_err(|source| ServerError::Spawn { program, source })?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+    Err(ServerError::Ended { what, status: ended.status, stderr })
 }
 
 /// A running server; it is killed when this is dropped.
@@ -72,34 +98,36 @@ impl Server {
         let program = &lab.settings.server;
         let data = lab.directory.join(name);
         let tokens = lab.directory.join(format!("{name}.tokens"));
-        let seeded = Command::new(program)
-            .arg("seed")
-            .arg("--data-dir")
-            .arg(&data)
-            .args(["--users", &seed.users.to_string()])
-            .args(["--channels", &seed.channels.to_string()])
-            .args(["--members", &seed.members.to_string()])
-            .arg("--tokens")
-            .arg(&tokens)
-            .output()
-            .map_err(|source| ServerError::Spawn { program: program.clone(), source })?;
-        if !seeded.status.success() {
-            let stderr = String::from_utf8_lossy(&seeded.stderr).into_owned();
-            return Err(ServerError::Ended { what: "chat-server seed", status: seeded.status, stderr });
-        }
-        let (listen, admin) = (free_port()?, free_port()?);
+        let mut command = Command::new(program);
+        command.arg("seed").arg("--data-dir").arg(&data);
+        seed.arguments(&mut command, &tokens);
+        run_to_end("chat-server seed", &mut command)?;
+        let mut command = Command::new(program);
+        command.args(["dev", "--no-demo", "--data-dir"]).arg(&data);
+        let mut server = Self::serve(command, lab, name, free_port()?)?;
+        server.tokens = Some(tokens);
+        Ok(server)
+    }
+
+    /// Starts a server whose command lacks its addresses, and waits until it listens.
+    pub(super) fn serve(
+        mut command: Command,
+        lab: &Lab<'_>,
+        name: &str,
+        listen: SocketAddr,
+    ) -> Result<Self, ServerError> {
+        let program = PathBuf::from(command.get_program());
+        let admin = free_port()?;
         let log = lab.directory.join(format!("{name}.log"));
         let stderr = std::fs::File::create(&log).map_or_else(|_| Stdio::null(), Stdio::from);
-        let child = Command::new(program)
-            .args(["dev", "--no-demo", "--data-dir"])
-            .arg(&data)
+        let child = command
             .args(["--listen", &listen.to_string(), "--admin-listen", &admin.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
-            .map_err(|source| ServerError::Spawn { program: program.clone(), source })?;
-        let mut server = Self { child, url: format!("http://{listen}"), tokens: Some(tokens) };
+            .map_err(|source| ServerError::Spawn { program, source })?;
+        let mut server = Self { child, url: format!("http://{listen}"), tokens: None };
         server.await_listening(listen, &log)?;
         Ok(server)
     }
@@ -135,7 +163,7 @@ impl Server {
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let stderr = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(ServerError::Ended { what: "chat-server dev", status, stderr });
+                return Err(ServerError::Ended { what: "chat-server", status, stderr });
             }
             if Instant::now() > until {
                 return Err(ServerError::Silent(address));
@@ -152,6 +180,6 @@ fn pause(time: Duration) {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<SocketAddr, ServerError> {
+pub(super) fn free_port() -> Result<SocketAddr, ServerError> {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(ServerError::Port)
 }

@@ -34,7 +34,7 @@ pub struct Sockets {
 
 pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchError> {
     let sockets = lab.pick(15_000, 5_000);
-    let seed = Seed { users: sockets, channels: 1, members: sockets };
+    let seed = Seed { users: sockets, channels: 1, members: sockets, messages: 0 };
     let folkmoot = Server::folkmoot(lab, "sockets", seed)?;
     let bare = Server::bare()?;
     let (seconds, rounds) = lab.pick((10.0, 2), (5.0, 1));

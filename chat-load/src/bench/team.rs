@@ -13,7 +13,7 @@ const MEMBERS: u32 = 50;
 const P99_BAR_MS: f64 = 50.0;
 
 pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchError> {
-    let seed = Seed { users: SOCKETS, channels: SOCKETS / MEMBERS, members: MEMBERS };
+    let seed = Seed { users: SOCKETS, channels: SOCKETS / MEMBERS, members: MEMBERS, messages: 0 };
     let folkmoot = Server::folkmoot(lab, "team", seed)?;
     let mut options = folkmoot.options(SOCKETS);
     (options.rate, options.churn, options.seconds) = (100.0, 10.0, lab.pick(60.0, 15.0));

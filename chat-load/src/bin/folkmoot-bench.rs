@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use chat_load::{
-    bench::{Part, Results, Settings, measure},
+    bench::{ClusterAt, Part, Results, Settings, measure},
     broadcaster::Broadcaster,
 };
 use clap::{Parser, Subcommand};
@@ -21,6 +21,15 @@ struct Cli {
     /// The server to measure [default: chat-server beside this program]
     #[arg(long, value_name = "PROGRAM")]
     server: Option<PathBuf>,
+    /// Configuration of a running cluster; without one the parts that need it are left out
+    #[arg(long, value_name = "FILE", requires_all = ["gateways", "api"])]
+    cluster: Option<PathBuf>,
+    /// A gateway of the cluster; may be repeated
+    #[arg(long = "gateway", value_name = "URL")]
+    gateways: Vec<String>,
+    /// The cluster's REST interface
+    #[arg(long, value_name = "URL")]
+    api: Option<String>,
     /// Shorter runs, and fewer
     #[arg(long)]
     quick: bool,
@@ -70,7 +79,9 @@ fn work() -> anyhow::Result<Results> {
             server.display()
         );
     }
-    let results = measure(&Settings { server, quick: cli.quick, only: cli.only })?;
+    let cluster =
+        cli.cluster.zip(cli.api).map(|(config, api)| ClusterAt { config, gateways: cli.gateways, api });
+    let results = measure(&Settings { server, quick: cli.quick, cluster, only: cli.only })?;
     if let Some(path) = cli.json {
         let json = serde_json::to_string_pretty(&results)?;
         std::fs::write(&path, json).with_context(|| format!("expected to write {}", path.display()))?;
