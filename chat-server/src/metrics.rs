@@ -26,6 +26,10 @@ pub struct Metrics {
     pub slow_consumers: Counter,
     /// Gaps in a channel's events that were repaired from the store.
     pub gap_repairs: Counter,
+    /// Of those, the ones that only a digest showed: the last events of a log did not come.
+    pub tail_repairs: Counter,
+    /// Processes of the cluster that this one knows, itself included.
+    pub cluster_processes: Gauge,
     /// `sync` commands answered from memory.
     pub syncs_from_memory: Counter,
     /// `sync` commands that had to read history from the store.
@@ -48,6 +52,12 @@ impl Metrics {
         };
         let connections = Gauge::default();
         registry.register("gateway_connections", "Sockets that are open now", connections.clone());
+        let cluster_processes = Gauge::default();
+        registry.register(
+            "cluster_processes",
+            "Processes of the cluster that this one knows, itself included",
+            cluster_processes.clone(),
+        );
         // 0.25 ms to 8 s, doubling.
         let ack_seconds = Histogram::new(std::iter::successors(Some(0.000_25), |b| Some(b * 2.0)).take(16));
         registry.register_with_unit(
@@ -58,6 +68,7 @@ impl Metrics {
         );
         Self {
             connections,
+            cluster_processes,
             ack_seconds,
             welcomes: counter(&mut registry, "gateway_welcomes", "Sockets that were welcomed"),
             refusals: counter(&mut registry, "gateway_refusals", "Upgrades and hellos that were refused"),
@@ -69,6 +80,11 @@ impl Metrics {
                 "Sockets closed because they read too slowly",
             ),
             gap_repairs: counter(&mut registry, "gateway_gap_repairs", "Gaps repaired from the store"),
+            tail_repairs: counter(
+                &mut registry,
+                "gateway_tail_repairs",
+                "Ends of logs that did not come over the bus and were repaired from the store",
+            ),
             syncs_from_memory: counter(
                 &mut registry,
                 "gateway_syncs_from_memory",

@@ -20,6 +20,7 @@ async fn an_event_that_the_bus_lost_arrives_everywhere_without_a_next_one() {
     assert_eq!(here.acked(id).await, (head + 1, false));
     assert_eq!(here.event().await.seq, head + 1);
     assert_eq!(there.event().await.seq, head + 1);
+    assert_eq!(b.metrics.tail_repairs.get(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -129,6 +129,10 @@ impl Members {
         dead.map(|(node, _)| Change::Died { node }).collect()
     }
 
+    pub(super) fn epoch_of(&self, node: &str) -> Option<u64> {
+        self.others.get(node).map(|member| member.epoch)
+    }
+
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         self.others.keys().cloned().collect()
     }
@@ -234,7 +238,9 @@ mod tests {
         members.hear(&digest("other", 5), start);
         assert_eq!(members.gone(&"other".into(), 5, start), [Change::Left { node: "other".into() }]);
         assert_eq!(members.hear(&digest("other", 5), start), []);
+        assert_eq!(members.epoch_of("other"), None);
         assert_eq!(members.hear(&digest("other", 6), start), [joined("other")]);
+        assert_eq!(members.epoch_of("other"), Some(6));
         assert_eq!(members.gone(&"nobody".into(), 1, start), []);
     }
 }

@@ -143,6 +143,11 @@ impl Cluster {
         changes
     }
 
+    /// Whether a digest is the word of another process that lives, as far as is known.
+    pub fn believes(&self, digest: &Digest) -> bool {
+        self.members.lock().epoch_of(&digest.node) == Some(digest.epoch)
+    }
+
     /// Lets time pass: who has been silent for too long is dead.
     pub fn tick(&self, now: Instant) -> Vec<Change> {
         let mut members = self.members.lock();

@@ -10,8 +10,8 @@ use chat_protocol::UserId;
 
 use crate::bus::Signal;
 
-/// Users in one part: about 40 KB of JSON.
-const USERS_PER_PART: usize = 1_000;
+/// Users in one signal: about 40 KB of JSON.
+pub(super) const USERS_PER_SIGNAL: usize = 1_000;
 /// Parts published at once.
 const PARTS_PER_TURN: usize = 4;
 /// From one answer to the next at least; all who ask meanwhile share it.
@@ -49,11 +49,11 @@ impl Answer {
             self.users = own.iter().copied().collect();
             self.next = 0;
             // Nobody is an answer, too.
-            self.parts = self.users.len().div_ceil(USERS_PER_PART).max(1);
+            self.parts = self.users.len().div_ceil(USERS_PER_SIGNAL).max(1);
         }
         let mut signals = Vec::new();
         while self.next < self.parts && signals.len() < PARTS_PER_TURN {
-            let users = self.users.chunks(USERS_PER_PART).nth(self.next).unwrap_or_default().to_vec();
+            let users = self.users.chunks(USERS_PER_SIGNAL).nth(self.next).unwrap_or_default().to_vec();
             signals.push(Signal::Online {
                 node: Arc::clone(node),
                 epoch,
@@ -88,7 +88,7 @@ mod tests {
             assert_eq!(signals.len(), turn);
             for signal in signals {
                 let Signal::Online { part, parts, users, .. } = signal else { panic!("{signal:?}") };
-                assert_eq!((part as usize * USERS_PER_PART, parts), (told.len(), 7));
+                assert_eq!((part as usize * USERS_PER_SIGNAL, parts), (told.len(), 7));
                 told.extend(users);
             }
         }

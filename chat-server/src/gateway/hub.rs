@@ -214,15 +214,17 @@ impl Hub {
         self.repair_those(|state| state.active.elapsed() <= within);
     }
 
-    /// A log goes at least that far: reads what is missing.
-    pub(super) fn repair_to(self: &Arc<Self>, id: ChannelId, head: Seq) {
-        let Some(channel) = self.channel(id) else { return };
+    /// A log goes at least that far: reads what is missing. False when nothing is, or it is read already.
+    pub(super) fn repair_to(self: &Arc<Self>, id: ChannelId, head: Seq) -> bool {
+        let Some(channel) = self.channel(id) else { return false };
         let mut state = channel.state.lock();
         if state.repairing.is_none() && state.head.is_some_and(|known| known < head) {
             state.repairing = Some(head);
             drop(state);
             tokio::spawn(Arc::clone(self).repair(id, channel));
+            return true;
         }
+        false
     }
 
     fn repair_those(self: &Arc<Self>, wanted: impl Fn(&ChannelState) -> bool) {
@@ -230,9 +232,16 @@ impl Hub {
             self.channels.read().iter().map(|(id, channel)| (*id, Arc::clone(channel))).collect();
         for (id, channel) in channels {
             let mut state = channel.state.lock();
-            if let (Some(head), None) = (state.head, state.repairing)
-                && wanted(&state)
-            {
+            if !wanted(&state) {
+                continue;
+            }
+            if state.sockets.is_empty() && state.repairing.is_none() {
+                // Not worth a read: what is kept for reading begins anew with the next event.
+                let before = state.recent.bytes();
+                (state.head, state.recent) = (None, Recent::default());
+                drop(state);
+                self.account(before, 0);
+            } else if let (Some(head), None) = (state.head, state.repairing) {
                 state.repairing = Some(head);
                 drop(state);
                 tokio::spawn(Arc::clone(self).repair(id, channel));

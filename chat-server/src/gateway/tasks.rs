@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_protocol::{CloseCode, EventBody, PresenceStatus, ServerFrame};
+use chat_protocol::{CloseCode, EventBody, PresenceStatus, ServerFrame, UserId};
 
 use super::{
     Gateway,
+    answer::USERS_PER_SIGNAL,
     presence::{DRAIN_GRACE, GRACE},
     wire,
 };
@@ -25,7 +26,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// A publish that takes longer is given up: digests show what was lost by it.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(1);
 /// How long the bus may take to bring an event before it is read from the store.
-const TAIL_GRACE: Duration = Duration::from_millis(500);
+const TAIL_GRACE: Duration = Duration::from_secs(1);
 /// When a process dies, channels with events in this time may lack some that it committed and did not publish.
 const ACTIVE: Duration = Duration::from_secs(60);
 /// Messages handled before others may run.
@@ -122,7 +123,8 @@ impl Gateway {
 
     fn handle_digest(self: &Arc<Self>, digest: &Digest) {
         let now = Instant::now();
-        if digest.node != *self.cluster.name() && self.presence.lock().roster.digest(digest, now) {
+        // One that came late, of a process that has left, would bring its users back for ever.
+        if self.cluster.believes(digest) && self.presence.lock().roster.digest(digest, now) {
             self.publish_soon(Signal::OnlineWanted { node: Arc::clone(&digest.node) });
         }
         self.compare_heads(digest, now);
@@ -160,18 +162,28 @@ impl Gateway {
         self.processes_changed(&self.cluster.tick(now));
         let due = self.claims.lock().due(now, TAIL_GRACE);
         for (channel, head) in due {
-            self.hub.repair_to(channel, head);
+            if self.hub.repair_to(channel, head) {
+                self.metrics.tail_repairs.inc();
+            }
         }
         let (signals, told) = {
             let mut presence = self.presence.lock();
+            self.metrics
+                .cluster_processes
+                .set(i64::try_from(self.cluster.others().len() + 1).unwrap_or(i64::MAX));
             presence.depart(now, if self.is_draining() { DRAIN_GRACE } else { GRACE });
             presence.roster.tick(now);
             let (name, epoch) = (self.cluster.name(), self.cluster.epoch());
             let mut signals = Vec::new();
             let (online, offline) = presence.news();
-            if !(online.is_empty() && offline.is_empty()) {
-                signals.push(Signal::Presence { gateway: Arc::clone(name), epoch, online, offline });
-            }
+            let change = |online: &[UserId], offline: &[UserId]| Signal::Presence {
+                gateway: Arc::clone(name),
+                epoch,
+                online: online.to_vec(),
+                offline: offline.to_vec(),
+            };
+            signals.extend(online.chunks(USERS_PER_SIGNAL).map(|users| change(users, &[])));
+            signals.extend(offline.chunks(USERS_PER_SIGNAL).map(|users| change(&[], users)));
             let presence = &mut *presence;
             signals.extend(presence.answer.turn((name, epoch), presence.roster.own(), now));
             // Behind the news: its checksum is of what was said before it.
