@@ -7,6 +7,7 @@
 mod digest;
 mod heads;
 mod members;
+pub mod owner;
 
 use std::{
     sync::{
