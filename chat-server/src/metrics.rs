@@ -38,6 +38,14 @@ pub struct Metrics {
     pub command_errors: Counter,
     /// From a command's arrival to its ack.
     pub ack_seconds: Histogram,
+    /// Batches that the owner of their channel, another process, appended.
+    pub hop_forwarded: Counter,
+    /// Batches that were handed to the owner of their channel and then written without it.
+    pub hop_fell_back: Counter,
+    /// Batches appended for other processes.
+    pub hop_served: Counter,
+    /// From handing a batch over to its answer.
+    pub hop_seconds: Histogram,
 }
 
 impl Metrics {
@@ -66,10 +74,29 @@ impl Metrics {
             Unit::Seconds,
             ack_seconds.clone(),
         );
+        let hop_seconds = Histogram::new(std::iter::successors(Some(0.000_25), |b| Some(b * 2.0)).take(14));
+        registry.register_with_unit(
+            "hop",
+            "From handing a batch to the owner of its channel to the answer",
+            Unit::Seconds,
+            hop_seconds.clone(),
+        );
         Self {
             connections,
             cluster_processes,
             ack_seconds,
+            hop_seconds,
+            hop_forwarded: counter(
+                &mut registry,
+                "hop_forwarded",
+                "Batches that the owner of their channel appended",
+            ),
+            hop_fell_back: counter(
+                &mut registry,
+                "hop_fell_back",
+                "Batches written without the owner of their channel, which had been asked",
+            ),
+            hop_served: counter(&mut registry, "hop_served", "Batches appended for other processes"),
             welcomes: counter(&mut registry, "gateway_welcomes", "Sockets that were welcomed"),
             refusals: counter(&mut registry, "gateway_refusals", "Upgrades and hellos that were refused"),
             events: counter(&mut registry, "gateway_events", "Events passed to their channel's sockets"),

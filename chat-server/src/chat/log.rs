@@ -2,7 +2,8 @@
 //! in order of its position.
 //!
 //! A channel with something to commit has one task that takes whatever has gathered, appends it as one batch,
-//! publishes, answers, and looks again. An idle channel costs nothing.
+//! publishes, answers, and looks again. An idle channel costs nothing. Channels that another process owns go by
+//! `handover` first.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +18,9 @@ use chat_protocol::ChannelId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{ChatError, directory::Directory, encode::event_json, heads::RecentHeads};
+use super::{
+    ChatError, Owners, directory::Directory, encode::event_json, handover::Outgoing, heads::RecentHeads,
+};
 use crate::{
     bus::{Bus, BusMessage, CommittedEvent},
     store::{Appended, NewEvent, Store, StoredEvent},
@@ -33,21 +36,54 @@ const QUEUED_FOR: Duration = Duration::from_millis(750);
 /// How long a caller waits before the outcome counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-type Answer = Result<Vec<Appended>, ChatError>;
+pub(super) type Answer = Result<Vec<Appended>, ChatError>;
 
-struct Unit {
-    events: Vec<NewEvent>,
-    answer: oneshot::Sender<Answer>,
+/// Events that are appended together.
+pub(super) struct Unit {
+    pub(super) events: Vec<NewEvent>,
+    pub(super) answer: oneshot::Sender<Answer>,
     /// Set by whoever decides about it first: the batch that takes it, or the caller who waits no longer.
     decided: Arc<AtomicBool>,
+    origin: Origin,
 }
 
-/// The logs of all channels that this process writes to.
+/// How a unit came here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From a caller in this process.
+    Own,
+    /// From another process, which writes it by itself when it waits no longer.
+    Other,
+    /// From a caller in this process; another may have committed it already, and may have died before it told anybody.
+    InDoubt,
+}
+
+impl Unit {
+    fn new(events: Vec<NewEvent>, origin: Origin) -> (Self, Submitted) {
+        let (answer, receiver) = oneshot::channel();
+        let decided = Arc::new(AtomicBool::new(false));
+        (
+            Self { events, answer, decided: Arc::clone(&decided), origin },
+            Submitted { answer: receiver, decided },
+        )
+    }
+
+    /// Decides that a batch takes it; false when nobody needs it written here any more.
+    fn decide(&self) -> bool {
+        // Otherwise its caller has gone, and was told that nothing was done.
+        let undecided = !self.decided.swap(true, Ordering::AcqRel);
+        undecided && !(self.origin == Origin::Other && self.answer.is_closed())
+    }
+}
+
+/// The logs of all channels that this process appends to.
 pub(super) struct ChannelLogs {
-    shared: Arc<Shared>,
+    writer: Arc<Writer>,
+    outgoing: Arc<Outgoing>,
 }
 
-struct Shared {
+/// Appends what this process writes itself.
+pub(super) struct Writer {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     directory: Arc<Directory>,
@@ -85,7 +121,14 @@ impl ChannelLogs {
         directory: Arc<Directory>,
         heads: Arc<RecentHeads>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { store, bus, directory, heads, queues: Mutex::default() }) }
+        let queues = Mutex::default();
+        let writer = Arc::new(Writer { store, bus, directory: Arc::clone(&directory), heads, queues });
+        Self { outgoing: Outgoing::new(Arc::clone(&writer), directory), writer }
+    }
+
+    /// See [`Outgoing::set_owners`].
+    pub(super) fn set_owners(&self, owners: Arc<dyn Owners>) {
+        self.outgoing.set_owners(owners);
     }
 
     /// Queues events that are to be appended as one unit. What is submitted first is committed first.
@@ -93,26 +136,108 @@ impl ChannelLogs {
     /// # Errors
     /// `overloaded` when too much waits for this channel already; nothing was queued then.
     pub(super) fn submit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Submitted, ChatError> {
-        let (answer, receiver) = oneshot::channel();
-        let decided = Arc::new(AtomicBool::new(false));
-        let unit = Unit { events, answer, decided: Arc::clone(&decided) };
-        let mut queues = self.shared.queues.lock();
-        if let Some(queue) = queues.get_mut(&channel) {
-            if queue.len() >= QUEUED_PER_CHANNEL {
-                return Err(ChatError::overloaded(250));
-            }
-            queue.push_back(unit);
-        } else {
-            queues.insert(channel, VecDeque::new());
-            drop(queues);
-            unit.decided.store(true, Ordering::Release);
-            tokio::spawn(Arc::clone(&self.shared).run(channel, unit));
-        }
-        Ok(Submitted { answer: receiver, decided })
+        let (unit, submitted) = Unit::new(events, Origin::Own);
+        self.outgoing.submit(channel, unit)?;
+        Ok(submitted)
+    }
+
+    /// Queues events that another process handed over; this process writes them, whoever it thinks owns the channel.
+    /// They are left out when the answer is dropped before their turn comes.
+    ///
+    /// # Errors
+    /// As [`ChannelLogs::submit`].
+    pub(super) fn take_over(
+        &self,
+        channel: ChannelId,
+        events: Vec<NewEvent>,
+    ) -> Result<Submitted, ChatError> {
+        let (unit, submitted) = Unit::new(events, Origin::Other);
+        self.writer.submit(channel, unit)?;
+        Ok(submitted)
     }
 }
 
-impl Shared {
+/// Takes the next batch off a queue.
+pub(super) fn next_batch(queue: &mut VecDeque<Unit>) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut events = 0;
+    while let Some(unit) = queue.front() {
+        if !units.is_empty() && events + unit.events.len() > BATCH_EVENTS {
+            break;
+        }
+        let Some(unit) = queue.pop_front() else { break };
+        if unit.decide() {
+            events += unit.events.len();
+            units.push(unit);
+        }
+    }
+    units
+}
+
+impl Writer {
+    /// Queues a unit.
+    ///
+    /// # Errors
+    /// Too much waits already; nothing was queued.
+    pub(super) fn submit(self: &Arc<Self>, channel: ChannelId, unit: Unit) -> Result<(), ChatError> {
+        self.enqueue(channel, unit, QUEUED_PER_CHANNEL).map_err(|_| ChatError::overloaded(250))
+    }
+
+    /// Queues a unit whose caller waits already.
+    pub(super) fn submit_or_answer(self: &Arc<Self>, channel: ChannelId, unit: Unit) {
+        if let Err(unit) = self.enqueue(channel, unit, QUEUED_PER_CHANNEL) {
+            drop(unit.answer.send(Err(ChatError::overloaded(250))));
+        }
+    }
+
+    /// Waits until everything that was queued for a channel so far is settled.
+    pub(super) async fn settled(self: &Arc<Self>, channel: ChannelId) {
+        if self.queues.lock().contains_key(&channel) {
+            // Nothing, behind all the rest; there is at most one of these per channel, so it needs no bound.
+            let (nothing, submitted) = Unit::new(Vec::new(), Origin::Own);
+            drop(self.enqueue(channel, nothing, usize::MAX));
+            drop(submitted.answer.await);
+        }
+    }
+
+    /// Writes what the channel's owner did not write, or, when `in_doubt`, did not say whether it did.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        channel: ChannelId,
+        events: Vec<NewEvent>,
+        in_doubt: bool,
+    ) -> Answer {
+        let origin = if in_doubt { Origin::InDoubt } else { Origin::Own };
+        let (unit, submitted) = Unit::new(events, origin);
+        let answer = match self.submit(channel, unit) {
+            Ok(()) => submitted.answer.await.unwrap_or_else(|_| Err(ChatError::unknown_outcome())),
+            Err(full) => Err(full),
+        };
+        match answer {
+            // That nothing was done here says nothing of the owner.
+            Err(error) if in_doubt => {
+                let retry_after_ms = error.retry_after_ms;
+                Err(ChatError { retry_after_ms, ..ChatError::unknown_outcome() })
+            }
+            answer => answer,
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, channel: ChannelId, unit: Unit, bound: usize) -> Result<(), Unit> {
+        let mut queues = self.queues.lock();
+        if let Some(queue) = queues.get_mut(&channel) {
+            if queue.len() >= bound {
+                return Err(unit);
+            }
+            queue.push_back(unit);
+        } else if unit.decide() {
+            queues.insert(channel, VecDeque::new());
+            drop(queues);
+            tokio::spawn(Arc::clone(self).run(channel, unit));
+        }
+        Ok(())
+    }
+
     async fn run(self: Arc<Self>, channel: ChannelId, first: Unit) {
         let mut units = vec![first];
         while !units.is_empty() {
@@ -125,19 +250,7 @@ impl Shared {
     fn take(&self, channel: ChannelId) -> Vec<Unit> {
         let mut queues = self.queues.lock();
         let Some(queue) = queues.get_mut(&channel) else { return Vec::new() };
-        let mut units = Vec::new();
-        let mut events = 0;
-        while let Some(unit) = queue.front() {
-            if !units.is_empty() && events + unit.events.len() > BATCH_EVENTS {
-                break;
-            }
-            let Some(unit) = queue.pop_front() else { break };
-            // Otherwise its caller has gone, and was told that nothing was done.
-            if !unit.decided.swap(true, Ordering::AcqRel) {
-                events += unit.events.len();
-                units.push(unit);
-            }
-        }
+        let units = next_batch(queue);
         if units.is_empty() {
             queues.remove(&channel);
         }
@@ -146,7 +259,9 @@ impl Shared {
 
     async fn commit(&self, channel: ChannelId, units: Vec<Unit>) {
         let batch: Vec<NewEvent> = units.iter().flat_map(|unit| unit.events.iter().cloned()).collect();
-        let appended = match self.store.append(channel, batch).await {
+        let appended =
+            if batch.is_empty() { Ok(Vec::new()) } else { self.store.append(channel, batch).await };
+        let appended = match appended {
             Ok(appended) => appended,
             Err(error) => {
                 let error = ChatError::from(error);
@@ -165,7 +280,12 @@ impl Shared {
         }
         let mut outcomes = appended.into_iter();
         for unit in units {
-            let own: Vec<Appended> = outcomes.by_ref().take(unit.events.len()).collect();
+            let mut own: Vec<Appended> = outcomes.by_ref().take(unit.events.len()).collect();
+            if unit.origin == Origin::InDoubt {
+                for (event, outcome) in unit.events.iter().zip(&mut own) {
+                    *outcome = first_try(event, *outcome);
+                }
+            }
             for (event, outcome) in unit.events.into_iter().zip(&own) {
                 if let Appended::New { seq } = outcome {
                     self.publish(channel, *seq, event).await;
@@ -192,5 +312,15 @@ impl Shared {
             // Not the sender's trouble: the event is committed, and receivers repair the gap from the store.
             tracing::warn!(%channel, seq, %error, "committed event was not published");
         }
+    }
+}
+
+/// What is a duplicate only of this very event's first try, by another process, is new to its sender; and it is
+/// published once more, since whoever committed it may have died before it could.
+fn first_try(event: &NewEvent, outcome: Appended) -> Appended {
+    match outcome {
+        // A client that sends again does so at another time.
+        Appended::Duplicate { seq, at } if at == event.at => Appended::New { seq },
+        outcome => outcome,
     }
 }

@@ -1,7 +1,7 @@
 //! The domain: channels, their logs, who may do what. Knows traits, not databases, and nothing of HTTP.
 //!
-//! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `log` commits
-//! them in groups and hands them to the bus, `reading` shows what was committed, `directory` remembers what the
+//! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `handover` gives them
+//! to the process that owns the channel, `log` commits them in groups and hands them to the bus, `reading` shows what was committed, `directory` remembers what the
 //! decisions need.
 
 mod channels;
@@ -9,6 +9,7 @@ mod directory;
 mod encode;
 mod error;
 mod flight;
+mod handover;
 mod heads;
 mod log;
 mod messages;
@@ -21,12 +22,13 @@ use std::{
     time::Duration,
 };
 
-use chat_protocol::{ChannelId, Seq, UserId, rest::Committed};
+use chat_protocol::{ChannelId, ErrorCode, Seq, UserId, rest::Committed};
 
 pub use crate::clock::now_ms;
 pub use encode::event_json;
 pub use error::ChatError;
 pub(crate) use flight::Flights;
+pub use handover::{HandOverError, Owners, Remote};
 pub use messages::{Command, PendingCommit};
 pub use permissions::Actor;
 pub use reading::EventsPage;
@@ -83,6 +85,31 @@ impl Chat {
     #[must_use]
     pub fn recent_heads(&self, limit: usize, within: Duration) -> Vec<(ChannelId, Seq)> {
         self.heads.newest(limit, within)
+    }
+
+    /// From now on events of channels that another process owns are handed to it. To be called once, before use.
+    pub fn set_owners(&self, owners: Arc<dyn Owners>) {
+        self.logs.set_owners(owners);
+    }
+
+    /// Appends events that another process decided about and handed over because this one owns the channel. They are
+    /// never handed on. Dropped before its turn comes, nothing is done.
+    ///
+    /// # Errors
+    /// [`HandOverError`] says what the other process may do.
+    pub async fn append_for(
+        &self,
+        channel: ChannelId,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<Appended>, HandOverError> {
+        let submitted = self.logs.take_over(channel, events).map_err(|full| HandOverError::Busy {
+            retry_after_ms: full.retry_after_ms.unwrap_or_default(),
+        })?;
+        submitted.outcome().await.map_err(|error| match error.code {
+            ErrorCode::Overloaded | ErrorCode::Internal => HandOverError::NotDone,
+            // Nothing done, or an unknown outcome: the other process writes with the same ids either way.
+            _ => HandOverError::InDoubt,
+        })
     }
 
     /// Tells the chat of an event that another process committed, so that it forgets what that outdates.

@@ -3,10 +3,15 @@
 //! `members` decides who lives, `digest` is what a process says of itself, `heads` notices logs that go further than
 //! what was seen of them. All of it is pure; the task that follows the bus (`gateway::tasks`) gives it signals and
 //! time and carries out what comes of it.
+//!
+//! `owner` computes which of them owns a channel, and `hop` hands sends to it, over connections that `tls` secures.
 
 mod digest;
 mod heads;
+pub mod hop;
 mod members;
+pub mod owner;
+pub mod tls;
 
 use std::{
     sync::{

@@ -1,0 +1,175 @@
+//! The hop: a send is handed to the process that owns its channel, since several processes that write to one channel
+//! hold each other up.
+//!
+//! HTTP/2, one connection from each process to each owner, both sides known by certificates of the cluster's own
+//! authority. In reading order: `wire` is what is said, `server` takes appends, `client` knows who owns what, `peer`
+//! is one owner as seen from another process, `circuit` decides when it is left alone.
+
+mod circuit;
+mod client;
+mod peer;
+mod server;
+mod wire;
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Node,
+    tls::{CertificateFiles, Identity, TlsError},
+};
+use crate::{
+    chat::{Chat, Owners},
+    config::ClusterConfig,
+    metrics::Metrics,
+};
+
+/// How long those who stop wait for what they have taken.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The processes that may own channels at the moment, this one included if it may.
+pub type LiveOwners = Arc<dyn Fn() -> Arc<[Node]> + Send + Sync>;
+
+/// How this process takes part.
+#[derive(Debug, Clone)]
+pub struct HopOptions {
+    /// Where it takes appends; `None`: nowhere, so it owns nothing.
+    pub listen: Option<SocketAddr>,
+    /// How processes know each other. Without, only loopback addresses are served and asked, in plain text.
+    pub certificates: Option<CertificateFiles>,
+    /// How long an owner may take before a batch is written without it.
+    pub timeout: Duration,
+}
+
+impl HopOptions {
+    /// What a configuration says.
+    ///
+    /// # Errors
+    /// Some of the three files of certificates are named and some are not.
+    pub fn new(config: &ClusterConfig) -> Result<Self, HopError> {
+        let files = [&config.ca_file, &config.cert_file, &config.key_file];
+        let named = files.iter().filter(|file| file.as_path() != Path::new("")).count();
+        let certificates = match named {
+            0 => None,
+            3 => Some(CertificateFiles {
+                ca: config.ca_file.clone(),
+                cert: config.cert_file.clone(),
+                key: config.key_file.clone(),
+            }),
+            _ => return Err(HopError::Incomplete),
+        };
+        let listen = config.listens().then_some(config.listen);
+        Ok(Self { listen, certificates, timeout: config.owner_timeout })
+    }
+}
+
+/// Why a process cannot take part.
+#[derive(Debug, thiserror::Error)]
+pub enum HopError {
+    /// Two of three do not make a pair.
+    #[error("expected all of cluster.ca_file, cluster.cert_file and cluster.key_file, or none of them")]
+    Incomplete,
+    /// Anybody who reaches the address could write in anybody's name.
+    #[error(
+        "expected cluster.ca_file, cluster.cert_file and cluster.key_file to listen on {0}, which is not loopback"
+    )]
+    Insecure(SocketAddr),
+    /// The address cannot be had.
+    #[error("expected to listen on {address} for other processes, which is given with cluster.listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// This process's ends of all hops.
+pub struct Hop {
+    address: Option<SocketAddr>,
+    listener: Mutex<Option<TcpListener>>,
+    identity: Option<Arc<Identity>>,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Hop {
+    /// Reads the certificates and listens; nobody is served yet.
+    ///
+    /// # Errors
+    /// When a file or the address cannot be had, or the address must not be served without certificates.
+    pub async fn open(options: HopOptions, metrics: Arc<Metrics>) -> Result<Self, HopError> {
+        let identity = match options.certificates {
+            Some(files) => Some(Arc::new(Identity::load(files).await?)),
+            None => None,
+        };
+        let listener = match options.listen {
+            Some(address) if identity.is_none() && !address.ip().is_loopback() => {
+                return Err(HopError::Insecure(address));
+            }
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.map_err(|source| HopError::Listen { address, source })?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            address: listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            listener: Mutex::new(listener),
+            identity,
+            timeout: options.timeout,
+            metrics,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Where appends are taken.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Takes appends for this chat from now on. Only the first call counts.
+    pub fn serve(&self, chat: Arc<Chat>) {
+        if let Some(listener) = self.listener.lock().take() {
+            let serving = server::Serving {
+                identity: self.identity.clone(),
+                chat,
+                metrics: Arc::clone(&self.metrics),
+                stop: self.stop.clone(),
+            };
+            self.tasks.spawn(serving.run(listener));
+        }
+    }
+
+    /// The owners of channels as the process `name` sees them; for [`Chat::set_owners`].
+    #[must_use]
+    pub fn owners(&self, name: Arc<str>, live: LiveOwners) -> Arc<dyn Owners> {
+        client::Peers::owners(client::Asking {
+            name,
+            live,
+            identity: self.identity.clone(),
+            timeout: self.timeout,
+            metrics: Arc::clone(&self.metrics),
+            stop: self.stop.clone(),
+        })
+    }
+
+    /// Takes and hands over nothing more, and waits for a bounded time for what was taken.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("appends of other processes were cut off at shutdown");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What is said over a hop: one request, one answer, as JSON. Internal: both ends are of this program, though during
+//! a rolling upgrade not of the same version.
+
+use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    chat::HandOverError,
+    store::{Appended, NewEvent, Refusal},
+};
+
+/// Where appends are handed over. The number is the version of what this module describes; an owner that does not know
+/// it answers 404, and the sender writes by itself.
+pub(super) const APPEND: &str = "/hop/1/append";
+/// Answers 204 to whoever has been let in.
+pub(super) const ALIVE: &str = "/hop/alive";
+/// Requests on their way to one owner at most; what is more is written directly.
+pub(super) const MAX_IN_FLIGHT: usize = 1_024;
+/// A request's size in bytes at most; what is larger is written without the owner.
+pub(super) const MAX_REQUEST_BYTES: usize = 8 << 20;
+/// An answer's size in bytes at most.
+pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+#[derive(Serialize)]
+struct RequestOut<'a> {
+    channel: ChannelId,
+    within_ms: u64,
+    events: Vec<EventOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct EventOut<'a> {
+    by: UserId,
+    id: Option<ClientId>,
+    at: Millis,
+    body: &'a EventBody,
+}
+
+#[derive(Deserialize)]
+struct RequestIn<'a> {
+    channel: ChannelId,
+    within_ms: u64,
+    #[serde(borrow)]
+    events: Vec<EventIn<'a>>,
+}
+
+#[derive(Deserialize)]
+struct EventIn<'a> {
+    by: UserId,
+    id: ClientId,
+    at: Millis,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// A request as received.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AppendRequest {
+    pub channel: ChannelId,
+    /// How long the other side waits, in milliseconds from now.
+    pub within_ms: u64,
+    pub events: Vec<NewEvent>,
+}
+
+/// A request that this process must not carry out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    #[error("expected a request as JSON")]
+    Json(#[from] serde_json::Error),
+    /// It would be stored without what this version does not know.
+    #[error("expected events of this version, got something newer")]
+    Newer,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Appended(Vec<Outcome>),
+    Busy { retry_after_ms: u64 },
+    NotDone,
+    InDoubt,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    New(Seq),
+    Duplicate(Seq, Millis),
+    NoChannel,
+    ChannelExists,
+    NameTaken,
+    NoEffect,
+    NoTarget,
+}
+
+pub(super) fn encode_request(
+    channel: ChannelId,
+    within_ms: u64,
+    events: &[NewEvent],
+) -> Result<Vec<u8>, WireError> {
+    let events =
+        events.iter().map(|NewEvent { by, id, at, body }| EventOut { by: *by, id: *id, at: *at, body });
+    Ok(serde_json::to_vec(&RequestOut { channel, within_ms, events: events.collect() })?)
+}
+
+pub(super) fn decode_request(bytes: &[u8]) -> Result<AppendRequest, WireError> {
+    let RequestIn { channel, within_ms, events } = serde_json::from_slice(bytes)?;
+    let events = events.into_iter().map(EventIn::into_new).collect::<Result<_, _>>()?;
+    Ok(AppendRequest { channel, within_ms, events })
+}
+
+impl EventIn<'_> {
+    fn into_new(self) -> Result<NewEvent, WireError> {
+        let body: EventBody = serde_json::from_str(self.body.get())?;
+        // A newer version's kinds and fields read as less than they are. What comes out as it came in is understood.
+        if body == EventBody::Unknown || serde_json::to_string(&body)? != self.body.get() {
+            return Err(WireError::Newer);
+        }
+        Ok(NewEvent { by: self.by, id: Some(self.id), at: self.at, body })
+    }
+}
+
+pub(super) fn encode_answer(answer: Result<Vec<Appended>, HandOverError>) -> Result<Vec<u8>, WireError> {
+    let answer = match answer {
+        Ok(outcomes) => Answer::Appended(outcomes.into_iter().map(Outcome::from).collect()),
+        Err(HandOverError::Busy { retry_after_ms }) => Answer::Busy { retry_after_ms },
+        Err(HandOverError::NotDone) => Answer::NotDone,
+        Err(HandOverError::InDoubt) => Answer::InDoubt,
+    };
+    Ok(serde_json::to_vec(&answer)?)
+}
+
+/// What the owner answered to a request of so many events. What cannot be read leaves the outcome open.
+pub(super) fn decode_answer(bytes: &[u8], events: usize) -> Result<Vec<Appended>, HandOverError> {
+    match serde_json::from_slice(bytes) {
+        Ok(Answer::Appended(outcomes)) if outcomes.len() == events => {
+            Ok(outcomes.into_iter().map(Appended::from).collect())
+        }
+        Ok(Answer::Busy { retry_after_ms }) => Err(HandOverError::Busy { retry_after_ms }),
+        Ok(Answer::NotDone) => Err(HandOverError::NotDone),
+        Ok(Answer::Appended(_) | Answer::InDoubt) | Err(_) => Err(HandOverError::InDoubt),
+    }
+}
+
+impl From<Appended> for Outcome {
+    fn from(outcome: Appended) -> Self {
+        match outcome {
+            Appended::New { seq } => Self::New(seq),
+            Appended::Duplicate { seq, at } => Self::Duplicate(seq, at),
+            Appended::Refused(Refusal::NoChannel) => Self::NoChannel,
+            Appended::Refused(Refusal::ChannelExists) => Self::ChannelExists,
+            Appended::Refused(Refusal::NameTaken) => Self::NameTaken,
+            Appended::Refused(Refusal::NoEffect) => Self::NoEffect,
+            Appended::Refused(Refusal::NoTarget) => Self::NoTarget,
+        }
+    }
+}
+
+impl From<Outcome> for Appended {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::New(seq) => Self::New { seq },
+            Outcome::Duplicate(seq, at) => Self::Duplicate { seq, at },
+            Outcome::NoChannel => Self::Refused(Refusal::NoChannel),
+            Outcome::ChannelExists => Self::Refused(Refusal::ChannelExists),
+            Outcome::NameTaken => Self::Refused(Refusal::NameTaken),
+            Outcome::NoEffect => Self::Refused(Refusal::NoEffect),
+            Outcome::NoTarget => Self::Refused(Refusal::NoTarget),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_protocol::{ChannelKind, FileId, FileRef};
+
+    use super::*;
+
+    fn event(body: EventBody) -> NewEvent {
+        NewEvent { by: UserId::new(), id: Some(ClientId::new()), at: 1_700_000_000_000, body }
+    }
+
+    #[test]
+    fn events_arrive_as_they_were() {
+        let user = UserId::new();
+        let file =
+            FileRef { id: FileId::new(), name: "ä.png".into(), media_type: "image/png".into(), size: 7 };
+        let events: Vec<NewEvent> = [
+            EventBody::ChannelCreated { channel_kind: ChannelKind::Public, name: None, topic: String::new() },
+            EventBody::Message { text: "say \"hi\"\n👋\u{1}".into(), files: vec![file], deleted: false },
+            EventBody::Edited { target: 3, text: "<b>".into(), deleted: false },
+            EventBody::Deleted { target: u64::MAX },
+            EventBody::MemberJoined { user },
+            EventBody::MemberLeft { user },
+            EventBody::Renamed { name: "news".into() },
+            EventBody::TopicChanged { topic: String::new() },
+            EventBody::Archived { archived: true },
+        ]
+        .map(event)
+        .into();
+        let channel = ChannelId::new();
+        let bytes = encode_request(channel, 250, &events).expect("encodes");
+        let request = decode_request(&bytes).expect("decodes");
+        assert_eq!(request, AppendRequest { channel, within_ms: 250, events });
+    }
+
+    #[test]
+    fn outcomes_arrive_as_they_were() {
+        let outcomes = vec![
+            Appended::New { seq: 1 },
+            Appended::Duplicate { seq: 2, at: 3 },
+            Appended::Refused(Refusal::NoChannel),
+            Appended::Refused(Refusal::ChannelExists),
+            Appended::Refused(Refusal::NameTaken),
+            Appended::Refused(Refusal::NoEffect),
+            Appended::Refused(Refusal::NoTarget),
+        ];
+        for answer in [
+            Ok(outcomes),
+            Err(HandOverError::Busy { retry_after_ms: 9 }),
+            Err(HandOverError::NotDone),
+            Err(HandOverError::InDoubt),
+        ] {
+            let bytes = encode_answer(answer.clone()).expect("encodes");
+            assert_eq!(decode_answer(&bytes, 7), answer);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_true_leaves_the_outcome_open() {
+        let bytes = encode_answer(Ok(vec![Appended::New { seq: 1 }])).expect("encodes");
+        for (bytes, events) in [(&bytes[..], 2), (b"", 1), (b"{\"later\":[]}", 1)] {
+            assert_eq!(decode_answer(bytes, events), Err(HandOverError::InDoubt));
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_added_is_not_stored_without_it() {
+        let bytes = encode_request(ChannelId::new(), 250, &[event(EventBody::Archived { archived: true })]);
+        let json = String::from_utf8(bytes.expect("encodes")).expect("is text");
+        let newer_field = json.replace("\"archived\":true", "\"archived\":true,\"until\":5");
+        let newer_kind = json.replace("\"kind\":\"archived\"", "\"kind\":\"frozen\"");
+        for json in [newer_field, newer_kind] {
+            assert!(matches!(decode_request(json.as_bytes()), Err(WireError::Newer)), "{json}");
+        }
+        assert!(decode_request(json.as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,180 @@
+//! Several processes' worth of chat in one: one store, one bus, real connections between them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chat_protocol::{
+    ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId,
+    rest::{Committed, CreateChannel, Role, User},
+};
+use chat_server::{
+    bus::{Bus, BusError, BusMessage, Subscription, local::LocalBus},
+    chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit, now_ms},
+    cluster::{
+        Node,
+        hop::{Hop, HopOptions},
+        owner::owner_of,
+        tls::CertificateFiles,
+    },
+    metrics::Metrics,
+    store::{DirectoryStore as _, LogStore as _, Store, sqlite::SqliteStore},
+};
+use parking_lot::RwLock;
+
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(400);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) bus: Arc<LocalBus>,
+    /// The processes that are thought to live.
+    pub(crate) live: Arc<RwLock<Arc<[Node]>>>,
+    pub(crate) ada: Actor,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) hop: Hop,
+    pub(crate) owners: Arc<dyn Owners>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Events that this process committed and published.
+    pub(crate) published: Arc<AtomicUsize>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).unwrap());
+        let user = User {
+            id: UserId::new(),
+            handle: "ada".into(),
+            display_name: "Ada".into(),
+            role: Role::Owner,
+            created_at: now_ms(),
+            deactivated: false,
+        };
+        assert!(store.create_user(&user).await.unwrap());
+        let ada = Actor { user: user.id, role: user.role, session: SessionId::new() };
+        Self { store, bus: Arc::new(LocalBus::new()), live: Arc::new(RwLock::new(Arc::from([]))), ada, dir }
+    }
+
+    pub(crate) fn chat(&self) -> (Arc<Chat>, Arc<AtomicUsize>) {
+        let published = Arc::new(AtomicUsize::new(0));
+        let bus = CountingBus { bus: Arc::clone(&self.bus), published: Arc::clone(&published) };
+        (Chat::new(Arc::clone(&self.store) as Arc<dyn Store>, Arc::new(bus)), published)
+    }
+
+    /// A process that takes appends. Others know of it once it is in `live`.
+    pub(crate) async fn process(&self, name: &str, certificates: Option<CertificateFiles>) -> Process {
+        let (chat, published) = self.chat();
+        let metrics = Arc::new(Metrics::new());
+        let listen = Some(([127, 0, 0, 1], 0).into());
+        let options = HopOptions { listen, certificates, timeout: TIMEOUT };
+        let hop = Hop::open(options, Arc::clone(&metrics)).await.unwrap();
+        let live = Arc::clone(&self.live);
+        let owners = hop.owners(name.into(), Arc::new(move || Arc::clone(&live.read())));
+        chat.set_owners(Arc::clone(&owners));
+        hop.serve(Arc::clone(&chat));
+        Process { name: name.into(), chat, hop, owners, metrics, published }
+    }
+
+    pub(crate) fn set_live(&self, nodes: &[Node]) {
+        *self.live.write() = nodes.into();
+    }
+
+    pub(crate) async fn channel(&self, process: &Process) -> ChannelId {
+        let request = CreateChannel {
+            kind: ChannelKind::Public,
+            name: ChannelId::new().to_string(),
+            topic: String::new(),
+            members: Vec::new(),
+        };
+        process.chat.create_channel(&self.ada, request).await.unwrap().id
+    }
+
+    /// A channel that one of the live processes owns, and the other would have to reach over a connection that stands.
+    pub(crate) async fn channel_owned_by(&self, owner: &str, from: &Process) -> ChannelId {
+        loop {
+            let channel = self.channel(from).await;
+            let live = Arc::clone(&self.live.read());
+            if &*owner_of(channel, &live).unwrap().name == owner {
+                eventually("the owner is reached", || from.owners.remote(channel).is_some()).await;
+                return channel;
+            }
+        }
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        chat: &Chat,
+        channel: ChannelId,
+        id: ClientId,
+    ) -> Result<PendingCommit, ChatError> {
+        let command = Command::Send { text: id.to_string(), files: Vec::new() };
+        chat.submit(&self.ada, channel, id, command).await
+    }
+
+    pub(crate) async fn send(&self, process: &Process, channel: ChannelId) -> Committed {
+        self.submit(&process.chat, channel, ClientId::new()).await.unwrap().committed().await.unwrap()
+    }
+
+    /// The client ids of a channel's messages, in order of position; checks that the log is dense.
+    pub(crate) async fn messages(&self, channel: ChannelId) -> Vec<(ClientId, Seq)> {
+        let log = self.store.events(channel, 0, 100_000).await.unwrap();
+        assert!(log.iter().map(|event| event.seq).eq(1..=log.len() as Seq), "dense");
+        log.iter()
+            .filter(|event| matches!(serde_json::from_str(&event.body).unwrap(), EventBody::Message { .. }))
+            .map(|event| (event.id.unwrap(), event.seq))
+            .collect()
+    }
+}
+
+impl Process {
+    pub(crate) fn node(&self) -> Node {
+        self.node_at(self.hop.address().unwrap())
+    }
+
+    pub(crate) fn node_at(&self, address: std::net::SocketAddr) -> Node {
+        Node { name: self.name.as_str().into(), address: address.to_string().into() }
+    }
+
+    pub(crate) fn published(&self) -> usize {
+        self.published.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "expected in time: {what}");
+}
+
+struct CountingBus {
+    bus: Arc<LocalBus>,
+    published: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Bus for CountingBus {
+    async fn publish(&self, message: BusMessage) -> Result<(), BusError> {
+        if let BusMessage::Event(_) = message {
+            self.published.fetch_add(1, Ordering::Relaxed);
+        }
+        self.bus.publish(message).await
+    }
+
+    fn subscribe(&self) -> Box<dyn Subscription> {
+        self.bus.subscribe()
+    }
+}
