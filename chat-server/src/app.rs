@@ -112,8 +112,8 @@ impl App {
         let listener = listen(config.server.listen, "--listen")?;
         let admin_listener = listen(config.server.admin_listen, "--admin-listen")?;
 
-        let Engines { store, bus, blobs } = Engines::open(config).await?;
         let metrics = Arc::new(Metrics::new());
+        let Engines { store, bus, blobs } = Engines::open(config, &metrics).await?;
         let store = guarded(config.store, store, &metrics);
         let has = |role| roles.contains(&role);
 

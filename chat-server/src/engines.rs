@@ -5,14 +5,37 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
-    blob::{BlobError, BlobStore, disk::DiskBlobs},
-    bus::{Bus, local::LocalBus},
-    config::Config,
-    store::{Store, StoreError, sqlite::SqliteStore},
+    blob::{BlobError, BlobStore, cassandra::CassandraBlobs, disk::DiskBlobs, s3::S3Blobs},
+    bus::{
+        Bus,
+        local::LocalBus,
+        pulsar::{ProvisionError, ProvisionOptions, PulsarBus, PulsarError, PulsarOptions, provision},
+    },
+    config::{BusEngine, CassandraConfig, Config, FileEngine, StoreEngine},
+    metrics::Metrics,
+    store::{
+        Store, StoreError,
+        cassandra::{
+            CassandraStore,
+            cql::Cql,
+            migrate::{self, MigrateError},
+            options::CassandraOptions,
+            scylla_driver::{ConnectError, ScyllaCql},
+        },
+        sqlite::SqliteStore,
+    },
 };
+
+/// How long a process waits for Cassandra when it starts: as long as a small cluster that starts beside it may take.
+const CASSANDRA_PATIENCE: Duration = Duration::from_secs(120);
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why an engine cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +48,7 @@ pub enum EngineError {
         /// Why.
         source: io::Error,
     },
-    /// The store cannot be opened.
+    /// The embedded store cannot be opened.
     #[error("expected to open the store in {}", dir.display())]
     Store {
         /// The folder.
@@ -33,14 +56,34 @@ pub enum EngineError {
         /// Why.
         source: StoreError,
     },
-    /// The folder of uploaded files cannot be opened.
-    #[error("expected to open the files in {}", dir.display())]
+    /// The place for files cannot be opened.
+    #[error("expected to open the place for files, {place}")]
     Blobs {
-        /// The folder.
-        dir: PathBuf,
+        /// Where.
+        place: String,
         /// Why.
         source: BlobError,
     },
+    /// A file that the settings of Cassandra name cannot be read.
+    #[error("expected to log in to Cassandra")]
+    Credentials(#[source] io::Error),
+    /// Cassandra cannot be reached, or has no such keyspace.
+    #[error("expected to connect to Cassandra")]
+    Cassandra(#[from] ConnectError),
+    /// The keyspace is not at this version, or cannot be brought to it.
+    #[error("expected the keyspace {keyspace} to be ready")]
+    Keyspace {
+        /// Its name.
+        keyspace: String,
+        /// Why it is not.
+        source: MigrateError,
+    },
+    /// The bus cannot be used as it is set up.
+    #[error("expected to set up Pulsar")]
+    Pulsar(#[from] PulsarError),
+    /// The topics cannot be made.
+    #[error("expected to make the topics in Pulsar")]
+    Topics(#[from] ProvisionError),
 }
 
 /// What a server runs on.
@@ -54,16 +97,28 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Opens what `config` names.
+    /// Opens what `config` names; what there is to measure of it becomes part of `metrics`.
     ///
     /// # Errors
     /// When one of them cannot be had.
-    pub async fn open(config: &Config) -> Result<Self, EngineError> {
-        Ok(Self {
-            store: open_store(config).await?,
-            bus: Arc::new(LocalBus::new()),
-            blobs: open_disk(&config.data.dir)?,
-        })
+    pub async fn open(config: &Config, metrics: &Metrics) -> Result<Self, EngineError> {
+        let cql = match config.store {
+            StoreEngine::Sqlite => None,
+            StoreEngine::Cassandra => Some(open_cassandra(&config.cassandra).await?),
+        };
+        let store: Arc<dyn Store> = match &cql {
+            None => Arc::new(open_sqlite(&config.data.dir)?),
+            Some(cql) => Arc::new(CassandraStore::new(Arc::clone(cql))),
+        };
+        let bus: Arc<dyn Bus> = match config.bus {
+            BusEngine::Local => Arc::new(LocalBus::new()),
+            BusEngine::Pulsar => {
+                let options = PulsarOptions::of(&config.pulsar);
+                metrics.register(|registry| options.metrics.register(registry));
+                Arc::new(PulsarBus::connect(options).await?)
+            }
+        };
+        Ok(Self { store, bus, blobs: open_blobs(config, cql)? })
     }
 }
 
@@ -72,7 +127,10 @@ impl Engines {
 /// # Errors
 /// When it cannot be had.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, EngineError> {
-    Ok(Arc::new(open_sqlite(&config.data.dir)?))
+    match config.store {
+        StoreEngine::Sqlite => Ok(Arc::new(open_sqlite(&config.data.dir)?)),
+        StoreEngine::Cassandra => Ok(Arc::new(CassandraStore::new(open_cassandra(&config.cassandra).await?))),
+    }
 }
 
 /// Makes or brings up to date what the engines of `config` need.
@@ -80,7 +138,60 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, EngineError> 
 /// # Errors
 /// When an engine cannot be reached, or holds something newer.
 pub async fn migrate(config: &Config) -> Result<(), EngineError> {
-    open_store(config).await.map(drop)
+    match config.store {
+        StoreEngine::Sqlite => {
+            open_sqlite(&config.data.dir)?;
+            println!("the store in {} is up to date", config.data.dir.display());
+        }
+        StoreEngine::Cassandra => migrate_cassandra(&config.cassandra).await?,
+    }
+    if config.bus == BusEngine::Pulsar {
+        provision(&ProvisionOptions::of(&config.pulsar)).await?;
+        let pulsar = &config.pulsar;
+        println!(
+            "topics in {}/{}: there, in {} partitions",
+            pulsar.tenant, pulsar.namespace, pulsar.partitions
+        );
+    }
+    Ok(())
+}
+
+async fn migrate_cassandra(config: &CassandraConfig) -> Result<(), EngineError> {
+    let keyspace = &config.keyspace;
+    let failed = |source| EngineError::Keyspace { keyspace: keyspace.clone(), source };
+    let mut options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
+    options.keyspace = None;
+    let cql = connect(&options).await?;
+    migrate::create_keyspace(&cql, keyspace, &config.copies()).await.map_err(failed)?;
+    options.keyspace = Some(keyspace.clone());
+    let cql = connect(&options).await?;
+    let done = migrate::migrate(&cql, keyspace).await.map_err(failed)?;
+    println!("tables in {keyspace}: version {}, found {}", done.to, done.from);
+    Ok(())
+}
+
+async fn open_cassandra(config: &CassandraConfig) -> Result<Arc<dyn Cql>, EngineError> {
+    let options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
+    let cql = connect(&options).await?;
+    let keyspace = config.keyspace.clone();
+    migrate::check_version(&cql).await.map_err(|source| EngineError::Keyspace { keyspace, source })?;
+    Ok(cql)
+}
+
+/// Waits for a node that answers: everything may be starting at once.
+async fn connect(options: &CassandraOptions) -> Result<Arc<dyn Cql>, ConnectError> {
+    let give_up = Instant::now() + CASSANDRA_PATIENCE;
+    loop {
+        match ScyllaCql::connect(options.clone()).await {
+            Ok(cql) => return Ok(Arc::new(cql)),
+            Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < give_up => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, source, "cassandra does not answer yet, trying again");
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Opens the embedded store of a data folder, which is made if it is not there.
@@ -88,20 +199,39 @@ pub async fn migrate(config: &Config) -> Result<(), EngineError> {
 /// # Errors
 /// When the folder cannot be made or the store not opened.
 pub fn open_sqlite(dir: &Path) -> Result<SqliteStore, EngineError> {
-    // Signing keys, password hashes and everybody's messages are nobody else's business.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| EngineError::Data { dir: dir.to_owned(), source })?;
+    make_private(dir)?;
     SqliteStore::open(&dir.join("folkmoot.db"))
         .map_err(|source| EngineError::Store { dir: dir.to_owned(), source })
 }
 
-fn open_disk(dir: &Path) -> Result<Arc<dyn BlobStore>, EngineError> {
-    let dir = dir.join("files");
-    match DiskBlobs::open(&dir) {
-        Ok(blobs) => Ok(Arc::new(blobs)),
-        Err(source) => Err(EngineError::Blobs { dir, source }),
+fn open_blobs(config: &Config, cql: Option<Arc<dyn Cql>>) -> Result<Arc<dyn BlobStore>, EngineError> {
+    match (config.files.store, cql) {
+        (FileEngine::S3, _) => {
+            let place = || format!("bucket {}", config.s3.bucket);
+            let blobs = S3Blobs::open(&config.s3);
+            Ok(Arc::new(blobs.map_err(|source| EngineError::Blobs { place: place(), source })?))
+        }
+        (FileEngine::Auto | FileEngine::Cassandra, Some(cql)) => {
+            let blobs = Arc::new(CassandraBlobs::new(cql));
+            blobs.spawn();
+            Ok(blobs)
+        }
+        // Files in Cassandra without Cassandra as the store are refused with the configuration.
+        (FileEngine::Disk | FileEngine::Auto | FileEngine::Cassandra, _) => {
+            let dir = config.data.dir.join("files");
+            make_private(&config.data.dir)?;
+            let blobs = DiskBlobs::open(&dir);
+            let place = || format!("folder {}", dir.display());
+            Ok(Arc::new(blobs.map_err(|source| EngineError::Blobs { place: place(), source })?))
+        }
     }
+}
+
+/// Signing keys, password hashes and everybody's messages are nobody else's business.
+fn make_private(dir: &Path) -> Result<(), EngineError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| EngineError::Data { dir: dir.to_owned(), source })
 }
