@@ -21,7 +21,6 @@ pub const STEPS: &[Step] = &[Step { statements: &[LOGS, PEOPLE, FILES], works_wi
 /// The partition of `public_channels`. Some ten thousand names fit well; more partitions can be added beside it.
 pub const PUBLIC_SHARD: i8 = 0;
 
-
 /// Ids are `uuid`, times are milliseconds since the Unix epoch in a `bigint`, enums are numbers in a `tinyint`.
 const LOGS: &[&str] = &[
     // A channel's log in buckets of `BUCKET` events: bucket = (seq - 1) / BUCKET. kind 0: an event, key = seq as 8 bytes
