@@ -90,9 +90,6 @@ namespace = "cluster"
 token_file = "$FOLKMOOT_TEST_PULSAR_TOKEN_FILE"
 ca_file = "$FOLKMOOT_TEST_PULSAR_CA_FILE"
 
-[cluster]
-ca_file = "$DIR/tls/ca.pem"
-
 [gateway]
 # Nobody waits here for a user's phone to come back gently.
 drain_window_seconds = 2
@@ -122,7 +119,8 @@ start_server_process() {
     certificate "$name" 127.0.0.1
     launch "$dir" "$(cat "$DIR/binary")" serve --roles "$roles" --config "$DIR/cluster.toml" --data-dir "$dir/data" \
         --listen "127.0.0.1:$(cat "$dir/port")" --admin-listen "127.0.0.1:$(cat "$dir/admin_port")" \
-        --set "cluster.name=$name" --set "cluster.cert_file=$DIR/tls/$name.pem" --set "cluster.key_file=$DIR/tls/$name.key" \
+        --set "cluster.name=$name" --set "cluster.ca_file=$DIR/tls/ca.pem" \
+        --set "cluster.cert_file=$DIR/tls/$name.pem" --set "cluster.key_file=$DIR/tls/$name.key" \
         ${hop[@]+"${hop[@]}"}
 }
 
