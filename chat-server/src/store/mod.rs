@@ -109,8 +109,10 @@ pub struct StoredEvent {
 #[async_trait]
 pub trait LogStore: Send + Sync + 'static {
     /// Appends `events` in order and answers for each, once all of them are durable. Accepted events get
-    /// consecutive positions from the log's head on; no other process's event stands between two accepted
-    /// events of one call. On an error nothing was committed, except for [`StoreError::UnknownOutcome`].
+    /// consecutive positions from the log's head on; another process's event stands between two of one call only
+    /// where a store must split it: between partitions of a log, or when it is too large for one write. The first
+    /// hundred events of a log are never split. On an error nothing was committed, except for
+    /// [`StoreError::UnknownOutcome`]. Who writes a message has read it: their read marker follows within moments.
     async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Whether the log takes appends at the moment; reads may work when it does not.

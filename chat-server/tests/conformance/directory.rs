@@ -1,6 +1,6 @@
 //! [`chat_server::store::DirectoryStore`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::Role};
 use chat_server::store::{FileRow, Membership, Store, name_key};
@@ -67,7 +67,13 @@ pub(crate) async fn who_writes_has_read_it(store: Arc<dyn Store>) {
     let (ada, grace) = (UserId::new(), UserId::new());
     let channel = new_channel(&*store, &[ada, grace]).await;
     let seq = commit(&*store, channel, message(ada, "hi")).await;
-    assert_eq!(store.membership(channel, ada).await.unwrap().unwrap().read, seq);
+    // It may follow a little later.
+    let follows = async {
+        while store.membership(channel, ada).await.unwrap().unwrap().read != seq {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), follows).await.unwrap();
     assert_eq!(store.membership(channel, grace).await.unwrap().unwrap().read, 3);
 }
 

@@ -11,6 +11,7 @@ pub mod cql;
 mod keys;
 #[allow(dead_code, reason = "the directory, which follows the logs")]
 mod listing;
+mod log;
 pub mod migrate;
 pub mod options;
 pub mod schema;
@@ -22,6 +23,7 @@ mod users;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use cql::Cql;
+pub use log::LogOptions;
 
 /// The store of a cluster: any number of processes on the same keyspace.
 pub struct CassandraStore {
@@ -29,13 +31,20 @@ pub struct CassandraStore {
     /// Whether there is anybody; once true, for good.
     #[allow(dead_code, reason = "the directory, which follows the logs")]
     has_users: AtomicBool,
+    log: Arc<log::Log>,
 }
 
 impl CassandraStore {
     /// A store on a session that is bound to a migrated keyspace.
     #[must_use]
     pub fn new(cql: Arc<dyn Cql>) -> Self {
-        Self { cql, has_users: AtomicBool::new(false) }
+        Self::with_logs(cql, LogOptions::default())
+    }
+
+    /// Like [`Self::new`].
+    #[must_use]
+    pub fn with_logs(cql: Arc<dyn Cql>, logs: LogOptions) -> Self {
+        Self { log: Arc::new(log::Log::new(Arc::clone(&cql), logs)), has_users: AtomicBool::new(false), cql }
     }
 
     /// The session.

@@ -1,0 +1,109 @@
+//! How rows and the contract's types become each other.
+
+use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId, rest::Message};
+use uuid::Uuid;
+
+use super::{
+    super::cql::{Row, Value},
+    error::LogError,
+};
+use crate::store::StoredEvent;
+
+/// A position as the key of its row: as bytes, positions sort as numbers.
+pub(super) fn seq_key(seq: Seq) -> Value {
+    Value::Blob(seq.to_be_bytes().to_vec())
+}
+
+/// Cassandra's integers are signed. Nothing real is beyond their range; [`Seq::MAX`] means "the end".
+pub(super) fn big(value: u64) -> Value {
+    Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// For `LIMIT`.
+pub(super) fn limit(value: usize) -> Value {
+    Value::Int(i32::try_from(value).unwrap_or(i32::MAX))
+}
+
+pub(super) fn channel_value(channel: ChannelId) -> Value {
+    Value::Uuid(channel.0)
+}
+
+/// A column that is always there.
+pub(super) fn number(row: &Row, column: &str) -> Result<u64, LogError> {
+    opt_number(row, column)?.ok_or_else(|| missing(column))
+}
+
+pub(super) fn opt_number(row: &Row, column: &str) -> Result<Option<u64>, LogError> {
+    row.bigint(column)
+        .map(|n| {
+            u64::try_from(n).map_err(|_| LogError::Damaged(format!("{column} to be 0 or more, found {n}")))
+        })
+        .transpose()
+}
+
+pub(super) fn uuid(row: &Row, column: &str) -> Result<Uuid, LogError> {
+    row.uuid(column).ok_or_else(|| missing(column))
+}
+
+pub(super) fn text<'a>(row: &'a Row, column: &str) -> Result<&'a str, LogError> {
+    row.text(column).ok_or_else(|| missing(column))
+}
+
+pub(super) fn missing(column: &str) -> LogError {
+    LogError::Damaged(format!("a row with {column}"))
+}
+
+pub(super) const fn kind_number(kind: ChannelKind) -> i8 {
+    match kind {
+        ChannelKind::Public => 0,
+        ChannelKind::Private => 1,
+        ChannelKind::Direct => 2,
+        ChannelKind::Group => 3,
+    }
+}
+
+pub(super) fn kind(number: i8) -> Result<ChannelKind, LogError> {
+    Ok(match number {
+        0 => ChannelKind::Public,
+        1 => ChannelKind::Private,
+        2 => ChannelKind::Direct,
+        3 => ChannelKind::Group,
+        other => return Err(LogError::Damaged(format!("a known kind of channel, found {other}"))),
+    })
+}
+
+pub(super) fn stored_event(channel: ChannelId, row: &Row) -> Result<StoredEvent, LogError> {
+    Ok(StoredEvent {
+        channel,
+        seq: number(row, "seq")?,
+        at: number(row, "at")?,
+        by: UserId(uuid(row, "author")?),
+        id: row.uuid("id").map(ClientId),
+        body: text(row, "body")?.into(),
+    })
+}
+
+/// The message in a row as it reads now; `None` for other kinds of events.
+pub(super) fn message(channel: ChannelId, row: &Row) -> Result<Option<Message>, LogError> {
+    let StoredEvent { seq, at, by, id, body, .. } = stored_event(channel, row)?;
+    let EventBody::Message { text, files, deleted } = serde_json::from_str(&body)? else { return Ok(None) };
+    let mut message = Message { channel, seq, at, by, id, text, files, edited_at: None, deleted };
+    if !deleted && let Some(edited_at) = opt_number(row, "edited_at")? {
+        message.text = row.text("edited_text").unwrap_or_default().to_owned();
+        message.edited_at = Some(edited_at);
+    }
+    Ok(Some(message))
+}
+
+/// What stands in the place of a body once its message is deleted; `None` for kinds that hold no text of a message.
+pub(super) fn scrubbed(body: &EventBody) -> Option<EventBody> {
+    match *body {
+        EventBody::Message { .. } => {
+            Some(EventBody::Message { text: String::new(), files: Vec::new(), deleted: true })
+        }
+        EventBody::Edited { target, .. } => {
+            Some(EventBody::Edited { target, text: String::new(), deleted: true })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! The conditional batch: events, client ids and the new head, all of them or none.
+
+use chat_protocol::{ChannelId, EventBody, Millis, Seq};
+
+use super::{
+    Log,
+    call::{Call, has_projection},
+    codec::{big, channel_value, number, seq_key},
+    error::LogError,
+    ids::{Key, key_of},
+    statements as cql,
+    tail::{Statics, Tail},
+};
+use crate::store::cassandra::cql::{CqlError, Row, Statement, Value};
+
+/// Events with the positions that they are to have: consecutive, from the head on, within one bucket.
+pub(super) type Placed = [(usize, Seq)];
+
+/// What Cassandra says to a batch.
+pub(super) enum Verdict {
+    /// It is committed; the log ends here now.
+    Applied(Tail),
+    /// It is not. What was found instead: the bucket as it is, and which client ids are used already.
+    Found { statics: Option<Statics>, used: Vec<(Key, Seq, Millis)> },
+    /// Nobody knows yet.
+    Unanswered(CqlError),
+}
+
+impl Log {
+    /// Writes `placed` on top of `tail`.
+    pub(super) async fn commit(
+        &self,
+        channel: ChannelId,
+        tail: Tail,
+        call: &Call,
+        placed: &Placed,
+    ) -> Result<Verdict, LogError> {
+        let mut after = tail;
+        for &(index, seq) in placed {
+            after.head = seq;
+            match &call.items[index].event.body {
+                EventBody::Message { .. } => after.message = seq,
+                body if has_projection(body) => after.changed = seq,
+                _ => {}
+            }
+        }
+        let rows = match self.cql.batch(self.statements(channel, tail, after, call, placed)).await {
+            Ok(rows) => rows,
+            Err(error @ CqlError::Timeout(_)) => return Ok(Verdict::Unanswered(error)),
+            Err(error) => return Err(error.into()),
+        };
+        if rows.iter().any(Row::applied) {
+            return Ok(Verdict::Applied(after));
+        }
+        let mut found = None;
+        let mut used = Vec::new();
+        for row in &rows {
+            found = Statics::read(row)?.or(found);
+            if row.tinyint("kind") == Some(1) {
+                used.push((key_of(row)?, number(row, "seq")?, number(row, "at")?));
+            }
+        }
+        Ok(Verdict::Found { statics: found, used })
+    }
+
+    fn statements(
+        &self,
+        channel: ChannelId,
+        tail: Tail,
+        after: Tail,
+        call: &Call,
+        placed: &Placed,
+    ) -> Vec<(Statement, Vec<Value>)> {
+        let bucket = Value::Int(self.buckets.next(tail.head));
+        let partition = || [channel_value(channel), bucket.clone()];
+        let ttl = Value::Int(i32::try_from(self.options.ids_kept().as_secs()).unwrap_or(i32::MAX));
+        let mut statements = Vec::with_capacity(1 + 2 * placed.len());
+        let mut values = vec![big(after.head), big(after.changed), big(after.message)];
+        if self.buckets.opens(tail.head) {
+            values.extend([big(tail.changed), big(tail.message)]);
+            values.extend(partition());
+            statements.push((cql::OPEN, values));
+        } else {
+            values.extend(partition());
+            values.push(big(tail.head));
+            statements.push((cql::ADVANCE, values));
+        }
+        for &(index, seq) in placed {
+            let item = &call.items[index];
+            let mut values = partition().to_vec();
+            let (at, by) = (big(item.event.at), Value::Uuid(item.event.by.0));
+            values.extend([seq_key(seq), big(seq), at.clone(), by, Value::Text(item.json.clone())]);
+            match item.event.id {
+                Some(id) => {
+                    values.push(Value::Uuid(id.0));
+                    statements.push((cql::EVENT_WITH_ID, values));
+                }
+                None => statements.push((cql::EVENT, values)),
+            }
+            let mut values = partition().to_vec();
+            values.extend([Value::Blob(item.key.to_vec()), big(seq), at, ttl.clone()]);
+            statements.push((cql::USED, values));
+        }
+        statements
+    }
+}

@@ -1,0 +1,159 @@
+//! [`LogStore`] on Cassandra: the channels' logs.
+//!
+//! A log lies in partitions of a few thousand events, its buckets. An append is one conditional batch on the last one
+//! (`commit`): the events, their client ids, and the new head if the head still is the expected one. So it is atomic and
+//! linear whoever writes, and a timeout is settled by looking whether the client ids are there. What an event needs to
+//! be accepted is decided beforehand (`plan`) from the projections, which are brought up to the log's end for it; the
+//! condition on the head makes the decision hold. `append` drives this; `project` writes what follows from the events;
+//! `tail` remembers where logs end, so that a warm append is one round trip; `ids` knows which client ids older buckets
+//! hold; `names` reserves names of channels; `read` is everything that only reads.
+
+mod append;
+mod bucket;
+mod call;
+mod codec;
+mod commit;
+mod error;
+mod ids;
+mod markers;
+mod names;
+mod plan;
+mod project;
+mod read;
+mod scrub;
+mod statements;
+mod tail;
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, limits, rest::Message};
+
+use self::{bucket::Buckets, ids::FullBuckets, markers::Markers, tail::Tails};
+use super::{CassandraStore, cql::Cql};
+use crate::store::{Appended, LogStore, NewEvent, StoreError, StoredEvent};
+
+/// Clocks of processes that write to one log are expected to be closer than this.
+const CLOCK_MARGIN: Duration = Duration::from_secs(60 * 60);
+
+/// How logs are kept. The default is right for a server.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// Events in one partition. Part of the format: every process of a keyspace must use the same, for ever.
+    pub bucket: Seq,
+    /// How long an append may take before its outcome counts as unknown.
+    pub deadline: Duration,
+    /// Events in one batch.
+    pub batch_events: usize,
+    /// Bytes of events in one batch; a single larger event still goes as one.
+    pub batch_bytes: usize,
+    /// Channels whose ends are remembered.
+    pub channels: NonZeroUsize,
+    /// Bytes for remembering client ids of full buckets.
+    pub id_bytes: usize,
+    /// For how long a client id is remembered.
+    pub idempotency: Duration,
+    /// How long a name that its channel does not have stays reserved for it. Longer than `deadline`.
+    pub name_grace: Duration,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            bucket: 2_048,
+            deadline: Duration::from_secs(8),
+            batch_events: 128,
+            batch_bytes: 256 * 1024,
+            channels: NonZeroUsize::new(50_000).unwrap_or(NonZeroUsize::MIN),
+            id_bytes: 64 * 1024 * 1024,
+            idempotency: Duration::from_millis(limits::IDEMPOTENCY_WINDOW_MS),
+            name_grace: Duration::from_secs(60),
+        }
+    }
+}
+
+impl LogOptions {
+    /// A little longer than promised, since clocks differ.
+    fn ids_kept(&self) -> Duration {
+        self.idempotency + CLOCK_MARGIN
+    }
+
+    fn ids_kept_ms(&self) -> Millis {
+        Millis::try_from(self.ids_kept().as_millis()).unwrap_or(Millis::MAX)
+    }
+}
+
+/// The logs of a keyspace.
+pub(super) struct Log {
+    cql: Arc<dyn Cql>,
+    options: LogOptions,
+    buckets: Buckets,
+    tails: Tails,
+    full_buckets: FullBuckets,
+    markers: Arc<Markers>,
+}
+
+impl Log {
+    pub(super) fn new(cql: Arc<dyn Cql>, options: LogOptions) -> Self {
+        let buckets = Buckets::new(options.bucket);
+        let bytes_each =
+            usize::try_from(buckets.size()).unwrap_or(usize::MAX).saturating_mul(size_of::<u64>());
+        let full_buckets = NonZeroUsize::new(options.id_bytes / bytes_each).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            buckets,
+            tails: Tails::new(options.channels),
+            full_buckets: FullBuckets::new(full_buckets),
+            markers: Arc::new(Markers::new(Arc::clone(&cql))),
+            cql,
+            options,
+        }
+    }
+}
+
+#[async_trait]
+impl LogStore for CassandraStore {
+    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        // A task of its own: a caller that goes away does not leave an append half settled.
+        let append = Arc::clone(&self.log).append(channel, events);
+        tokio::spawn(append).await.map_err(|gone| StoreError::UnknownOutcome(Some(gone.into())))?
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(self.log.check().await?)
+    }
+
+    async fn events(
+        &self,
+        channel: ChannelId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        Ok(self.log.events(channel, after, limit).await?)
+    }
+
+    async fn committed_as(
+        &self,
+        channel: ChannelId,
+        by: UserId,
+        id: ClientId,
+    ) -> Result<Option<(Seq, Millis)>, StoreError> {
+        Ok(self.log.committed_as(channel, by, id).await?)
+    }
+
+    async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
+        Ok(self.log.event(channel, seq).await?)
+    }
+
+    async fn messages(
+        &self,
+        channel: ChannelId,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        Ok(self.log.messages(channel, before, limit).await?)
+    }
+
+    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
+        Ok(self.log.heads(channels).await?)
+    }
+}

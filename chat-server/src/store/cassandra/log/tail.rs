@@ -1,0 +1,182 @@
+//! Where a log ends: as read from Cassandra, and as remembered between appends.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+};
+
+use chat_protocol::{ChannelId, Seq};
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::{
+    Log,
+    codec::{big, channel_value, number, opt_number},
+    error::LogError,
+    ids::Window,
+    statements as cql,
+};
+use crate::store::cassandra::cql::{Row, Statement, Value};
+
+/// The end of a log, exact as long as an append that is conditional on `head` succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tail {
+    /// The last position; 0 when there is no log.
+    pub(super) head: Seq,
+    /// The last event that has projections; 0 for none.
+    pub(super) changed: Seq,
+    /// The last message; 0 for none.
+    pub(super) message: Seq,
+    /// The last event that is known to have its projections, and all before it.
+    pub(super) applied: Seq,
+}
+
+/// Static columns of an open bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Statics {
+    pub(super) head: Seq,
+    pub(super) changed: Seq,
+    pub(super) message: Seq,
+    /// `changed` as it was when the bucket was opened.
+    pub(super) prior_changed: Seq,
+}
+
+impl Statics {
+    /// `None` when the row has none: nothing of the bucket exists.
+    pub(super) fn read(row: &Row) -> Result<Option<Self>, LogError> {
+        let Some(head) = opt_number(row, "head")? else { return Ok(None) };
+        Ok(Some(Self {
+            head,
+            changed: number(row, "changed")?,
+            message: number(row, "message")?,
+            prior_changed: number(row, "prior_changed")?,
+        }))
+    }
+}
+
+impl Tail {
+    /// What a bucket says about the end of the log, keeping what is known of the projections.
+    pub(super) fn now_at(self, statics: Statics) -> Self {
+        let Statics { head, changed, message, .. } = statics;
+        Self { head, changed, message, applied: self.applied }
+    }
+}
+
+/// What is remembered of one channel.
+#[derive(Default)]
+pub(super) struct Remembered {
+    /// `None`: to be read.
+    pub(super) tail: Option<Tail>,
+    /// Which older buckets client ids are looked up in.
+    pub(super) window: Window,
+}
+
+/// One channel's place among [`Tails`].
+pub(super) struct Entry {
+    /// Held while this process appends to the channel: its writers do not contend with each other.
+    pub(super) state: tokio::sync::Mutex<Remembered>,
+    /// The log ends in this bucket or in a later one; `UNKNOWN` before anything is known.
+    bucket: AtomicI32,
+}
+
+const UNKNOWN: i32 = -1;
+
+impl Entry {
+    fn bucket(&self) -> Option<i32> {
+        Some(self.bucket.load(Ordering::Relaxed)).filter(|&bucket| bucket != UNKNOWN)
+    }
+
+    pub(super) fn ends_at_or_after(&self, bucket: i32) {
+        self.bucket.fetch_max(bucket, Ordering::Relaxed);
+    }
+}
+
+/// The channels that were used last. Purely a cache: what is forgotten is read again.
+pub(super) struct Tails {
+    entries: Mutex<LruCache<ChannelId, Arc<Entry>>>,
+}
+
+impl Tails {
+    pub(super) fn new(channels: NonZeroUsize) -> Self {
+        Self { entries: Mutex::new(LruCache::new(channels)) }
+    }
+
+    pub(super) fn entry(&self, channel: ChannelId) -> Arc<Entry> {
+        let mut entries = self.entries.lock();
+        let new =
+            || Arc::new(Entry { state: tokio::sync::Mutex::default(), bucket: AtomicI32::new(UNKNOWN) });
+        Arc::clone(entries.get_or_insert(channel, new))
+    }
+}
+
+impl Log {
+    /// Reads where a log ends. What is not yet at a quorum of the nodes may be missed: whoever appends on top of it is
+    /// told so.
+    pub(super) async fn read_tail(&self, channel: ChannelId, entry: &Entry) -> Result<Tail, LogError> {
+        let tail = Tail { applied: self.read_hints(channel, entry).await?, ..Tail::default() };
+        Ok(self.last_statics(channel, entry).await?.map_or(tail, |statics| tail.now_at(statics)))
+    }
+
+    /// The last position of a log; `None` when there is no log.
+    pub(super) async fn read_head(&self, channel: ChannelId) -> Result<Option<Seq>, LogError> {
+        Ok(self.last_statics(channel, &self.tails.entry(channel)).await?.map(|statics| statics.head))
+    }
+
+    /// Walks on from where the log was last seen to end, while buckets are full.
+    async fn last_statics(&self, channel: ChannelId, entry: &Entry) -> Result<Option<Statics>, LogError> {
+        let mut hinted = entry.bucket().is_none();
+        if hinted {
+            self.read_hints(channel, entry).await?;
+        }
+        let mut bucket = entry.bucket().unwrap_or(0);
+        let mut last = None;
+        while let Some(statics) = self.statics(cql::STATICS, channel, bucket).await? {
+            last = Some(statics);
+            entry.ends_at_or_after(bucket);
+            if statics.head < self.buckets.end(bucket) {
+                break;
+            }
+            if !hinted {
+                // Others may have gone far since.
+                self.read_hints(channel, entry).await?;
+                hinted = true;
+            }
+            bucket = entry.bucket().unwrap_or(0).max(bucket + 1);
+        }
+        Ok(last)
+    }
+
+    /// Learns where the log ends at least; answers how far projections are applied.
+    async fn read_hints(&self, channel: ChannelId, entry: &Entry) -> Result<Seq, LogError> {
+        let rows = self.cql.execute(cql::HINTS, vec![channel_value(channel)]).await?;
+        let hints = rows.first();
+        entry.ends_at_or_after(hints.and_then(|row| row.int("bucket")).unwrap_or(0));
+        Ok(hints.map(|row| opt_number(row, "applied")).transpose()?.flatten().unwrap_or(0))
+    }
+
+    /// The static columns of a bucket; `None` when it is not open.
+    pub(super) async fn statics(
+        &self,
+        statement: Statement,
+        channel: ChannelId,
+        bucket: i32,
+    ) -> Result<Option<Statics>, LogError> {
+        let rows = self.cql.execute(statement, vec![channel_value(channel), Value::Int(bucket)]).await?;
+        Ok(rows.first().map(Statics::read).transpose()?.flatten())
+    }
+
+    /// Leaves a hint for whoever reads the end of this log without remembering it.
+    pub(super) fn hint(&self, channel: ChannelId, bucket: i32) {
+        let cql = Arc::clone(&self.cql);
+        let timestamp = big(u64::try_from(bucket).unwrap_or(0));
+        tokio::spawn(async move {
+            let values = vec![timestamp, Value::Int(bucket), channel_value(channel)];
+            if let Err(error) = cql.execute(cql::SET_BUCKET, values).await {
+                tracing::debug!(%channel, bucket, %error, "hint at the end of a log was not written");
+            }
+        });
+    }
+}

@@ -1,0 +1,198 @@
+//! Whatever several processes, timeouts, lost answers, late writes and retries do to logs on a real Cassandra: every log
+//! stays dense and linear, each client id is committed once, what was acknowledged is where it was said to be, and all
+//! that follows from the logs is what follows from them.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+#[path = "cassandra_log/faulty.rs"]
+mod faulty;
+mod harness;
+mod keyspace;
+#[path = "cassandra_log/model.rs"]
+mod model;
+#[path = "cassandra_log/scenario.rs"]
+mod scenario;
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId};
+use chat_server::store::{
+    Appended, LogStore, NewEvent, StoredEvent,
+    cassandra::{CassandraStore, LogOptions, cql::Cql, migrate::migrate},
+};
+use faulty::FaultyCql;
+use keyspace::Keyspace;
+use model::Model;
+use proptest::{prelude::*, test_runner::TestRunner};
+use scenario::{Call, Cast, NAMES, Scenario, Sender, Told, USERS, is_expected, now, scenario};
+
+/// Small buckets and caches, so that their edges are met all the time.
+fn options() -> LogOptions {
+    LogOptions {
+        bucket: 4,
+        batch_events: 5,
+        batch_bytes: 600,
+        channels: NonZeroUsize::new(2).unwrap(),
+        id_bytes: 128,
+        deadline: Duration::from_secs(5),
+        ..LogOptions::default()
+    }
+}
+
+async fn play(cql: Arc<dyn Cql>, scenario: Scenario) {
+    let clean = CassandraStore::with_logs(Arc::clone(&cql), options());
+    let marker = uuid::Uuid::new_v4();
+    let name = |kind: &str, i: usize| format!("{kind}-{i}-{marker}");
+    let mut channels = Vec::new();
+    for i in 0..scenario.channels {
+        let channel_kind = if i == 0 { ChannelKind::Public } else { ChannelKind::Private };
+        let body =
+            EventBody::ChannelCreated { channel_kind, name: Some(name("first", i)), topic: String::new() };
+        let channel = ChannelId::new();
+        let created = vec![NewEvent { by: UserId::new(), id: None, at: now(), body }];
+        assert_eq!(clean.append(channel, created).await.unwrap(), [Appended::New { seq: 1 }]);
+        channels.push(channel);
+    }
+    let faulty: Vec<Arc<FaultyCql>> = scenario
+        .stores
+        .into_iter()
+        .map(|(script, reads)| Arc::new(FaultyCql::new(Arc::clone(&cql), script, reads)))
+        .collect();
+    let stores = faulty.iter().map(|faulty| {
+        let cql: Arc<dyn Cql> = Arc::<FaultyCql>::clone(faulty);
+        Arc::new(CassandraStore::with_logs(cql, options()))
+    });
+    let cast = Arc::new(Cast {
+        channels,
+        users: (0..USERS).map(|_| UserId::new()).collect(),
+        names: (0..NAMES).map(|i| name("Name", i)).collect(),
+        stores: stores.collect(),
+    });
+
+    let running: Vec<_> = scenario
+        .senders
+        .into_iter()
+        .map(|doings| {
+            let sender = Sender { user: UserId::new(), calls: Vec::new() };
+            tokio::spawn(sender.run(Arc::clone(&cast), doings))
+        })
+        .collect();
+    let mut senders = Vec::new();
+    for sender in running {
+        senders.push(sender.await.unwrap());
+    }
+    for faulty in &faulty {
+        faulty.arrive().await;
+    }
+    check(&*cql, &clean, &cast, &senders).await;
+
+    // Sending again whatever is not settled settles it.
+    for call in senders.iter_mut().flat_map(|sender| &mut sender.calls) {
+        if !call.is_settled() && call.can_be_resent() {
+            call.send(&clean).await;
+            assert!(call.is_settled(), "{call:?}");
+        }
+    }
+    check(&*cql, &clean, &cast, &senders).await;
+}
+
+async fn check(cql: &dyn Cql, clean: &CassandraStore, cast: &Cast, senders: &[Sender]) {
+    let mut names = HashMap::new();
+    for &channel in &cast.channels {
+        // Whoever decides on top of the log brings what follows from it up to date.
+        let body = EventBody::TopicChanged { topic: uuid::Uuid::new_v4().to_string() };
+        let event = NewEvent { by: UserId::new(), id: None, at: now(), body };
+        let appended = clean.append(channel, vec![event]).await.unwrap();
+        let log = clean.events(channel, 0, 100_000).await.unwrap();
+        let head = log.len() as Seq;
+        assert!(log.iter().map(|event| event.seq).eq(1..=head), "dense");
+        assert_eq!(appended, [Appended::New { seq: head }]);
+        assert_eq!(clean.heads(&[channel]).await.unwrap(), [(channel, head)]);
+        let model = Model::replay(&log);
+        if let Some(other) = model.name.clone().and_then(|name| names.insert(name, channel)) {
+            panic!("{other} and {channel} have the same name");
+        }
+        model.check(cql, clean, channel, &cast.users).await;
+        let calls = senders.iter().flat_map(|sender| &sender.calls).filter(|call| call.channel == channel);
+        check_calls(&log, calls);
+    }
+    for sender in senders {
+        for &channel in &cast.channels {
+            // Calls of one sender waited for each other, so those that were told their positions at once are in order.
+            let calls = sender.calls.iter().filter(|call| call.channel == channel);
+            let at_once = calls.flat_map(|call| call.told.iter()).filter_map(|told| match told.first() {
+                Some(Told::Outcome(Appended::New { seq })) => Some(*seq),
+                _ => None,
+            });
+            assert!(at_once.is_sorted(), "{:?}", sender.calls);
+        }
+    }
+}
+
+fn check_calls<'a>(log: &[StoredEvent], calls: impl Iterator<Item = &'a Call>) {
+    let mut by_id: HashMap<(UserId, ClientId), &StoredEvent> = HashMap::new();
+    for event in log {
+        if let Some(id) = event.id {
+            assert!(by_id.insert((event.by, id), event).is_none(), "{id} stands there twice");
+        }
+    }
+    for call in calls {
+        for (index, event) in call.events.iter().enumerate() {
+            let told = &call.told[index];
+            let found = event.id.and_then(|id| by_id.get(&(event.by, id)).copied());
+            let news = told.iter().filter(|told| matches!(told, Told::Outcome(Appended::New { .. }))).count();
+            assert!(news <= 1, "{call:?}");
+            for told in told {
+                match *told {
+                    Told::Outcome(Appended::New { seq }) => {
+                        let found = &log[usize::try_from(seq).unwrap() - 1];
+                        assert_eq!(
+                            (found.by, found.at, found.id),
+                            (event.by, event.at, event.id),
+                            "{call:?}"
+                        );
+                    }
+                    Told::Outcome(Appended::Duplicate { seq, at }) => {
+                        assert_eq!(found.map(|found| (found.seq, found.at)), Some((seq, at)), "{call:?}");
+                    }
+                    Told::Outcome(Appended::Refused(refusal)) => assert!(is_expected(refusal), "{call:?}"),
+                    Told::Unknown | Told::NotDone => {}
+                }
+            }
+            let may_be_there = told.iter().any(|told| {
+                matches!(
+                    told,
+                    Told::Unknown | Told::Outcome(Appended::New { .. } | Appended::Duplicate { .. })
+                )
+            });
+            assert!(may_be_there || found.is_none(), "it was said not to be done: {call:?}");
+            if let Some(Told::Outcome(Appended::Refused(_))) = told.last() {
+                assert_eq!(found, None, "it was refused in the end: {call:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn logs_survive_several_writers_timeouts_and_retries() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let keyspace = runtime.block_on(async {
+        let keyspace = Keyspace::create().await;
+        migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+        keyspace
+    });
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..ProptestConfig::default()
+    };
+    let result = TestRunner::new(config).run(&scenario(), |scenario| {
+        runtime.block_on(play(Arc::clone(&keyspace.cql), scenario));
+        Ok(())
+    });
+    runtime.block_on(keyspace.drop());
+    if let Err(failed) = result {
+        panic!("{failed}");
+    }
+}
