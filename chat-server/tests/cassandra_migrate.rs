@@ -1,14 +1,16 @@
 //! Tables are made and brought to a version by any number of processes at once.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
-mod dev_node;
+mod harness;
+mod keyspace;
 
 use chat_server::store::cassandra::{
     cql::{Statement, Value},
     migrate::{MigrateError, Report, check_version, create_keyspace, migrate, migrate_by, version},
     schema::{STEPS, Step},
 };
-use dev_node::{Keyspace, connect};
+use harness::engines;
+use keyspace::{Keyspace, unbound};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_at_once_migrate_once() {
@@ -19,7 +21,7 @@ async fn several_at_once_migrate_once() {
     let mut at_once = tokio::task::JoinSet::new();
     for _ in 0..3 {
         // Sessions of their own, as other processes have.
-        let (cql, name) = (connect(Some(&keyspace.name)).await, keyspace.name.clone());
+        let (cql, name) = (keyspace.connect().await, keyspace.name.clone());
         at_once.spawn(async move { migrate(&cql, &name).await.unwrap() });
     }
     let mut reports = at_once.join_all().await;
@@ -76,7 +78,7 @@ async fn a_lease_whose_holder_died_runs_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_are_not_plain_are_refused() {
-    let cql = connect(None).await;
+    let cql = unbound(&engines::cassandra().await).await;
     for name in ["", "Chat", "1chat", "chat; DROP KEYSPACE system", "chät"] {
         let error = create_keyspace(&cql, name, &[("dc1".into(), 1)]).await.unwrap_err();
         assert!(matches!(error, MigrateError::Keyspace(_)), "{error}");

@@ -1,13 +1,13 @@
 //! How the rows of people, sessions, keys and files become the contract's types, and errors the contract's.
 
 use chat_protocol::{
-    ChannelId, FileId, SessionId, UserId,
+    ChannelId, ChannelKind, FileId, SessionId, UserId,
     rest::{Role, User},
 };
 use uuid::Uuid;
 
 use super::cql::{CqlError, Row, Value};
-use crate::store::{FileRow, SessionRow, SigningKeyRow, StoreError};
+use crate::store::{ChannelRow, FileRow, SessionRow, SigningKeyRow, StoreError};
 
 /// When to come back to a store that is too busy.
 const RETRY_AFTER_MS: u64 = 500;
@@ -93,6 +93,31 @@ fn role(row: &Row) -> Result<Role, StoreError> {
         Some(3) => Ok(Role::Guest),
         Some(4) => Ok(Role::Bot),
         other => Err(damaged(format!("a role from 0 to 4, found {other:?}"))),
+    }
+}
+
+/// `None` for what is there of a channel before its first event has been taken in.
+pub(super) fn channel(row: &Row) -> Result<Option<ChannelRow>, StoreError> {
+    let Some(kind) = row.tinyint("kind") else { return Ok(None) };
+    Ok(Some(ChannelRow {
+        id: ChannelId(uuid(row, "id")?),
+        kind: channel_kind(kind)?,
+        name: row.text("name").map(Into::into),
+        topic: row.text("topic").unwrap_or_default().into(),
+        archived: row.boolean("archived").unwrap_or(false),
+        created_by: UserId(uuid(row, "created_by")?),
+        created_at: number(row, "created_at")?,
+        head: 0,
+    }))
+}
+
+fn channel_kind(kind: i8) -> Result<ChannelKind, StoreError> {
+    match kind {
+        0 => Ok(ChannelKind::Public),
+        1 => Ok(ChannelKind::Private),
+        2 => Ok(ChannelKind::Direct),
+        3 => Ok(ChannelKind::Group),
+        other => Err(damaged(format!("a kind of channel from 0 to 3, found {other}"))),
     }
 }
 

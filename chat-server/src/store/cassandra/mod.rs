@@ -1,15 +1,13 @@
 //! Apache Cassandra as the system of record of a cluster.
 
-#[allow(dead_code, reason = "the directory, which follows the logs")]
 mod ask;
 mod auth;
-#[allow(dead_code, reason = "the directory, which follows the logs")]
 mod codec;
 #[cfg(feature = "cassandra-cpp")]
 pub mod cpp_driver;
 pub mod cql;
+mod directory;
 mod keys;
-#[allow(dead_code, reason = "the directory, which follows the logs")]
 mod listing;
 mod log;
 pub mod migrate;
@@ -17,7 +15,6 @@ pub mod options;
 pub mod schema;
 pub mod scylla_driver;
 mod sessions;
-#[allow(dead_code, reason = "the directory, which follows the logs")]
 mod users;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -28,10 +25,9 @@ pub use log::LogOptions;
 /// The store of a cluster: any number of processes on the same keyspace.
 pub struct CassandraStore {
     cql: Arc<dyn Cql>,
-    /// Whether there is anybody; once true, for good.
-    #[allow(dead_code, reason = "the directory, which follows the logs")]
-    has_users: AtomicBool,
     log: Arc<log::Log>,
+    /// Whether there is anybody; once true, for good.
+    has_users: AtomicBool,
 }
 
 impl CassandraStore {
@@ -44,7 +40,8 @@ impl CassandraStore {
     /// Like [`Self::new`].
     #[must_use]
     pub fn with_logs(cql: Arc<dyn Cql>, logs: LogOptions) -> Self {
-        Self { log: Arc::new(log::Log::new(Arc::clone(&cql), logs)), has_users: AtomicBool::new(false), cql }
+        let log = Arc::new(log::Log::new(Arc::clone(&cql), logs));
+        Self { cql, log, has_users: AtomicBool::new(false) }
     }
 
     /// The session.

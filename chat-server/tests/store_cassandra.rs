@@ -1,0 +1,29 @@
+//! Cassandra keeps the contract that every store keeps. The session is encrypted and signed in when the engine wants it.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod conformance;
+mod harness;
+mod keyspace;
+
+use std::sync::Arc;
+
+use chat_server::store::cassandra::{CassandraStore, cql::Cql, migrate::migrate};
+use keyspace::Keyspace;
+use tokio::sync::OnceCell;
+
+/// One keyspace for all tests of this file: making tables takes longer than any of them.
+async fn open() -> (CassandraStore, ()) {
+    static NAME: OnceCell<Keyspace> = OnceCell::const_new();
+    let keyspace = NAME
+        .get_or_init(|| async {
+            let keyspace = Keyspace::create().await;
+            migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+            keyspace
+        })
+        .await;
+    // Sessions belong to the runtime that made them, which ends with its test.
+    let cql: Arc<dyn Cql> = keyspace.connect().await;
+    (CassandraStore::new(cql), ())
+}
+
+conformance_suite!(open);
