@@ -330,6 +330,30 @@ async fn a_caller_who_goes_gives_the_place_back() {
     assert!(world.guarded.user(user).await.expect("gets in").is_some());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_go_at_any_moment_leave_nothing_behind() {
+    let world = World::new(LimitBounds { min: 2, initial: 2, max: 2 }).await;
+    world.store.be(Mood::Slow(Duration::from_millis(2)));
+    let user = world.actor.user;
+    let mut calling = Vec::new();
+    for n in 0..400_u64 {
+        let guarded = Arc::clone(&world.guarded);
+        let call = async move {
+            let patience = Duration::from_micros(n * 37 % 9_000);
+            drop(tokio::time::timeout(patience, guarded.user(user)).await);
+            drop(tokio::time::timeout(patience, guarded.memberships(user)).await);
+        };
+        calling.push(tokio::spawn(call));
+    }
+    for call in calling {
+        call.await.expect("does not panic");
+    }
+    for class in Class::ALL {
+        until("nobody is left", || world.guarded.load(class) == (0, 0)).await;
+    }
+    assert!(world.guarded.user(user).await.expect("gets in").is_some());
+}
+
 fn message(actor: &Actor, text: &str) -> NewEvent {
     NewEvent {
         by: actor.user,

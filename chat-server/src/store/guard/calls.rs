@@ -78,7 +78,8 @@ impl<S: Store + ?Sized> LogStore for Guarded<S> {
     }
 
     async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
-        self.call(Class::Connect, away, self.inner.heads(channels)).await
+        // Gap repair asks for these too: what was acknowledged must arrive before anybody new comes in.
+        self.call(Class::Recent, away, self.inner.heads(channels)).await
     }
 }
 

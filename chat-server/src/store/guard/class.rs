@@ -10,7 +10,7 @@ pub enum Class {
     Append,
     /// Single rows that a command is decided by, and read markers.
     Lookup,
-    /// The newest messages of a channel, and events after a position: what resuming clients and gap repair read.
+    /// The newest messages of a channel, events after a position, and heads: what resuming clients and gap repair read.
     Recent,
     /// People, channels and members, listed and changed.
     Directory,
@@ -20,7 +20,7 @@ pub enum Class {
     Upload,
     /// Passwords, sessions, keys.
     Auth,
-    /// What a `welcome` needs: a user's channels and their heads.
+    /// What a `welcome` needs: a user's channels.
     Connect,
 }
 
