@@ -18,7 +18,10 @@ use crate::{
     api::{self, ApiState, HardenOptions},
     auth::{self, Auth},
     chat::{Chat, ChatError},
-    cluster::{Cluster, ClusterOptions},
+    cluster::{
+        Cluster, ClusterOptions,
+        hop::{Hop, HopError, HopOptions},
+    },
     config::{Config, StoreEngine},
     engines::{EngineError, Engines},
     gateway::Gateway,
@@ -43,6 +46,9 @@ pub enum StartError {
     /// Keys and sessions cannot be read.
     #[error("expected the store to give its signing keys")]
     Auth(#[source] ChatError),
+    /// Other processes of the cluster cannot be spoken to.
+    #[error(transparent)]
+    Hop(#[from] HopError),
     /// Somebody else has the address.
     #[error("{address} is in use, expected it to be free; another address is given with {flag}")]
     AddressInUse {
@@ -84,6 +90,7 @@ pub struct App {
     chat: Arc<Chat>,
     auth: Arc<Auth>,
     gateway: Arc<Gateway>,
+    hop: Hop,
     address: SocketAddr,
     admin_address: SocketAddr,
     ready: Arc<AtomicBool>,
@@ -124,11 +131,16 @@ impl App {
             gateway_options.name = made_up_name();
         }
         gateway_options.recent_of_all = has(Role::Api);
+        let hop = Hop::open(HopOptions::new(&config.cluster)?, Arc::clone(&metrics)).await?;
         let cluster = Cluster::new(ClusterOptions {
             name: gateway_options.name.clone(),
+            address: hop.address().map(str::to_owned),
             owner: has(Role::Gateway),
             ..ClusterOptions::default()
         });
+        let owners = Arc::clone(&cluster);
+        chat.set_owners(hop.owners(Arc::clone(cluster.name()), Arc::new(move || owners.owners())));
+        hop.serve(Arc::clone(&chat));
         let gateway =
             Gateway::new(Arc::clone(&chat), auth.verifier(), cluster, gateway_options, Arc::clone(&metrics));
         // Without the role it holds no sockets, and still follows the bus: what other processes committed outdates
@@ -166,6 +178,7 @@ impl App {
             chat,
             auth,
             gateway,
+            hop,
             address: config.server.listen,
             admin_address: config.server.admin_listen,
             ready,
@@ -226,6 +239,8 @@ impl App {
         self.ready.store(false, Ordering::Release);
         let all_went = self.gateway.drain().await;
         self.stop.cancel();
+        // By now others know that this process owns nothing any more.
+        self.hop.stop().await;
         // The admin server still says "draining" while the last requests finish, then goes too.
         self.stop_admin.cancel();
         self.servers.close();

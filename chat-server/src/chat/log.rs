@@ -30,8 +30,8 @@ use crate::{
 const QUEUED_PER_CHANNEL: usize = 1_024;
 /// Events that one batch carries at most; a single larger unit still goes as one.
 const BATCH_EVENTS: usize = 128;
-/// How long a unit waits for the batch before it. A store that hangs keeps those waiting that it has taken, not those
-/// behind them: they are told to come back.
+/// How long a unit waits for the batch before it; longer than an owner is waited for (`cluster.owner_timeout_ms`). A
+/// store that hangs keeps those waiting that it has taken, not those behind them: they are told to come back.
 const QUEUED_FOR: Duration = Duration::from_millis(750);
 /// How long a caller waits before the outcome counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -155,7 +155,7 @@ impl Default for ClusterConfig {
             ca_file: PathBuf::new(),
             cert_file: PathBuf::new(),
             key_file: PathBuf::new(),
-            owner_timeout: Duration::from_millis(1_000),
+            owner_timeout: Duration::from_millis(600),
         }
     }
 }

@@ -308,7 +308,8 @@ pub const SETTINGS: &[Setting] = &[
     path!(
         "cluster.cert_file",
         cluster.cert_file,
-        "PEM file with this process's certificate, signed by that authority."
+        "PEM file with this process's certificate, signed by that authority, for servers and clients, with the DNS name \
+         `processes.folkmoot.internal`. Read again when it changes."
     ),
     path!("cluster.key_file", cluster.key_file, "PEM file with the certificate's key."),
     milliseconds!(

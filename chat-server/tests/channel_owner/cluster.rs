@@ -1,6 +1,7 @@
 //! Several processes' worth of chat in one: one store, one bus, real connections between them.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use chat_protocol::{
     rest::{Committed, CreateChannel, Role, User},
 };
 use chat_server::{
-    bus::{Bus, BusError, BusMessage, Subscription, local::LocalBus},
+    bus::{Bus, BusMessage, Position, PublishError, Subscription, local::LocalBus},
     chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit, now_ms},
     cluster::{
         Node,
@@ -77,7 +78,7 @@ impl World {
         let (chat, published) = self.chat();
         let metrics = Arc::new(Metrics::new());
         let listen = Some(([127, 0, 0, 1], 0).into());
-        let options = HopOptions { listen, certificates, timeout: TIMEOUT };
+        let options = HopOptions { listen, advertise: String::new(), certificates, timeout: TIMEOUT };
         let hop = Hop::open(options, Arc::clone(&metrics)).await.unwrap();
         let live = Arc::clone(&self.live);
         let owners = hop.owners(name.into(), Arc::new(move || Arc::clone(&live.read())));
@@ -138,11 +139,15 @@ impl World {
 }
 
 impl Process {
-    pub(crate) fn node(&self) -> Node {
-        self.node_at(self.hop.address().unwrap())
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.hop.address().unwrap().parse().unwrap()
     }
 
-    pub(crate) fn node_at(&self, address: std::net::SocketAddr) -> Node {
+    pub(crate) fn node(&self) -> Node {
+        self.node_at(self.address())
+    }
+
+    pub(crate) fn node_at(&self, address: SocketAddr) -> Node {
         Node { name: self.name.as_str().into(), address: address.to_string().into() }
     }
 
@@ -167,7 +172,7 @@ struct CountingBus {
 
 #[async_trait]
 impl Bus for CountingBus {
-    async fn publish(&self, message: BusMessage) -> Result<(), BusError> {
+    async fn publish(&self, message: BusMessage) -> Result<(), PublishError> {
         if let BusMessage::Event(_) = message {
             self.published.fetch_add(1, Ordering::Relaxed);
         }
@@ -176,5 +181,9 @@ impl Bus for CountingBus {
 
     fn subscribe(&self) -> Box<dyn Subscription> {
         self.bus.subscribe()
+    }
+
+    fn subscribe_from(&self, position: &Position) -> Box<dyn Subscription> {
+        self.bus.subscribe_from(position)
     }
 }

@@ -34,7 +34,7 @@ async fn two() -> (World, Process, Process) {
 /// The same, and what stands before `b`.
 async fn two_with_proxy() -> (World, Process, Process, Proxy) {
     let (world, a, b) = two().await;
-    let proxy = Proxy::before(b.hop.address().unwrap()).await;
+    let proxy = Proxy::before(b.address()).await;
     world.set_live(&[a.node(), b.node_at(proxy.address)]);
     (world, a, b, proxy)
 }
@@ -164,14 +164,19 @@ async fn an_owner_that_dies_with_batches_under_way_loses_and_doubles_nothing() {
 
 #[tokio::test]
 async fn without_certificates_only_loopback_is_served() {
-    let options = |listen: [u8; 4]| HopOptions {
+    let options = |listen: [u8; 4], certificates| HopOptions {
         listen: Some((listen, 0).into()),
-        certificates: None,
+        advertise: String::new(),
+        certificates,
         timeout: TIMEOUT,
     };
-    let open = |listen| Hop::open(options(listen), Arc::new(Metrics::new()));
+    let open = |listen| Hop::open(options(listen, None), Arc::new(Metrics::new()));
     assert!(open([127, 0, 0, 1]).await.is_ok());
     assert!(matches!(open([0, 0, 0, 0]).await, Err(HopError::Insecure(_))));
+    let dir = tempfile::tempdir().unwrap();
+    let unreachable = options([0, 0, 0, 0], Some(Authority::new().issue(dir.path())));
+    let unreachable = Hop::open(unreachable, Arc::new(Metrics::new())).await;
+    assert!(matches!(unreachable, Err(HopError::Advertise(_))));
     let incomplete = ClusterConfig { key_file: "key.pem".into(), ..ClusterConfig::default() };
     assert!(matches!(HopOptions::new(&incomplete), Err(HopError::Incomplete)));
     assert_eq!(HopOptions::new(&ClusterConfig::default()).unwrap().listen, None);

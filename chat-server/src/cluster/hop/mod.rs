@@ -38,6 +38,8 @@ pub type LiveOwners = Arc<dyn Fn() -> Arc<[Node]> + Send + Sync>;
 pub struct HopOptions {
     /// Where it takes appends; `None`: nowhere, so it owns nothing.
     pub listen: Option<SocketAddr>,
+    /// `host:port` by which others reach it; empty: where it listens.
+    pub advertise: String,
     /// How processes know each other. Without, only loopback addresses are served and asked, in plain text.
     pub certificates: Option<CertificateFiles>,
     /// How long an owner may take before a batch is written without it.
@@ -62,7 +64,8 @@ impl HopOptions {
             _ => return Err(HopError::Incomplete),
         };
         let listen = config.listens().then_some(config.listen);
-        Ok(Self { listen, certificates, timeout: config.owner_timeout })
+        let advertise = config.advertise.clone();
+        Ok(Self { listen, advertise, certificates, timeout: config.owner_timeout })
     }
 }
 
@@ -77,6 +80,11 @@ pub enum HopError {
         "expected cluster.ca_file, cluster.cert_file and cluster.key_file to listen on {0}, which is not loopback"
     )]
     Insecure(SocketAddr),
+    /// Nobody can connect to all addresses of a machine.
+    #[error(
+        "expected cluster.advertise to say how other processes reach this one, since cluster.listen is {0}"
+    )]
+    Advertise(SocketAddr),
     /// The address cannot be had.
     #[error("expected to listen on {address} for other processes, which is given with cluster.listen")]
     Listen {
@@ -92,7 +100,7 @@ pub enum HopError {
 
 /// This process's ends of all hops.
 pub struct Hop {
-    address: Option<SocketAddr>,
+    address: Option<String>,
     listener: Mutex<Option<TcpListener>>,
     identity: Option<Arc<Identity>>,
     timeout: Duration,
@@ -115,14 +123,22 @@ impl Hop {
             Some(address) if identity.is_none() && !address.ip().is_loopback() => {
                 return Err(HopError::Insecure(address));
             }
+            Some(address) if address.ip().is_unspecified() && options.advertise.is_empty() => {
+                return Err(HopError::Advertise(address));
+            }
             Some(address) => {
                 let listener = TcpListener::bind(address).await;
                 Some(listener.map_err(|source| HopError::Listen { address, source })?)
             }
             None => None,
         };
+        let listens_on = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let address = listens_on.map(|address| match options.advertise {
+            advertise if advertise.is_empty() => address.to_string(),
+            advertise => advertise,
+        });
         Ok(Self {
-            address: listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            address,
             listener: Mutex::new(listener),
             identity,
             timeout: options.timeout,
@@ -132,10 +148,10 @@ impl Hop {
         })
     }
 
-    /// Where appends are taken.
+    /// How others reach this process (`host:port`); `None` when it takes no appends.
     #[must_use]
-    pub const fn address(&self) -> Option<SocketAddr> {
-        self.address
+    pub fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// Takes appends for this chat from now on. Only the first call counts.
