@@ -107,11 +107,16 @@ authority() {
     settle "$fresh" "$tls"
 }
 
-# certificate NAME ADDRESS…: DIR/tls/NAME.pem and NAME.key (PKCS #8), for these addresses, as server and as client.
+# certificate NAME ADDRESS|DNS-NAME…: DIR/tls/NAME.pem and NAME.key (PKCS #8), for these, as server and as client.
 certificate() {
     local name=$1 tls=$ENGINES_DIR/tls address names=DNS:localhost,DNS:$1
     shift
-    for address in "$@"; do names=$names,IP:$address; done
+    for address in "$@"; do
+        case $address in
+            [0-9]* | *:*) names=$names,IP:$address ;;
+            *) names=$names,DNS:$address ;;
+        esac
+    done
     if [ -e "$tls/$name.pem" ] && [ "$(cat "$tls/$name.names")" = "$names" ]; then return; fi
     openssl ecparam -name prime256v1 -genkey -noout -out "$tls/$name.ec"
     openssl pkcs8 -topk8 -nocrypt -in "$tls/$name.ec" -out "$tls/$name.key"
