@@ -1,8 +1,11 @@
 //! What senders do, through stores that fail.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use chat_protocol::{ChannelId, ClientId, EventBody, Seq, UserId};
+use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId};
 use chat_server::store::{Appended, LogStore, NewEvent, Refusal, StoreError, cassandra::CassandraStore};
 use proptest::prelude::*;
 
@@ -106,16 +109,22 @@ pub(crate) struct Call {
     pub(crate) events: Vec<NewEvent>,
     /// One list for each event.
     pub(crate) told: Vec<Vec<Told>>,
+    /// The time that each attempt gave its events.
+    pub(crate) sent_at: Vec<Millis>,
 }
 
 impl Call {
     fn new(channel: ChannelId, events: Vec<NewEvent>) -> Self {
         let told = vec![Vec::new(); events.len()];
-        Self { channel, events, told }
+        Self { channel, events, told, sent_at: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, store: &CassandraStore) {
-        let told = match store.append(self.channel, self.events.clone()).await {
+        // As a server does it: each attempt has its own time, and no two the same.
+        let at = tick();
+        let events = self.events.iter().cloned().map(|event| NewEvent { at, ..event }).collect();
+        self.sent_at.push(at);
+        let told = match store.append(self.channel, events).await {
             Ok(outcomes) => {
                 assert_eq!(outcomes.len(), self.events.len());
                 outcomes.into_iter().map(Told::Outcome).collect()
@@ -223,9 +232,17 @@ impl Sender {
     }
 }
 
-pub(crate) fn now() -> u64 {
+/// A clock that never says the same twice.
+fn tick() -> Millis {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = now();
+    LAST.fetch_max(now, Ordering::Relaxed);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+pub(crate) fn now() -> Millis {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(since_epoch.as_millis()).unwrap()
+    Millis::try_from(since_epoch.as_millis()).unwrap()
 }
 
 /// Whether it was refused for a reason that such a step can meet.

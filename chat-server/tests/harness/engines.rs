@@ -5,6 +5,7 @@
 //! `scripts/engines`, in `target/engines`, where they stay for the next run: `make engines-down` stops them.
 //!
 //! Tests that kill nodes start their own: [`OwnCassandra`], [`OwnPulsar`].
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{
     collections::HashMap,

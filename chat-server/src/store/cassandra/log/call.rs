@@ -96,7 +96,9 @@ impl Call {
         self.items[index].outcome = Some(Appended::Duplicate { seq, at });
     }
 
-    /// Its key stands in the log with this position and time: by an attempt of this call, or by an earlier one.
+    /// Its key stands in the log with this position and time: by an attempt of this call, or by an earlier one. (Two
+    /// processes that are handed the very same event, with its time, may both take it for theirs; so it may be published
+    /// twice, with one position.)
     pub(super) fn found(&mut self, index: usize, seq: Seq, at: Millis) {
         let item = &self.items[index];
         if item.event.at == at && item.tried.contains(&seq) {
