@@ -1,8 +1,7 @@
 //! Tables are made and brought to a version by any number of processes at once.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
-#[path = "harness/engines.rs"]
-mod engines;
+mod harness;
 mod keyspace;
 
 use chat_server::store::cassandra::{
@@ -10,6 +9,7 @@ use chat_server::store::cassandra::{
     migrate::{MigrateError, Report, check_version, create_keyspace, migrate, migrate_by, version},
     schema::{STEPS, Step},
 };
+use harness::engines;
 use keyspace::{Keyspace, unbound};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

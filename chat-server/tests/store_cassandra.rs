@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 mod conformance;
-#[path = "harness/engines.rs"]
-mod engines;
+mod harness;
 mod keyspace;
 
 use std::sync::Arc;

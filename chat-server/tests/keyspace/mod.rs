@@ -10,7 +10,7 @@ use chat_server::{
     },
 };
 
-use crate::engines;
+use crate::harness::engines;
 
 /// One without tables. It is removed by [`Self::drop`], or by a later run.
 pub(crate) struct Keyspace {
