@@ -5,7 +5,8 @@
 
 #[path = "cassandra_log/faulty.rs"]
 mod faulty;
-#[path = "cassandra_log/keyspace.rs"]
+#[path = "harness/engines.rs"]
+mod engines;
 mod keyspace;
 #[path = "cassandra_log/model.rs"]
 mod model;
@@ -17,9 +18,10 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId};
 use chat_server::store::{
     Appended, LogStore, NewEvent, StoredEvent,
-    cassandra::{CassandraStore, LogOptions, cql::Cql},
+    cassandra::{CassandraStore, LogOptions, cql::Cql, migrate::migrate},
 };
 use faulty::FaultyCql;
+use keyspace::Keyspace;
 use model::Model;
 use proptest::{prelude::*, test_runner::TestRunner};
 use scenario::{Call, Cast, NAMES, Scenario, Sender, Told, USERS, is_expected, now, scenario};
@@ -175,7 +177,11 @@ fn check_calls<'a>(log: &[StoredEvent], calls: impl Iterator<Item = &'a Call>) {
 fn logs_survive_several_writers_timeouts_and_retries() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (cql, keyspace) = runtime.block_on(keyspace::make());
+    let keyspace = runtime.block_on(async {
+        let keyspace = Keyspace::create().await;
+        migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+        keyspace
+    });
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
@@ -183,10 +189,10 @@ fn logs_survive_several_writers_timeouts_and_retries() {
         ..ProptestConfig::default()
     };
     let result = TestRunner::new(config).run(&scenario(), |scenario| {
-        runtime.block_on(play(Arc::clone(&cql), scenario));
+        runtime.block_on(play(Arc::clone(&keyspace.cql), scenario));
         Ok(())
     });
-    runtime.block_on(keyspace::remove(&*cql, &keyspace));
+    runtime.block_on(keyspace.drop());
     if let Err(failed) = result {
         panic!("{failed}");
     }
