@@ -5,8 +5,7 @@
 
 #[path = "cassandra_log/faulty.rs"]
 mod faulty;
-#[path = "harness/engines.rs"]
-mod engines;
+mod harness;
 mod keyspace;
 #[path = "cassandra_log/model.rs"]
 mod model;
