@@ -65,6 +65,7 @@ async fn who_was_at_a_killed_gateway_is_offline_and_who_is_at_another_is_not() {
     watch(&mut watcher, vec![grace.user, linus.user]).await;
     let _sockets = (b.connect(&grace).await, b.connect(&linus).await);
     until(&mut watcher, grace.user, Online).await;
+    a.knows(&b).await;
     b.kill();
     // Linus comes back at once, and is never offline for anybody.
     let _back = a.connect(&linus).await;

@@ -31,6 +31,7 @@ async fn what_a_process_committed_and_died_before_it_published_arrives() {
     let channel = a.channel(&ada, &[&grace], "tail").await;
     let (mut here, mut there) = (a.connect(&ada).await, b.connect(&grace).await);
     let head = there.head(channel);
+    b.knows(&a).await;
     // Some life first: what is repaired are the channels that were active lately.
     let id = here.say(channel, "before").await;
     here.acked(id).await;

@@ -40,6 +40,9 @@ const HEADS: usize = 1_024;
 /// A head is repeated in every digest for this long, so that one lost digest loses nothing.
 const HEADS_FOR: Duration = Duration::from_secs(7);
 
+/// How soon a process that has just been heard of hears of this one.
+const GREET_WITHIN: Duration = Duration::from_millis(500);
+
 /// This process among the others.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
@@ -140,7 +143,16 @@ impl Cluster {
                 }
                 return Vec::new();
             }
-            Signal::Digest(digest) => members.hear(digest, now),
+            Signal::Digest(digest) => {
+                let changes = members.hear(digest, now);
+                if changes.iter().any(|change| matches!(change, Change::Joined { .. })) {
+                    // A newcomer should not have to wait to learn of this process; not all of them at once, though.
+                    let soon = now + GREET_WITHIN.mul_f64(rand::rng().random_range(0.0..=1.0));
+                    let mut next = self.next.lock();
+                    *next = soon.min(*next);
+                }
+                changes
+            }
             Signal::Gone { node, epoch } => members.gone(node, *epoch, now),
             _ => return Vec::new(),
         };
@@ -259,6 +271,15 @@ mod tests {
         assert_eq!(names(&a), ["a"]);
         a.stop_owning();
         assert!(names(&a).is_empty());
+    }
+
+    #[test]
+    fn a_newcomer_is_greeted_soon() {
+        let (a, b) = (cluster("a", None), cluster("b", None));
+        let now = Instant::now();
+        digest(&a, now);
+        a.hear(&digest(&b, now), now);
+        assert!(a.digest(now + GREET_WITHIN, OnlineSum::default(), |_, _| vec![]).is_some());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use chat_server::{
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::ws::TestSocket;
+use super::ws::{DEADLINE, TestSocket};
 
 /// A bus that can be told to lose things.
 pub struct TestBus {
@@ -142,6 +142,17 @@ impl TestCluster {
 }
 
 impl TestGateway {
+    /// Waits until it knows another process.
+    pub async fn knows(&self, other: &Self) {
+        let name = other.gateway.cluster().name();
+        let known = async {
+            while !self.gateway.cluster().others().contains(name) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, known).await.expect("in time");
+    }
+
     pub async fn connect(&self, actor: &Actor) -> TestSocket {
         let token = self.verifier.issue(actor, Duration::from_secs(600)).expect("a token");
         TestSocket::connect(&self.base_url, &token).await
