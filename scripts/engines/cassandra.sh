@@ -11,7 +11,7 @@
 # DIR (target/engines) holds everything of the nodes: cassandraI/{pid,address,conf,data,log}, the certificates in tls/, and
 # engines.env with what a client needs. --fresh forgets earlier data. Environment: CASSANDRA_ADDRESSES=127.0.11.1,…
 # (free ones of 127.0.0.0/8), CASSANDRA_PORT (9042), CASSANDRA_STORAGE_PORT (7000), CASSANDRA_HEAP (1G for one node, 768M each
-# for several), JAVA_HOME. Passwords are asked for, and TLS is served on the same port as plain connections.
+# for several), ENGINES_JIT, JAVA_HOME. Passwords are asked for, and TLS is served on the same port as plain connections.
 source "$(dirname "$0")/lib.sh"
 
 VERSION=5.0.5
@@ -158,8 +158,9 @@ start_node() {
     rm -f "$dir/log/"system.log*
     # The short waits only suit nodes that are all on one machine. The cost of hashing passwords is for attackers, who are
     # not here; clients that connect again all at once are. Three copies of the accounts: logins outlive a node.
+    # shellcheck disable=SC2046 # no argument, or one
     launch "$dir" "$java" "@$CONF/jvm17.options" "-Xms$heap" "-Xmx$heap" -XX:MaxDirectMemorySize=512M -Xss256k \
-        -XX:+ExitOnOutOfMemoryError \
+        -XX:+ExitOnOutOfMemoryError $(jit) \
         "-Dcassandra.config=file://$dir/conf/cassandra.yaml" "-Dcassandra.storagedir=$dir" "-Dcassandra.logdir=$dir/log" \
         "-Dlogback.configurationFile=file://$dir/conf/logback.xml" "-Dcassandra.jmx.local.port=$(cat "$dir/jmx_port")" \
         -Dcassandra.available_processors=2 -Djava.library.path= -Djna.nosys=true \

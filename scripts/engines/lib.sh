@@ -92,6 +92,17 @@ settle() {
     fi
 }
 
+# The option of the JVM for ENGINES_JIT: `quick` (the default) compiles each method once and lightly, so that an engine is up with
+# a third of the processor time and fast from its first second; `full` is what servers run with, and is faster from its
+# second minute: for measuring throughput.
+jit() {
+    case ${ENGINES_JIT:-quick} in
+        quick) echo -XX:TieredStopAtLevel=1 ;;
+        full) ;;
+        *) die "ENGINES_JIT=$ENGINES_JIT: expected quick or full" ;;
+    esac
+}
+
 # --- certificates ---
 
 # The authority of this directory's certificates: DIR/tls/ca.pem.

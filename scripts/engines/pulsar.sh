@@ -9,7 +9,8 @@
 #
 # DIR (target/engines) holds pulsar/{pid,address,log,…}, the certificates in tls/, a token and engines.env with what a client
 # needs. --fresh forgets earlier data. Environment: PULSAR_ADDRESS (a free one of 127.0.0.0/8), PULSAR_PORT (6650),
-# PULSAR_TLS_PORT (6651), PULSAR_HTTP_PORT (8080), PULSAR_HEAP (512m), JAVA_HOME. Tokens are asked for on all ports.
+# PULSAR_TLS_PORT (6651), PULSAR_HTTP_PORT (8080), PULSAR_HEAP (512m), ENGINES_JIT, JAVA_HOME. Tokens are
+# asked for on all ports.
 source "$(dirname "$0")/lib.sh"
 
 VERSION=4.0.6
@@ -110,7 +111,7 @@ launch_broker() {
     local java_home
     java_home=$(dirname "$(dirname "$(find_java)")")
     launch "$DIR" env "JAVA_HOME=$java_home" "PULSAR_MEM=-Xms$HEAP -Xmx$HEAP -XX:MaxDirectMemorySize=512m" \
-        "PULSAR_GC=-XX:+UseG1GC" "PULSAR_EXTRA_OPTS=-XX:+ExitOnOutOfMemoryError" "PULSAR_GC_LOG=" \
+        "PULSAR_GC=-XX:+UseG1GC" "PULSAR_EXTRA_OPTS=-XX:+ExitOnOutOfMemoryError $(jit)" "PULSAR_GC_LOG=" \
         "PULSAR_STANDALONE_CONF=$DIR/standalone.conf" "PULSAR_LOG_DIR=$DIR/log" \
         PULSAR_LOG_APPENDER=Console PULSAR_ROUTING_APPENDER_DEFAULT=Console \
         "$HOME_DIR/bin/pulsar" standalone --no-functions-worker --no-stream-storage \
