@@ -24,11 +24,17 @@ const ASK_PARTITIONS: Duration = Duration::from_secs(30);
 const OUTBOUND: usize = 1_024;
 
 pub(super) type Client = Pulsar<TokioExecutor>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type Links = watch::Receiver<Option<Arc<Link>>>;
 
-/// A connected client.
+/// Two connected clients, thrown away together. Two, because the broker does not answer what readers tell it, so what
+/// follows on the same connection would wait for its TCP to acknowledge that, up to 40 ms (Nagle's algorithm, RFC 896,
+/// which the client does not turn off): no commands of readers may go before a message that is published.
 pub(super) struct Link {
+    /// For readers, and to ask about topics.
     pub(super) client: Client,
+    /// For producers alone.
+    pub(super) publishing: Client,
     /// Of the topic of events.
     pub(super) partitions: u32,
     broken: CancellationToken,
@@ -122,7 +128,8 @@ pub(super) async fn supervise(
     links.send_replace(None);
 }
 
-async fn open(options: &PulsarOptions) -> Result<Link, Box<dyn std::error::Error + Send + Sync>> {
+/// A client with connections of its own.
+async fn connect(options: &PulsarOptions) -> Result<Client, Failure> {
     // The client asks for the process's choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Pulsar::builder(&options.url, TokioExecutor)
@@ -145,13 +152,17 @@ async fn open(options: &PulsarOptions) -> Result<Link, Box<dyn std::error::Error
     if !options.token_file.as_os_str().is_empty() {
         builder = builder.with_auth_provider(Box::new(FileToken(options.token_file.clone())));
     }
-    let client = builder.build().await?;
+    Ok(builder.build().await?)
+}
+
+async fn open(options: &PulsarOptions) -> Result<Link, Failure> {
+    let (client, publishing) = tokio::try_join!(connect(options), connect(options))?;
     let topic = Topics::of(options).events;
     let partitions = Box::pin(client.lookup_partitioned_topic_number(&topic)).await?;
     if partitions == 0 {
         return Err(format!("expected {topic} to have partitions, `chat-server migrate` makes them").into());
     }
-    Ok(Link { client, partitions, broken: CancellationToken::new() })
+    Ok(Link { client, publishing, partitions, broken: CancellationToken::new() })
 }
 
 /// Returns when the topic of events has grown.

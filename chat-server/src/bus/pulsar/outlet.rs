@@ -209,7 +209,8 @@ impl Drain {
             Some((on, producer)) if Arc::ptr_eq(&on, link) => producer,
             _ => {
                 let options = ProducerOptions { block_queue_if_full: true, ..ProducerOptions::default() };
-                Box::pin(link.client.producer().with_topic(&self.topic).with_options(options).build()).await?
+                Box::pin(link.publishing.producer().with_topic(&self.topic).with_options(options).build())
+                    .await?
             }
         };
         let (_, producer) = self.producer.insert((Arc::clone(link), producer));
