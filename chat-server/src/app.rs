@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -36,6 +37,11 @@ use crate::{
 /// Connections that the kernel holds until they are accepted: a whole office that comes back at once. Linux caps it
 /// at `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
+
+/// How long a process waits for its signing keys when it starts.
+const AUTH_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +131,7 @@ impl App {
         let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
-        let auth = Auth::new(Arc::clone(&chat), config.auth.clone()).await.map_err(StartError::Auth)?;
+        let auth = open_auth(&chat, config).await.map_err(StartError::Auth)?;
         let mut gateway_options = config.gateway.clone();
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
@@ -257,6 +263,20 @@ fn guarded(engine: StoreEngine, store: Arc<dyn Store>, metrics: &Metrics) -> Arc
             let guarded = Guarded::new(store, LimitBounds::default());
             metrics.register(|registry| guarded.register(registry));
             Arc::new(guarded)
+        }
+    }
+}
+
+/// Reads the signing keys. A store that has just started may take longer for it than a request may.
+async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, ChatError> {
+    let give_up = Instant::now() + AUTH_PATIENCE;
+    loop {
+        match Auth::new(Arc::clone(chat), config.auth.clone()).await {
+            Err(error) if error.code.retryable() && Instant::now() < give_up => {
+                tracing::warn!(%error, "signing keys cannot be read yet, trying again");
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            done => return done,
         }
     }
 }
