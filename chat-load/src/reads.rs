@@ -1,7 +1,11 @@
 //! Recent history, read over REST all through a run: what clients that scroll would see, compared with the logs
 //! at the end.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use chat_protocol::ChannelId;
 use parking_lot::Mutex;
@@ -12,7 +16,7 @@ use crate::{
     engine::Plan,
     history::{LogEntry, Read, record::Record},
     logs::{entry, identity},
-    rest::Rest,
+    rest::{Rest, RestError},
     timeline::ReadTime,
 };
 
@@ -22,6 +26,8 @@ const AT_ONCE: usize = 16;
 const BACK: u64 = 20;
 /// Longest wait for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Different reasons that are kept of reads that failed.
+const MAX_REASONS: usize = 50;
 /// Reads that are kept for the comparison.
 const MAX_KEPT: usize = 100_000;
 
@@ -30,6 +36,8 @@ const MAX_KEPT: usize = 100_000;
 pub(crate) struct Reads {
     pub(crate) kept: Vec<Read>,
     pub(crate) times: Vec<ReadTime>,
+    /// Why reads failed, and how often.
+    pub(crate) trouble: BTreeMap<String, u64>,
     last: HashMap<ChannelId, u64>,
 }
 
@@ -75,7 +83,22 @@ async fn one(rest: &Rest, plan: &Plan, reads: &Mutex<Reads>, channel: ChannelId,
     if reads.times.len() < MAX_KEPT {
         reads.times.push(time);
     }
-    let Ok(Ok(page)) = page else { return };
+    let page = match page {
+        Ok(Ok(page)) => page,
+        other => {
+            let why = match other {
+                Ok(Err(RestError::Status { status, body, .. })) => {
+                    format!("a read was answered with {status}: {body}")
+                }
+                Ok(Err(_)) => "a read was not answered".to_owned(),
+                Err(_) => "a read took longer than 5 s".to_owned(),
+            };
+            if reads.trouble.len() < MAX_REASONS || reads.trouble.contains_key(&why) {
+                *reads.trouble.entry(why).or_default() += 1;
+            }
+            return;
+        }
+    };
     plan.record(|| Record::Read { channel, after, events: page.items.iter().map(identity).collect() });
     if let Some(event) = page.items.last() {
         let last = reads.last.entry(channel).or_default();

@@ -149,6 +149,7 @@ pub fn run_during<T: Send + 'static>(
     let reads = reader.take_reads();
     let mut timeline = outcome.timeline.take().unwrap_or_else(|| Timeline::new(plan.epoch));
     (timeline.reads, outcome.reads) = (reads.times, reads.kept);
+    outcome.trouble.extend(reads.trouble);
     if plan.is_bare() {
         logs = logs::from_acks(&outcome);
     } else {
