@@ -68,6 +68,11 @@ step_test() {
     cargo test --workspace --locked --no-run
     engines_ready
     cargo test --workspace --locked
+    # Once more through the other driver, which is a feature and needs a native library.
+    local library
+    library=$("$ROOT/scripts/engines/libcassandra.sh")
+    CASSANDRA_SYS_LIB_PATH=$library cargo test --workspace --locked --features chat-server/cassandra-cpp \
+        --test store_cassandra_cpp
 }
 
 # The crates are read in this repository, where what is private can be read too: links to it are fine.

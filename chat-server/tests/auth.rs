@@ -97,9 +97,9 @@ async fn what_is_wrong_with_a_login_is_not_told_and_takes_the_same_time() {
         fastest.push(times.into_iter().min().unwrap_or_default());
     }
     assert_eq!(answers.len(), 1, "{answers:?}");
-    // A login that skipped the hash would take a hundredth.
+    // A login that skipped the hash would take a hundredth; a busy machine may well make one take a third.
     let real = fastest[0];
-    assert!(fastest.iter().all(|time| *time > real / 3), "{fastest:?}");
+    assert!(fastest.iter().all(|time| *time > real / 20), "{fastest:?}");
     assert_eq!(me(&server, &ada.access_token).await, StatusCode::OK);
 }
 

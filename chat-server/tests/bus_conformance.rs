@@ -80,12 +80,13 @@ mod pulsar {
             // With items that say how far a partition was read, a queue is used up twice as fast.
             let (here, there) = (connect(&config, capacity * 2).await, connect(&config, capacity * 2).await);
             // Something in every partition: whoever has seen nothing at all of one cannot tell whether it lacks something.
-            let channels: Vec<ChannelId> = (0..50).map(|_| ChannelId::new()).collect();
+            // One at a time, since the queue may be a very short one.
             let mut subscription = there.subscribe();
-            for channel in &channels {
-                here.publish(event(*channel, 1)).await.unwrap();
+            for _ in 0..50 {
+                let channel = ChannelId::new();
+                here.publish(event(channel, 1)).await.unwrap();
+                until(subscription.as_mut(), &[channel], 1).await;
             }
-            until(subscription.as_mut(), &channels, 1).await;
             Self { config, here, there }
         }
 

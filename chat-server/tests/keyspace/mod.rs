@@ -32,6 +32,11 @@ impl Keyspace {
         bound(&self.config).await
     }
 
+    /// How a session with it is made.
+    pub(crate) fn options(&self) -> CassandraOptions {
+        CassandraOptions::read(&self.config).unwrap()
+    }
+
     pub(crate) async fn drop(self) {
         self.cql.schema(&format!("DROP KEYSPACE {}", self.name)).await.unwrap();
     }
