@@ -141,15 +141,11 @@ fn check_calls<'a>(log: &[StoredEvent], calls: impl Iterator<Item = &'a Call>) {
             let found = event.id.and_then(|id| by_id.get(&(event.by, id)).copied());
             let news = told.iter().filter(|told| matches!(told, Told::Outcome(Appended::New { .. }))).count();
             assert!(news <= 1, "{call:?}");
-            for told in told {
+            for (told, &sent_at) in told.iter().zip(&call.sent_at) {
                 match *told {
                     Told::Outcome(Appended::New { seq }) => {
                         let found = &log[usize::try_from(seq).unwrap() - 1];
-                        assert_eq!(
-                            (found.by, found.at, found.id),
-                            (event.by, event.at, event.id),
-                            "{call:?}"
-                        );
+                        assert_eq!((found.by, found.at, found.id), (event.by, sent_at, event.id), "{call:?}");
                     }
                     Told::Outcome(Appended::Duplicate { seq, at }) => {
                         assert_eq!(found.map(|found| (found.seq, found.at)), Some((seq, at)), "{call:?}");
