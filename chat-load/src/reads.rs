@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chat_protocol::ChannelId;
+use chat_protocol::{ChannelId, Event};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{runtime::Runtime, sync::Semaphore, time};
@@ -83,29 +83,27 @@ async fn one(rest: &Rest, plan: &Plan, reads: &Mutex<Reads>, channel: ChannelId,
     if reads.times.len() < MAX_KEPT {
         reads.times.push(time);
     }
-    let page = match page {
-        Ok(Ok(page)) => page,
-        other => {
-            let why = match other {
-                Ok(Err(RestError::Status { status, body, .. })) => {
-                    format!("a read was answered with {status}: {body}")
-                }
-                Ok(Err(_)) => "a read was not answered".to_owned(),
-                Err(_) => "a read took longer than 5 s".to_owned(),
-            };
-            if reads.trouble.len() < MAX_REASONS || reads.trouble.contains_key(&why) {
-                *reads.trouble.entry(why).or_default() += 1;
-            }
-            return;
+    let why = match page {
+        Ok(Ok(page)) => return keep(plan, &mut reads, channel, after, &page.items),
+        Ok(Err(RestError::Status { status, body, .. })) => {
+            format!("a read was answered with {status}: {body}")
         }
+        Ok(Err(_)) => "a read was not answered".to_owned(),
+        Err(_) => "a read took longer than 5 s".to_owned(),
     };
-    plan.record(|| Record::Read { channel, after, events: page.items.iter().map(identity).collect() });
-    if let Some(event) = page.items.last() {
+    if reads.trouble.len() < MAX_REASONS || reads.trouble.contains_key(&why) {
+        *reads.trouble.entry(why).or_default() += 1;
+    }
+}
+
+fn keep(plan: &Plan, reads: &mut Reads, channel: ChannelId, after: u64, events: &[Event]) {
+    plan.record(|| Record::Read { channel, after, events: events.iter().map(identity).collect() });
+    if let Some(event) = events.last() {
         let last = reads.last.entry(channel).or_default();
         *last = (*last).max(event.seq);
     }
     if reads.kept.len() < MAX_KEPT {
-        let entries: Vec<LogEntry> = page.items.iter().map(entry).collect();
+        let entries: Vec<LogEntry> = events.iter().map(entry).collect();
         reads.kept.push(Read { channel, after, entries });
     }
 }
