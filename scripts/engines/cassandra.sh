@@ -176,7 +176,8 @@ ready() {
     dir=$(node_dir "$1")
     log=$dir/log/system.log
     grep -qs 'Starting listening for CQL clients' "$log" || return 1
-    [ -e "$dir/account" ] || grep -qs 'Created default superuser role' "$(node_dir 1)/log/system.log" || return 1
+    # Whichever of fresh nodes is first makes the account for all.
+    [ -e "$dir/account" ] || grep -qs 'Created default superuser role' "$ENGINES_DIR"/cassandra[0-9]*/log/system.log || return 1
     if [ ! -e "$dir/account" ]; then
         for other in $(nodes); do
             [ "$other" = "$1" ] || grep -qs "$(address_of "$other"):$STORAGE_PORT is now UP" "$log" || return 1

@@ -205,16 +205,22 @@ murder() {
     rm -f "$1/pid"
 }
 
+# The end of what the process of DIR said.
+last_words() { tail -n 20 "$1"/log/*.log | cut -c 1-240 >&2 || true; }
+
 # await DIR SECONDS COMMAND…: until COMMAND succeeds. Fails with the end of the logs when the process of DIR ends.
 await() {
     local dir=$1 limit=$(($2 * 5)) waited=0
     shift 2
     until "$@"; do
         if ! alive "$dir"; then
-            tail -n 30 "$dir"/log/*.log >&2 || true
+            last_words "$dir"
             die "$(basename "$dir") ended before it was ready"
         fi
-        [ "$waited" -lt "$limit" ] || { tail -n 30 "$dir"/log/*.log >&2; die "$(basename "$dir") is not ready after $((limit / 5)) s"; }
+        if [ "$waited" -ge "$limit" ]; then
+            last_words "$dir"
+            die "$(basename "$dir") is not ready after $((limit / 5)) s"
+        fi
         sleep 0.2
         waited=$((waited + 1))
     done
