@@ -192,3 +192,30 @@ fn logs_survive_several_writers_timeouts_and_retries() {
         panic!("{failed}");
     }
 }
+
+/// What is refused may have been committed by another process, behind the end that this one remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_not_decided_at_an_end_that_has_moved() {
+    let keyspace = Keyspace::create().await;
+    migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+    let first = CassandraStore::with_logs(keyspace.connect().await, options());
+    let second = CassandraStore::with_logs(keyspace.connect().await, options());
+    let (channel, ada, grace) = (ChannelId::new(), UserId::new(), UserId::new());
+    let event = |body| NewEvent { by: ada, id: Some(ClientId::new()), at: now(), body };
+    let message = || event(EventBody::Message { text: "hi".into(), files: Vec::new(), deleted: false });
+    let created = EventBody::ChannelCreated {
+        channel_kind: ChannelKind::Private,
+        name: Some("stale".into()),
+        topic: String::new(),
+    };
+    first.append(channel, vec![event(created), event(EventBody::MemberJoined { user: ada })]).await.unwrap();
+    assert_eq!(second.append(channel, vec![message()]).await.unwrap(), [Appended::New { seq: 3 }]);
+
+    // The fourth fills the bucket; the fifth is in the next one, of which the second process knows nothing.
+    let joined = event(EventBody::MemberJoined { user: grace });
+    first.append(channel, vec![message()]).await.unwrap();
+    assert_eq!(first.append(channel, vec![joined.clone()]).await.unwrap(), [Appended::New { seq: 5 }]);
+    let resent = second.append(channel, vec![joined.clone()]).await.unwrap();
+    assert_eq!(resent, [Appended::Duplicate { seq: 5, at: joined.at }]);
+    keyspace.drop().await;
+}

@@ -128,6 +128,16 @@ impl Log {
         self.find_resent(channel, bucket, &mut state.window, call).await?;
         let plan = self.plan(channel, &mut tail, call).await?;
         if plan.placed.is_empty() {
+            // A refusal is no write, so no condition tells that the log still ends where it was decided: it may have
+            // been remembered, and what is refused may stand behind it.
+            let statics = match plan.refused.as_slice() {
+                [] => None,
+                _ => self.statics(cql::STATICS_SETTLED, channel, bucket).await?,
+            };
+            if let Some(statics) = statics.filter(|statics| statics.head != tail.head) {
+                state.tail = Some(tail.now_at(statics));
+                return Ok(Round::Stale);
+            }
             state.tail = (tail.head > 0).then_some(tail);
             self.refuse(channel, bucket, &plan.refused, call).await?;
             return Ok(Round::Progress);
