@@ -6,9 +6,13 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Said before what the configuration says, so that it can be overruled: the driver warns of every statement that was
+/// prepared in a session with a keyspace, which is how ours are.
+const QUIET: &str = "scylla=error";
+
 /// Starts logging. A second call changes nothing.
 pub fn init(config: &LogConfig) {
-    let filter = EnvFilter::builder().parse_lossy(&config.level);
+    let filter = EnvFilter::builder().parse_lossy(format!("{QUIET},{}", config.level));
     let log = fmt::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Json => tracing::subscriber::set_global_default(log.json().flatten_event(true).finish()),
