@@ -153,8 +153,11 @@ launch() {
     local dir=$1 detach=
     shift
     command -v setsid >/dev/null 2>&1 && detach=setsid
+    # One that ended by itself left its number.
+    rm -f "$dir/pid"
+    # The engine outlives whoever starts it, and must not go on holding what is open there: a lock, say.
     # shellcheck disable=SC2016 # expanded by the inner shell
-    $detach bash -c 'echo $$ >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && shift && exec "$@"' _ "$dir" "$@" \
+    $detach bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- && echo $$ >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && shift && exec "$@"' _ "$dir" "$@" \
         >"$dir/log/stdout.log" 2>&1 </dev/null &
     until [ -s "$dir/pid" ]; do sleep 0.02; done
 }
