@@ -354,6 +354,19 @@ pub trait AuthStore: Send + Sync + 'static {
     async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError>;
 }
 
+/// What stands in the place of a body once its message is deleted; `None` for kinds that hold no text of a message.
+fn scrubbed(body: &EventBody) -> Option<EventBody> {
+    match *body {
+        EventBody::Message { .. } => {
+            Some(EventBody::Message { text: String::new(), files: Vec::new(), deleted: true })
+        }
+        EventBody::Edited { target, .. } => {
+            Some(EventBody::Edited { target, text: String::new(), deleted: true })
+        }
+        _ => None,
+    }
+}
+
 /// What channel names are compared by: lower case, surrounding space gone.
 #[must_use]
 pub fn name_key(name: &str) -> String {

@@ -7,7 +7,7 @@ use super::{
     JobError,
     codec::{channel_kind_number, event_columns, int, uint},
 };
-use crate::store::{Appended, NewEvent, Refusal, name_key};
+use crate::store::{Appended, NewEvent, Refusal, name_key, scrubbed};
 
 /// Appends `events` in order. The caller's savepoint makes it all or nothing on an error.
 pub(super) fn append(
@@ -277,19 +277,6 @@ impl Log<'_> {
             self.update("UPDATE events SET body = ?2 WHERE row = ?1", params![row, scrubbed])?;
         }
         Ok(())
-    }
-}
-
-/// What stands in the place of a body once its message is deleted; `None` for kinds that hold no text of a message.
-fn scrubbed(body: &EventBody) -> Option<EventBody> {
-    match *body {
-        EventBody::Message { .. } => {
-            Some(EventBody::Message { text: String::new(), files: Vec::new(), deleted: true })
-        }
-        EventBody::Edited { target, .. } => {
-            Some(EventBody::Edited { target, text: String::new(), deleted: true })
-        }
-        _ => None,
     }
 }
 

@@ -94,16 +94,3 @@ pub(super) fn message(channel: ChannelId, row: &Row) -> Result<Option<Message>, 
     }
     Ok(Some(message))
 }
-
-/// What stands in the place of a body once its message is deleted; `None` for kinds that hold no text of a message.
-pub(super) fn scrubbed(body: &EventBody) -> Option<EventBody> {
-    match *body {
-        EventBody::Message { .. } => {
-            Some(EventBody::Message { text: String::new(), files: Vec::new(), deleted: true })
-        }
-        EventBody::Edited { target, .. } => {
-            Some(EventBody::Edited { target, text: String::new(), deleted: true })
-        }
-        _ => None,
-    }
-}

@@ -7,11 +7,14 @@ use chat_protocol::{ChannelId, EventBody, Millis, Seq};
 
 use super::{
     Log,
-    codec::{big, channel_value, opt_number, scrubbed, seq_key, text},
+    codec::{big, channel_value, opt_number, seq_key, text},
     error::LogError,
     statements as cql,
 };
-use crate::store::cassandra::cql::{Row, Statement, Value};
+use crate::store::{
+    cassandra::cql::{Row, Statement, Value},
+    scrubbed,
+};
 
 /// Rounds against others who write to the same row at the same time.
 const ROUNDS: usize = 16;
