@@ -122,15 +122,12 @@ impl Engines {
     }
 }
 
-/// Opens the system of record that `config` names.
+/// Opens Cassandra as the system of record.
 ///
 /// # Errors
-/// When it cannot be had.
-pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, EngineError> {
-    match config.store {
-        StoreEngine::Sqlite => Ok(Arc::new(open_sqlite(&config.data.dir)?)),
-        StoreEngine::Cassandra => Ok(Arc::new(CassandraStore::new(open_cassandra(&config.cassandra).await?))),
-    }
+/// When it cannot be reached, or its keyspace is not ready.
+pub async fn open_cassandra_store(config: &CassandraConfig) -> Result<CassandraStore, EngineError> {
+    Ok(CassandraStore::new(open_cassandra(config).await?))
 }
 
 /// Makes or brings up to date what the engines of `config` need.

@@ -21,7 +21,7 @@ use crate::{
     chat::{Actor, ChatError, now_ms},
     cli::SeedArgs,
     config::{Config, StoreEngine},
-    engines::{EngineError, open_sqlite, open_store},
+    engines::{EngineError, open_cassandra_store, open_sqlite},
     store::{
         Appended, NewEvent, SessionRow, Store, StoreError, initial_role,
         sqlite::{SeedChannel, SeedPlan, SqliteStore},
@@ -48,11 +48,15 @@ struct Target {
 
 impl Target {
     async fn open(config: &Config) -> Result<Self, EngineError> {
-        if config.store == StoreEngine::Sqlite {
-            let sqlite = Arc::new(open_sqlite(&config.data.dir)?);
-            return Ok(Self { store: Arc::clone(&sqlite) as Arc<dyn Store>, sqlite: Some(sqlite) });
-        }
-        Ok(Self { store: open_store(config).await?, sqlite: None })
+        Ok(match config.store {
+            StoreEngine::Sqlite => {
+                let sqlite = Arc::new(open_sqlite(&config.data.dir)?);
+                Self { store: Arc::clone(&sqlite) as Arc<dyn Store>, sqlite: Some(sqlite) }
+            }
+            StoreEngine::Cassandra => {
+                Self { store: Arc::new(open_cassandra_store(&config.cassandra).await?), sqlite: None }
+            }
+        })
     }
 }
 
