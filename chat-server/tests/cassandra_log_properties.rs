@@ -3,8 +3,6 @@
 //! that follows from the logs is what follows from them.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
-#[path = "cassandra_log/faulty.rs"]
-mod faulty;
 mod harness;
 mod keyspace;
 #[path = "cassandra_log/model.rs"]
@@ -19,8 +17,10 @@ use chat_server::store::{
     Appended, LogStore, NewEvent, StoredEvent,
     cassandra::{CassandraStore, LogOptions, cql::Cql, migrate::migrate},
 };
-use faulty::FaultyCql;
-use keyspace::Keyspace;
+use keyspace::{
+    Keyspace,
+    faulty::{FaultyCql, Hits},
+};
 use model::Model;
 use proptest::{prelude::*, test_runner::TestRunner};
 use scenario::{Call, Cast, NAMES, Scenario, Sender, Told, USERS, is_expected, now, scenario};
@@ -55,7 +55,10 @@ async fn play(cql: Arc<dyn Cql>, scenario: Scenario) {
     let faulty: Vec<Arc<FaultyCql>> = scenario
         .stores
         .into_iter()
-        .map(|(script, reads)| Arc::new(FaultyCql::new(Arc::clone(&cql), script, reads)))
+        .map(|(script, reads)| {
+            let hits = if reads { Hits::Everything } else { Hits::Writes };
+            Arc::new(FaultyCql::new(Arc::clone(&cql), script, hits))
+        })
         .collect();
     let stores = faulty.iter().map(|faulty| {
         let cql: Arc<dyn Cql> = Arc::<FaultyCql>::clone(faulty);

@@ -4,15 +4,8 @@
 mod harness;
 mod keyspace;
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use async_trait::async_trait;
 use chat_protocol::{
     SessionId, UserId,
     rest::{Role, User},
@@ -23,85 +16,18 @@ use chat_server::{
         AuthStore as _, DirectoryStore as _, SessionRow, SigningKeyRow,
         cassandra::{
             CassandraStore,
-            cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value},
+            cql::{Statement, Value},
             migrate::migrate,
         },
     },
 };
-use keyspace::Keyspace;
+use keyspace::{
+    Keyspace,
+    faulty::{Fault, FaultyCql, Hits},
+};
 
-/// Every other conditional write is done without its answer arriving, or is not done at all; nobody can tell which.
-struct Forgetful {
-    cql: Arc<dyn Cql>,
-    conditional: AtomicU32,
-}
-
-enum Fate {
-    Lost,
-    Unanswered,
-    Answered,
-}
-
-impl Forgetful {
-    fn fate(&self) -> Fate {
-        match self.conditional.fetch_add(1, Ordering::Relaxed) % 4 {
-            0 => Fate::Lost,
-            2 => Fate::Unanswered,
-            _ => Fate::Answered,
-        }
-    }
-
-    /// From the next on.
-    fn start_with_unanswered(&self) {
-        self.conditional.store(2, Ordering::Relaxed);
-    }
-
-    fn start_with_lost(&self) {
-        self.conditional.store(0, Ordering::Relaxed);
-    }
-}
-
-fn timeout() -> CqlError {
-    CqlError::Timeout("lost by the test".into())
-}
-
-#[async_trait]
-impl Cql for Forgetful {
-    async fn schema(&self, cql: &str) -> Result<(), CqlError> {
-        self.cql.schema(cql).await
-    }
-
-    async fn prepare(&self, statement: Statement) -> Result<(), CqlError> {
-        self.cql.prepare(statement).await
-    }
-
-    async fn execute(&self, statement: Statement, values: Vec<Value>) -> Result<Vec<Row>, CqlError> {
-        let fate = if statement.access == Access::Conditional { self.fate() } else { Fate::Answered };
-        match fate {
-            Fate::Lost => Err(timeout()),
-            Fate::Unanswered => self.cql.execute(statement, values).await.and(Err(timeout())),
-            Fate::Answered => self.cql.execute(statement, values).await,
-        }
-    }
-
-    async fn batch(&self, statements: Vec<(Statement, Vec<Value>)>) -> Result<Vec<Row>, CqlError> {
-        match self.fate() {
-            Fate::Lost => Err(timeout()),
-            Fate::Unanswered => self.cql.batch(statements).await.and(Err(timeout())),
-            Fate::Answered => self.cql.batch(statements).await,
-        }
-    }
-
-    async fn page(
-        &self,
-        statement: Statement,
-        values: Vec<Value>,
-        size: usize,
-        from: Option<PageState>,
-    ) -> Result<Page, CqlError> {
-        self.cql.page(statement, values, size, from).await
-    }
-}
+/// Every other conditional write is not done at all, or is done without its answer arriving; nobody can tell which.
+const FORGETFUL: [Option<Fault>; 4] = [Some(Fault::Lost), None, Some(Fault::Unanswered), None];
 
 fn user(handle: &str, display_name: &str) -> User {
     User {
@@ -123,12 +49,12 @@ async fn migrated() -> Keyspace {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_are_settled() {
     let keyspace = migrated().await;
-    let forgetful = Arc::new(Forgetful { cql: Arc::clone(&keyspace.cql), conditional: AtomicU32::new(0) });
-    let store = CassandraStore::new(Arc::<Forgetful>::clone(&forgetful));
-    for (round, start) in
-        [Forgetful::start_with_lost, Forgetful::start_with_unanswered].into_iter().enumerate()
-    {
-        start(&forgetful);
+    let forgetful =
+        Arc::new(FaultyCql::new(Arc::clone(&keyspace.cql), FORGETFUL.to_vec(), Hits::Conditional));
+    let store = CassandraStore::new(Arc::<FaultyCql>::clone(&forgetful));
+    // Once beginning with the loss of the request, once with that of the answer.
+    for (round, first) in [0, 2].into_iter().enumerate() {
+        forgetful.go_to(first);
         let ada = user(&format!("ada-{round}"), "Ada");
         assert!(store.create_user(&ada).await.unwrap());
         assert!(!store.create_user(&user(&ada.handle, "Another")).await.unwrap());
@@ -145,19 +71,19 @@ async fn lost_answers_are_settled() {
             refresh_hash: [1; 32],
             revoked_at: None,
         };
-        start(&forgetful);
+        forgetful.go_to(first);
         store.create_session(&session).await.unwrap();
-        start(&forgetful);
+        forgetful.go_to(first);
         assert!(store.rotate_session(session.id, [1; 32], [2; 32], at + 1, at + 90_000).await.unwrap());
         assert!(!store.rotate_session(session.id, [1; 32], [3; 32], at + 1, at + 90_000).await.unwrap());
         assert_eq!(store.session(session.id).await.unwrap().unwrap().refresh_hash, [2; 32]);
-        start(&forgetful);
+        forgetful.go_to(first);
         assert!(store.revoke_session(session.id, at + 2).await.unwrap());
         assert!(!store.revoke_session(session.id, at + 3).await.unwrap());
         assert_eq!(store.session(session.id).await.unwrap().unwrap().revoked_at, Some(at + 2));
         assert_eq!(store.sessions_of(ada.id, at).await.unwrap(), []);
 
-        start(&forgetful);
+        forgetful.go_to(first);
         let key =
             SigningKeyRow { kid: format!("key-{round}"), seed: [7; 32], created_at: at, verify_until: None };
         store.add_signing_key(&key, at + 10).await.unwrap();

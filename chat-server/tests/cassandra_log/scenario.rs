@@ -9,7 +9,7 @@ use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId};
 use chat_server::store::{Appended, LogStore, NewEvent, Refusal, StoreError, cassandra::CassandraStore};
 use proptest::prelude::*;
 
-use super::faulty::Fault;
+use crate::keyspace::faulty::Fault;
 
 /// Users whose memberships change.
 pub(crate) const USERS: usize = 3;

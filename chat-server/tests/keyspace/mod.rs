@@ -1,6 +1,8 @@
 //! A keyspace of a test's own.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod faulty;
+
 use std::sync::Arc;
 
 use chat_server::{

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chat_server::store::cassandra::cql::{Cql, CqlError, Page, PageState, Row, Statement, Value};
+use chat_server::store::cassandra::cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -26,13 +26,23 @@ pub(crate) enum Fault {
     Unavailable,
 }
 
+/// Which requests faults may happen to; batches are among all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hits {
+    /// All.
+    Everything,
+    /// All but reads.
+    Writes,
+    /// Conditional writes.
+    Conditional,
+}
+
 /// Puts faults in front of a session.
 pub(crate) struct FaultyCql {
     inner: Arc<dyn Cql>,
     /// What happens to the first request, the second and so on, in a circle.
     script: Vec<Option<Fault>>,
-    /// Whether reads fail too.
-    reads: bool,
+    hits: Hits,
     next: AtomicUsize,
     late: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -43,8 +53,8 @@ enum Request {
 }
 
 impl FaultyCql {
-    pub(crate) fn new(inner: Arc<dyn Cql>, script: Vec<Option<Fault>>, reads: bool) -> Self {
-        Self { inner, script, reads, next: AtomicUsize::new(0), late: Mutex::default() }
+    pub(crate) fn new(inner: Arc<dyn Cql>, script: Vec<Option<Fault>>, hits: Hits) -> Self {
+        Self { inner, script, hits, next: AtomicUsize::new(0), late: Mutex::default() }
     }
 
     /// Waits until all that was late has arrived.
@@ -55,8 +65,18 @@ impl FaultyCql {
         }
     }
 
-    fn fault(&self, read: bool) -> Option<Fault> {
-        if self.script.is_empty() || (read && !self.reads) {
+    /// Goes on with this place of the script.
+    pub(crate) fn go_to(&self, place: usize) {
+        self.next.store(place, Ordering::Relaxed);
+    }
+
+    fn fault(&self, access: Access) -> Option<Fault> {
+        let hit = match self.hits {
+            Hits::Everything => true,
+            Hits::Writes => !matches!(access, Access::Read | Access::SerialRead),
+            Hits::Conditional => access == Access::Conditional,
+        };
+        if self.script.is_empty() || !hit {
             return None;
         }
         let next = self.next.fetch_add(1, Ordering::Relaxed);
@@ -67,9 +87,9 @@ impl FaultyCql {
         run(&*self.inner, request).await
     }
 
-    async fn with_fault(&self, read: bool, request: Request) -> Result<Vec<Row>, CqlError> {
+    async fn with_fault(&self, access: Access, request: Request) -> Result<Vec<Row>, CqlError> {
         let source = || "a fault that was put in".into();
-        match self.fault(read) {
+        match self.fault(access) {
             None => self.run(request).await,
             Some(Fault::Unavailable) => Err(CqlError::Unavailable(source())),
             Some(Fault::Lost) => Err(CqlError::Timeout(source())),
@@ -108,12 +128,11 @@ impl Cql for FaultyCql {
     }
 
     async fn execute(&self, statement: Statement, values: Vec<Value>) -> Result<Vec<Row>, CqlError> {
-        let read = statement.cql.trim_start().starts_with("SELECT");
-        self.with_fault(read, Request::Execute(statement, values)).await
+        self.with_fault(statement.access, Request::Execute(statement, values)).await
     }
 
     async fn batch(&self, statements: Vec<(Statement, Vec<Value>)>) -> Result<Vec<Row>, CqlError> {
-        self.with_fault(false, Request::Batch(statements)).await
+        self.with_fault(Access::Conditional, Request::Batch(statements)).await
     }
 
     async fn page(
