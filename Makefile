@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down bench fuzz load chaos fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down bench fuzz load chaos fmt lint screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ engines: ## a real Cassandra node and Pulsar for tests that you run with plain c
 engines-down: ## stop them
 	@scripts/engines/cassandra.sh down
 	@scripts/engines/pulsar.sh down
+
+kube: ## a real Kubernetes on this machine without a registry, as root on Linux (scripts/kube/cluster.sh)
+	@scripts/kube/cluster.sh up $(ARGS)
+
+kube-down: ## stop it and forget it
+	@scripts/kube/cluster.sh down $(ARGS)
 
 bench: ## delivery cost, memory per socket, connect rate; durable sends and long logs on Cassandra
 	@scripts/check-host.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Rust, pinned, into $FOLKMOOT_CACHE (~/.cache/folkmoot), and prints where it is:
 #
-#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|moto|chromium|node
+#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|moto|chromium|node|helm|kubectl
 #
 # Running it again costs nothing: what is there in the right version stays. `make run` needs none of these.
 source "$(dirname "$0")/lib.sh"
@@ -94,11 +94,22 @@ find_node() {
     command -v node
 }
 
+# kube_tool NAME COMPONENT: what is installed already does; else it is built from Go modules, like the cluster of the tests.
+kube_tool() {
+    if command -v "$1" >/dev/null 2>&1; then
+        command -v "$1"
+    else
+        echo "$("$ROOT/scripts/kube/build.sh" "$2")/$1"
+    fi
+}
+
 case ${1:-} in
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
     cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
     schemathesis) python_tool schemathesis schemathesis ;;
     moto) python_tool moto moto_server ;;
     chromium | node) "find_$1" ;;
-    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node" ;;
+    helm) kube_tool helm helm ;;
+    kubectl) kube_tool kubectl kubernetes ;;
+    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node, helm, kubectl" ;;
 esac
