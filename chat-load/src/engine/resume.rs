@@ -120,6 +120,11 @@ impl Worker {
         }
         self.in_sight(conn);
         self.watch(conn);
+        let hold_us = self.conns[conn].hold_us;
+        if hold_us > now {
+            // The timer for it went with the last socket.
+            self.wake_at(hold_us, conn, Wake::Outbox);
+        }
         self.pump(conn, now);
     }
 
