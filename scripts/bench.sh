@@ -20,6 +20,8 @@ bench() {
 on_cluster() {
     scratch
     export CLUSTER_DIR=$SCRATCH/cluster CLUSTER_NODES=1 CLUSTER_GATEWAYS=2 CLUSTER_TLS=0
+    # As in production; the loads warm up for long enough.
+    export ENGINES_JIT=${ENGINES_JIT:-full}
     export CHAT_SERVER_BIN=$TARGET_DIR/release/chat-server
     CLUSTER_PORT=$(free_port)
     export CLUSTER_PORT
