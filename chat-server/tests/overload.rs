@@ -5,7 +5,10 @@ mod harness;
 #[path = "harness/moody_store.rs"]
 mod moody_store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chat_protocol::{
     ChannelId, ChannelKind, ClientFrame, ClientId, CloseCode, ErrorCode, EventBody, Problem, Seq,
@@ -266,6 +269,40 @@ async fn nobody_waits_behind_what_hangs_and_all_of_it_is_there_once_afterwards()
         }
         assert_eq!(texts(&world, *channel).await, ["before", "1", "2"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recent_history_does_not_wait_for_a_store_that_hangs() {
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    let mut socket = TestSocket::connect(&server.base_url, &server.token).await;
+    let first = insist(&mut socket, fresh(), channel, "first").await;
+    insist(&mut socket, fresh(), channel, "second").await;
+    let http = reqwest_client();
+    let read = async |path: String| {
+        let url = format!("{}/v1/channels/{channel}/{path}", server.base_url);
+        let answer = http.get(&url).bearer_auth(&server.token).send().await.expect("answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.expect("is read")
+    };
+    // Whoever reads has been there before.
+    read("messages".into()).await;
+
+    world.store.be(Mood::Hangs);
+    // Long before the calls are given up, and before the breaker notices.
+    let began = Instant::now();
+    for _ in 0..2 {
+        let messages = read("messages".into()).await;
+        assert!(messages.contains("first") && messages.contains("second"), "{messages}");
+        let events = read(format!("events?after={first}")).await;
+        assert!(!events.contains("first") && events.contains("second"), "{events}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // And it is noticed although nobody waited for it.
+    world.breakers_are(BreakerState::Open).await;
+    world.store.be(Mood::Well);
+    world.breakers_are(BreakerState::Closed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
