@@ -1,0 +1,1 @@
+//! What should be there. Infallible, and sees no client.

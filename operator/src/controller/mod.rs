@@ -1,0 +1,4 @@
+//! One reconcile, step by step.
+
+pub mod build;
+pub mod rollout;

@@ -1,0 +1,3 @@
+//! Folkmoot's operator.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Names, labels and annotations of what is made for a `ChatCluster`.
