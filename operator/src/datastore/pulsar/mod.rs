@@ -1,0 +1,3 @@
+//! Apache Pulsar: tenant, namespace, policies and topics.
+
+pub mod plan;
