@@ -82,3 +82,28 @@ pub struct RolloutPlan {
     /// How far it is.
     pub step: RolloutStep,
 }
+
+impl RolloutPlan {
+    /// Of a role.
+    #[must_use]
+    pub const fn of(&self, role: Role) -> Option<&Revision> {
+        match role {
+            Role::Auth => self.auth.as_ref(),
+            Role::Api => self.api.as_ref(),
+            Role::Gateway => self.gateway.as_ref(),
+        }
+    }
+}
+
+/// What each role is to run, and how far that is. `states` are those of auth, api and gateways, in this order.
+///
+/// - While the tables are not as the target needs them, no role begins to run it.
+/// - When there is nothing yet, all roles are made at once. Otherwise one after the other is replaced, and one that does not get
+///   ready holds those after it.
+/// - A role that was deleted while others run comes back at once: with the target when the tables are ready for it, else with
+///   what another role runs.
+#[must_use]
+pub fn plan(target: &Revision, schema_current: bool, states: [&RoleState; 3]) -> RolloutPlan {
+    let _ = (target, schema_current, states);
+    RolloutPlan { auth: None, api: None, gateway: None, step: RolloutStep::AwaitingSchema }
+}
