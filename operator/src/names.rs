@@ -184,7 +184,10 @@ pub fn image_version(reference: &str) -> String {
         reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
     let file = name.rsplit('/').next().unwrap_or_default();
     match (file.split_once(':'), digest) {
-        (Some((_, tag)), _) => tag.chars().take(63).collect(),
+        (Some((_, tag)), _) => {
+            let tag: String = tag.chars().take(63).collect();
+            tag.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+        }
         (None, Some(digest)) => digest.rsplit(':').next().unwrap_or_default().chars().take(12).collect(),
         (None, None) => "latest".to_owned(),
     }
@@ -193,15 +196,17 @@ pub fn image_version(reference: &str) -> String {
 /// Ten characters, fit for a DNS label, that stand for texts in this order.
 #[must_use]
 pub fn hash(parts: &[&str]) -> String {
+    hash_bytes(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
+}
+
+/// The same for bytes.
+#[must_use]
+pub fn hash_bytes(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         // The length first: otherwise `ab`, `c` were the same as `a`, `bc`.
         hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part.as_bytes());
+        hasher.update(part);
     }
-    let mut text = String::new();
-    for byte in hasher.finalize().iter().take(HASH / 2) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    hasher.finalize().iter().take(HASH / 2).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,13 +1,34 @@
 //! What should be there. Infallible, and sees no client.
 
 pub mod config;
+mod config_map;
+mod deployment;
+mod http_route;
+mod ingress;
+mod job;
+mod meta;
+mod mounts;
+mod network_policy;
+mod paths;
+mod pod;
+mod pod_disruption_budget;
+mod ports;
+mod prometheus_rule;
+mod secret;
+mod service;
+mod service_account;
+mod service_monitor;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use folkmoot_crds::{ChatCluster, ImageSpec};
 
 use crate::{
-    controller::rollout::RolloutPlan, datastore::cassandra::migration::MigrationJob, keys::SecretData,
+    controller::rollout::{Role, RolloutPlan},
+    datastore::cassandra::migration::MigrationJob,
+    keys::SecretData,
     kinds::Child,
 };
 pub use config::{Config, SecretHashes};
@@ -57,20 +78,41 @@ pub struct BuildInput<'a> {
 /// [`BuildInput::config`]: those that a held role refers to are left as they are.
 #[must_use]
 pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
-    let _ = input;
-    Vec::new()
+    let cluster = input.cluster;
+    let spec = &cluster.spec;
+    let mut children: Vec<Child> =
+        Role::ALL.iter().map(|role| service_account::of_role(cluster, *role)).collect();
+    children.extend([
+        service_account::of_jobs(cluster),
+        secret::signing_keys(input),
+        secret::internal_tls(input),
+        config_map::config_map(input),
+    ]);
+    if spec.network_policy.enabled {
+        children.extend(Role::ALL.iter().map(|role| network_policy::of_role(input, *role)));
+        children.push(network_policy::of_jobs(cluster));
+    }
+    children.push(service::of_chat(cluster));
+    children.extend(Role::ALL.iter().map(|role| service::of_role(cluster, *role)));
+    children.extend(Role::ALL.iter().map(|role| pod_disruption_budget::of_role(cluster, *role)));
+    children.extend(input.migration.map(|migration| job::migrate(cluster, input.image, migration)));
+    children.extend(Role::ALL.iter().filter_map(|role| deployment::of_role(input, *role)));
+    if let Some(exposure) = &spec.exposure {
+        children
+            .extend(exposure.ingress.as_ref().map(|ingress| ingress::ingress(cluster, exposure, ingress)));
+        let route = exposure.http_route.as_ref().filter(|_| input.capabilities.gateway_api);
+        children.extend(route.map(|route| http_route::http_route(cluster, exposure, route)));
+    }
+    if spec.monitoring.enabled && input.capabilities.prometheus {
+        children.push(service_monitor::service_monitor(cluster));
+        children.push(prometheus_rule::prometheus_rule(cluster));
+    }
+    children
 }
 
 /// The Job that drops the keyspace, for a `ChatCluster` that is being deleted. It needs nothing but its ServiceAccount and
-/// NetworkPolicy, which the API server keeps until the `ChatCluster` is gone.
+/// NetworkPolicy, which are there until the `ChatCluster` is gone.
 #[must_use]
 pub fn drop_job(cluster: &ChatCluster, image: &ImageSpec) -> Child {
-    let _ = image;
-    Child {
-        kind: crate::kinds::ChildKind::Job,
-        object: kube::core::DynamicObject::new(
-            &crate::names::drop_job(cluster.metadata.name.as_deref().unwrap_or_default()),
-            &crate::kinds::ChildKind::Job.resource(),
-        ),
-    }
+    job::drop_keyspace(cluster, image)
 }
