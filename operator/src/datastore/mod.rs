@@ -19,7 +19,11 @@ use tokio::time::{Instant, timeout};
 
 use self::{
     cassandra::probe,
-    pulsar::{client::Admin, desired::desired, plan::plan},
+    pulsar::{
+        client::{Admin, client, is_tls},
+        desired::desired,
+        plan::plan,
+    },
     secrets::PulsarAccess,
 };
 use crate::keys::SecretData;
@@ -223,7 +227,7 @@ impl Datastores {
     }
 
     fn admin(&self, spec: &PulsarSpec, access: &PulsarAccess<'_>) -> Result<Admin, Fault> {
-        Admin::new(self.clients.get(access.authorities)?, &spec.admin_url, access.token)
+        Admin::new(self.clients.get(&spec.admin_url, access.authorities)?, &spec.admin_url, access.token)
     }
 
     /// Deletes the namespace with all topics, and the tenant when nothing else is in it. What is not there is well. Ends within
@@ -279,8 +283,8 @@ impl Clients {
     /// More are forgotten: authorities change now and then.
     const MAX: usize = 64;
 
-    fn get(&self, authorities: Option<&[u8]>) -> Result<reqwest::Client, Fault> {
-        let key = digest(&authorities);
+    fn get(&self, admin_url: &str, authorities: Option<&[u8]>) -> Result<reqwest::Client, Fault> {
+        let key = digest(&(authorities, is_tls(admin_url)));
         let mut clients = self.0.lock();
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -288,7 +292,7 @@ impl Clients {
         if clients.len() >= Self::MAX {
             clients.clear();
         }
-        let client = pulsar::client::client(authorities)?;
+        let client = client(admin_url, authorities)?;
         clients.insert(key, client.clone());
         Ok(client)
     }

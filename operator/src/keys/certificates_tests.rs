@@ -49,7 +49,7 @@ fn seen(data: &SecretData) -> (String, BTreeSet<String>) {
 #[test]
 fn whoever_reads_late_is_understood_all_the_same() {
     for (pause, away, issues) in
-        [(7, None, 4), (1, None, 4), (45, None, 4), (13, Some((59, 80)), 3), (13, Some((60, 61)), 4)]
+        [(59, None, 4), (30, None, 4), (45, None, 4), (13, Some((59, 80)), 3), (13, Some((60, 61)), 4)]
     {
         let mut stored = None;
         let mut history: Vec<(Timestamp, (String, BTreeSet<String>))> = Vec::new();

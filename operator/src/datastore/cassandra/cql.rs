@@ -15,8 +15,6 @@ pub(super) enum Answer {
     Supported,
     /// It is Cassandra, and an error with a body of this many bytes follows.
     Error(usize),
-    /// It is a TLS record, in answer to what was none.
-    Tls,
     /// It is something else.
     Other,
 }
@@ -29,8 +27,6 @@ pub(super) fn answer(header: [u8; HEADER]) -> Answer {
         // The version of an error is the server's own when it does not know ours.
         (0x83..=0x85, 0x00) => Answer::Error(length.min(MAX_ERROR)),
         (0x84, 0x06) => Answer::Supported,
-        // RFC 8446 §5.1: an alert or a handshake, of some version 3.x.
-        (0x15 | 0x16, _) if header[1] == 3 => Answer::Tls,
         _ => Answer::Other,
     }
 }
@@ -53,7 +49,6 @@ mod tests {
             ([0x84, 0, 0, 0, 0x00, 0, 0, 0, 7], Answer::Error(7)),
             ([0x85, 0, 0, 0, 0x00, 0, 0, 1, 0], Answer::Error(256)),
             ([0x84, 0, 0, 0, 0x00, 0xff, 0xff, 0xff, 0xff], Answer::Error(MAX_ERROR)),
-            ([0x15, 3, 3, 0, 2, 2, 0x50, 0, 0], Answer::Tls),
             (*b"HTTP/1.1 ", Answer::Other),
             (OPTIONS, Answer::Other),
         ] {

@@ -111,7 +111,6 @@ async fn options(
                 format!("expected cassandra at {point} to serve the protocol v4, it answered: {said}");
             Err(Fault::new(Reason::Refused, message))
         }
-        Ok(Answer::Tls) => Err(wants_tls(point, "it answered with TLS")),
         Ok(Answer::Other) => {
             let message = format!(
                 "expected cassandra at {point}, something else answers; see spec.cassandra.contactPoints"
@@ -119,16 +118,15 @@ async fn options(
             Err(Fault::new(Reason::Refused, message))
         }
         Err(error) if is_tls => Err(unreachable(point, &error.to_string())),
-        Err(_) => Err(wants_tls(point, "it closed the connection without an answer")),
+        // A TLS server says at most seven bytes, its alert.
+        Err(_) => {
+            let message = format!(
+                "expected cassandra at {point} to take a connection without TLS, it closed it; if it asks for TLS, name its \
+                 authority in spec.cassandra.caSecretRef"
+            );
+            Err(Fault::new(Reason::TlsFailed, message))
+        }
     }
-}
-
-fn wants_tls(point: &str, found: &str) -> Fault {
-    let message = format!(
-        "expected cassandra at {point} to take a connection without TLS, {found}; if it asks for TLS, name its authority in \
-         spec.cassandra.caSecretRef"
-    );
-    Fault::new(Reason::TlsFailed, message)
 }
 
 fn unreachable(point: &str, found: &str) -> Fault {

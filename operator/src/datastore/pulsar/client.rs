@@ -15,6 +15,7 @@ use super::{
 use crate::datastore::fault::{Fault, Reason};
 
 pub use super::http::client;
+pub(crate) use super::http::is_tls;
 
 /// Deleting a namespace, all attempts together.
 const DELETION: Duration = Duration::from_secs(25);
@@ -91,7 +92,7 @@ impl Admin {
                 (Method::PUT, format!("/non-persistent/{tenant}/{namespace}/ephemeral"), Value::Null, there)
             }
         };
-        self.0.write(method, &path, &what, also_well).await
+        self.0.write(method, &path, &what, also_well).await.map(drop)
     }
 
     /// Deletes the namespace with all that is in it, and the tenant when nothing else is in that and it is not `public`. What is
@@ -111,19 +112,18 @@ impl Admin {
     }
 
     async fn delete_all(&self, tenant: &str, namespace: &str) -> Result<(), Fault> {
-        let gone = [StatusCode::NOT_FOUND];
+        let gone = StatusCode::NOT_FOUND;
         let of_namespace = format!("/namespaces/{tenant}/{namespace}");
         if self.0.get(&of_namespace).await?.is_some() {
-            // Topics first: less is left to do for the deletion of the namespace, which some brokers refuse with topics in it.
-            for topic in ["persistent", "non-persistent"] {
-                let listed = self.0.get(&format!("/{topic}/{tenant}/{namespace}/partitioned")).await?;
-                for name in names(listed.as_ref()) {
-                    let path = format!("/{topic}/{tenant}/{namespace}/{name}/partitions?force=true");
-                    self.0.write(Method::DELETE, &path, &Value::Null, &gone).await?;
-                }
-            }
+            self.delete_topics(tenant, namespace).await?;
+            // By force there may be more in it, such as topics of the broker itself. Not every broker allows that.
+            let forced = [gone, StatusCode::METHOD_NOT_ALLOWED];
             let path = format!("{of_namespace}?force=true");
-            self.0.write(Method::DELETE, &path, &Value::Null, &gone).await?;
+            if self.0.write(Method::DELETE, &path, &Value::Null, &forced).await?
+                == StatusCode::METHOD_NOT_ALLOWED
+            {
+                self.0.write(Method::DELETE, &of_namespace, &Value::Null, &[gone]).await?;
+            }
         }
         if tenant == "public" {
             return Ok(());
@@ -131,8 +131,28 @@ impl Admin {
         let others = self.0.get(&format!("/namespaces/{tenant}")).await?;
         if others.as_ref().and_then(Value::as_array).is_some_and(Vec::is_empty) {
             // Somebody may make another namespace in it at this moment: then it stays, which is a conflict.
-            let stays = [StatusCode::NOT_FOUND, StatusCode::CONFLICT];
+            let stays = [gone, StatusCode::CONFLICT];
             self.0.write(Method::DELETE, &format!("/tenants/{tenant}"), &Value::Null, &stays).await?;
+        }
+        Ok(())
+    }
+
+    /// Also while somebody still uses them.
+    async fn delete_topics(&self, tenant: &str, namespace: &str) -> Result<(), Fault> {
+        let gone = [StatusCode::NOT_FOUND];
+        for kind in ["persistent", "non-persistent"] {
+            let all = format!("/{kind}/{tenant}/{namespace}");
+            let partitioned = self.0.get(&format!("{all}/partitioned")).await?;
+            for name in names(partitioned.as_ref()) {
+                let path = format!("{all}/{name}/partitions?force=true");
+                self.0.write(Method::DELETE, &path, &Value::Null, &gone).await?;
+            }
+            let others = self.0.get(&all).await?;
+            // Those of the broker itself, such as `__change_events`, go with the namespace.
+            for name in names(others.as_ref()).filter(|name| !name.starts_with("__")) {
+                let path = format!("{all}/{name}?force=true");
+                self.0.write(Method::DELETE, &path, &Value::Null, &gone).await?;
+            }
         }
         Ok(())
     }

@@ -22,30 +22,40 @@ const MAX_TOLD: usize = 300;
 /// How often a broker may send us to another one.
 const MAX_REDIRECTS: usize = 5;
 
-/// A client that trusts these authorities (PEM), or the usual public ones. Making one is slow: share it.
+/// A client for this address that trusts these authorities (PEM), or the usual public ones. Making one is slow: share it.
 ///
 /// # Errors
 /// When they cannot be used.
-pub fn client(authorities: Option<&[u8]>) -> Result<Client, Fault> {
+pub fn client(admin_url: &str, authorities: Option<&[u8]>) -> Result<Client, Fault> {
     // The client asks for the process's choice. Somebody may have chosen before, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let unusable = |_| {
-        let message = "expected PEM certificates under the key that spec.pulsar.caSecretRef names";
-        Fault::new(Reason::TlsFailed, message)
-    };
-    // Followed by hand: the token goes along.
-    let mut client = Client::builder().no_proxy().redirect(redirect::Policy::none()).connect_timeout(READ);
-    if let Some(pem) = authorities {
-        let authorities = Certificate::from_pem_bundle(pem).map_err(unusable)?;
-        if authorities.is_empty() {
-            return Err(Fault::new(
-                Reason::TlsFailed,
-                "expected PEM certificates under the key that spec.pulsar.caSecretRef names, found none",
-            ));
+    let fault = |message| Fault::new(Reason::TlsFailed, message);
+    let unusable = || fault("expected PEM certificates under the key that spec.pulsar.caSecretRef names");
+    // Redirects are followed by hand: the token goes along.
+    let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).connect_timeout(READ);
+    let client = match authorities {
+        Some(pem) => {
+            let authorities = Certificate::from_pem_bundle(pem).map_err(|_| unusable())?;
+            if authorities.is_empty() {
+                return Err(unusable());
+            }
+            client.tls_certs_only(authorities)
         }
-        client = client.tls_certs_only(authorities);
-    }
-    client.build().map_err(unusable)
+        None if is_tls(admin_url) => client,
+        // Those of the system need not be there when nobody asks for them.
+        None => client.tls_certs_only([]),
+    };
+    client.build().map_err(|_| match authorities {
+        Some(_) => unusable(),
+        None => fault(
+            "expected spec.pulsar.caSecretRef, since the operator finds no public authorities in its image",
+        ),
+    })
+}
+
+/// Whether this is an address with TLS.
+pub(crate) fn is_tls(admin_url: &str) -> bool {
+    admin_url.starts_with("https:")
 }
 
 /// The admin interface of one Pulsar.
@@ -87,10 +97,10 @@ impl Http {
         path: &str,
         what: &Value,
         also_well: &[StatusCode],
-    ) -> Result<(), Fault> {
+    ) -> Result<StatusCode, Fault> {
         let (status, answer) = self.ask(&method, path, what).await?;
         if status.is_success() || also_well.contains(&status) {
-            return Ok(());
+            return Ok(status);
         }
         Err(self.refused(&method, path, status, &answer))
     }
@@ -176,16 +186,16 @@ impl Http {
     }
 
     fn refused(&self, method: &Method, path: &str, status: StatusCode, answer: &str) -> Fault {
-        let told: String = answer.trim().chars().filter(|c| !c.is_control()).take(MAX_TOLD).collect();
+        let told = told(answer);
         let base = &self.base;
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let message =
-                format!("expected pulsar at {base} to accept {method} {path}, it answered {status}: {told}");
+                format!("expected pulsar at {base} to accept {method} {path}, it answered {status}{told}");
             return Fault::new(Reason::Refused, message);
         }
         let with = if self.token.is_some() { "with the given token" } else { "without a token" };
         let message = format!(
-            "expected pulsar at {base} to accept {method} {path} {with}, it answered {status}: {told}; put a token that may make \
+            "expected pulsar at {base} to accept {method} {path} {with}, it answered {status}{told}; put a token that may make \
              tenants and namespaces into a Secret and name it in spec.pulsar.adminTokenSecretRef"
         );
         Fault::new(Reason::Unauthorized, message)
@@ -195,6 +205,17 @@ impl Http {
 /// The token is not taken from TLS to where it can be read.
 fn may_follow(from: &Url, to: &Url) -> bool {
     to.scheme() == "https" || (to.scheme() == "http" && from.scheme() == "http")
+}
+
+/// Why, when the answer says so: Pulsar answers with `{"reason": …}`, or with a page that says nothing more.
+fn told(answer: &str) -> String {
+    let reason = serde_json::from_str::<Value>(answer).ok();
+    let reason = reason.as_ref().and_then(|answer| answer["reason"].as_str()).unwrap_or(answer).trim();
+    if reason.is_empty() || reason.starts_with('<') {
+        return String::new();
+    }
+    let told: String = reason.chars().filter(|c| !c.is_control()).take(MAX_TOLD).collect();
+    format!(": {told}")
 }
 
 fn bearer(token: &[u8]) -> Option<HeaderValue> {
@@ -207,4 +228,39 @@ fn bearer(token: &[u8]) -> Option<HeaderValue> {
 fn of_tls(error: &(dyn StdError + 'static)) -> bool {
     let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     error.is::<rustls::Error>() || inside.is_some_and(|inside| inside.is::<rustls::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_does_not_leave_tls() {
+        for (from, to, may) in [
+            ("https://a/", "https://b/", true),
+            ("http://a/", "http://b/", true),
+            ("http://a/", "https://b/", true),
+            ("https://a/", "http://b/", false),
+            ("https://a/", "ftp://b/", false),
+        ] {
+            let url = |text: &str| text.parse::<Url>().unwrap();
+            assert_eq!(may_follow(&url(from), &url(to)), may, "{from} to {to}");
+        }
+        let shown = format!("{:?}", bearer(b"hunter2\n").unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(bearer(b" \n").is_none() && bearer(b"a\nb").is_none() && bearer(b"\xff").is_none());
+    }
+
+    #[test]
+    fn answers_are_told_briefly() {
+        for (answer, expected) in [
+            ("", String::new()),
+            ("<html>401</html>", String::new()),
+            (r#"{"reason":"no\nsuch tenant"}"#, ": nosuch tenant".to_owned()),
+            ("plain", ": plain".to_owned()),
+            (&"x".repeat(400), format!(": {}", "x".repeat(300))),
+        ] {
+            assert_eq!(told(answer), expected, "{answer}");
+        }
+    }
 }
