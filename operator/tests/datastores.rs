@@ -25,7 +25,8 @@ struct Chat {
 }
 
 impl Chat {
-    /// On the real Pulsar, in a namespace that nobody used before; Cassandra is asked nowhere.
+    /// On the real Pulsar, in a namespace that nobody used before; Cassandra is nowhere. A tenant goes with its last namespace, so
+    /// none that other tests use is given.
     async fn new(tenant: &str) -> Self {
         let settings = harness::pulsar().await;
         let admin_url = settings["FOLKMOOT_TEST_PULSAR_ADMIN"].clone();
@@ -93,7 +94,7 @@ fn trouble(health: Health) -> (&'static str, String) {
 
 #[tokio::test]
 async fn pulsar_gets_what_is_missing_and_keeps_what_is_right() {
-    let chat = Chat::new("test").await;
+    let chat = Chat::new("public").await;
     let observed = chat.check(Mode::Observe).await;
     assert_eq!(trouble(observed.pulsar).0, "Drifted");
     assert_eq!(observed.repaired, []);
@@ -116,7 +117,7 @@ async fn pulsar_gets_what_is_missing_and_keeps_what_is_right() {
 
 #[tokio::test]
 async fn what_somebody_changes_in_pulsar_is_put_right() {
-    let mut chat = Chat::new("test").await;
+    let mut chat = Chat::new("public").await;
     chat.repaired().await;
     let (tenant, namespace) = (chat.tenant().to_owned(), chat.namespace.clone());
     let of_namespace = format!("/namespaces/{tenant}/{namespace}");
@@ -216,7 +217,7 @@ async fn deletion_leaves_nothing_in_pulsar() {
 
 #[tokio::test]
 async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
-    let mut chat = Chat::new("test").await;
+    let mut chat = Chat::new("public").await;
     let header = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmb2xrbW9vdCJ9";
     for (token, secret) in
         [(format!("{header}.c2lnbmVkIGJ5IHNvbWVib2R5IGVsc2U"), "c2lnbmVk"), ("hunter2".into(), "hunter2")]
@@ -248,7 +249,7 @@ async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
 
 #[tokio::test]
 async fn pulsar_is_known_by_its_authority() {
-    let mut chat = Chat::new("test").await;
+    let mut chat = Chat::new("public").await;
     let target = chat.admin_url.trim_start_matches("http://").to_owned();
     let (address, authority) = harness::tls_before(target).await;
     chat.cluster.spec.pulsar.admin_url = format!("https://{address}");
