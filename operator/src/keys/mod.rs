@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod issue;
+mod milliseconds;
 pub mod signing;
 
 use std::{collections::BTreeMap, fmt};
