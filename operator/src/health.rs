@@ -69,5 +69,8 @@ async fn metrics(State(state): State<HealthState>) -> impl IntoResponse {
     let ready = clusters.iter().filter(|cluster| crate::controller::status::is_ready(cluster)).count();
     state.metrics.clusters.set(i64::try_from(clusters.len()).unwrap_or(i64::MAX));
     state.metrics.ready.set(i64::try_from(ready).unwrap_or(i64::MAX));
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], state.metrics.text())
+    (
+        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+        state.metrics.text(),
+    )
 }

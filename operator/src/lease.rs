@@ -7,15 +7,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{
-    Api, Client,
-    api::PostParams,
-};
+use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
@@ -110,7 +107,7 @@ struct Seen {
 }
 
 /// What is to be done about a lease.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Decision {
     /// It is there to be taken, or renewed.
     Write(Box<LeaseSpec>),
@@ -147,7 +144,10 @@ impl Elector {
                     self.until.send_replace(None);
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the lease was not renewed, trying again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the lease was not renewed, trying again"
+                    );
                 }
                 Err(_) => tracing::warn!("the API server does not answer, so the lease was not renewed"),
             }
@@ -204,7 +204,8 @@ impl Elector {
     fn decide(&self, found: Option<&LeaseSpec>) -> Decision {
         let now = MicroTime(Timestamp::now());
         let me = &self.options.holder;
-        let holder = found.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
+        let holder =
+            found.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
         let mine = holder == Some(me.as_str());
         if let (Some(spec), Some(_), false) = (found, holder, mine) {
             let renewal = (spec.holder_identity.clone(), spec.renew_time.clone());

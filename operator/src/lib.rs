@@ -17,3 +17,4 @@ pub mod plan;
 pub mod queue;
 pub mod run;
 pub mod sampler;
+pub mod times;

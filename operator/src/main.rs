@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     // Two providers of TLS may be compiled in, since dependencies bring both; one must be chosen before anything speaks it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Cli::parse().command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Crd => {
             print!("{}", folkmoot_crds::manifest::yaml());

@@ -4,7 +4,6 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use folkmoot_crds::{ChatCluster, ImagePullPolicy, ImageSpec};
-use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -42,7 +41,10 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<()> {
         pull_secrets: Vec::new(),
     };
     if let Err(errors) = cluster.validate_cel() {
-        bail!("the ChatCluster is not valid:\n  {}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "));
+        bail!(
+            "the ChatCluster is not valid:\n  {}",
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+        );
     }
     let image = decide::problems(&cluster, Some(&default)).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -59,7 +61,8 @@ fn read(args: &PlanArgs) -> anyhow::Result<ChatCluster> {
         text = std::fs::read_to_string(&args.file)
             .with_context(|| format!("expected to read {}", args.file.display()))?;
     }
-    serde_saphyr::from_str(&text).with_context(|| format!("expected a ChatCluster in {}", args.file.display()))
+    serde_saphyr::from_str(&text)
+        .with_context(|| format!("expected a ChatCluster in {}", args.file.display()))
 }
 
 /// Everything that should be there in the end, with keys that are nobody's.
@@ -102,16 +105,23 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
         .context("expected the API server to say whether the ChatCluster is there")?;
     if let Some(found) = &found {
         if let Err(errors) = cluster.validate_cel_update(found) {
-            bail!("the change is refused:\n  {}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "));
+            bail!(
+                "the change is refused:\n  {}",
+                errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+            );
         }
         cluster.metadata.uid = found.metadata.uid.clone();
     }
     let mut changes = 0;
     for child in children(&cluster, image, &Capabilities::default()) {
         // Keys are made by the operator alone; what is in them is not compared.
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &child.kind.resource());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &namespace, &child.kind.resource());
         let name = child.name().to_owned();
-        let before = api.get_opt(&name).await.with_context(|| format!("expected to read the {:?} {name}", child.kind))?;
+        let before = api
+            .get_opt(&name)
+            .await
+            .with_context(|| format!("expected to read the {:?} {name}", child.kind))?;
         if child.kind == ChildKind::Secret && before.is_some() {
             continue;
         }
@@ -164,7 +174,9 @@ fn compared(object: &DynamicObject) -> Value {
             metadata.remove(key);
         }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.retain(|key, _| key != crate::names::APPLIED && !key.starts_with("deployment.kubernetes.io/"));
+            annotations.retain(|key, _| {
+                key != crate::names::APPLIED && !key.starts_with("deployment.kubernetes.io/")
+            });
         }
     }
     value

@@ -30,7 +30,10 @@ struct State<K> {
 
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { due: HashMap::new(), running: HashSet::new() }), changed: Notify::new() }
+        Self {
+            state: Mutex::new(State { due: HashMap::new(), running: HashSet::new() }),
+            changed: Notify::new(),
+        }
     }
 }
 
@@ -61,25 +64,35 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Waits for the next key that is due and that nobody works on. It is worked on until [`Self::done`].
     pub async fn next(&self) -> K {
         loop {
-            let changed = self.changed.notified();
-            let first = {
-                let mut state = self.state.lock();
-                let waiting = state.due.iter().filter(|(key, _)| !state.running.contains(*key));
-                let first = waiting.min_by_key(|(_, due)| **due).map(|(key, due)| (key.clone(), *due));
-                if let Some((key, due)) = &first
-                    && *due <= Instant::now()
-                {
-                    state.due.remove(key);
-                    state.running.insert(key.clone());
-                    return key.clone();
+            match self.take() {
+                Ok(key) => return key,
+                // A change while nobody waits is kept for the next who does.
+                Err(Some(due)) => {
+                    tokio::select! { () = self.changed.notified() => {}, () = sleep_until(due) => {} }
                 }
-                first
-            };
-            match first {
-                Some((_, due)) => tokio::select! { () = changed => {}, () = sleep_until(due) => {} },
-                None => changed.await,
+                Err(None) => self.changed.notified().await,
             }
         }
+    }
+
+    /// A key that is due, or when the next one is.
+    fn take(&self) -> Result<K, Option<Instant>> {
+        let mut state = self.state.lock();
+        let waiting = state.due.iter().filter(|(key, _)| !state.running.contains(*key));
+        let Some((key, due)) = waiting.min_by_key(|(_, due)| **due).map(|(key, due)| (key.clone(), *due))
+        else {
+            return Err(None);
+        };
+        if due > Instant::now() {
+            return Err(Some(due));
+        }
+        state.due.remove(&key);
+        state.running.insert(key.clone());
+        if !state.due.is_empty() {
+            // Another one who waits looks at the rest.
+            self.changed.notify_one();
+        }
+        Ok(key)
     }
 
     /// The work on a key has ended.

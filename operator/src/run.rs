@@ -17,7 +17,7 @@ use crate::{
     },
     health::{self, HealthState},
     kinds::ChildKind,
-    lease::{Elector, LeaseOptions, Leadership},
+    lease::{Elector, Leadership, LeaseOptions},
     live::{Live, Scope, Watches},
     metrics::Metrics,
     names,
@@ -36,9 +36,10 @@ const LEASE: &str = "folkmoot-operator";
 /// # Errors
 /// When the API server cannot be found, the address cannot be had, or the lease was lost.
 #[tokio::main(worker_threads = 2)]
-pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    log(&args)?;
-    let client = Client::try_default().await.context("expected a cluster, by KUBECONFIG or by the pod's account")?;
+pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    log(args)?;
+    let client =
+        Client::try_default().await.context("expected a cluster, by KUBECONFIG or by the pod's account")?;
     let instance = args.name.clone().unwrap_or_else(made_up_name);
     let metrics = Arc::new(Metrics::default());
     let queue = Arc::new(Queue::default());
@@ -46,7 +47,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let elector = args.leader_elect.then(|| {
         Elector::new(
             client.clone(),
-            LeaseOptions { namespace: args.namespace.clone(), name: LEASE.to_owned(), holder: instance.clone() },
+            LeaseOptions {
+                namespace: args.namespace.clone(),
+                name: LEASE.to_owned(),
+                holder: instance.clone(),
+            },
         )
     });
     let leadership = elector.as_ref().map_or_else(Leadership::alone, |elector| elector.leadership());
@@ -150,8 +155,9 @@ async fn serves(client: &Client, kinds: &[ChildKind]) -> bool {
 }
 
 fn log(args: &RunArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log_level)
-        .with_context(|| format!("expected log directives such as info,kube=debug, got '{}'", args.log_level))?;
+    let filter = EnvFilter::try_new(&args.log_level).with_context(|| {
+        format!("expected log directives such as info,kube=debug, got '{}'", args.log_level)
+    })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),

@@ -83,7 +83,11 @@ impl Memory {
     /// Whether an object still is as this process left it.
     fn is_as_it_was(&self, child: &LiveChild, hash: &str) -> bool {
         child.applied.as_deref() == Some(hash)
-            && self.0.lock().get(&child.uid).is_some_and(|(sent, owned)| sent == hash && *owned == child.owned)
+            && self
+                .0
+                .lock()
+                .get(&child.uid)
+                .is_some_and(|(sent, owned)| sent == hash && *owned == child.owned)
     }
 
     fn remember(&self, child: &LiveChild, hash: String) {
@@ -187,8 +191,8 @@ impl Controller {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &child.kind.resource());
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let sent = api.patch(child.name(), &params, &Patch::Apply(&object));
-        let applied = match timeout(WRITE_WITHIN, sent).await {
+        let patch = Patch::Apply(&object);
+        let applied = match timeout(WRITE_WITHIN, api.patch(child.name(), &params, &patch)).await {
             Ok(applied) => applied.map_err(ReconcileError::api(action))?,
             Err(_) => return Err(ReconcileError::Late { action }),
         };

@@ -142,7 +142,8 @@ pub fn decide(
         match certificates::plan(observed.certificates.as_ref(), now, issue::issue)? {
             CertificatePlan::Keep { until } => (observed.certificates.clone().unwrap_or_default(), until),
             CertificatePlan::Replace { data, change } => {
-                notices.push(Notice::normal("CertificatesChanged", format!("internal certificates: {change}")));
+                notices
+                    .push(Notice::normal("CertificatesChanged", format!("internal certificates: {change}")));
                 (data, now)
             }
         };
@@ -170,7 +171,8 @@ pub fn job_outcome(observed: &Observed, name: &str) -> JobOutcome {
         Detail::Job(JobState::Succeeded) => JobOutcome::Succeeded,
         Detail::Job(JobState::Failed { message, at }) => {
             let of_it = |job: &Option<String>| job.as_deref() == Some(name);
-            let said = observed.pods.values().filter(|pod| of_it(&pod.job)).find_map(|pod| pod.trouble.clone());
+            let said =
+                observed.pods.values().filter(|pod| of_it(&pod.job)).find_map(|pod| pod.trouble.clone());
             JobOutcome::Failed { message: said.or_else(|| Some(message.clone())), at: *at }
         }
         _ => JobOutcome::Running,

@@ -45,7 +45,9 @@ pub fn transitions(before: &[Condition], now: &[Condition]) -> Vec<(bool, String
         last.is_none_or(|last| last.status != condition.status || last.reason != condition.reason)
     });
     changed
-        .filter(|condition| before.iter().any(|last| last.type_ == condition.type_) || condition.status == "True")
+        .filter(|condition| {
+            before.iter().any(|last| last.type_ == condition.type_) || condition.status == "True"
+        })
         .map(|condition| {
             let note = format!("{} is {}: {}", condition.type_, condition.status, condition.message);
             (status::is_trouble(condition), condition.reason.clone(), note)

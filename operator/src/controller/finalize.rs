@@ -12,18 +12,14 @@ use kube::{
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{
-    Again, Controller, ReconcileError, build, decide,
-    events::Notice,
-    rollout::Role,
-    secrets,
-};
+use super::{Again, Controller, ReconcileError, build, decide, events::Notice, rollout::Role, secrets};
 use crate::{
     datastore::Secrets,
     kinds::ChildKind,
     lease::WRITE_WITHIN,
     live::{Detail, JobState, Key},
     names::{self, FINALIZER},
+    times,
 };
 
 /// What cannot be deleted by then is left behind.
@@ -56,7 +52,7 @@ impl Controller {
         self.leadership.check()?;
         let mut left = Vec::new();
         if cluster.spec.deletion_policy == DeletionPolicy::Delete {
-            let since = cluster.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+            let since = cluster.metadata.deletion_timestamp.as_ref().map(times::of_api);
             let is_late = since.is_some_and(|since| Timestamp::now().duration_since(since) > PATIENCE);
             left = self.delete_data(key, cluster).await?;
             if !left.is_empty() && !is_late {
@@ -69,7 +65,8 @@ impl Controller {
             let notice = Notice::warning("DataLeftBehind", note);
             self.publish(cluster, vec![(notice.warning, notice.reason.to_owned(), notice.note)]).await;
         }
-        let others = cluster.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+        let others =
+            cluster.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
         self.set_finalizers(cluster, others).await?;
         Ok(Again::OnChange)
     }
@@ -94,7 +91,11 @@ impl Controller {
         Ok(left)
     }
 
-    async fn delete_keyspace(&self, key: &Key, cluster: &ChatCluster) -> Result<Option<String>, ReconcileError> {
+    async fn delete_keyspace(
+        &self,
+        key: &Key,
+        cluster: &ChatCluster,
+    ) -> Result<Option<String>, ReconcileError> {
         let keyspace = names::keyspace(cluster);
         let Some(image) = cluster.spec.image.as_ref().or(self.options.default_image.as_ref()) else {
             return Ok(Some(format!("the keyspace {keyspace}, since no image is known")));
@@ -115,7 +116,11 @@ impl Controller {
         })
     }
 
-    async fn delete_namespace(&self, key: &Key, cluster: &ChatCluster) -> Result<Option<String>, ReconcileError> {
+    async fn delete_namespace(
+        &self,
+        key: &Key,
+        cluster: &ChatCluster,
+    ) -> Result<Option<String>, ReconcileError> {
         if self.known.lock().get(key).is_some_and(|known| known.pulsar_deleted) {
             return Ok(None);
         }
@@ -132,22 +137,28 @@ impl Controller {
                 }
                 Ok(None)
             }
-            Err(fault) => Ok(Some(format!("the namespace {}/{namespace}: {fault}", cluster.spec.pulsar.tenant))),
+            Err(fault) => {
+                Ok(Some(format!("the namespace {}/{namespace}: {fault}", cluster.spec.pulsar.tenant)))
+            }
         }
     }
 
-    async fn set_finalizers(&self, cluster: &ChatCluster, finalizers: Vec<String>) -> Result<(), ReconcileError> {
+    async fn set_finalizers(
+        &self,
+        cluster: &ChatCluster,
+        finalizers: Vec<String>,
+    ) -> Result<(), ReconcileError> {
         self.leadership.check()?;
         let key = Key::of(cluster);
         let action = "change the finalizers";
         // With the version: refused when somebody else changed them meanwhile.
-        let patch = json!({ "metadata": {
+        let patch = Patch::Merge(json!({ "metadata": {
             "finalizers": finalizers,
             "resourceVersion": cluster.metadata.resource_version,
-        } });
+        } }));
         let api: Api<ChatCluster> = Api::namespaced(self.client.clone(), &key.namespace);
-        let written = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch));
-        match timeout(WRITE_WITHIN, written).await {
+        let params = PatchParams::default();
+        match timeout(WRITE_WITHIN, api.patch(&key.name, &params, &patch)).await {
             Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => Ok(()),
             Ok(written) => written.map(drop).map_err(ReconcileError::api(action)),
             Err(_) => Err(ReconcileError::Late { action: action.to_owned() }),

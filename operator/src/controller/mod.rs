@@ -129,7 +129,7 @@ impl Controller {
         };
         let observed = self.observe(key, &cluster).await?;
         let paused = decide::is_paused(&cluster);
-        let decided = decide::decide(&cluster, &image, &observed, jiff::Timestamp::now(), || rand::random())?;
+        let decided = decide::decide(&cluster, &image, &observed, jiff::Timestamp::now(), rand::random)?;
         let mut notices = observed.notices();
         if !paused && decided.missing.is_empty() {
             notices.extend(decided.notices());

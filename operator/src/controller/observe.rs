@@ -12,7 +12,7 @@ use super::{
     build::Capabilities,
     decide,
     events::Notice,
-    rollout::{Role, RoleState, Revision},
+    rollout::{Revision, Role, RoleState},
     secrets,
 };
 use crate::{
@@ -81,15 +81,19 @@ impl Observed {
     /// What keeps a pod of this component from running.
     #[must_use]
     pub fn trouble(&self, component: &str) -> Option<&str> {
-        self.pods.values().find_map(|pod| {
-            pod.trouble.as_deref().filter(|_| pod.component == component && !pod.ready)
-        })
+        self.pods
+            .values()
+            .find_map(|pod| pod.trouble.as_deref().filter(|_| pod.component == component && !pod.ready))
     }
 
     /// What was put right while looking.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        self.datastores.repaired.iter().map(|action| Notice::normal("PulsarRepaired", format!("{action}"))).collect()
+        self.datastores
+            .repaired
+            .iter()
+            .map(|action| Notice::normal("PulsarRepaired", format!("{action}")))
+            .collect()
     }
 }
 
@@ -143,7 +147,8 @@ impl Controller {
             return Ok(Some(data.clone()));
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let found = api.get_opt(name).await.map_err(ReconcileError::api(format!("give the Secret {name}")))?;
+        let found =
+            api.get_opt(name).await.map_err(ReconcileError::api(format!("give the Secret {name}")))?;
         let owned = |secret: &Secret| {
             secret.owner_references().iter().any(|owner| Some(&owner.uid) == cluster.metadata.uid.as_ref())
         };

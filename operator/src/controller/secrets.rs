@@ -65,7 +65,12 @@ impl SecretReader {
         Ok(found)
     }
 
-    async fn fetch(&self, client: &Client, namespace: &str, name: &str) -> Result<Option<SecretData>, kube::Error> {
+    async fn fetch(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<SecretData>, kube::Error> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         Ok(api.get_opt(name).await?.map(|secret| data_of(&secret)))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImageSpec, RoleStatus};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -25,6 +25,7 @@ use crate::{
     lease::WRITE_WITHIN,
     live::{Children, DeploymentState, Key},
     names::{self, Component, FIELD_MANAGER},
+    times::{self, whole_second},
 };
 
 /// A status of which only the number of sockets changed is written at most this often.
@@ -41,7 +42,12 @@ struct Said {
     message: String,
 }
 
-fn said(kind: &'static str, status: &'static str, reason: impl Into<String>, message: impl Into<String>) -> Said {
+fn said(
+    kind: &'static str,
+    status: &'static str,
+    reason: impl Into<String>,
+    message: impl Into<String>,
+) -> Said {
     Said { kind, status, reason: reason.into(), message: message.into() }
 }
 
@@ -87,7 +93,8 @@ impl View {
     pub fn invalid(cluster: &ChatCluster, children: &Children, problems: &[Problem]) -> Self {
         let last = cluster.status.clone().unwrap_or_default();
         let listed = list(problems);
-        let message = format!("{listed}; nothing is changed until the spec is put right, and what runs runs on");
+        let message =
+            format!("{listed}; nothing is changed until the spec is put right, and what runs runs on");
         let mut conditions = vec![
             said("Ready", "False", "InvalidSpec", &message),
             said("Progressing", "False", "InvalidSpec", &message),
@@ -155,7 +162,8 @@ impl View {
                 reason: said.reason.clone(),
                 message: said.message.chars().take(MAX_MESSAGE).collect(),
                 observed_generation: generation,
-                last_transition_time: last.map_or_else(|| Time(whole_second(now)), |last| last.last_transition_time.clone()),
+                last_transition_time: last
+                    .map_or_else(|| times::to_api(now), |last| last.last_transition_time.clone()),
             }
         });
         let mut conditions: Vec<Condition> = conditions.collect();
@@ -164,11 +172,6 @@ impl View {
         conditions.extend(kept.cloned().map(|last| Condition { observed_generation: generation, ..last }));
         ChatClusterStatus { conditions, observed_generation: generation, ..self.status.clone() }
     }
-}
-
-/// Times of the API server have no fractions.
-fn whole_second(now: Timestamp) -> Timestamp {
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -207,24 +210,32 @@ fn gateway_available(gateways: Option<&DeploymentState>) -> Said {
     const KIND: &str = "GatewayAvailable";
     match gateways {
         None => said(KIND, "False", "Starting", "there are no gateways yet"),
-        Some(state) if state.ready > 0 => {
-            said(KIND, "True", "Available", format!("{} of {} gateways take sockets", state.ready, state.desired))
+        Some(state) if state.ready > 0 => said(
+            KIND,
+            "True",
+            "Available",
+            format!("{} of {} gateways take sockets", state.ready, state.desired),
+        ),
+        Some(state) => {
+            said(KIND, "False", "Starting", format!("none of {} gateways is ready", state.desired))
         }
-        Some(state) => said(KIND, "False", "Starting", format!("none of {} gateways is ready", state.desired)),
     }
 }
 
 fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, paused: bool) -> Said {
     const KIND: &str = "Progressing";
     if paused {
-        let message = format!("nothing is changed while the annotation {} is there", folkmoot_crds::PAUSED_ANNOTATION);
+        let message =
+            format!("nothing is changed while the annotation {} is there", folkmoot_crds::PAUSED_ANNOTATION);
         return said(KIND, "False", "Paused", message);
     }
     if !decided.missing.is_empty() {
         return said(KIND, "False", "SecretMissing", "waits for the Secrets that are missing");
     }
     match &decided.rollout.step {
-        RolloutStep::AwaitingSchema => said(KIND, "True", "AwaitingSchema", "the roles follow when the tables are ready"),
+        RolloutStep::AwaitingSchema => {
+            said(KIND, "True", "AwaitingSchema", "the roles follow when the tables are ready")
+        }
         RolloutStep::Replacing(role) => {
             let reason = match role {
                 Role::Auth => "RollingAuth",
@@ -284,15 +295,16 @@ fn ready(name: &str, observed: &Observed, needed: &[&Said]) -> Said {
             // What it waits for is the better reason.
             let cause = needed.iter().find(|condition| condition.status != "True");
             return match cause {
-                Some(cause) if state.is_none() => said(KIND, "False", cause.reason.clone(), cause.message.clone()),
+                Some(cause) if state.is_none() => {
+                    said(KIND, "False", cause.reason.clone(), cause.message.clone())
+                }
                 _ => said(KIND, "False", "NotReadyYet", format!("no pod of {} is ready", role.as_str())),
             };
         }
     }
     // Tables that are being brought up to date serve the old version meanwhile.
-    let unmet = needed.iter().find(|condition| {
-        condition.status == "False" && condition.kind != "SchemaCurrent"
-    });
+    let unmet =
+        needed.iter().find(|condition| condition.status == "False" && condition.kind != "SchemaCurrent");
     match unmet {
         Some(condition) => said(KIND, "False", condition.reason.clone(), condition.message.clone()),
         None => said(KIND, "True", "Ready", "people can chat"),
@@ -361,17 +373,18 @@ impl Controller {
             self.leadership.check()?;
             let action = "write the status";
             let api: Api<ChatCluster> = Api::namespaced(self.client.clone(), &key.namespace);
-            let object = json!({
+            let patch = Patch::Apply(json!({
                 "apiVersion": "folkmoot.dev/v1alpha1",
                 "kind": "ChatCluster",
                 "metadata": { "name": key.name, "uid": cluster.metadata.uid },
                 "status": status,
-            });
+            }));
             let params = PatchParams::apply(FIELD_MANAGER).force();
-            let written = timeout(WRITE_WITHIN, api.patch_status(&key.name, &params, &Patch::Apply(&object)));
-            match written.await {
+            match timeout(WRITE_WITHIN, api.patch_status(&key.name, &params, &patch)).await {
                 // It was deleted meanwhile.
-                Ok(Err(kube::Error::Api(answer))) if answer.code == 404 || answer.code == 409 => return Ok(()),
+                Ok(Err(kube::Error::Api(answer))) if answer.code == 404 || answer.code == 409 => {
+                    return Ok(());
+                }
                 Ok(written) => written.map_err(ReconcileError::api(action)).map(drop)?,
                 Err(_) => return Err(ReconcileError::Late { action: action.to_owned() }),
             }

@@ -240,17 +240,20 @@ impl LivePod {
 const USUAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 fn trouble(status: &Value) -> Option<String> {
-    let text = |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text =
+        |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let unscheduled = status["conditions"].as_array().into_iter().flatten().find_map(|condition| {
         let is_it = condition["type"] == "PodScheduled" && condition["status"] == "False";
         is_it.then(|| text(&condition["message"])).flatten()
     });
     let containers = || status["containerStatuses"].as_array().into_iter().flatten();
     let ended = containers().find_map(|container| {
-        [&container["state"]["terminated"], &container["lastState"]["terminated"]].into_iter().find_map(|end| {
-            let failed = end["exitCode"].as_i64().is_some_and(|code| code != 0);
-            failed.then(|| text(&end["message"]).or_else(|| text(&end["reason"]))).flatten()
-        })
+        [&container["state"]["terminated"], &container["lastState"]["terminated"]].into_iter().find_map(
+            |end| {
+                let failed = end["exitCode"].as_i64().is_some_and(|code| code != 0);
+                failed.then(|| text(&end["message"]).or_else(|| text(&end["reason"]))).flatten()
+            },
+        )
     });
     let waiting = containers().find_map(|container| {
         let waiting = &container["state"]["waiting"];

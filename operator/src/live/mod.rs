@@ -192,15 +192,14 @@ impl Live {
     }
 
     /// A Secret of anybody's: whoever refers to it is told.
-    fn secret_is(&self, namespace: String, name: String, version: Option<String>) {
+    fn secret_is(&self, place: (String, String), version: Option<&str>) {
         let touched = {
             let mut state = self.state.lock();
-            let place = (namespace, name);
-            let before = match version.clone() {
-                Some(version) => state.secrets.insert(place.clone(), version),
+            let before = match version {
+                Some(version) => state.secrets.insert(place.clone(), version.to_owned()),
                 None => state.secrets.remove(&place),
             };
-            if before == version {
+            if before.as_deref() == version {
                 return;
             }
             let refers = |(key, cluster): (&Key, &Arc<ChatCluster>)| {
@@ -219,7 +218,12 @@ impl Live {
     fn only_these_clusters(&self, scope: &Scope, seen: &HashSet<Key>) {
         let gone: Vec<Key> = {
             let state = self.state.lock();
-            state.clusters.keys().filter(|key| scope.covers(&key.namespace) && !seen.contains(key)).cloned().collect()
+            state
+                .clusters
+                .keys()
+                .filter(|key| scope.covers(&key.namespace) && !seen.contains(key))
+                .cloned()
+                .collect()
         };
         for key in gone {
             self.cluster_is_gone(key);
@@ -259,8 +263,8 @@ impl Live {
             let covered = state.secrets.keys().filter(|(namespace, _)| scope.covers(namespace));
             covered.filter(|place| !seen.contains(place)).cloned().collect()
         };
-        for (namespace, name) in gone {
-            self.secret_is(namespace, name, None);
+        for place in gone {
+            self.secret_is(place, None);
         }
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, Client, ResourceExt as _,
-    core::{ApiResource, DynamicObject},
+    core::{ApiResource, DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event},
@@ -151,27 +151,24 @@ impl Watches {
 
     /// Names and versions of all Secrets; what is in them is read only of those that a `ChatCluster` refers to.
     fn secrets(&self, scope: &Scope) {
-        let api: Api<Secret> = match scope {
+        let api: Api<PartialObjectMeta<Secret>> = match scope {
             Scope::All => Api::all(self.client.clone()),
             Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
         };
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow("Secret metadata", watcher::metadata_watcher(api, config), move |event| match event {
+        self.follow("Secret metadata", watcher::watcher(api, config), move |event| match event {
             Event::Init => seen.clear(),
             Event::InitApply(secret) => {
-                let place = (secret.namespace().unwrap_or_default(), secret.name_any());
-                seen.insert(place.clone());
-                live.secret_is(place.0, place.1, secret.resource_version());
+                seen.insert(place(&secret));
+                live.secret_is(place(&secret), secret.metadata.resource_version.as_deref());
             }
             Event::InitDone => live.only_these_secrets(&scope, &std::mem::take(&mut seen)),
             Event::Apply(secret) => {
-                live.secret_is(secret.namespace().unwrap_or_default(), secret.name_any(), secret.resource_version());
+                live.secret_is(place(&secret), secret.metadata.resource_version.as_deref());
             }
-            Event::Delete(secret) => {
-                live.secret_is(secret.namespace().unwrap_or_default(), secret.name_any(), None);
-            }
+            Event::Delete(secret) => live.secret_is(place(&secret), None),
         });
     }
 
@@ -198,7 +195,11 @@ impl Watches {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(kind = what, error = &error as &dyn std::error::Error, "watching failed, trying again");
+                        tracing::warn!(
+                            kind = what,
+                            error = &error as &dyn std::error::Error,
+                            "watching failed, trying again"
+                        );
                     }
                 }
             }
@@ -208,4 +209,8 @@ impl Watches {
 
 fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={FIELD_MANAGER}")).page_size(PAGE)
+}
+
+fn place(secret: &PartialObjectMeta<Secret>) -> (String, String) {
+    (secret.namespace().unwrap_or_default(), secret.name_any())
 }

@@ -2,8 +2,9 @@
 
 use folkmoot_crds::{CassandraSpec, MigrationStatus};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest as _, Sha256};
+
+use crate::times::{of_api, to_api};
 
 /// A failed migration is tried again after this long, then after twice as long, and so on.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
@@ -155,14 +156,6 @@ fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 // The types of the API use another version of the same crate.
-
-fn to_api(time: Timestamp) -> Time {
-    Time(k8s_openapi::jiff::Timestamp::from_second(time.as_second()).unwrap_or_default())
-}
-
-fn of_api(time: &Time) -> Timestamp {
-    Timestamp::from_second(time.0.as_second()).unwrap_or_default()
-}
 
 /// Ten characters for these parts, in this order.
 fn hash<S: AsRef<str>>(parts: impl Iterator<Item = S>) -> String {
