@@ -127,7 +127,7 @@ pub fn pulsar_namespace(cluster: &ChatCluster) -> String {
     cluster
         .spec
         .pulsar
-        .namespace
+        .topic_namespace
         .clone()
         .unwrap_or_else(|| format!("{}.{}", cluster.namespace().unwrap_or_default(), cluster.name_any()))
 }

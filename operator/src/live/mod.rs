@@ -192,12 +192,12 @@ impl Live {
     }
 
     /// A Secret of anybody's: whoever refers to it is told.
-    fn secret_is(&self, place: (String, String), version: Option<&str>) {
+    fn secret_is(&self, place: &(String, String), version: Option<&str>) {
         let touched = {
             let mut state = self.state.lock();
             let before = match version {
                 Some(version) => state.secrets.insert(place.clone(), version.to_owned()),
-                None => state.secrets.remove(&place),
+                None => state.secrets.remove(place),
             };
             if before.as_deref() == version {
                 return;
@@ -264,7 +264,7 @@ impl Live {
             covered.filter(|place| !seen.contains(place)).cloned().collect()
         };
         for place in gone {
-            self.secret_is(place, None);
+            self.secret_is(&place, None);
         }
     }
 }

@@ -162,13 +162,13 @@ impl Watches {
             Event::Init => seen.clear(),
             Event::InitApply(secret) => {
                 seen.insert(place(&secret));
-                live.secret_is(place(&secret), secret.metadata.resource_version.as_deref());
+                live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
             }
             Event::InitDone => live.only_these_secrets(&scope, &std::mem::take(&mut seen)),
             Event::Apply(secret) => {
-                live.secret_is(place(&secret), secret.metadata.resource_version.as_deref());
+                live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
             }
-            Event::Delete(secret) => live.secret_is(place(&secret), None),
+            Event::Delete(secret) => live.secret_is(&place(&secret), None),
         });
     }
 
