@@ -234,3 +234,81 @@ impl Elector {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elector(holder: &str) -> Elector {
+        // Never asked: what is tested only decides.
+        let client = Client::new(
+            tower::service_fn(|_: http::Request<kube::client::Body>| async {
+                Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("expected no request"))
+            }),
+            "default",
+        );
+        let options =
+            LeaseOptions { namespace: "default".into(), name: "lease".into(), holder: holder.to_owned() };
+        let api = Api::namespaced(client, &options.namespace);
+        Elector { api, options, until: watch::channel(None).0, seen: Mutex::default() }
+    }
+
+    fn write(decision: Decision) -> LeaseSpec {
+        match decision {
+            Decision::Write(spec) => *spec,
+            Decision::Wait => panic!("expected it to be taken"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_nobody_is_taken_and_ones_own_is_renewed() {
+        let ada = elector("ada");
+        let taken = write(ada.decide(None));
+        assert_eq!(taken.holder_identity.as_deref(), Some("ada"));
+        assert_eq!(taken.lease_transitions, Some(1));
+        let renewed = write(ada.decide(Some(&taken)));
+        assert_eq!(renewed.lease_transitions, Some(1), "it did not change hands");
+        assert_eq!(renewed.acquire_time, taken.acquire_time);
+        let given_back = LeaseSpec { holder_identity: None, ..renewed };
+        assert_eq!(write(elector("bob").decide(Some(&given_back))).lease_transitions, Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_somebody_is_taken_only_after_its_whole_life_without_a_renewal() {
+        let (ada, bob) = (elector("ada"), elector("bob"));
+        let mut held = write(ada.decide(None));
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        tokio::time::advance(DURATION - Duration::from_secs(1)).await;
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        // A renewal begins it anew, whatever the clock of the holder says.
+        held.renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        tokio::time::advance(DURATION - Duration::from_secs(1)).await;
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(write(bob.decide(Some(&held))).holder_identity.as_deref(), Some("bob"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leads_stops_before_somebody_else_may_begin() {
+        assert!(RENEW_WITHIN + WRITE_WITHIN <= DURATION);
+        let ada = elector("ada");
+        let mut leadership = Leadership { until: ada.until.subscribe(), always: false };
+        assert_eq!(leadership.check(), Err(NotLeader));
+        ada.until.send_replace(Some(Instant::now() + RENEW_WITHIN));
+        leadership.acquired().await;
+        assert_eq!(leadership.check(), Ok(()));
+        let began = Instant::now();
+        leadership.lost().await;
+        assert!(began.elapsed() >= RENEW_WITHIN && began.elapsed() < DURATION, "{:?}", began.elapsed());
+        assert_eq!(leadership.check(), Err(NotLeader));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alone_one_always_leads() {
+        let mut alone = Leadership::alone();
+        alone.acquired().await;
+        assert_eq!(alone.check(), Ok(()));
+        assert!(timeout(Duration::from_secs(3_600), alone.lost()).await.is_err());
+    }
+}

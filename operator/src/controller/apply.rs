@@ -244,3 +244,89 @@ fn hash(child: &Child) -> String {
     // An object that was made from types can always be written.
     names::hash_bytes(&[&serde_json::to_vec(&child.object).unwrap_or_default()])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{controller::world::World, live::JobState};
+
+    fn live(hash: &str, owned: u64) -> LiveChild {
+        LiveChild {
+            uid: "u".into(),
+            resource_version: "1".into(),
+            owner: Some("u-1".into()),
+            applied: Some(hash.into()),
+            owned,
+            deleting: false,
+            detail: Detail::None,
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_was_left_costs_no_request() {
+        let memory = Memory::default();
+        let service = |live: Option<&LiveChild>, hash: &str| step(&memory, ChildKind::Service, live, hash);
+        assert_eq!(service(None, "h"), Step::Send, "it is not there");
+        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send, "this process has not applied it yet");
+        memory.remember(&live("h", 1), "h".into());
+        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Keep);
+        assert_eq!(service(Some(&live("h", 2)), "h"), Step::Send, "somebody took a field");
+        assert_eq!(service(Some(&live("h", 1)), "other"), Step::Send, "it should be another");
+        assert_eq!(service(Some(&live("other", 1)), "h"), Step::Send, "somebody else applied another");
+        let deleting = LiveChild { deleting: true, ..live("x", 2) };
+        assert_eq!(service(Some(&deleting), "h"), Step::Keep, "it is made again when it is gone");
+        assert_eq!(step(&memory, ChildKind::Job, Some(&live("x", 2)), "h"), Step::Keep, "Jobs do not change");
+        memory.forget("u");
+        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send);
+    }
+
+    fn orphans_of(world: &World) -> Vec<String> {
+        let decided = world.decide();
+        let wanted = world.prepared(&decided).places();
+        orphans(&world.cluster, &world.children, &decided, &wanted)
+            .into_iter()
+            .map(|((kind, name), _)| format!("{kind:?} {name}"))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_spec_does_not_ask_for_any_more_is_an_orphan() {
+        let mut world = World::new(&json!({
+            "exposure": { "host": "chat.example.org", "ingress": {} },
+        }));
+        world.reconcile();
+        world.jobs_end(&JobState::Succeeded);
+        world.reconcile();
+        world.reconcile();
+        assert_eq!(orphans_of(&world), Vec::<String>::new());
+        world.cluster.spec.exposure = None;
+        assert!(orphans_of(&world).contains(&"Ingress demo".to_owned()));
+        world.cluster.spec.network_policy.enabled = false;
+        assert_eq!(orphans_of(&world).iter().filter(|orphan| orphan.starts_with("NetworkPolicy")).count(), 4);
+
+        let place = (ChildKind::Ingress, "demo".to_owned());
+        let mut ingress = world.children.remove(&place).expect("is there");
+        ingress.owner = Some("somebody else's".into());
+        world.children.insert(place, ingress);
+        assert!(!orphans_of(&world).contains(&"Ingress demo".to_owned()), "it is another's");
+    }
+
+    #[test]
+    fn a_configuration_stays_until_no_role_needs_it() {
+        let mut world = World::new(&json!({}));
+        world.reconcile();
+        world.jobs_end(&JobState::Succeeded);
+        world.reconcile();
+        world.reconcile();
+        let first = world.decide().config.hash;
+        world.cluster.spec.gateway.max_connections = 5;
+        let is_orphan = |world: &World| orphans_of(world).contains(&format!("ConfigMap demo-config-{first}"));
+        for _ in crate::controller::rollout::Role::ALL {
+            assert!(!is_orphan(&world), "a role runs it still");
+            world.reconcile();
+        }
+        assert!(is_orphan(&world));
+    }
+}

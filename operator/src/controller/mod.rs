@@ -22,6 +22,8 @@ pub mod rollout;
 pub mod secrets;
 pub mod status;
 pub mod validate;
+#[cfg(test)]
+mod world;
 
 use std::{sync::Arc, time::Duration};
 

@@ -151,7 +151,7 @@ impl View {
     }
 
     /// The status at this time: a condition keeps the time of its last transition while its status is the same.
-    fn at(&self, cluster: &ChatCluster, now: Timestamp) -> ChatClusterStatus {
+    pub(super) fn at(&self, cluster: &ChatCluster, now: Timestamp) -> ChatClusterStatus {
         let generation = cluster.metadata.generation;
         let before = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let conditions = self.conditions.iter().map(|said| {
@@ -402,3 +402,7 @@ impl Controller {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -265,3 +265,128 @@ fn trouble(status: &Value) -> Option<String> {
 
 /// Characters of somebody else's words that go into a condition.
 const MAX_TROUBLE: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).expect("is an object")
+    }
+
+    fn with_fields(fields: &Value, manager: &str, operation: &str, subresource: Option<&str>) -> u64 {
+        let mut entry = json!({
+            "manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields,
+            "time": "2026-01-01T00:00:00Z",
+        });
+        if let Some(subresource) = subresource {
+            entry["subresource"] = json!(subresource);
+        }
+        owned(&object(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "chat", "managedFields": [entry] },
+        })))
+    }
+
+    #[test]
+    fn what_is_ours_changes_when_somebody_takes_a_field() {
+        let all = json!({ "f:spec": { "f:ports": {}, "f:selector": {} } });
+        let one_taken = json!({ "f:spec": { "f:ports": {} } });
+        let ours = with_fields(&all, FIELD_MANAGER, "Apply", None);
+        assert_eq!(ours, with_fields(&all, FIELD_MANAGER, "Apply", None));
+        assert_ne!(ours, with_fields(&one_taken, FIELD_MANAGER, "Apply", None));
+        let nothing = with_fields(&all, "kubectl-edit", "Update", None);
+        assert_ne!(ours, nothing);
+        assert_eq!(nothing, with_fields(&one_taken, FIELD_MANAGER, "Apply", Some("status")));
+        assert_eq!(nothing, with_fields(&all, FIELD_MANAGER, "Update", None));
+    }
+
+    fn deployment_of(generation: i64, status: &Value) -> DeploymentState {
+        let object = object(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "chat-api", "generation": generation, "annotations": { names::IMAGE: "i:1", names::CONFIG: "c" } },
+            "spec": { "replicas": 2 }, "status": status,
+        }));
+        match LiveChild::of(ChildKind::Deployment, &object).detail {
+            Detail::Deployment(state) => state,
+            other => panic!("expected a Deployment, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_settled_when_all_of_it_is() {
+        let whole = json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2 });
+        assert!(deployment_of(2, &whole).is_settled());
+        assert!(!deployment_of(3, &whole).is_settled(), "its controller has not seen the last change");
+        for (field, value) in [("replicas", 3), ("updatedReplicas", 1), ("availableReplicas", 1)] {
+            let mut status = whole.clone();
+            status[field] = json!(value);
+            assert!(!deployment_of(2, &status).is_settled(), "{field} is {value}");
+        }
+        assert!(!deployment_of(1, &Value::Null).is_settled());
+        let state = deployment_of(2, &whole);
+        assert_eq!((state.image.as_str(), state.config.as_str(), state.desired), ("i:1", "c", 2));
+    }
+
+    #[test]
+    fn a_deployment_that_gave_up_says_so() {
+        let condition = |status: &str, reason: &str| {
+            let condition =
+                json!({ "type": "Progressing", "status": status, "reason": reason, "message": "timed out" });
+            deployment_of(1, &json!({ "conditions": [condition] })).stalled
+        };
+        assert_eq!(condition("False", "ProgressDeadlineExceeded").as_deref(), Some("timed out"));
+        assert_eq!(condition("True", "NewReplicaSetAvailable"), None);
+    }
+
+    #[test]
+    fn a_job_ends_once() {
+        let of = |conditions: Value| job(&json!({ "status": { "conditions": conditions } }));
+        assert_eq!(of(Value::Null), JobState::Running);
+        assert_eq!(of(json!([{ "type": "Failed", "status": "False" }])), JobState::Running);
+        assert_eq!(of(json!([{ "type": "Complete", "status": "True" }])), JobState::Succeeded);
+        let failed = json!([{ "type": "Failed", "status": "True", "message": "no", "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
+        let at = "2026-01-01T00:00:00Z".parse().expect("is a time");
+        assert_eq!(of(failed), JobState::Failed { message: "no".into(), at });
+    }
+
+    #[test]
+    fn a_pod_says_what_keeps_it_from_running() {
+        let waiting = |reason: &str| json!({ "containerStatuses": [{ "state": { "waiting": { "reason": reason, "message": "m" } } }] });
+        let ended = |code: i32| {
+            json!({ "containerStatuses": [{
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+            "lastState": { "terminated": { "exitCode": code, "message": "last words\n" } },
+        }] })
+        };
+        for (status, expected) in [
+            (Value::Null, None),
+            (waiting("ContainerCreating"), None),
+            (waiting("ImagePullBackOff"), Some("ImagePullBackOff: m")),
+            (ended(1), Some("last words")),
+            (ended(0), Some("CrashLoopBackOff")),
+            (
+                json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "no nodes" }] }),
+                Some("no nodes"),
+            ),
+        ] {
+            assert_eq!(trouble(&status).as_deref(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_leaves_is_not_ready() {
+        let pod = |deleted: Option<&str>| {
+            LivePod::of(&object(json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": { "name": "p", "deletionTimestamp": deleted, "labels": { names::COMPONENT_LABEL: "gateway" } },
+                "status": { "podIP": "10.0.0.1", "conditions": [{ "type": "Ready", "status": "True" }] },
+            })))
+        };
+        assert!(pod(None).ready);
+        assert_eq!(pod(None).component, "gateway");
+        assert_eq!(pod(None).address, "10.0.0.1".parse().ok());
+        assert!(!pod(Some("2026-01-01T00:00:00Z")).ready);
+    }
+}
