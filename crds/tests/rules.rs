@@ -64,7 +64,7 @@ fn spec(change: Value) -> Value {
 fn bad_cases() -> Vec<Bad> {
     let s3 = json!({"bucket": "files", "credentialsSecretRef": {"name": "s3", "key": "k"}});
     let keyspace = "expected keyspace to stay as it was";
-    let namespace = "expected namespace to stay as it was";
+    let namespace = "expected topicNamespace to stay as it was";
     let mut cases = vec![
         new(json!({"metadata": {"name": "a".repeat(41)}}), "expected a name of at most 40 characters"),
         new(json!({"metadata": {"name": "1chat"}}), "expected a name of a-z, 0-9 and -"),
@@ -85,10 +85,10 @@ fn bad_cases() -> Vec<Bad> {
             "expected credentialsSecretRef beside migrationCredentialsSecretRef",
         ),
         update(json!({}), spec(json!({"pulsar": {"tenant": "other"}})), "expected tenant to stay as it was"),
-        update(json!({}), spec(json!({"pulsar": {"namespace": "a"}})), namespace),
+        update(json!({}), spec(json!({"pulsar": {"topicNamespace": "a"}})), namespace),
         update(
-            spec(json!({"pulsar": {"namespace": "a"}})),
-            spec(json!({"pulsar": {"namespace": "b"}})),
+            spec(json!({"pulsar": {"topicNamespace": "a"}})),
+            spec(json!({"pulsar": {"topicNamespace": "b"}})),
             namespace,
         ),
         update(
