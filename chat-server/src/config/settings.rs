@@ -171,7 +171,7 @@ pub const SETTINGS: &[Setting] = &[
     address!(
         "server.admin_listen",
         server.admin_listen,
-        "Where `/healthz`, `/readyz` and `/metrics` are served. Keep it private."
+        "Where `/healthz`, `/readyz`, `/readyz/process` and `/metrics` are served. Keep it private."
     ),
     list!(
         "server.allowed_origins",
