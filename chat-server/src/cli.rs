@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     app::Role,
     config::{self, Assignment, BusEngine, Config, Problem, Resolved, StoreEngine},
+    engines::Migrated,
 };
 
 const EXAMPLES: &str = "\
@@ -67,9 +68,13 @@ pub enum Command {
     /// Make or bring up to date the tables in Cassandra and the topics in Pulsar, as the configuration names them
     #[command(
         after_help = "Running it again, or twice at once, is harmless. Servers of this and of the previous version work on the \
-                      tables it leaves.\n\nExample:\n  chat-server migrate --config folkmoot.toml"
+                      tables it leaves.\n\nExamples:\n  chat-server migrate --config folkmoot.toml\n  chat-server migrate --only \
+                      cassandra --config folkmoot.toml"
     )]
     Migrate {
+        /// Only this engine, when somebody else sees to the other one [default: all that the configuration names]
+        #[arg(long, value_name = "ENGINE")]
+        only: Option<Migrated>,
         /// Settings.
         #[command(flatten)]
         settings: SettingsArgs,
@@ -186,6 +191,21 @@ pub fn check_roles(roles: &[Role], config: &Config) -> Result<(), String> {
     ))
 }
 
+/// Whether this configuration names the engine that alone is to be migrated.
+///
+/// # Errors
+/// What was expected.
+pub fn check_migrated(only: Option<Migrated>, config: &Config) -> Result<(), String> {
+    let expected = match only {
+        Some(Migrated::Cassandra) if config.store != StoreEngine::Cassandra => {
+            "store.engine to be \"cassandra\""
+        }
+        Some(Migrated::Pulsar) if config.bus != BusEngine::Pulsar => "bus.engine to be \"pulsar\"",
+        _ => return Ok(()),
+    };
+    Err(format!("nothing to migrate; expected {expected}, or another --only"))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -208,5 +228,20 @@ mod tests {
         assert!(!error.contains("store.engine") && error.contains("bus.engine"), "{error}");
         config.bus = BusEngine::Pulsar;
         assert!(check_roles(&[Role::Gateway], &config).is_ok());
+    }
+
+    #[test]
+    fn only_an_engine_that_is_named_is_migrated() {
+        let mut config = Config::default();
+        assert!(check_migrated(None, &config).is_ok());
+        for (only, expected) in [(Migrated::Cassandra, "store.engine"), (Migrated::Pulsar, "bus.engine")] {
+            let error = check_migrated(Some(only), &config).expect_err("refused");
+            assert!(error.contains(expected), "{error}");
+        }
+        config.store = StoreEngine::Cassandra;
+        config.bus = BusEngine::Pulsar;
+        for only in [None, Some(Migrated::Cassandra), Some(Migrated::Pulsar)] {
+            assert!(check_migrated(only, &config).is_ok());
+        }
     }
 }

@@ -130,19 +130,30 @@ pub async fn open_cassandra_store(config: &CassandraConfig) -> Result<CassandraS
     Ok(CassandraStore::new(open_cassandra(config).await?))
 }
 
-/// Makes or brings up to date what the engines of `config` need.
+/// An engine that something must be made in before servers run on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Migrated {
+    /// Keyspace and tables.
+    Cassandra,
+    /// Tenant, namespace and topics.
+    Pulsar,
+}
+
+/// Makes or brings up to date what the engines of `config` need, or only one of them.
 ///
 /// # Errors
 /// When an engine cannot be reached, or holds something newer.
-pub async fn migrate(config: &Config) -> Result<(), EngineError> {
+pub async fn migrate(config: &Config, only: Option<Migrated>) -> Result<(), EngineError> {
+    let wanted = |engine| only.is_none_or(|only| only == engine);
     match config.store {
-        StoreEngine::Sqlite => {
+        StoreEngine::Sqlite if only.is_none() => {
             open_sqlite(&config.data.dir)?;
             println!("the store in {} is up to date", config.data.dir.display());
         }
-        StoreEngine::Cassandra => migrate_cassandra(&config.cassandra).await?,
+        StoreEngine::Cassandra if wanted(Migrated::Cassandra) => migrate_cassandra(&config.cassandra).await?,
+        StoreEngine::Sqlite | StoreEngine::Cassandra => {}
     }
-    if config.bus == BusEngine::Pulsar {
+    if config.bus == BusEngine::Pulsar && wanted(Migrated::Pulsar) {
         provision(&ProvisionOptions::of(&config.pulsar)).await?;
         let pulsar = &config.pulsar;
         println!(
