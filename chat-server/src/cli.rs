@@ -79,6 +79,19 @@ pub enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Remove the keyspace of the configuration from Cassandra, with everybody's accounts and messages
+    #[command(
+        after_help = "There is no way back but a backup. Running it again is harmless. Stop the servers first; topics in Pulsar \
+                      and objects in a bucket stay.\n\nExample:\n  chat-server drop --config folkmoot.toml --confirm folkmoot"
+    )]
+    Drop {
+        /// The keyspace once more, as `cassandra.keyspace` names it
+        #[arg(long, value_name = "KEYSPACE")]
+        confirm: String,
+        /// Settings.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
     /// Fill a store with users and channels for load tests, and write access tokens that are valid for a day
     #[command(
         after_help = "Example:\n  chat-server seed --data-dir /tmp/chat --users 2000 --channels 40 --members 50 --tokens \
@@ -206,6 +219,28 @@ pub fn check_migrated(only: Option<Migrated>, config: &Config) -> Result<(), Str
     Err(format!("nothing to migrate; expected {expected}, or another --only"))
 }
 
+/// Whether this is the keyspace that this configuration is about.
+///
+/// # Errors
+/// What was expected.
+pub fn check_dropped(confirm: &str, config: &Config) -> Result<(), String> {
+    if config.store != StoreEngine::Cassandra {
+        return Err(
+            "nothing to drop; expected store.engine to be \"cassandra\"; what SQLite keeps is the folder \
+                    data.dir"
+                .into(),
+        );
+    }
+    let keyspace = &config.cassandra.keyspace;
+    if confirm == keyspace {
+        Ok(())
+    } else {
+        Err(format!(
+            "nothing was dropped; expected --confirm {keyspace}, as in cassandra.keyspace, found {confirm:?}"
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -242,6 +277,19 @@ mod tests {
         config.bus = BusEngine::Pulsar;
         for only in [None, Some(Migrated::Cassandra), Some(Migrated::Pulsar)] {
             assert!(check_migrated(only, &config).is_ok());
+        }
+    }
+
+    #[test]
+    fn only_the_keyspace_that_is_named_twice_is_dropped() {
+        let mut config = Config::default();
+        let error = check_dropped("folkmoot", &config).expect_err("refused");
+        assert!(error.contains("store.engine"), "{error}");
+        config.store = StoreEngine::Cassandra;
+        assert!(check_dropped("folkmoot", &config).is_ok());
+        for other in ["", "Folkmoot", "folkmoot2"] {
+            let error = check_dropped(other, &config).expect_err("refused");
+            assert!(error.contains("--confirm folkmoot"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Opens what a configuration names: the system of record, the bus, the place for files.
+//! Opens what a configuration names: the system of record, the bus, the place for files. Makes and removes what is in them.
 
 use std::{
     io,
@@ -76,6 +76,14 @@ pub enum EngineError {
         /// Its name.
         keyspace: String,
         /// Why it is not.
+        source: MigrateError,
+    },
+    /// The keyspace cannot be removed.
+    #[error("expected the keyspace {keyspace} to be dropped")]
+    Drop {
+        /// Its name.
+        keyspace: String,
+        /// Why it was not.
         source: MigrateError,
     },
     /// The bus cannot be used as it is set up.
@@ -161,6 +169,22 @@ pub async fn migrate(config: &Config, only: Option<Migrated>) -> Result<(), Engi
             pulsar.tenant, pulsar.namespace, pulsar.partitions
         );
     }
+    Ok(())
+}
+
+/// Removes the keyspace of this configuration, with everybody's messages in it. One that is not there is fine.
+///
+/// # Errors
+/// When Cassandra cannot be reached, or does not do it.
+pub async fn drop_cassandra(config: &CassandraConfig) -> Result<(), EngineError> {
+    let keyspace = &config.keyspace;
+    let mut options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
+    options.keyspace = None;
+    let cql = connect(&options).await?;
+    let found = migrate::drop_keyspace(&cql, keyspace)
+        .await
+        .map_err(|source| EngineError::Drop { keyspace: keyspace.clone(), source })?;
+    println!("keyspace {keyspace}: {}", if found { "dropped" } else { "was not there" });
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use chat_server::{
     api,
     app::App,
-    cli::{Cli, Command, SettingsArgs, check_migrated, check_roles},
+    cli::{Cli, Command, SettingsArgs, check_dropped, check_migrated, check_roles},
     config::{self, Config, Resolved},
     dev, engines, seed, telemetry,
 };
@@ -69,6 +69,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             telemetry::init(&config.log);
             engines::migrate(&config, only).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Drop { confirm, settings } => {
+            let config = load(&settings, Config::default())?.config;
+            if let Err(error) = check_dropped(&confirm, &config) {
+                bail!(error);
+            }
+            telemetry::init(&config.log);
+            engines::drop_cassandra(&config.cassandra).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Seed(args) => {
