@@ -18,7 +18,7 @@ use crate::{
     admin::{self, AdminState},
     api::{self, ApiState, HardenOptions},
     auth::{self, Auth},
-    chat::{Chat, ChatError},
+    chat::Chat,
     cluster::{
         Cluster, ClusterOptions,
         hop::{Hop, HopError, HopOptions},
@@ -50,8 +50,8 @@ pub enum StartError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// Keys and sessions cannot be read.
-    #[error("expected the store to give its signing keys")]
-    Auth(#[source] ChatError),
+    #[error(transparent)]
+    Auth(#[from] auth::OpenError),
     /// Other processes of the cluster cannot be spoken to.
     #[error(transparent)]
     Hop(#[from] HopError),
@@ -131,7 +131,7 @@ impl App {
         let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
-        let auth = open_auth(&chat, config).await.map_err(StartError::Auth)?;
+        let auth = open_auth(&chat, config).await?;
         let mut gateway_options = config.gateway.clone();
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
@@ -268,11 +268,11 @@ fn guarded(engine: StoreEngine, store: Arc<dyn Store>, metrics: &Metrics) -> Arc
 }
 
 /// Reads the signing keys. A store that has just started may take longer for it than a request may.
-async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, ChatError> {
+async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, auth::OpenError> {
     let give_up = Instant::now() + AUTH_PATIENCE;
     loop {
         match Auth::new(Arc::clone(chat), config.auth.clone()).await {
-            Err(error) if error.code.retryable() && Instant::now() < give_up => {
+            Err(auth::OpenError::Store(error)) if error.code.retryable() && Instant::now() < give_up => {
                 tracing::warn!(%error, "signing keys cannot be read yet, trying again");
                 tokio::time::sleep(TRY_AGAIN).await;
             }

@@ -349,7 +349,14 @@ pub const SETTINGS: &[Setting] = &[
         1,
         3_650,
         auth.key_rotation,
-        "Age at which the key that signs access tokens is replaced. The old one verifies for another day."
+        "Age at which the key that signs access tokens is replaced. The old one verifies for another day. Ignored with \
+         `auth.signing_keys_file`."
+    ),
+    path!(
+        "auth.signing_keys_file",
+        auth.signing_keys_file,
+        "JSON file with the keys that sign access tokens, see `docs/cluster.md`. Whoever writes it replaces keys; it is read \
+         again when it changes. Empty: the keys are in the store, and made there."
     ),
     number!(
         "auth.login_per_minute_account",
