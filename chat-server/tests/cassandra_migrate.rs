@@ -105,6 +105,7 @@ fn drop_by_command(config: &CassandraConfig, confirm: &str) -> Output {
         .args(["drop", "--confirm", confirm, "--set", "store.engine=cassandra"])
         .args(setting("contact_points", &config.contact_points.join(",")))
         .args(setting("keyspace", &config.keyspace))
+        .args(setting("request_timeout_ms", &config.request_timeout.as_millis().to_string()))
         .args(setting("user", &config.user))
         .args(setting("password_file", &config.password_file.display().to_string()))
         .args(setting("ca_file", &config.ca_file.display().to_string()))

@@ -18,7 +18,7 @@ use chat_server::{
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
     config::Config,
-    store::{AuthStore as _, Store, sqlite::SqliteStore},
+    store::{Store, sqlite::SqliteStore},
 };
 use ed25519_dalek::SigningKey;
 use harness::{TestServer, ws::DEADLINE};
