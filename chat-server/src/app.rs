@@ -26,6 +26,7 @@ use crate::{
     config::{Config, StoreEngine},
     engines::{EngineError, Engines},
     gateway::Gateway,
+    http::forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
     http_server,
     metrics::Metrics,
     store::{
@@ -55,6 +56,14 @@ pub enum StartError {
     /// Other processes of the cluster cannot be spoken to.
     #[error(transparent)]
     Hop(#[from] HopError),
+    /// A process to hand requests to is not named as it should be.
+    #[error("expected {setting} to name processes with the role")]
+    Upstream {
+        /// The setting.
+        setting: &'static str,
+        /// What was expected.
+        source: NotAnUpstream,
+    },
     /// Somebody else has the address.
     #[error("{address} is in use, expected it to be free; another address is given with {flag}")]
     AddressInUse {
@@ -171,7 +180,7 @@ impl App {
             }));
         }
         let public = api::harden(
-            routes,
+            routes.merge(elsewhere(config, roles, &metrics)?),
             &HardenOptions {
                 allowed_origins: config.gateway.allowed_origins.clone(),
                 trusted_proxies: config.server.proxies(),
@@ -253,6 +262,26 @@ impl App {
         self.servers.wait().await;
         all_went
     }
+}
+
+/// The routes of roles that this process lacks, and knows where to find.
+fn elsewhere(config: &Config, roles: &[Role], metrics: &Metrics) -> Result<Router, StartError> {
+    let counted = ForwardMetrics::default();
+    let to = |lacking: Role, role, setting, url: &str| -> Result<Option<Forwarder>, StartError> {
+        if url.is_empty() || roles.contains(&lacking) {
+            return Ok(None);
+        }
+        let options = ForwardOptions::new(role, url, config.server.proxies());
+        let options = options.map_err(|source| StartError::Upstream { setting, source })?;
+        Ok(Some(Forwarder::new(options, &counted)))
+    };
+    let auth = to(Role::Auth, "auth", "server.auth_url", &config.server.auth_url)?.map(forward::auth_routes);
+    let api = to(Role::Api, "api", "server.api_url", &config.server.api_url)?.map(forward::api_routes);
+    let routes = [auth, api].into_iter().flatten().reduce(Router::merge);
+    if routes.is_some() {
+        metrics.register(|registry| counted.register(registry));
+    }
+    Ok(routes.unwrap_or_default())
 }
 
 /// The store as the roles see it. SQLite has bounded queues and deadlines of its own, and no network before it.

@@ -186,6 +186,19 @@ pub const SETTINGS: &[Setting] = &[
          counts as coming from the rightmost address in `X-Forwarded-For` that is none of them. Empty: nobody's word is \
          taken."
     ),
+    text!(
+        "server.api_url",
+        Kind::OptionalText,
+        server.api_url,
+        "`http://host:port` of processes with the role `api`. A process without it hands REST requests, files and the web client \
+         there. Name this process's address in their `server.trusted_proxies`. Empty: something in front routes by path."
+    ),
+    text!(
+        "server.auth_url",
+        Kind::OptionalText,
+        server.auth_url,
+        "The same for the role `auth`: `/v1/auth/…` and `/.well-known/jwks.json`."
+    ),
     Setting {
         key: "data.dir",
         kind: Kind::Path,
