@@ -6,7 +6,7 @@
 #     scripts/test.sh --list          their names, in order
 source "$(dirname "$0")/lib.sh"
 
-STEPS="fmt clippy test doc deny openapi web load"
+STEPS="fmt clippy test doc deny openapi web charts images load"
 
 # The real Cassandra and Pulsar of all tests start while the tests are compiled, and end with their step. Whoever has some
 # names them in the environment instead: FOLKMOOT_TEST_CASSANDRA=host:port, FOLKMOOT_TEST_PULSAR=pulsar://host:port and
@@ -112,6 +112,14 @@ step_web() {
         retry 3 npm ci --no-audit --no-fund --loglevel=error
         CHROMIUM_BIN=$chromium CHAT_SERVER_BIN=$TARGET_DIR/debug/chat-server "$node" --test unit/*.test.mjs run.mjs
     )
+}
+
+step_charts() { "$ROOT/scripts/charts.sh"; }
+
+# The images hold what their programs load, and the same program gives the same image.
+step_images() {
+    cargo build --locked --quiet --bin chat-server --bin folkmoot-operator
+    "$ROOT/scripts/images/check.sh" --bin-dir "$TARGET_DIR/debug"
 }
 
 # `make load` in a third of the time: long enough for every socket to connect, drop and resume. It judges what was lost,

@@ -33,6 +33,7 @@ config=$(sum "$SCRATCH/config")
 mv "$SCRATCH/config" "$SCRATCH/archive/$config.json"
 tags=$(printf '"%s",' "$@")
 printf '[{"Config":"%s.json","RepoTags":[%s],"Layers":["%s.tar"]}]' "$config" "${tags%,}" "$layer" >"$SCRATCH/archive/manifest.json"
+chmod 755 "$SCRATCH/archive"
 chmod 644 "$SCRATCH/archive"/*
 mkdir -p "$(dirname "$out")"
 pack "$SCRATCH/archive" "$out.new"
