@@ -16,7 +16,7 @@
 #     FOLKMOOT_TEST_PULSAR=…        target/engines/engines.env
 #     FOLKMOOT_KIND_REACH=port-forward   where the addresses of Services lead nowhere from here (any kind but cluster-ip)
 #
-# More environment: FOLKMOOT_KIND_PROFILE (dev; the images' build profile), FOLKMOOT_KIND_CONCURRENCY (3; tests at once). Of a run that fails,
+# More environment: FOLKMOOT_KIND_PROFILE (debug; or release, of the images), FOLKMOOT_KIND_CONCURRENCY (3; tests at once). Of a run that fails,
 # target/kind-tests keeps what every process, pod and object had to say.
 source "$(dirname "$0")/lib.sh"
 
@@ -34,7 +34,7 @@ done
 
 LOGS=$TARGET_DIR/kind-tests
 SYSTEM=folkmoot-system
-VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
+VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml")
 OWN_CLUSTER=
 NODE_ADDRESS=10.111.0.1
 
@@ -111,16 +111,14 @@ engines_ready() {
 # The same programs under two tags: what an upgrade does is asked, not what a new version does.
 load_images() {
     [ -z "${FOLKMOOT_KIND_LOADED:-}" ] || return 0
-    local name archives=()
-    for name in chat-server operator; do
-        "$ROOT/scripts/images.sh" --profile "${FOLKMOOT_KIND_PROFILE:-dev}" --tag "$VERSION" --tag next \
-            --out "$SCRATCH/images/$name.tar" "$name" >/dev/null
-        archives+=("$SCRATCH/images/$name.tar")
-    done
+    local archive
+    "$ROOT/scripts/images.sh" --profile "${FOLKMOOT_KIND_PROFILE:-debug}" --tag next --out "$SCRATCH/images" >/dev/null
     if [ -n "$OWN_CLUSTER" ]; then
-        cluster load --dir "$SCRATCH/kube" "${archives[@]}"
+        cluster load --dir "$SCRATCH/kube" "$SCRATCH"/images/*.tar
     else
-        for name in "${archives[@]}"; do kind load image-archive "$name" --name "${FOLKMOOT_KIND_CLUSTER:-kind}"; done
+        for archive in "$SCRATCH"/images/*.tar; do
+            kind load image-archive "$archive" --name "${FOLKMOOT_KIND_CLUSTER:-kind}"
+        done
     fi
     rm -r "$SCRATCH/images"
 }

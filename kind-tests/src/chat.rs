@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use chat_client::{
     Auth, Client, Options, Rest, Update, Updates,
-    protocol::{ChannelId, EventKind, Seq, rest::RegisterRequest},
+    protocol::{ChannelId, EventBody, Seq, rest::RegisterRequest},
 };
 use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
@@ -220,8 +220,8 @@ async fn listen(mut updates: Updates, channel: ChannelId, heard: Arc<Mutex<Vec<(
         if event.channel != channel {
             continue;
         }
-        let text = match &event.kind {
-            EventKind::Message { text, .. } => text.clone(),
+        let text = match &event.body {
+            EventBody::Message { text, .. } => text.clone(),
             _ => String::new(),
         };
         heard.lock().push((event.seq, text));
