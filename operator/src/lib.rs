@@ -7,3 +7,4 @@ pub mod datastore;
 pub mod keys;
 pub mod kinds;
 pub mod names;
+pub mod sampler;

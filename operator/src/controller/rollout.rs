@@ -45,9 +45,11 @@ pub enum RoleState {
     Running {
         /// What its template says.
         revision: Revision,
+        /// Whether there are pods of it, of whatever template (`status.replicas` is above 0).
+        has_pods: bool,
         /// Whether all of its pods are of that template and take traffic.
         settled: bool,
-        /// Why it does not get on, when it gave up.
+        /// Why it does not get on, when it gave up (`Progressing` is false with `ProgressDeadlineExceeded`).
         stalled: Option<String>,
     },
 }
@@ -70,15 +72,114 @@ pub enum RolloutStep {
     Settled,
 }
 
+/// What a role is to run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolePlan {
+    /// What its template says.
+    pub revision: Revision,
+    /// Whether it waits for its turn. Its Deployment is paused then: what else changes in the spec, such as resources, must not
+    /// replace its pods now and the target replace them again.
+    pub held: bool,
+}
+
 /// What each role is to run now; `None`: it is not to be made yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutPlan {
     /// Of auth.
-    pub auth: Option<Revision>,
+    pub auth: Option<RolePlan>,
     /// Of api.
-    pub api: Option<Revision>,
+    pub api: Option<RolePlan>,
     /// Of gateways.
-    pub gateway: Option<Revision>,
+    pub gateway: Option<RolePlan>,
     /// How far it is.
     pub step: RolloutStep,
 }
+
+impl RolloutPlan {
+    /// Of a role.
+    #[must_use]
+    pub const fn of(&self, role: Role) -> Option<&RolePlan> {
+        match role {
+            Role::Auth => self.auth.as_ref(),
+            Role::Api => self.api.as_ref(),
+            Role::Gateway => self.gateway.as_ref(),
+        }
+    }
+
+    /// Whether a role runs, or is to run, this configuration: then its ConfigMap is needed.
+    #[must_use]
+    pub fn needs_config(&self, hash: &str) -> bool {
+        Role::ALL.iter().filter_map(|role| self.of(*role)).any(|plan| plan.revision.config == hash)
+    }
+}
+
+/// What each role is to run, and how far that is. `states` are those of auth, api and gateways, in this order.
+///
+/// - While the tables are not as the target needs them, no role begins to run it.
+/// - When there is nothing yet, all roles are made at once. Otherwise one after the other is replaced, and one that does not get
+///   ready holds those after it.
+/// - A role that was deleted while others run comes back at once: with the target when the tables are ready for it, else with
+///   what another role runs.
+#[must_use]
+pub fn plan(target: &Revision, schema_current: bool, states: &[RoleState; 3]) -> RolloutPlan {
+    let (plans, step) = if schema_current {
+        one_after_another(target, states)
+    } else {
+        (as_they_are(target, states), RolloutStep::AwaitingSchema)
+    };
+    let [auth, api, gateway] = plans;
+    RolloutPlan { auth, api, gateway, step }
+}
+
+fn one_after_another(target: &Revision, states: &[RoleState; 3]) -> ([Option<RolePlan>; 3], RolloutStep) {
+    // That of the first role that is not where it should be; those after it wait.
+    let mut step = RolloutStep::Settled;
+    let plans = [0, 1, 2].map(|index| {
+        let (role, state) = (Role::ALL[index], &states[index]);
+        let is_its_turn = step == RolloutStep::Settled;
+        let RoleState::Running { revision, settled, stalled, .. } = state else {
+            if is_its_turn {
+                step = RolloutStep::Replacing(role);
+            }
+            return Some(to_be(target));
+        };
+        if revision != target && !is_its_turn {
+            return Some(as_it_is(target, state, revision));
+        }
+        if is_its_turn && (revision != target || !settled) {
+            step = match stalled {
+                Some(why) if revision == target => RolloutStep::Stalled { role, why: why.clone() },
+                _ => RolloutStep::Replacing(role),
+            };
+        }
+        Some(to_be(target))
+    });
+    (plans, step)
+}
+
+fn as_they_are(target: &Revision, states: &[RoleState; 3]) -> [Option<RolePlan>; 3] {
+    let running = || {
+        states.iter().filter_map(|state| match state {
+            RoleState::Running { revision, .. } => Some(revision),
+            RoleState::Missing => None,
+        })
+    };
+    let stand_in = running().find(|revision| *revision != target).or_else(|| running().next());
+    [0, 1, 2].map(|index| match &states[index] {
+        RoleState::Running { revision, .. } => Some(as_it_is(target, &states[index], revision)),
+        RoleState::Missing => stand_in.map(to_be),
+    })
+}
+
+fn to_be(revision: &Revision) -> RolePlan {
+    RolePlan { revision: revision.clone(), held: false }
+}
+
+fn as_it_is(target: &Revision, state: &RoleState, revision: &Revision) -> RolePlan {
+    // A Deployment that is paused before it has pods never gets any.
+    let held = revision != target && matches!(state, RoleState::Running { has_pods: true, .. });
+    RolePlan { revision: revision.clone(), held }
+}
+
+#[cfg(test)]
+mod tests;

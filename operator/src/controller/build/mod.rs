@@ -1,1 +1,118 @@
 //! What should be there. Infallible, and sees no client.
+
+pub mod config;
+mod config_map;
+mod deployment;
+mod http_route;
+mod ingress;
+mod job;
+mod meta;
+mod mounts;
+mod network_policy;
+mod paths;
+mod pod;
+mod pod_disruption_budget;
+mod ports;
+mod prometheus_rule;
+mod secret;
+mod service;
+mod service_account;
+mod service_monitor;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use folkmoot_crds::{ChatCluster, ImageSpec};
+
+use crate::{
+    controller::rollout::{Role, RolloutPlan},
+    datastore::cassandra::migration::MigrationJob,
+    keys::SecretData,
+    kinds::Child,
+};
+pub use config::{Config, SecretHashes};
+
+/// Kinds of add-ons that the cluster knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `HTTPRoute`.
+    pub gateway_api: bool,
+    /// `ServiceMonitor` and `PrometheusRule`.
+    pub prometheus: bool,
+}
+
+/// Where the operator's own pods are, which ask gateways for their connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorIdentity {
+    /// Their namespace.
+    pub namespace: String,
+    /// Labels that select them in it.
+    pub pod_labels: BTreeMap<String, String>,
+}
+
+/// All that decides what should be there.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildInput<'a> {
+    /// The `ChatCluster`, with name, namespace and uid.
+    pub cluster: &'a ChatCluster,
+    /// The image that all roles are to run in the end; that of the spec, or the operator's default.
+    pub image: &'a ImageSpec,
+    /// Which role runs what now.
+    pub rollout: &'a RolloutPlan,
+    /// The configuration that all roles are to run in the end.
+    pub config: &'a Config,
+    /// Keys that sign access tokens.
+    pub keys: &'a SecretData,
+    /// Certificates by which processes know each other.
+    pub certificates: &'a SecretData,
+    /// The Job that is to run, or runs; without one, a Job that is there is an orphan unless it runs.
+    pub migration: Option<&'a MigrationJob>,
+    /// What the cluster knows.
+    pub capabilities: &'a Capabilities,
+    /// Who asks for metrics.
+    pub operator: &'a OperatorIdentity,
+}
+
+/// Everything that should be there, in the order of [`crate::kinds::ChildKind`]. Of ConfigMaps it is only that of
+/// [`BuildInput::config`]: those that a held role refers to are left as they are.
+#[must_use]
+pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
+    let cluster = input.cluster;
+    let spec = &cluster.spec;
+    let mut children: Vec<Child> =
+        Role::ALL.iter().map(|role| service_account::of_role(cluster, *role)).collect();
+    children.extend([
+        service_account::of_jobs(cluster),
+        secret::signing_keys(input),
+        secret::internal_tls(input),
+        config_map::config_map(input),
+    ]);
+    if spec.network_policy.enabled {
+        children.extend(Role::ALL.iter().map(|role| network_policy::of_role(input, *role)));
+        children.push(network_policy::of_jobs(cluster));
+    }
+    children.push(service::of_chat(cluster));
+    children.extend(Role::ALL.iter().map(|role| service::of_role(cluster, *role)));
+    children.extend(Role::ALL.iter().map(|role| pod_disruption_budget::of_role(cluster, *role)));
+    children.extend(input.migration.map(|migration| job::migrate(cluster, input.image, migration)));
+    children.extend(Role::ALL.iter().filter_map(|role| deployment::of_role(input, *role)));
+    if let Some(exposure) = &spec.exposure {
+        children
+            .extend(exposure.ingress.as_ref().map(|ingress| ingress::ingress(cluster, exposure, ingress)));
+        let route = exposure.http_route.as_ref().filter(|_| input.capabilities.gateway_api);
+        children.extend(route.map(|route| http_route::http_route(cluster, exposure, route)));
+    }
+    if spec.monitoring.enabled && input.capabilities.prometheus {
+        children.push(service_monitor::service_monitor(cluster));
+        children.push(prometheus_rule::prometheus_rule(cluster));
+    }
+    children
+}
+
+/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted. It needs nothing but its ServiceAccount and
+/// NetworkPolicy, which are there until the `ChatCluster` is gone.
+#[must_use]
+pub fn drop_job(cluster: &ChatCluster, image: &ImageSpec) -> Child {
+    job::drop_keyspace(cluster, image)
+}

@@ -1,0 +1,97 @@
+//! What is done once: tables made or brought up to date, and a keyspace dropped.
+
+use std::collections::BTreeMap;
+
+use folkmoot_crds::{ChatCluster, ImageSpec};
+use k8s_openapi::{
+    api::{
+        batch::v1::{Job, JobSpec},
+        core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements},
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+use kube::ResourceExt as _;
+
+use super::{
+    config,
+    meta::{child, metadata},
+    mounts, pod,
+};
+use crate::{
+    datastore::cassandra::migration::MigrationJob,
+    kinds::{Child, ChildKind},
+    names::{self, Component},
+};
+
+/// Longer than any migration of tables takes; Cassandra agrees on a schema within seconds.
+const DEADLINE_SECONDS: i64 = 300;
+/// Long enough to see why one failed.
+const KEEP_SECONDS: i32 = 3600;
+
+/// Makes the tables, or brings them up to date. It is tried again by another Job, since that one waits longer each time.
+pub(super) fn migrate(cluster: &ChatCluster, image: &ImageSpec, migration: &MigrationJob) -> Child {
+    let name = names::migrate_job(&cluster.name_any(), &migration.hash);
+    let mut variables = config::cassandra(cluster);
+    variables.extend(config::replication(cluster));
+    job(cluster, image, name, &["migrate", "--only", "cassandra"], variables, 0)
+}
+
+/// Drops the keyspace.
+pub(super) fn drop_keyspace(cluster: &ChatCluster, image: &ImageSpec) -> Child {
+    let keyspace = names::keyspace(cluster);
+    let args = ["drop", "--confirm", keyspace.as_str()];
+    job(cluster, image, names::drop_job(&cluster.name_any()), &args, config::cassandra(cluster), 2)
+}
+
+fn job(
+    cluster: &ChatCluster,
+    image: &ImageSpec,
+    name: String,
+    args: &[&str],
+    mut variables: BTreeMap<String, String>,
+    backoff_limit: i32,
+) -> Child {
+    let spec = &cluster.spec.cassandra;
+    let login = spec.migration_credentials_secret_ref.as_ref().or(spec.credentials_secret_ref.as_ref());
+    let secrets = mounts::of_cassandra(spec, login);
+    if login.is_some() {
+        variables
+            .insert(config::variable("cassandra.password_file"), mounts::Path::CassandraPassword.in_pod());
+    }
+    let mut env = pod::values(variables);
+    env.extend(pod::cassandra_user(login));
+    let quantity = |key: &str, value: &str| (key.to_owned(), Quantity(value.to_owned()));
+    let container = Container {
+        args: Some(args.iter().map(|arg| (*arg).to_owned()).collect()),
+        env: Some(env),
+        resources: Some(ResourceRequirements {
+            requests: Some([quantity("cpu", "50m"), quantity("memory", "64Mi")].into()),
+            limits: Some([quantity("memory", "256Mi")].into()),
+            claims: None,
+        }),
+        ..Container::default()
+    };
+    let account = names::migrate(&cluster.name_any());
+    let pod = PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        ..pod::pod(cluster, (&image.reference, image), account, &secrets, container)
+    };
+    let job = Job {
+        metadata: metadata(cluster, name, Component::Migrate),
+        spec: Some(JobSpec {
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
+            backoff_limit: Some(backoff_limit),
+            ttl_seconds_after_finished: Some(KEEP_SECONDS),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(names::labels(&cluster.name_any(), Component::Migrate)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod),
+            },
+            ..JobSpec::default()
+        }),
+        status: None,
+    };
+    child(ChildKind::Job, &job)
+}

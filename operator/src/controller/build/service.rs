@@ -1,0 +1,66 @@
+//! Names that lead to pods: one for each role, and one for the whole chat, which gateways serve.
+
+use folkmoot_crds::ChatCluster;
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use kube::ResourceExt as _;
+
+use super::{
+    meta::{child, metadata},
+    ports,
+};
+use crate::{
+    controller::rollout::Role,
+    kinds::{Child, ChildKind},
+    names::{self, Component},
+};
+
+/// Of the whole chat: gateways hand REST on, so that it works without anything that routes by path.
+pub(super) fn of_chat(cluster: &ChatCluster) -> Child {
+    service(cluster, cluster.name_any(), Component::Shared, Role::Gateway, vec![public()])
+}
+
+/// Of a role. Its admin port is for what reads metrics.
+pub(super) fn of_role(cluster: &ChatCluster, role: Role) -> Child {
+    let name = names::role(&cluster.name_any(), role);
+    let admin = port(ports::ADMIN_NAME, ports::ADMIN, ports::ADMIN_NAME);
+    service(cluster, name, Component::Role(role), role, vec![public(), admin])
+}
+
+fn public() -> ServicePort {
+    port(ports::PUBLIC_NAME, ports::SERVICE, ports::PUBLIC_NAME)
+}
+
+fn port(name: &str, port: i32, target: &str) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(target.to_owned())),
+        ..ServicePort::default()
+    }
+}
+
+fn service(
+    cluster: &ChatCluster,
+    name: String,
+    component: Component,
+    role: Role,
+    ports: Vec<ServicePort>,
+) -> Child {
+    child(
+        ChildKind::Service,
+        &Service {
+            metadata: metadata(cluster, name, component),
+            spec: Some(ServiceSpec {
+                type_: Some("ClusterIP".to_owned()),
+                selector: Some(names::selector(&cluster.name_any(), Component::Role(role))),
+                ports: Some(ports),
+                ..ServiceSpec::default()
+            }),
+            status: None,
+        },
+    )
+}

@@ -1,0 +1,114 @@
+//! What should be in Pulsar, and what is found there, in the same words.
+
+use folkmoot_crds::PulsarSpec;
+use serde::{Deserialize, Serialize};
+
+/// What a `ChatCluster` needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The tenant.
+    pub tenant: String,
+    /// The namespace in it.
+    pub namespace: String,
+    /// Its policies.
+    pub policies: Policies,
+    /// Partitions of the topic of events, at least.
+    pub partitions: u32,
+}
+
+/// Policies of the namespace that are ours to set; the others are left alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// What is kept of messages.
+    pub retention: Option<Retention>,
+    /// After how many seconds a message that nobody acknowledged is dropped.
+    pub message_ttl: Option<u64>,
+    /// What a subscription may hold back.
+    pub backlog_quota: Option<BacklogQuota>,
+    /// What becomes of topics that nobody uses.
+    pub inactive_topics: Option<InactiveTopics>,
+}
+
+/// As Pulsar writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// Minutes.
+    #[serde(rename = "retentionTimeInMinutes")]
+    pub minutes: i64,
+    /// MiB.
+    #[serde(rename = "retentionSizeInMB")]
+    pub mebibytes: i64,
+}
+
+/// As Pulsar writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BacklogQuota {
+    /// Bytes.
+    #[serde(rename = "limitSize", default)]
+    pub bytes: i64,
+    /// What happens then.
+    pub policy: String,
+}
+
+/// As Pulsar writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InactiveTopics {
+    /// What counts as unused.
+    pub inactive_topic_delete_mode: String,
+    /// For how many seconds.
+    pub max_inactive_duration_seconds: i64,
+    /// Whether it is deleted then.
+    pub delete_while_inactive: bool,
+}
+
+/// What there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No namespace.
+    Nothing {
+        /// Whether the tenant is there.
+        tenant: bool,
+    },
+    /// The namespace.
+    Namespace {
+        /// Its policies.
+        policies: Policies,
+        /// Partitions of the topic of events; 0 when there is none.
+        partitions: u32,
+        /// Whether the topic of presence and typing is there.
+        ephemeral: bool,
+    },
+}
+
+/// What this spec needs, in this namespace.
+#[must_use]
+pub fn desired(spec: &PulsarSpec, namespace: &str) -> Desired {
+    let retention = &spec.retention;
+    let policies = Policies {
+        retention: Some(Retention {
+            minutes: retention.minutes.into(),
+            mebibytes: retention.mebibytes.into(),
+        }),
+        // Gateways read without a subscription and leave nothing behind. Should somebody else subscribe and go away, nothing
+        // is kept for them.
+        message_ttl: Some(u64::from(retention.minutes) * 60),
+        backlog_quota: Some(BacklogQuota {
+            bytes: i64::from(retention.backlog_quota_mebibytes) << 20,
+            policy: "consumer_backlog_eviction".into(),
+        }),
+        // A chat in which nobody is for a minute would lose its topics, and brokers that make none by themselves would refuse
+        // the next one who comes.
+        inactive_topics: Some(InactiveTopics {
+            inactive_topic_delete_mode: "delete_when_no_subscriptions".into(),
+            max_inactive_duration_seconds: 60,
+            delete_while_inactive: false,
+        }),
+    };
+    Desired {
+        tenant: spec.tenant.clone(),
+        namespace: namespace.to_owned(),
+        policies,
+        partitions: spec.partitions,
+    }
+}
