@@ -35,7 +35,7 @@ pub struct CassandraSpec {
     pub local_datacenter: String,
     /// Name of the keyspace. Without it, one of the namespace and name of the `ChatCluster`. It never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[a-z][a-z0-9_]{0,47}$"))]
+    #[schemars(length(max = 48), regex(pattern = "^[a-z][a-z0-9_]{0,47}$"))]
     pub keyspace: Option<String>,
     /// How many copies which datacenter keeps, for making the keyspace; without it three in the local one. The copies of a
     /// keyspace that exists are left as they are.

@@ -36,12 +36,12 @@ pub struct PulsarSpec {
     pub admin_url: String,
     /// The tenant. It is made if it is not there, and never changes.
     #[serde(default = "tenant")]
-    #[schemars(regex(pattern = "^[A-Za-z0-9_=:.-]{1,64}$"))]
+    #[schemars(length(max = 64), regex(pattern = "^[A-Za-z0-9_=:.-]{1,64}$"))]
     pub tenant: String,
     /// The namespace in it. Without it, one of the namespace and name of the `ChatCluster`. It never changes, and nothing but
     /// this chat may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[A-Za-z0-9_=:.-]{1,100}$"))]
+    #[schemars(length(max = 100), regex(pattern = "^[A-Za-z0-9_=:.-]{1,100}$"))]
     pub namespace: Option<String>,
     /// Partitions of the topic of events; 8 carry several thousand messages a second. They only grow.
     #[serde(default = "partitions")]
