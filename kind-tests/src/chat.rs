@@ -183,11 +183,17 @@ impl Chatter {
         })
         .await?;
         let heard = self.heard.lock().clone();
-        ensure!(heard.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "expected a dense log, heard {heard:?}");
+        ensure!(
+            heard.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0),
+            "expected a dense log, heard {heard:?}"
+        );
         for (text, seq) in &sent {
             let times = heard.iter().filter(|(_, other)| other == text).count();
             let place = heard.iter().find(|(_, other)| other == text).map(|(seq, _)| *seq);
-            ensure!(times == 1 && place == Some(*seq), "{text:?} of {seq} was heard {times} times, at {place:?}");
+            ensure!(
+                times == 1 && place == Some(*seq),
+                "{text:?} of {seq} was heard {times} times, at {place:?}"
+            );
         }
         self.client.close().await;
         self.listening.abort();

@@ -60,9 +60,7 @@ fn pulsar(pulsar: &Pulsar) -> Value {
 /// The Secrets that those refer to.
 #[must_use]
 pub fn secrets(settings: &Settings) -> Vec<Value> {
-    let secret = |name: &str, kind: &str, data: Map<String, Value>| {
-        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "type": kind, "stringData": data })
-    };
+    let secret = |name: &str, kind: &str, data: Map<String, Value>| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "type": kind, "stringData": data });
     let mut secrets = vec![];
     if let Some((user, password)) = &settings.cassandra.credentials {
         let data = [("username".to_owned(), json!(user)), ("password".to_owned(), json!(password))];
@@ -72,8 +70,10 @@ pub fn secrets(settings: &Settings) -> Vec<Value> {
         secrets.push(secret("pulsar", "Opaque", [("token".to_owned(), json!(token))].into_iter().collect()));
     }
     let authorities = [("cassandra", &settings.cassandra.ca), ("pulsar", &settings.pulsar.ca)];
-    let data: Map<_, _> =
-        authorities.into_iter().filter_map(|(key, pem)| Some((key.to_owned(), json!(pem.as_ref()?)))).collect();
+    let data: Map<_, _> = authorities
+        .into_iter()
+        .filter_map(|(key, pem)| Some((key.to_owned(), json!(pem.as_ref()?))))
+        .collect();
     if !data.is_empty() {
         secrets.push(secret("authorities", "Opaque", data));
     }

@@ -60,8 +60,12 @@ impl<'a> Operator<'a> {
     pub async fn leader(&self) -> Result<Pod> {
         let holder = self.lease().await?.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
         let pods = self.pods().await?;
-        let names = |pod: &&Pod| pod.metadata.name.as_ref().is_some_and(|name| holder.starts_with(name.as_str()));
-        pods.iter().find(names).cloned().with_context(|| format!("expected the holder {holder:?} to be a pod"))
+        let names =
+            |pod: &&Pod| pod.metadata.name.as_ref().is_some_and(|name| holder.starts_with(name.as_str()));
+        pods.iter()
+            .find(names)
+            .cloned()
+            .with_context(|| format!("expected the holder {holder:?} to be a pod"))
     }
 
     /// Waits until all of its replicas are ready.

@@ -45,7 +45,10 @@ impl Pulsar {
             return Ok(None);
         }
         ensure!(status.is_success(), "expected an answer to GET {path}, not {status}: {answer}");
-        Ok(Some(serde_json::from_str(&answer).with_context(|| format!("expected JSON of GET {path}, got {answer}"))?))
+        Ok(Some(
+            serde_json::from_str(&answer)
+                .with_context(|| format!("expected JSON of GET {path}, got {answer}"))?,
+        ))
     }
 
     /// Changes what is at a path, as somebody with the command line of Pulsar would.

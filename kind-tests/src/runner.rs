@@ -151,11 +151,15 @@ async fn run(test: &Test, scene: Scene, places: Option<Arc<Semaphore>>) -> (&'st
 async fn keep(scene: &Scene, name: &str) {
     let folder = scene.settings.logs.join(name);
     let namespace = scene.namespace.as_str();
-    let everything = "chatclusters,deployments,jobs,pods,services,endpointslices,configmaps,networkpolicies,events";
+    let everything =
+        "chatclusters,deployments,jobs,pods,services,endpointslices,configmaps,networkpolicies,events";
     let questions: [(&str, &[&str]); 4] = [
         ("objects.yaml", &["get", everything, "-o", "yaml"]),
         ("describe.txt", &["describe", "chatclusters,pods"]),
-        ("pods.log", &["logs", "-l", "app.kubernetes.io/name=folkmoot", "--all-containers", "--prefix", "--tail=-1"]),
+        (
+            "pods.log",
+            &["logs", "-l", "app.kubernetes.io/name=folkmoot", "--all-containers", "--prefix", "--tail=-1"],
+        ),
         ("events.txt", &["get", "events", "--sort-by=.lastTimestamp"]),
     ];
     if let Err(error) = fs::create_dir_all(&folder) {

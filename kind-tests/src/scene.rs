@@ -82,7 +82,8 @@ impl Scene {
     /// # Errors
     /// When it is refused.
     pub async fn change(&self, patch: &Value) -> Result<ChatCluster> {
-        let parameters = PatchParams { field_manager: Some(manifest::MANAGER.into()), ..PatchParams::default() };
+        let parameters =
+            PatchParams { field_manager: Some(manifest::MANAGER.into()), ..PatchParams::default() };
         Ok(self.api::<ChatCluster>().patch(CHAT, &parameters, &Patch::Merge(patch)).await?)
     }
 
@@ -148,7 +149,8 @@ impl Scene {
     /// # Errors
     /// When the API server cannot be asked.
     pub async fn pods(&self) -> Result<Vec<Pod>> {
-        let of_chat = ListParams::default().labels("app.kubernetes.io/name=folkmoot,app.kubernetes.io/instance=chat");
+        let of_chat =
+            ListParams::default().labels("app.kubernetes.io/name=folkmoot,app.kubernetes.io/instance=chat");
         Ok(self.api::<Pod>().list(&of_chat).await?.items)
     }
 

@@ -80,7 +80,9 @@ impl Settings {
         let reach = match optional("FOLKMOOT_KIND_REACH").as_deref() {
             None | Some("cluster-ip") => Reach::ClusterIp,
             Some("port-forward") => Reach::PortForward,
-            Some(other) => bail!("expected FOLKMOOT_KIND_REACH to be cluster-ip or port-forward, got {other:?}"),
+            Some(other) => {
+                bail!("expected FOLKMOOT_KIND_REACH to be cluster-ip or port-forward, got {other:?}")
+            }
         };
         let points = required("FOLKMOOT_TEST_CASSANDRA")?;
         let credentials = match (
@@ -132,6 +134,7 @@ fn required(name: &str) -> Result<String> {
 /// What the file holds that a variable names.
 fn contents(name: &str) -> Result<Option<String>> {
     let Some(path) = optional(name) else { return Ok(None) };
-    let text = fs::read_to_string(&path).with_context(|| format!("expected to read {path}, which {name} names"))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("expected to read {path}, which {name} names"))?;
     Ok(Some(text.trim().to_owned()))
 }
