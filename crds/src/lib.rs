@@ -98,6 +98,9 @@ pub const MAX_NAME: usize = 40;
     validation = Rule::new("size(self.metadata.name) <= 40").message(
         "expected a name of at most 40 characters, since the names of what is made for it are longer"
     ),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
+        "expected a name of a-z, 0-9 and -, with a letter first and no - last, since Services are named after it"
+    ),
     cel
 )]
 #[serde(rename_all = "camelCase")]
@@ -142,7 +145,7 @@ pub struct ChatClusterSpec {
     ).message("expected keys such as gateway.max_in_flight, of the sections auth, files, gateway, log and server: the others have fields of their own"))]
     #[x_kube(validation = Rule::new(
         "self.all(key, !(key in ['auth.access_token_seconds', 'auth.key_rotation_days', 'auth.registration', 'auth.signing_keys_file', \
-         'files.store', 'gateway.drain_window_seconds', 'gateway.max_sockets', 'server.admin_listen', 'server.api_url', \
+         'files.max_bytes', 'files.store', 'gateway.drain_window_seconds', 'gateway.max_sockets', 'server.admin_listen', 'server.api_url', \
          'server.auth_url', 'server.listen', 'server.trusted_proxies']))"
     ).message("expected no key that has a field of its own or that the operator sets: the addresses, keys and drain window"))]
     pub settings: BTreeMap<String, String>,

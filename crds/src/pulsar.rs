@@ -20,8 +20,8 @@ const fn partitions() -> u32 {
 #[x_kube(
     validation = Rule::new("self.tenant == oldSelf.tenant")
         .message("expected tenant to stay as it was: processes of two tenants would not hear each other"),
-    validation = Rule::new("has(self.namespace) == has(oldSelf.namespace) && (!has(self.namespace) || self.namespace == oldSelf.namespace)")
-        .message("expected namespace to stay as it was: processes of two namespaces would not hear each other"),
+    validation = Rule::new("has(self.topicNamespace) == has(oldSelf.topicNamespace) && (!has(self.topicNamespace) || self.topicNamespace == oldSelf.topicNamespace)")
+        .message("expected topicNamespace to stay as it was: processes of two namespaces would not hear each other"),
     validation = Rule::new("self.partitions >= oldSelf.partitions")
         .message("expected partitions to grow or to stay: fewer would lose what lies in the others"),
     validation = Rule::new("!has(self.caSecretRef) || self.url.startsWith('pulsar+ssl://') || self.adminUrl.startsWith('https://')")
@@ -38,11 +38,11 @@ pub struct PulsarSpec {
     #[serde(default = "tenant")]
     #[schemars(length(max = 64), regex(pattern = "^[A-Za-z0-9_=:.-]{1,64}$"))]
     pub tenant: String,
-    /// The namespace in it. Without it, one of the namespace and name of the `ChatCluster`. It never changes, and nothing but
+    /// The namespace in it; not called `namespace`, since that is a word of CEL, which checks it. Without it, one of the namespace and name of the `ChatCluster`. It never changes, and nothing but
     /// this chat may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), regex(pattern = "^[A-Za-z0-9_=:.-]{1,100}$"))]
-    pub namespace: Option<String>,
+    pub topic_namespace: Option<String>,
     /// Partitions of the topic of events; 8 carry several thousand messages a second. They only grow.
     #[serde(default = "partitions")]
     #[schemars(range(min = 1, max = 1024))]

@@ -1,10 +1,20 @@
 //! The operator: makes what a `ChatCluster` says true, and says how far it is.
 //!
-//! I/O is in `controller::{observe, apply, finalize}`, `live`, `datastore::*::client`, `lease` and `sampler`; all that decides is pure.
+//! I/O is in `controller::{observe, apply, status, finalize}`, `live`, `datastore`'s clients, `lease` and `sampler`; all that decides
+//! is pure.
 
+pub mod cli;
 pub mod controller;
 pub mod datastore;
+pub mod health;
 pub mod keys;
 pub mod kinds;
+pub mod lease;
+pub mod live;
+pub mod metrics;
 pub mod names;
+pub mod plan;
+pub mod queue;
+pub mod run;
 pub mod sampler;
+pub mod times;

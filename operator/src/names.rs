@@ -127,7 +127,7 @@ pub fn pulsar_namespace(cluster: &ChatCluster) -> String {
     cluster
         .spec
         .pulsar
-        .namespace
+        .topic_namespace
         .clone()
         .unwrap_or_else(|| format!("{}.{}", cluster.namespace().unwrap_or_default(), cluster.name_any()))
 }
@@ -209,4 +209,68 @@ pub fn hash_bytes(parts: &[&[u8]]) -> String {
         hasher.update(part);
     }
     hasher.finalize().iter().take(HASH / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster(namespace: &str, name: &str) -> ChatCluster {
+        let spec = json!({
+            "cassandra": {"contactPoints": ["a:1"]},
+            "pulsar": {"url": "pulsar://a:1", "adminUrl": "http://a:1"},
+        });
+        let mut cluster = ChatCluster::new(name, serde_json::from_value(spec).unwrap());
+        cluster.metadata.namespace = Some(namespace.into());
+        cluster
+    }
+
+    #[test]
+    fn keyspaces_are_valid_and_never_shared() {
+        assert_eq!(keyspace(&cluster("team", "chat")), "folkmoot_team_chat");
+        let long = "x".repeat(63);
+        let mut seen = std::collections::BTreeSet::new();
+        for (namespace, name) in [
+            ("team", "chat"),
+            ("a-b", "c"),
+            ("a", "b-c"),
+            ("a--b", "c"),
+            ("a", "b--c"),
+            (long.as_str(), "chat"),
+            (long.as_str(), "chatter"),
+        ] {
+            let keyspace = keyspace(&cluster(namespace, name));
+            assert!(keyspace.len() <= MAX_KEYSPACE && keyspace.starts_with("folkmoot_"), "{keyspace}");
+            assert!(keyspace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+            assert!(seen.insert(keyspace), "{namespace}/{name} shares");
+            assert!(seen.insert(pulsar_namespace(&cluster(namespace, name))), "{namespace}/{name} shares");
+        }
+        let mut named = cluster("team", "chat");
+        named.spec.cassandra.keyspace = Some("mine".into());
+        named.spec.pulsar.namespace = Some("ours".into());
+        assert_eq!((keyspace(&named), pulsar_namespace(&named)), ("mine".into(), "ours".into()));
+    }
+
+    #[test]
+    fn versions_of_images() {
+        for (reference, expected) in [
+            ("folkmoot/chat-server:0.1.0", "0.1.0"),
+            ("registry:5000/folkmoot/chat-server:1.2.3-rc.1", "1.2.3-rc.1"),
+            ("registry:5000/folkmoot/chat-server", "latest"),
+            ("chat-server@sha256:0123456789abcdef", "0123456789ab"),
+            ("chat-server:1.2@sha256:0123456789abcdef", "1.2"),
+            ("chat-server:_odd-", "odd"),
+        ] {
+            assert_eq!(image_version(reference), expected, "{reference}");
+        }
+    }
+
+    #[test]
+    fn hashes_tell_apart_what_is_joined_otherwise() {
+        assert_eq!(hash(&["ab", "c"]).len(), 10);
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+        assert_ne!(hash(&["a"]), hash(&["a", ""]));
+    }
 }

@@ -50,8 +50,9 @@ impl Sampler {
 
     /// Asks all of them for `/metrics`, at these addresses of their admin ports: 64 at once, 1 s each.
     pub async fn sample(&self, gateways: &[SocketAddr]) -> Sample {
-        let asked = stream::iter(gateways)
-            .map(|gateway| async move { timeout(DEADLINE, self.ask(*gateway)).await.ok().flatten() });
+        // Owned, since closures over references are not `Send` for every lifetime, as tasks ask for.
+        let asked = stream::iter(gateways.to_vec())
+            .map(|gateway| async move { timeout(DEADLINE, self.ask(gateway)).await.ok().flatten() });
         Sample { by_gateway: asked.buffered(AT_ONCE).collect().await }
     }
 

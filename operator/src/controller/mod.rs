@@ -1,5 +1,145 @@
-//! One reconcile, step by step.
+//! One reconcile, step by step:
+//!
+//! 1. [`observe`]: what is there, from the watches; what is in referenced Secrets, how the engines do, how many sockets there
+//!    are. Reads only.
+//! 2. [`validate`]: what only a person can put right. Pure.
+//! 3. decide: keys, certificates, the migration, [`rollout`]. Pure.
+//! 4. [`build`]: everything that should be there. Pure and infallible.
+//! 5. [`apply`]: server-side apply of what differs, deletion of what should not be there. Never touches a spec.
+//! 6. [`status`]: what a person is told, computed from what was applied. Pure; written only when it differs, with events for
+//!    what changed.
+//!
+//! [`finalize`] takes the place of 2 to 5 when the `ChatCluster` is being deleted. Waiting is an outcome, never an error.
 
+pub mod apply;
 pub mod build;
+mod context;
+pub mod decide;
+pub mod events;
+pub mod finalize;
+pub mod observe;
 pub mod rollout;
+pub mod secrets;
+pub mod status;
 pub mod validate;
+#[cfg(test)]
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt as _;
+use tokio::time::Instant;
+
+use crate::live::Key;
+pub use context::{Controller, Options, ReconcileError};
+
+/// A `ChatCluster` that is well is looked at this often, since its engines are not watched.
+const WELL: Duration = Duration::from_secs(30);
+/// The first pause after a failure; it doubles.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Longest time for one reconcile. Its parts have shorter ones.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// When a `ChatCluster` is looked at again, if nothing changes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// After this long.
+    After(Duration),
+    /// Only when something changes.
+    OnChange,
+}
+
+impl Controller {
+    /// Works on what is due, for as long as this process may write; ends when it may not any more, without finishing what it does.
+    pub async fn run(self: &Arc<Self>, workers: usize) {
+        let mut leadership = self.leadership.clone();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..workers {
+            let controller = Arc::clone(self);
+            tasks.spawn(async move { controller.work().await });
+        }
+        leadership.lost().await;
+        tasks.shutdown().await;
+    }
+
+    async fn work(&self) {
+        loop {
+            let key = self.queue.next().await;
+            let began = Instant::now();
+            self.begun(&key, began);
+            let result = tokio::time::timeout(DEADLINE, self.reconcile(&key)).await;
+            self.ended(&key);
+            let (outcome, again) = match result {
+                Ok(Ok(again)) => {
+                    self.failures.lock().remove(&key);
+                    ("ok", again)
+                }
+                Ok(Err(ReconcileError::NotLeader(_))) => ("not_leader", Again::OnChange),
+                Ok(Err(error)) => {
+                    tracing::warn!(chatcluster = %key, error = &error as &dyn std::error::Error, "reconcile failed, trying again");
+                    ("error", Again::After(self.backoff(&key)))
+                }
+                Err(_) => {
+                    tracing::error!(chatcluster = %key, "a reconcile took longer than two minutes, trying again");
+                    ("timeout", Again::After(self.backoff(&key)))
+                }
+            };
+            self.metrics.reconciled(outcome, began.elapsed());
+            self.queue.done(&key);
+            if let Again::After(pause) = again {
+                // Spread, so that many that began together do not stay together.
+                self.queue.after(key, pause.mul_f64(rand::rng().random_range(0.8..1.0)));
+            }
+        }
+    }
+
+    fn backoff(&self, key: &Key) -> Duration {
+        let mut failures = self.failures.lock();
+        let count = failures.entry(key.clone()).or_insert(0);
+        let pause = FIRST_RETRY * 2_u32.saturating_pow(*count);
+        *count = count.saturating_add(1).min(10);
+        pause.min(LAST_RETRY)
+    }
+
+    /// One reconcile.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked or refuses, or this process may not write.
+    pub async fn reconcile(&self, key: &Key) -> Result<Again, ReconcileError> {
+        if !self.live.is_synced() {
+            return Ok(Again::After(FIRST_RETRY));
+        }
+        let Some(cluster) = self.live.cluster(key) else {
+            self.forget(key);
+            return Ok(Again::OnChange);
+        };
+        self.remember(key, &cluster);
+        if cluster.metadata.deletion_timestamp.is_some() {
+            return self.finalize(key, &cluster).await;
+        }
+        self.leadership.check()?;
+        self.keep_finalizer(&cluster).await?;
+
+        let problems = decide::problems(&cluster, self.options.default_image.as_ref());
+        let Ok((image, ())) = problems.as_ref().map(|image| (image.clone(), ())) else {
+            let problems = problems.err().unwrap_or_default();
+            let view = status::View::invalid(&cluster, &self.live.children(key), &problems);
+            self.tell(&cluster, &view, &[]).await?;
+            return Ok(Again::OnChange);
+        };
+        let observed = self.observe(key, &cluster).await?;
+        let paused = decide::is_paused(&cluster);
+        let decided = decide::decide(&cluster, &image, &observed, jiff::Timestamp::now(), rand::random)?;
+        let mut notices = observed.notices();
+        if !paused && decided.missing.is_empty() {
+            notices.extend(decided.notices());
+            let prepared = apply::Resources::prepared(&cluster, &image, &decided, &observed, &self.options);
+            self.apply(key, &cluster, &observed.children, &decided, prepared).await?;
+        }
+        let view = status::View::of(&cluster, &image, &observed, &decided, paused);
+        self.tell(&cluster, &view, &notices).await?;
+        Ok(Again::After(decided.again(&observed, jiff::Timestamp::now()).min(WELL)))
+    }
+}

@@ -57,6 +57,18 @@ pub enum CertificateChange {
     LastForgotten,
 }
 
+impl std::fmt::Display for CertificateChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Made => "the first one was made",
+            Self::Remade => "what was there could not be used or had expired, so a new one was made",
+            Self::NextTrusted => "the next authority is trusted beside the present one",
+            Self::Switched => "the next one is in use",
+            Self::LastForgotten => "the last authority is not trusted any more",
+        })
+    }
+}
+
 /// Everything else of the Secret: times, what is ready for the next write, and a digest of the rest.
 const STATE: &str = "state.json";
 /// PEM: the certificate that is switched to next, while its authority is made known.

@@ -55,6 +55,17 @@ pub enum SigningChange {
     Tidied,
 }
 
+impl std::fmt::Display for SigningChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Made => "the first key was made",
+            Self::Remade => "what was there could not be used, so a new key was made",
+            Self::Published => "the next key is known and signs in ten minutes",
+            Self::Tidied => "keys whose time is over were removed",
+        })
+    }
+}
+
 /// What is to be done about the keys in a Secret, which is `None` when it is known not to be there. `rotate_after` is the age,
 /// counted from when it began to sign, at which a key is replaced. A seed for a new key comes from `seed`.
 #[must_use]

@@ -2,8 +2,9 @@
 
 use folkmoot_crds::{CassandraSpec, MigrationStatus};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest as _, Sha256};
+
+use crate::times::{of_api, to_api};
 
 /// A failed migration is tried again after this long, then after twice as long, and so on.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
@@ -117,7 +118,7 @@ pub fn plan(
                 let plan = match retry_at.filter(|retry_at| *retry_at > now) {
                     None => MigrationPlan::Run(job),
                     Some(retry_at) => {
-                        MigrationPlan::Failed { message: told(status.failures, said), retry_at }
+                        MigrationPlan::Failed { message: told(status.failures, said.as_deref()), retry_at }
                     }
                 };
                 return (plan, status);
@@ -125,7 +126,10 @@ pub fn plan(
         }
         if status.failures == u32::MAX {
             let retry_at = later(now, LONGEST_PAUSE);
-            return (MigrationPlan::Failed { message: told(status.failures, said), retry_at }, status);
+            return (
+                MigrationPlan::Failed { message: told(status.failures, said.as_deref()), retry_at },
+                status,
+            );
         }
     }
 }
@@ -134,9 +138,9 @@ fn completed(identity: &str) -> MigrationStatus {
     MigrationStatus { completed: Some(identity.to_owned()), ..MigrationStatus::default() }
 }
 
-fn told(failures: u32, said: Option<String>) -> String {
+fn told(failures: u32, said: Option<&str>) -> String {
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-    match said.as_deref().map(str::trim).filter(|said| !said.is_empty()) {
+    match said.map(str::trim).filter(|said| !said.is_empty()) {
         Some(said) => format!("chat-server migrate failed {times}, at last with: {said}"),
         None => format!("chat-server migrate failed {times}; the log of the migrate pod says why"),
     }
@@ -152,14 +156,6 @@ fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 // The types of the API use another version of the same crate.
-
-fn to_api(time: Timestamp) -> Time {
-    Time(k8s_openapi::jiff::Timestamp::from_second(time.as_second()).unwrap_or_default())
-}
-
-fn of_api(time: &Time) -> Timestamp {
-    Timestamp::from_second(time.0.as_second()).unwrap_or_default()
-}
 
 /// Ten characters for these parts, in this order.
 fn hash<S: AsRef<str>>(parts: impl Iterator<Item = S>) -> String {
@@ -264,14 +260,7 @@ mod tests {
                 waits(&format!("{twice}, at last with: down"), 40),
                 pending(2, Some(20)),
             ),
-            (
-                "at last",
-                pending(1, Some(0)),
-                vec![refused(), Succeeded],
-                25,
-                MigrationPlan::Current,
-                done.clone(),
-            ),
+            ("at last", pending(1, Some(0)), vec![refused(), Succeeded], 25, MigrationPlan::Current, done),
             (
                 "another target",
                 status("old", "older", 7, Some(0)),

@@ -158,12 +158,9 @@ impl Http {
     fn failed(&self, error: &reqwest::Error) -> Fault {
         let mut innermost: &(dyn StdError + 'static) = error;
         let mut is_tls = false;
-        loop {
-            is_tls |= of_tls(innermost);
-            match innermost.source() {
-                Some(source) => innermost = source,
-                None => break,
-            }
+        while let Some(cause) = cause_of(innermost) {
+            innermost = cause;
+            is_tls |= cause.is::<rustls::Error>();
         }
         if is_tls {
             let message = format!(
@@ -225,9 +222,10 @@ fn bearer(token: &[u8]) -> Option<HeaderValue> {
     (!token.is_empty()).then_some(value)
 }
 
-fn of_tls(error: &(dyn StdError + 'static)) -> bool {
+/// What is wrapped in an error. An `io::Error` says the source of what is in it, and leaves that itself out.
+fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inside.is_some_and(|inside| inside.is::<rustls::Error>())
+    inside.map(|inside| inside as &(dyn StdError + 'static)).or_else(|| error.source())
 }
 
 #[cfg(test)]

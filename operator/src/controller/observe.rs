@@ -1,0 +1,179 @@
+//! What is there. Reads only.
+
+use std::{net::SocketAddr, time::Duration};
+
+use folkmoot_crds::ChatCluster;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt as _};
+use tokio::time::Instant;
+
+use super::{
+    Controller, ReconcileError,
+    build::Capabilities,
+    decide,
+    events::Notice,
+    rollout::{Revision, Role, RoleState},
+    secrets,
+};
+use crate::{
+    datastore::{Mode, Report, Secrets},
+    keys::SecretData,
+    kinds::ChildKind,
+    live::{Children, DeploymentState, Detail, Key, Pods},
+    names,
+};
+
+/// Port of `/metrics` of chat-server's pods.
+const ADMIN_PORT: u16 = 8081;
+/// Gateways are asked for their sockets at most this often.
+const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+
+/// All that decisions are made from, beside the `ChatCluster`.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Objects that are there.
+    pub children: Children,
+    /// Pods that are there.
+    pub pods: Pods,
+    /// What is in the Secrets that are referred to.
+    pub secrets: Secrets,
+    /// The keys that are in use; `None`: there are none.
+    pub keys: Option<SecretData>,
+    /// The certificates that are in use; `None`: there are none.
+    pub certificates: Option<SecretData>,
+    /// How the engines do.
+    pub datastores: Report,
+    /// Sockets that all gateways hold together, when all said so.
+    pub connections: Option<u64>,
+    /// What the cluster knows.
+    pub capabilities: Capabilities,
+}
+
+impl Observed {
+    /// How a role's Deployment does; `None`: there is none.
+    #[must_use]
+    pub fn deployment(&self, cluster: &str, role: Role) -> Option<&DeploymentState> {
+        deployment(&self.children, cluster, role)
+    }
+
+    /// What is known of the roles, for [`super::rollout::plan`].
+    #[must_use]
+    pub fn roles(&self, cluster: &str) -> [RoleState; 3] {
+        Role::ALL.map(|role| match self.deployment(cluster, role) {
+            None => RoleState::Missing,
+            Some(state) => RoleState::Running {
+                revision: Revision { image: state.image.clone(), config: state.config.clone() },
+                has_pods: state.replicas > 0,
+                settled: state.is_settled(),
+                stalled: state.stalled.clone().map(|why| self.with_trouble(role, why)),
+            },
+        })
+    }
+
+    /// A Deployment only says that it waited long enough; its pods say for what.
+    fn with_trouble(&self, role: Role, why: String) -> String {
+        match self.trouble(role.as_str()) {
+            Some(trouble) => format!("{why}: {trouble}"),
+            None => why,
+        }
+    }
+
+    /// What keeps a pod of this component from running.
+    #[must_use]
+    pub fn trouble(&self, component: &str) -> Option<&str> {
+        self.pods
+            .values()
+            .find_map(|pod| pod.trouble.as_deref().filter(|_| pod.component == component && !pod.ready))
+    }
+
+    /// What was put right while looking.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.datastores
+            .repaired
+            .iter()
+            .map(|action| Notice::normal("PulsarRepaired", format!("{action}")))
+            .collect()
+    }
+}
+
+/// How a role's Deployment does.
+#[must_use]
+pub fn deployment<'a>(children: &'a Children, cluster: &str, role: Role) -> Option<&'a DeploymentState> {
+    let child = children.get(&(ChildKind::Deployment, names::role(cluster, role)))?;
+    match &child.detail {
+        Detail::Deployment(state) if !child.deleting => Some(state),
+        _ => None,
+    }
+}
+
+impl Controller {
+    pub(super) async fn observe(&self, key: &Key, cluster: &ChatCluster) -> Result<Observed, ReconcileError> {
+        let children = self.live.children(key);
+        let pods = self.live.pods(key);
+        let secrets = self
+            .secrets
+            .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
+            .await
+            .map_err(ReconcileError::api("give the Secrets that are referred to"))?;
+        let mode = if decide::is_paused(cluster) { Mode::Observe } else { Mode::Repair };
+        let namespace = names::pulsar_namespace(cluster);
+        let (datastores, connections) = tokio::join!(
+            self.datastores.check(cluster, &namespace, &secrets, mode),
+            self.sample(key, &pods),
+        );
+        Ok(Observed {
+            keys: self.our_secret(key, cluster, &children, &names::signing_keys(&key.name)).await?,
+            certificates: self.our_secret(key, cluster, &children, &names::internal_tls(&key.name)).await?,
+            children,
+            pods,
+            secrets,
+            datastores,
+            connections,
+            capabilities: *self.capabilities.lock(),
+        })
+    }
+
+    /// What is in a Secret of ours. Watches lag, and keys must not be made twice: when none was seen, it is asked for.
+    async fn our_secret(
+        &self,
+        key: &Key,
+        cluster: &ChatCluster,
+        children: &Children,
+        name: &str,
+    ) -> Result<Option<SecretData>, ReconcileError> {
+        let seen = children.get(&(ChildKind::Secret, name.to_owned()));
+        if let Some(Detail::Secret(data)) = seen.filter(|child| !child.deleting).map(|child| &child.detail) {
+            return Ok(Some(data.clone()));
+        }
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let found =
+            api.get_opt(name).await.map_err(ReconcileError::api(format!("give the Secret {name}")))?;
+        let owned = |secret: &Secret| {
+            secret.owner_references().iter().any(|owner| Some(&owner.uid) == cluster.metadata.uid.as_ref())
+        };
+        Ok(found
+            .filter(|secret| secret.metadata.deletion_timestamp.is_none() && owned(secret))
+            .map(|secret| secrets::data_of(&secret)))
+    }
+
+    async fn sample(&self, key: &Key, pods: &Pods) -> Option<u64> {
+        let last = self.known.lock().get(key).and_then(|known| known.sampled);
+        if let Some((_, connections)) = last.filter(|(at, _)| at.elapsed() < SAMPLE_EVERY) {
+            return connections;
+        }
+        let gateways: Option<Vec<SocketAddr>> = pods
+            .values()
+            .filter(|pod| pod.component == Role::Gateway.as_str() && pod.ready)
+            .map(|pod| pod.address.map(|address| SocketAddr::new(address, ADMIN_PORT)))
+            .collect();
+        let connections = match gateways {
+            Some(gateways) if !gateways.is_empty() => self.sampler.sample(&gateways).await.total(),
+            _ => None,
+        };
+        if let Some(known) = self.known.lock().get_mut(key) {
+            known.sampled = Some((Instant::now(), connections));
+        }
+        connections
+    }
+}

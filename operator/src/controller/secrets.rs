@@ -1,0 +1,83 @@
+//! The Secrets that a `ChatCluster` refers to, and what is in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use folkmoot_crds::ChatCluster;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+
+use crate::{
+    datastore::{Secrets, referenced_secrets},
+    keys::SecretData,
+    live::Live,
+};
+
+/// Names of all Secrets that a `ChatCluster` refers to, whoever reads them.
+#[must_use]
+pub fn referenced(cluster: &ChatCluster) -> BTreeSet<String> {
+    let spec = &cluster.spec;
+    let mut names = referenced_secrets(cluster);
+    let logins = [&spec.cassandra.credentials_secret_ref, &spec.cassandra.migration_credentials_secret_ref];
+    names.extend(logins.into_iter().flatten().map(|login| login.name.clone()));
+    names.extend(spec.pulsar.token_secret_ref.as_ref().map(|token| token.name.clone()));
+    names.extend(spec.files.s3.as_ref().map(|s3| s3.credentials_secret_ref.name.clone()));
+    names
+}
+
+/// Reads Secrets once for each version of them.
+#[derive(Debug, Default)]
+pub struct SecretReader {
+    /// By namespace and name: the version, and what is in it.
+    known: Mutex<HashMap<(String, String), (String, SecretData)>>,
+}
+
+impl SecretReader {
+    /// What is in these Secrets; those that are not there are absent.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn read(
+        &self,
+        client: &Client,
+        live: &Live,
+        namespace: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<Secrets, kube::Error> {
+        let mut found: Secrets = BTreeMap::new();
+        for name in names {
+            let place = (namespace.to_owned(), name.clone());
+            let Some(version) = live.secret_version(namespace, name) else {
+                self.known.lock().remove(&place);
+                continue;
+            };
+            let remembered = self.known.lock().get(&place).filter(|(of, _)| *of == version).cloned();
+            let data = match remembered {
+                Some((_, data)) => data,
+                None => {
+                    let Some(data) = self.fetch(client, namespace, name).await? else { continue };
+                    self.known.lock().insert(place, (version, data.clone()));
+                    data
+                }
+            };
+            found.insert(name.clone(), data);
+        }
+        Ok(found)
+    }
+
+    async fn fetch(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<SecretData>, kube::Error> {
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        Ok(api.get_opt(name).await?.map(|secret| data_of(&secret)))
+    }
+}
+
+/// What is in a Secret.
+#[must_use]
+pub fn data_of(secret: &Secret) -> SecretData {
+    secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}

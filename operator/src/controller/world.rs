@@ -1,0 +1,184 @@
+//! A cluster that does at once what it is told, for tests of what is decided: objects that were built are there, Jobs end and pods
+//! run as the test says. What only a real API server can show is tested on one.
+
+use std::collections::BTreeSet;
+
+use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImagePullPolicy, ImageSpec};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use super::{
+    Options,
+    apply::{Prepared, Resources},
+    build::Capabilities,
+    decide::{self, Decided},
+    observe::Observed,
+    rollout::Role,
+    status::View,
+};
+use crate::{
+    datastore::{Health, Report, Secrets},
+    kinds::ChildKind,
+    live::{Children, Detail, JobState, LiveChild, LivePod, Pods},
+    names,
+};
+
+/// Everything that there is.
+pub(super) struct World {
+    pub cluster: ChatCluster,
+    pub children: Children,
+    pub pods: Pods,
+    pub cassandra: Health,
+    pub pulsar: Health,
+    pub now: Timestamp,
+    pub paused: bool,
+    /// Whether pods that are made become ready.
+    pub pods_get_ready: bool,
+}
+
+/// The shortest `ChatCluster`, with changes (RFC 7396) to its spec.
+pub(super) fn cluster(changes: &Value) -> ChatCluster {
+    let mut spec = json!({
+        "image": { "reference": "folkmoot/chat-server:1" },
+        "cassandra": { "contactPoints": ["cassandra:9042"] },
+        "pulsar": { "url": "pulsar://pulsar:6650", "adminUrl": "http://pulsar:8080" },
+    });
+    merge(&mut spec, changes);
+    serde_json::from_value(json!({
+        "apiVersion": "folkmoot.dev/v1alpha1",
+        "kind": "ChatCluster",
+        "metadata": { "name": "demo", "namespace": "chat", "uid": "u-1", "generation": 1 },
+        "spec": spec,
+    }))
+    .expect("is a ChatCluster")
+}
+
+fn merge(into: &mut Value, changes: &Value) {
+    match (into, changes) {
+        (Value::Object(into), Value::Object(changes)) => {
+            for (key, change) in changes {
+                merge(into.entry(key).or_insert(Value::Null), change);
+            }
+        }
+        (into, change) => *into = change.clone(),
+    }
+}
+
+pub(super) fn unready(reason: &'static str) -> Health {
+    Health::Unready { reason, message: "expected an answer".into(), since: Timestamp::UNIX_EPOCH }
+}
+
+impl World {
+    pub(super) fn new(changes: &Value) -> Self {
+        Self {
+            cluster: cluster(changes),
+            children: Children::new(),
+            pods: Pods::new(),
+            cassandra: Health::Ready,
+            pulsar: Health::Ready,
+            now: "2026-01-01T00:00:00Z".parse().expect("is a time"),
+            paused: false,
+            pods_get_ready: true,
+        }
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        let secret =
+            |name: String| match self.children.get(&(ChildKind::Secret, name)).map(|child| &child.detail) {
+                Some(Detail::Secret(data)) => Some(data.clone()),
+                _ => None,
+            };
+        Observed {
+            children: self.children.clone(),
+            pods: self.pods.clone(),
+            secrets: Secrets::new(),
+            keys: secret(names::signing_keys(&self.cluster.name_any())),
+            certificates: secret(names::internal_tls(&self.cluster.name_any())),
+            datastores: Report {
+                cassandra: self.cassandra.clone(),
+                pulsar: self.pulsar.clone(),
+                repaired: Vec::new(),
+                due: self.now + SignedDuration::from_secs(30),
+            },
+            connections: Some(7),
+            capabilities: Capabilities::default(),
+        }
+    }
+
+    pub(super) fn decide(&self) -> Decided {
+        decide::decide(&self.cluster, &self.image(), &self.observed(), self.now, || [7; 32]).expect("decides")
+    }
+
+    fn image(&self) -> ImageSpec {
+        self.cluster.spec.image.clone().unwrap_or(ImageSpec {
+            reference: "folkmoot/chat-server:0".into(),
+            pull_policy: ImagePullPolicy::default(),
+            pull_secrets: Vec::new(),
+        })
+    }
+
+    pub(super) fn prepared(&self, decided: &Decided) -> Resources<Prepared> {
+        Resources::prepared(&self.cluster, &self.image(), decided, &self.observed(), &Options::default())
+    }
+
+    /// One reconcile: what is decided is done, and the status is remembered. Answers what a person is told.
+    pub(super) fn reconcile(&mut self) -> ChatClusterStatus {
+        let decided = self.decide();
+        if !self.paused && decided.missing.is_empty() {
+            let prepared = self.prepared(&decided);
+            let mut wanted = BTreeSet::new();
+            for child in prepared.children() {
+                let place = (child.kind, child.name().to_owned());
+                wanted.insert(place.clone());
+                let mut object = child.object.clone();
+                object.metadata.uid = Some(format!("{:?}/{}", child.kind, child.name()));
+                let mut live = LiveChild::of(child.kind, &object);
+                if let Detail::Deployment(state) = &mut live.detail {
+                    state.observed = true;
+                    (state.replicas, state.updated) = (state.desired, state.desired);
+                    if self.pods_get_ready {
+                        (state.ready, state.available) = (state.desired, state.desired);
+                    }
+                }
+                let is_same = matches!(
+                    (self.children.get(&place).map(|child| &child.detail), &live.detail),
+                    (Some(Detail::Deployment(before)), Detail::Deployment(now))
+                        if (&before.image, &before.config) == (&now.image, &now.config)
+                ) && !self.pods_get_ready;
+                if child.kind != ChildKind::Job && !is_same || !self.children.contains_key(&place) {
+                    self.children.insert(place, live);
+                }
+            }
+        }
+        let view = View::of(&self.cluster, &self.image(), &self.observed(), &decided, self.paused);
+        let status = view.at(&self.cluster, self.now);
+        self.cluster.status = Some(status.clone());
+        status
+    }
+
+    /// Every Job that runs ends so.
+    pub(super) fn jobs_end(&mut self, state: &JobState) {
+        for child in self.children.values_mut() {
+            if child.detail == Detail::Job(JobState::Running) {
+                child.detail = Detail::Job(state.clone());
+            }
+        }
+    }
+
+    pub(super) fn pod_in_trouble(&mut self, role: Role, trouble: &str) {
+        let pod =
+            LivePod { component: role.as_str().into(), trouble: Some(trouble.into()), ..LivePod::default() };
+        self.pods.insert(format!("{}-x", role.as_str()), pod);
+    }
+
+    pub(super) fn image_of(&self, role: Role) -> Option<String> {
+        self.observed().deployment(&self.cluster.name_any(), role).map(|state| state.image.clone())
+    }
+}
+
+/// `Type=Status/Reason` of a condition.
+pub(super) fn condition(status: &ChatClusterStatus, kind: &str) -> String {
+    let found = status.conditions.iter().find(|condition| condition.type_ == kind);
+    found.map_or_else(|| format!("{kind} is missing"), |found| format!("{}/{}", found.status, found.reason))
+}

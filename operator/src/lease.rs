@@ -1,0 +1,314 @@
+//! Which of several operators writes: the holder of a Lease. All of them watch.
+//!
+//! A lease that was renewed is its holder's for [`DURATION`]. The holder stops writing [`RENEW_WITHIN`] after the last renewal
+//! that it began and that succeeded, and a write may take [`WRITE_WITHIN`]; both together are no longer than [`DURATION`], so whoever
+//! takes over writes later than anything of the last holder. Only durations are measured, each by one clock: clocks of different
+//! machines are not compared (as `client-go` does it).
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+/// For how long a renewed lease is its holder's.
+pub const DURATION: Duration = Duration::from_secs(15);
+/// For how long after a renewal the holder writes.
+pub const RENEW_WITHIN: Duration = Duration::from_secs(10);
+/// How long one write may take.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// Between two tries.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Somebody else may hold the lease, so nothing may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected to hold the lease, which was not renewed in time")]
+pub struct NotLeader;
+
+/// Whether this process may write. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    /// Until when; `None`: not at all.
+    until: watch::Receiver<Option<Instant>>,
+    /// Without an election a process always may.
+    always: bool,
+}
+
+impl Leadership {
+    /// That of a process which shares its work with nobody.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self { until: watch::channel(None).1, always: true }
+    }
+
+    /// # Errors
+    /// When this process may not write, or not for long enough for one more write.
+    pub fn check(&self) -> Result<(), NotLeader> {
+        let leads = self.always || self.until.borrow().is_some_and(|until| Instant::now() < until);
+        if leads { Ok(()) } else { Err(NotLeader) }
+    }
+
+    /// Waits until this process may write.
+    pub async fn acquired(&mut self) {
+        if self.always {
+            return;
+        }
+        // Its other end lives as long as the process.
+        let _ = self.until.wait_for(Option::is_some).await;
+    }
+
+    /// Waits until this process, which may write, may not any more.
+    pub async fn lost(&mut self) {
+        loop {
+            let until = *self.until.borrow();
+            match until {
+                _ if self.always => std::future::pending().await,
+                Some(until) if Instant::now() < until => {
+                    tokio::select! { () = tokio::time::sleep_until(until) => {}, _ = self.until.changed() => {} }
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Who contends for which Lease.
+#[derive(Debug, Clone)]
+pub struct LeaseOptions {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Names this process; unique.
+    pub holder: String,
+}
+
+/// Contends for a lease, and renews it.
+pub struct Elector {
+    api: Api<Lease>,
+    options: LeaseOptions,
+    until: watch::Sender<Option<Instant>>,
+    seen: Mutex<Seen>,
+}
+
+/// The last renewal of somebody else that was seen, and when that was.
+#[derive(Debug, Default)]
+struct Seen {
+    renewal: Option<(Option<String>, Option<MicroTime>)>,
+    at: Option<Instant>,
+}
+
+/// What is to be done about a lease.
+#[derive(Debug, PartialEq)]
+enum Decision {
+    /// It is there to be taken, or renewed.
+    Write(Box<LeaseSpec>),
+    /// It is somebody else's.
+    Wait,
+}
+
+impl Elector {
+    /// Of this process.
+    #[must_use]
+    pub fn new(client: Client, options: LeaseOptions) -> Arc<Self> {
+        let api = Api::namespaced(client, &options.namespace);
+        Arc::new(Self { api, options, until: watch::channel(None).0, seen: Mutex::default() })
+    }
+
+    /// Whether this process may write.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        Leadership { until: self.until.subscribe(), always: false }
+    }
+
+    /// Contends and renews, for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let began = Instant::now();
+            match timeout(WRITE_WITHIN, self.once()).await {
+                Ok(Ok(true)) => {
+                    let before = self.until.send_replace(Some(began + RENEW_WITHIN));
+                    if before.is_none() {
+                        tracing::info!(holder = self.options.holder, "leading");
+                    }
+                }
+                Ok(Ok(false)) => {
+                    self.until.send_replace(None);
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the lease was not renewed, trying again"
+                    );
+                }
+                Err(_) => tracing::warn!("the API server does not answer, so the lease was not renewed"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Gives the lease back, so that others need not wait for its end.
+    pub async fn release(&self) {
+        let held = self.until.send_replace(None).is_some();
+        if !held {
+            return;
+        }
+        let given_back = async {
+            let mut lease = self.api.get(&self.options.name).await?;
+            if let Some(spec) = lease.spec.as_mut()
+                && spec.holder_identity.as_deref() == Some(&self.options.holder)
+            {
+                spec.holder_identity = None;
+                spec.lease_duration_seconds = Some(1);
+                self.api.replace(&self.options.name, &PostParams::default(), &lease).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        if !matches!(timeout(WRITE_WITHIN, given_back).await, Ok(Ok(()))) {
+            tracing::warn!("the lease was not given back; others wait for its end");
+        }
+    }
+
+    /// Whether the lease is this process's now.
+    async fn once(&self) -> Result<bool, kube::Error> {
+        let found = self.api.get_opt(&self.options.name).await?;
+        let decision = self.decide(found.as_ref().and_then(|lease| lease.spec.as_ref()));
+        let Decision::Write(spec) = decision else { return Ok(false) };
+        let metadata = found.map_or_else(
+            || ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() },
+            |lease| lease.metadata,
+        );
+        let is_new = metadata.resource_version.is_none();
+        let lease = Lease { metadata, spec: Some(*spec) };
+        let written = if is_new {
+            self.api.create(&PostParams::default(), &lease).await
+        } else {
+            // Refused when somebody else wrote since it was read.
+            self.api.replace(&self.options.name, &PostParams::default(), &lease).await
+        };
+        match written {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn decide(&self, found: Option<&LeaseSpec>) -> Decision {
+        let now = MicroTime(Timestamp::now());
+        let me = &self.options.holder;
+        let holder =
+            found.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
+        let mine = holder == Some(me.as_str());
+        if let (Some(spec), Some(_), false) = (found, holder, mine) {
+            let renewal = (spec.holder_identity.clone(), spec.renew_time.clone());
+            let mut seen = self.seen.lock();
+            if seen.renewal.as_ref() != Some(&renewal) {
+                *seen = Seen { renewal: Some(renewal), at: Some(Instant::now()) };
+            }
+            let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            let life = seconds.map_or(DURATION, Duration::from_secs);
+            if seen.at.is_none_or(|at| at.elapsed() < life) {
+                return Decision::Wait;
+            }
+        }
+        let transitions = found.and_then(|spec| spec.lease_transitions).unwrap_or_default();
+        Decision::Write(Box::new(LeaseSpec {
+            holder_identity: Some(me.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: if mine {
+                found.and_then(|spec| spec.acquire_time.clone())
+            } else {
+                Some(now.clone())
+            },
+            renew_time: Some(now),
+            lease_transitions: Some(if mine { transitions } else { transitions.saturating_add(1) }),
+            ..LeaseSpec::default()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elector(holder: &str) -> Elector {
+        // Never asked: what is tested only decides.
+        let client = Client::new(
+            tower::service_fn(|_: http::Request<kube::client::Body>| async {
+                Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("expected no request"))
+            }),
+            "default",
+        );
+        let options =
+            LeaseOptions { namespace: "default".into(), name: "lease".into(), holder: holder.to_owned() };
+        let api = Api::namespaced(client, &options.namespace);
+        Elector { api, options, until: watch::channel(None).0, seen: Mutex::default() }
+    }
+
+    fn write(decision: Decision) -> LeaseSpec {
+        match decision {
+            Decision::Write(spec) => *spec,
+            Decision::Wait => panic!("expected it to be taken"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_nobody_is_taken_and_ones_own_is_renewed() {
+        let ada = elector("ada");
+        let taken = write(ada.decide(None));
+        assert_eq!(taken.holder_identity.as_deref(), Some("ada"));
+        assert_eq!(taken.lease_transitions, Some(1));
+        let renewed = write(ada.decide(Some(&taken)));
+        assert_eq!(renewed.lease_transitions, Some(1), "it did not change hands");
+        assert_eq!(renewed.acquire_time, taken.acquire_time);
+        let given_back = LeaseSpec { holder_identity: None, ..renewed };
+        assert_eq!(write(elector("bob").decide(Some(&given_back))).lease_transitions, Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_somebody_is_taken_only_after_its_whole_life_without_a_renewal() {
+        let (ada, bob) = (elector("ada"), elector("bob"));
+        let mut held = write(ada.decide(None));
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        tokio::time::advance(DURATION - Duration::from_secs(1)).await;
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        // A renewal begins it anew, whatever the clock of the holder says.
+        held.renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        tokio::time::advance(DURATION - Duration::from_secs(1)).await;
+        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(write(bob.decide(Some(&held))).holder_identity.as_deref(), Some("bob"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leads_stops_before_somebody_else_may_begin() {
+        assert!(RENEW_WITHIN + WRITE_WITHIN <= DURATION);
+        let ada = elector("ada");
+        let mut leadership = Leadership { until: ada.until.subscribe(), always: false };
+        assert_eq!(leadership.check(), Err(NotLeader));
+        ada.until.send_replace(Some(Instant::now() + RENEW_WITHIN));
+        leadership.acquired().await;
+        assert_eq!(leadership.check(), Ok(()));
+        let began = Instant::now();
+        leadership.lost().await;
+        assert!(began.elapsed() >= RENEW_WITHIN && began.elapsed() < DURATION, "{:?}", began.elapsed());
+        assert_eq!(leadership.check(), Err(NotLeader));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alone_one_always_leads() {
+        let mut alone = Leadership::alone();
+        alone.acquired().await;
+        assert_eq!(alone.check(), Ok(()));
+        assert!(timeout(Duration::from_secs(3_600), alone.lost()).await.is_err());
+    }
+}

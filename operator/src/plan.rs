@@ -1,0 +1,188 @@
+//! `folkmoot-operator plan`: what would be made or changed, without changing anything.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, bail};
+use folkmoot_crds::{ChatCluster, ImagePullPolicy, ImageSpec};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::PlanArgs,
+    controller::{
+        build::{self, BuildInput, Capabilities, Config, OperatorIdentity, SecretHashes},
+        decide,
+        rollout::{self, Revision, RoleState},
+    },
+    keys::{SecretData, signing},
+    kinds::{Child, ChildKind},
+    names::FIELD_MANAGER,
+};
+
+/// Stands for what nobody should read.
+const REDACTED: &str = "(redacted)";
+
+/// Prints what an apply of the `ChatCluster` in a file would make, or change.
+///
+/// # Errors
+/// When the file cannot be read, is not a valid `ChatCluster`, or the API server refuses.
+pub fn plan(args: &PlanArgs) -> anyhow::Result<()> {
+    let mut cluster = read(args)?;
+    if cluster.metadata.namespace.is_none() {
+        cluster.metadata.namespace = Some(args.namespace.clone());
+    }
+    let default = ImageSpec {
+        reference: args.default_image.clone(),
+        pull_policy: ImagePullPolicy::default(),
+        pull_secrets: Vec::new(),
+    };
+    if let Err(errors) = cluster.validate_cel() {
+        bail!(
+            "the ChatCluster is not valid:\n  {}",
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+        );
+    }
+    let image = decide::problems(&cluster, Some(&default)).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the ChatCluster is not valid:\n  {}", lines.join("\n  "))
+    })?;
+    if args.live { live(cluster, &image) } else { offline(&cluster, &image) }
+}
+
+fn read(args: &PlanArgs) -> anyhow::Result<ChatCluster> {
+    let mut text = String::new();
+    if args.file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context("expected to read standard input")?;
+    } else {
+        text = std::fs::read_to_string(&args.file)
+            .with_context(|| format!("expected to read {}", args.file.display()))?;
+    }
+    serde_saphyr::from_str(&text)
+        .with_context(|| format!("expected a ChatCluster in {}", args.file.display()))
+}
+
+/// Everything that should be there in the end, with keys that are nobody's.
+fn children(cluster: &ChatCluster, image: &ImageSpec, capabilities: &Capabilities) -> Vec<Child> {
+    let config = Config::of(cluster, &SecretHashes::default());
+    let target = Revision { image: image.reference.clone(), config: config.hash.clone() };
+    let rollout = rollout::plan(&target, true, &[RoleState::Missing, RoleState::Missing, RoleState::Missing]);
+    let keys: SecretData = [(signing::FILE, REDACTED)].into_iter().collect();
+    let certificates: SecretData =
+        ["ca.crt", "tls.crt", "tls.key"].into_iter().map(|key| (key, REDACTED)).collect();
+    build::build(&BuildInput {
+        cluster,
+        image,
+        rollout: &rollout,
+        config: &config,
+        keys: &keys,
+        certificates: &certificates,
+        migration: None,
+        capabilities,
+        operator: &OperatorIdentity::default(),
+    })
+}
+
+fn offline(cluster: &ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
+    let capabilities = Capabilities { gateway_api: true, prometheus: true };
+    for child in children(cluster, image, &capabilities) {
+        println!("---\n{}", yaml(&redacted(&child.object))?);
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("expected a cluster, by KUBECONFIG")?;
+    let namespace = cluster.namespace().unwrap_or_default();
+    let clusters: Api<ChatCluster> = Api::namespaced(client.clone(), &namespace);
+    let found = clusters
+        .get_opt(&cluster.name_any())
+        .await
+        .context("expected the API server to say whether the ChatCluster is there")?;
+    if let Some(found) = &found {
+        if let Err(errors) = cluster.validate_cel_update(found) {
+            bail!(
+                "the change is refused:\n  {}",
+                errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+            );
+        }
+        cluster.metadata.uid = found.metadata.uid.clone();
+    }
+    let mut changes = 0;
+    for child in children(&cluster, image, &Capabilities::default()) {
+        // Keys are made by the operator alone; what is in them is not compared.
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &namespace, &child.kind.resource());
+        let name = child.name().to_owned();
+        let before = api
+            .get_opt(&name)
+            .await
+            .with_context(|| format!("expected to read the {:?} {name}", child.kind))?;
+        if child.kind == ChildKind::Secret && before.is_some() {
+            continue;
+        }
+        let after = if before.is_some() {
+            let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
+            let mut object = child.object.clone();
+            // Refused with an owner that is not there.
+            if cluster.metadata.uid.is_none() {
+                object.metadata.owner_references = None;
+            }
+            let planned = api.patch(&name, &params, &Patch::Apply(&object)).await;
+            planned.with_context(|| format!("expected the API server to try the {:?} {name}", child.kind))?
+        } else {
+            child.object.clone()
+        };
+        let before = before.map(|object| yaml(&compared(&object))).transpose()?.unwrap_or_default();
+        let after = yaml(&compared(&after))?;
+        if before != after {
+            changes += 1;
+            println!("--- {:?} {name}{}", child.kind, if before.is_empty() { " (new)" } else { "" });
+            print!("{}", difference(&before, &after));
+        }
+    }
+    println!("{changes} objects would change");
+    Ok(())
+}
+
+fn yaml(value: &Value) -> anyhow::Result<String> {
+    serde_saphyr::to_string(value).context("expected to write YAML")
+}
+
+fn redacted(object: &DynamicObject) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    if value["kind"] == "Secret"
+        && let Some(data) = value["data"].as_object_mut()
+    {
+        data.values_mut().for_each(|value| *value = json!(REDACTED));
+    }
+    value
+}
+
+/// Without what changes by itself.
+fn compared(object: &DynamicObject) -> Value {
+    let mut value = redacted(object);
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        for key in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"] {
+            metadata.remove(key);
+        }
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|key, _| {
+                key != crate::names::APPLIED && !key.starts_with("deployment.kubernetes.io/")
+            });
+        }
+    }
+    value
+}
+
+/// Lines that differ, with three lines around them.
+fn difference(before: &str, after: &str) -> String {
+    similar::TextDiff::from_lines(before, after).unified_diff().context_radius(3).to_string()
+}
