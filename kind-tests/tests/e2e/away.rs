@@ -109,7 +109,8 @@ async fn until_told(scene: &Scene, away: &[&str]) -> Result<()> {
         for engine in ["Cassandra", "Pulsar"] {
             let (is_away, health) = (away.contains(&engine), found(&format!("{engine}Ready"))?);
             ensure!(
-                (health.status == "False") == is_away && degraded.message.contains(engine) == is_away,
+                (health.status == "False") == is_away
+                    && degraded.message.contains(&engine.to_lowercase()) == is_away,
                 "{}",
                 conditions(&chat)
             );

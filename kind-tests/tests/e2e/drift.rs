@@ -53,14 +53,11 @@ async fn versions(scene: &Scene) -> Result<BTreeMap<String, String>> {
 async fn nothing_is_written_when_nothing_changed(scene: &Scene) -> Result<()> {
     let operator = Operator::of(scene);
     // Deployments settle a little after their pods are ready.
-    let mut before = versions(scene).await?;
-    until("everything to rest", Duration::from_secs(30), async || {
-        let now = versions(scene).await?;
-        let rests = now == before;
-        before = now;
+    let before = until("everything to rest", Duration::from_secs(30), async || {
+        let before = versions(scene).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
-        ensure!(rests, "something changes still");
-        Ok(())
+        ensure!(versions(scene).await? == before, "something changes still");
+        Ok(before)
     })
     .await?;
     let (told, began) = (status(&scene.chat().await?), Timestamp::now());

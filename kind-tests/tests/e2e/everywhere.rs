@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::successor::install;
 use anyhow::{Result, ensure};
 use kind_tests::{audit, operator::Operator, scene::Scene};
-use kube::ResourceExt as _;
-
-use crate::successor::install;
 
 pub(crate) async fn all_namespaces_by_choice(scene: Scene) -> Result<()> {
     install(&scene, &["--set", "watch.clusterWide=true", "--set", "watch.namespaces=null"]).await?;
