@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down kube kube-down images bench fuzz load chaos fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench fuzz load chaos fmt lint screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ kube: ## a real Kubernetes on this machine without a registry, as root on Linux 
 
 kube-down: ## stop it and forget it
 	@scripts/kube/cluster.sh down $(ARGS)
+
+kind-test: ## the operator on kind with two workers, with real engines beside it (ARGS="upgrade" for one test)
+	@scripts/check-host.sh
+	@scripts/kind-tests.sh --kind $(ARGS)
 
 images: ## the images of chat-server and of the operator, as archives (scripts/images.sh)
 	@scripts/check-host.sh

@@ -2,11 +2,12 @@
 # Makes the images of chat-server and of the operator, without a registry, Docker or the network: the program, the libraries that
 # it loads, certificates of authorities, and nothing else. The same program on the same machine gives the same image.
 #
-#     scripts/images.sh [--profile release|debug] [--bin-dir DIR] [--build] [--out DIR] [chat-server|operator…]
+#     scripts/images.sh [--profile release|debug] [--bin-dir DIR] [--build] [--out DIR] [--tag TAG…] [chat-server|operator…]
 #
 # Programs are taken from the target directory, or from --bin-dir; what is not there, or with --build everything, is compiled
 # first. DIR (target/images) gets NAME.tar for each, for `kind load image-archive`, `docker load`, `ctr images import` or
-# scripts/kube/cluster.sh load. Prints the reference, id and archive of each. Linux only: elsewhere use the Dockerfile.
+# scripts/kube/cluster.sh load. Prints the reference, id and archive of each. --tag gives an image another tag beside the
+# version. Linux only: elsewhere use the Dockerfile.
 source "$(dirname "$0")/lib.sh"
 
 PROFILE=release
@@ -14,11 +15,12 @@ BIN_DIR=
 BUILD=
 OUT=$TARGET_DIR/images
 NAMES=
+TAGS=
 while [ $# -gt 0 ]; do
     case $1 in
-        --profile | --bin-dir | --out)
+        --profile | --bin-dir | --out | --tag)
             [ $# -gt 1 ] || die "$1 needs a value"
-            case $1 in --profile) PROFILE=$2 ;; --bin-dir) BIN_DIR=$2 ;; --out) OUT=$2 ;; esac
+            case $1 in --profile) PROFILE=$2 ;; --bin-dir) BIN_DIR=$2 ;; --out) OUT=$2 ;; --tag) TAGS="$TAGS $2" ;; esac
             shift
             ;;
         --build) BUILD=1 ;;
@@ -93,7 +95,9 @@ for name in $NAMES; do
     path=$(compiled "$program")
     # Not in a pipe or an `if`: a step that fails must end this script.
     root "$program" "$path" "$SCRATCH/$name"
-    id=$("$ROOT/scripts/images/archive.sh" "$SCRATCH/$name" "$OUT/$name.tar" 65532:65532 "/usr/bin/$program" "folkmoot/$name:$VERSION")
+    references=()
+    for tag in "$VERSION" $TAGS; do references+=("folkmoot/$name:$tag"); done
+    id=$("$ROOT/scripts/images/archive.sh" "$SCRATCH/$name" "$OUT/$name.tar" 65532:65532 "/usr/bin/$program" "${references[@]}")
     rm -r "${SCRATCH:?}/$name"
     echo "folkmoot/$name:$VERSION $id $OUT/$name.tar"
 done

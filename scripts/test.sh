@@ -6,7 +6,7 @@
 #     scripts/test.sh --list          their names, in order
 source "$(dirname "$0")/lib.sh"
 
-STEPS="fmt clippy test doc deny openapi web charts images load"
+STEPS="fmt clippy test doc deny openapi web charts images kube load"
 
 # The real Cassandra and Pulsar of all tests start while the tests are compiled, and end with their step. Whoever has some
 # names them in the environment instead: FOLKMOOT_TEST_CASSANDRA=host:port, FOLKMOOT_TEST_PULSAR=pulsar://host:port and
@@ -120,6 +120,15 @@ step_charts() { "$ROOT/scripts/charts.sh"; }
 step_images() {
     cargo build --locked --quiet --bin chat-server --bin folkmoot-operator
     "$ROOT/scripts/images/check.sh" --bin-dir "$TARGET_DIR/debug"
+}
+
+# The operator on a real Kubernetes made of processes, with the engines beside it. Other machines have `make kind-test`.
+step_kube() {
+    if [ -z "${KUBECONFIG:-}" ] && { [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ]; }; then
+        say "NOT TESTED HERE: the operator on a cluster. One of processes needs Linux and root; make kind-test or KUBECONFIG=… do without"
+        return
+    fi
+    "$ROOT/scripts/kind-tests.sh"
 }
 
 # `make load` in a third of the time: long enough for every socket to connect, drop and resume. It judges what was lost,

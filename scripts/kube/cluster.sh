@@ -139,7 +139,7 @@ run_kube-apiserver() {
         "--etcd-certfile=$PKI/apiserver-etcd-client.crt" "--etcd-keyfile=$PKI/apiserver-etcd-client.key" \
         "--client-ca-file=$PKI/ca.crt" "--tls-cert-file=$PKI/apiserver.crt" "--tls-private-key-file=$PKI/apiserver.key" \
         "--kubelet-client-certificate=$PKI/apiserver-kubelet-client.crt" "--kubelet-client-key=$PKI/apiserver-kubelet-client.key" \
-        --kubelet-preferred-address-types=InternalIP --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
+        --kubelet-preferred-address-types=InternalIP --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement \
         "--service-cluster-ip-range=$SERVICES" --service-account-issuer=https://kubernetes.default.svc.cluster.local \
         "--service-account-key-file=$PKI/sa.pub" "--service-account-signing-key-file=$PKI/sa.key" \
         "--audit-policy-file=$DIR/audit.yaml" "--audit-log-path=$DIR/kube-apiserver/audit.log"

@@ -1,0 +1,159 @@
+//! The operator's own processes.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
+use tokio::process::Command;
+
+use crate::{command, scene::Scene, wait::until};
+
+/// Name of the Deployment, the Lease and the account.
+pub const NAME: &str = "folkmoot-operator";
+/// Longest time that a Lease is somebody's who does not renew it, as the operator sets it.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How often one who waits looks at it.
+pub const RETRY: Duration = Duration::from_secs(2);
+
+/// The operator of this cluster.
+pub struct Operator<'a> {
+    scene: &'a Scene,
+}
+
+impl<'a> Operator<'a> {
+    /// That of a test's cluster.
+    #[must_use]
+    pub fn of(scene: &'a Scene) -> Self {
+        Self { scene }
+    }
+
+    fn pod_api(&self) -> Api<Pod> {
+        Api::namespaced(self.scene.client.clone(), &self.scene.settings.system)
+    }
+
+    /// Its pods.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn pods(&self) -> Result<Vec<Pod>> {
+        let ours = ListParams::default().labels("app.kubernetes.io/name=folkmoot-operator");
+        Ok(self.pod_api().list(&ours).await?.items)
+    }
+
+    /// The Lease.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn lease(&self) -> Result<Lease> {
+        let api: Api<Lease> = Api::namespaced(self.scene.client.clone(), &self.scene.settings.system);
+        api.get(NAME).await.context("expected the Lease of the operator")
+    }
+
+    /// The pod that holds the Lease.
+    ///
+    /// # Errors
+    /// When nobody does.
+    pub async fn leader(&self) -> Result<Pod> {
+        let holder = self.lease().await?.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+        let pods = self.pods().await?;
+        let names =
+            |pod: &&Pod| pod.metadata.name.as_ref().is_some_and(|name| holder.starts_with(name.as_str()));
+        pods.iter()
+            .find(names)
+            .cloned()
+            .with_context(|| format!("expected the holder {holder:?} to be a pod"))
+    }
+
+    /// Waits until all of its replicas are ready.
+    ///
+    /// # Errors
+    /// When they are not within a minute.
+    pub async fn until_whole(&self) -> Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.scene.client.clone(), &self.scene.settings.system);
+        until("all replicas of the operator to be ready", Duration::from_secs(60), async || {
+            let deployment = api.get(NAME).await?;
+            let (spec, status) = (deployment.spec, deployment.status.unwrap_or_default());
+            let (wanted, ready) = (spec.replicas.unwrap_or(1), status.ready_replicas.unwrap_or(0));
+            ensure!(
+                status.observed_generation == deployment.metadata.generation
+                    && status.updated_replicas == Some(wanted)
+                    && status.replicas == Some(wanted)
+                    && ready == wanted,
+                "{ready} of {wanted} are"
+            );
+            self.leader().await.map(drop)
+        })
+        .await
+    }
+
+    /// The sum of a counter or gauge over all labels, of one pod.
+    ///
+    /// # Errors
+    /// When the pod does not answer, or has no such metric.
+    pub async fn metric(&self, pod: &Pod, name: &str) -> Result<f64> {
+        let system = self.scene.settings.system.as_str();
+        let pod = pod.metadata.name.as_deref().unwrap_or_default();
+        let path = format!("/api/v1/namespaces/{system}/pods/{pod}:8080/proxy/metrics");
+        let text = command::kubectl(&["get", "--raw", path.as_str()], "").await?.succeeded()?;
+        let mut found = None;
+        for line in text.lines() {
+            let Some(rest) = line.strip_prefix(name) else { continue };
+            let value = match rest.chars().next() {
+                Some(' ') => rest,
+                Some('{') => rest.rsplit_once('}').map_or("", |(_, value)| value),
+                _ => continue,
+            };
+            found = Some(found.unwrap_or(0.0) + value.trim().parse::<f64>()?);
+        }
+        found.with_context(|| format!("expected a metric {name} of {pod}"))
+    }
+
+    /// Ends a pod's process as a crash of its machine would: it can say goodbye to nobody. Where its process is not to be seen from here,
+    /// the pod is deleted by force, which is nearly that.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn kill(&self, pod: &Pod) -> Result<()> {
+        if signal(pod, "KILL").await? {
+            return Ok(());
+        }
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let parameters = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        self.pod_api().delete(name, &parameters).await?;
+        Ok(())
+    }
+
+    /// Lets a pod's process hang, or go on. Whether it could be done: its process must be to be seen from here.
+    ///
+    /// # Errors
+    /// When the process cannot be told.
+    pub async fn hang(&self, pod: &Pod, hang: bool) -> Result<bool> {
+        signal(pod, if hang { "STOP" } else { "CONT" }).await
+    }
+}
+
+/// Sends a signal to the operator's process of a pod; `false` when no process of this machine is it.
+async fn signal(pod: &Pod, signal: &str) -> Result<bool> {
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let Some(process) = process_of(&uid) else { return Ok(false) };
+    let mut kill = Command::new("kill");
+    let said = command::run(kill.args([&format!("-{signal}"), &process.to_string()]), "").await?;
+    // Somebody else's process, where one is not root.
+    Ok(said.status.success())
+}
+
+/// The operator's process in the cgroup of a pod.
+fn process_of(uid: &str) -> Option<u32> {
+    let spellings = [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))];
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let process: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        let arguments = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let ours = spellings.iter().any(|spelling| groups.contains(spelling.as_str()));
+        (ours && arguments.split('\0').next()?.ends_with(NAME)).then_some(process)
+    })
+}

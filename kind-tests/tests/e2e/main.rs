@@ -1,0 +1,49 @@
+//! The operator end to end: see the crate's documentation. Without a cluster this says so and ends.
+
+mod away;
+mod deletion;
+mod drift;
+mod everywhere;
+mod install;
+mod leader;
+mod pods;
+mod rights;
+mod rules;
+mod successor;
+mod timeline;
+mod upgrade;
+
+use std::process::ExitCode;
+
+use kind_tests::runner::{
+    self,
+    Place::{Alone, Beside, Waiting},
+    Test,
+};
+
+/// A test by its name, place and function.
+macro_rules! test {
+    ($name:literal, $place:expr, $run:path) => {
+        Test { name: $name, place: $place, run: |scene| Box::pin($run(scene)) }
+    };
+}
+
+/// Those that take longest come first. Of the last, each finds what those before it left.
+const TESTS: &[Test] = &[
+    test!("given-up", Waiting, away::engines_that_stay_away_are_given_up),
+    test!("deleted-meanwhile", Waiting, away::what_is_retained_holds_nothing_up),
+    test!("upgrade", Beside, upgrade::roles_follow_one_another_and_a_bad_image_stops),
+    test!("install", Beside, install::ten_lines_become_a_chat),
+    test!("drift", Beside, drift::what_somebody_changes_comes_back),
+    test!("away", Beside, away::engines_may_come_later),
+    test!("deletion", Beside, deletion::keyspace_and_topics_go_when_asked_for),
+    test!("rules", Beside, rules::each_refuses_its_bad_case),
+    test!("leader", Alone, leader::another_takes_over_and_two_never_write),
+    test!("successor", Alone, successor::a_new_operator_restarts_nothing),
+    test!("rights", Alone, rights::all_are_used_and_none_is_missing),
+    test!("everywhere", Alone, everywhere::all_namespaces_by_choice),
+];
+
+fn main() -> ExitCode {
+    runner::main(TESTS)
+}
