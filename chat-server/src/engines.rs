@@ -184,7 +184,7 @@ pub async fn drop_cassandra(config: &CassandraConfig) -> Result<(), EngineError>
     let keyspace = &config.keyspace;
     let mut options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
     options.keyspace = None;
-    let cql = connect(&options).await?;
+    let cql = connect(config.driver, &options).await?;
     let found = migrate::drop_keyspace(&cql, keyspace)
         .await
         .map_err(|source| EngineError::Drop { keyspace: keyspace.clone(), source })?;
