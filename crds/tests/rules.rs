@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The example with a change (RFC 7386).
 fn with(change: &Value) -> ChatCluster {
-    let mut object: Value = serde_saphyr::from_str(reference::EXAMPLE).unwrap();
+    let mut object: Value = serde_saphyr::from_str(reference::EXAMPLE).expect("the example is YAML");
     merge(&mut object, change);
     serde_json::from_value(object).unwrap_or_else(|error| panic!("{change}: {error}"))
 }
@@ -21,7 +21,7 @@ fn merge(into: &mut Value, change: &Value) {
     if !into.is_object() {
         *into = json!({});
     }
-    let fields = into.as_object_mut().unwrap();
+    let fields = into.as_object_mut().expect("it was just made an object");
     for (key, value) in change {
         if value.is_null() {
             fields.remove(key);
@@ -58,7 +58,7 @@ fn update(from: Value, change: Value, expected: &'static str) -> Bad {
 }
 
 fn spec(change: Value) -> Value {
-    json!({"spec": change})
+    Value::Object([("spec".to_owned(), change)].into_iter().collect())
 }
 
 fn bad_cases() -> Vec<Bad> {
