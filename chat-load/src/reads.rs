@@ -61,6 +61,7 @@ pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mut
             if let Ok(head) = rest.head(*channel, &plan.accounts[*account].token).await {
                 kept.lock().last.insert(*channel, head);
             }
+            one(&rest, &plan, &kept, *channel, *account).await;
         }
         let mut rng = SmallRng::seed_from_u64(plan.options.seed);
         let mut turns = time::interval(Duration::from_secs_f64(1.0 / rate));

@@ -95,8 +95,9 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         metrics.register(|registry| world.guarded.register(registry));
         let cluster = Cluster::new(ClusterOptions::default());
-        let gateway =
-            Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, GatewayOptions::default(), metrics);
+        // As in a process that serves REST.
+        let options = GatewayOptions { recent_of_all: true, ..GatewayOptions::default() };
+        let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, metrics);
         gateway.spawn();
         let blobs = DiskBlobs::open(world.dir.path().join("files")).expect("a folder");
         let api = api::router(ApiState {
@@ -309,6 +310,44 @@ async fn recent_history_does_not_wait_for_a_store_that_hangs() {
     world.breakers_are(BreakerState::Open).await;
     world.store.be(Mood::Well);
     world.breakers_are(BreakerState::Closed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_loses_of_a_channel_that_is_read_is_in_memory_nevertheless() {
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    let (http, url) = (reqwest_client(), format!("{}/v1/channels/{channel}", server.base_url));
+    let send = async |text: &str| {
+        let body = serde_json::json!({ "text": text });
+        let request = http.post(format!("{url}/messages")).bearer_auth(&server.token).json(&body);
+        let answer = request.header("idempotency-key", fresh().to_string()).send().await.expect("answers");
+        assert_eq!(answer.status(), 201, "{text}");
+    };
+    let read = async || {
+        let url = format!("{url}/messages");
+        let answer = http.get(&url).bearer_auth(&server.token).send().await.expect("answers");
+        answer.text().await.expect("is read")
+    };
+    send("first").await;
+    read().await;
+    // Committed by a process that died before it told anybody.
+    world.store.append(channel, vec![message(&world.actor, "second")]).await.expect("is appended");
+    send("third").await;
+    assert!(read().await.contains("second"));
+    // No socket is in the channel, and the gap is closed for those who read.
+    let repaired = async {
+        loop {
+            world.store.be(Mood::Away);
+            let messages = read().await;
+            if ["first", "second", "third"].iter().all(|text| messages.contains(text)) {
+                break;
+            }
+            world.store.be(Mood::Well);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, repaired).await.expect("memory has it all");
 }
 
 #[tokio::test(flavor = "multi_thread")]

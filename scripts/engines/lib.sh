@@ -163,8 +163,8 @@ launch() {
 }
 
 # coarse_timers: what is started from here on may be woken half a millisecond late (Linux only). Cassandra's workers that have
-# nothing to do look for work every ten microseconds and more. With three nodes on two cores these wake-ups took more of the
-# processors than the work did, and an append's p99 from 24 to 630 ms.
+# nothing to do look for work every ten microseconds and more, which three nodes on two cores have no time for:
+# docs/cluster.md has what it costs.
 coarse_timers() { [ ! -w /proc/self/timerslack_ns ] || echo 500000 2>/dev/null >/proc/self/timerslack_ns || true; }
 
 # alive DIR: whether the process of DIR/pid runs. All that we start have DIR in their arguments: a number that the system

@@ -27,7 +27,7 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// The same while the store does not answer.
 const LIFETIME_AWAY: Duration = Duration::from_secs(900);
 /// The store is waited for this long when memory could answer instead; longer than a read takes that goes well.
-pub(super) const PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What decisions need of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -148,7 +148,7 @@ impl Chat {
         let store = Arc::clone(&self.store);
         let read = async move { store.events(channel, after, limit + 1).await };
         let remembered = |recent: &dyn RecentEvents| recent::events_page(recent, channel, after, limit);
-        let mut items = match self.unless_remembered(read, remembered).await? {
+        let mut items = match self.unless_remembered(channel, read, remembered).await? {
             Read::Stored(items) => items,
             Read::Remembered(page) => return Ok(page),
         };
@@ -173,7 +173,7 @@ impl Chat {
         let store = Arc::clone(&self.store);
         let read = async move { store.messages(channel, before, limit + 1).await };
         let remembered = |recent: &dyn RecentEvents| recent::messages_page(recent, channel, before, limit);
-        let mut items = match self.unless_remembered(read, remembered).await? {
+        let mut items = match self.unless_remembered(channel, read, remembered).await? {
             Read::Stored(items) => items,
             Read::Remembered(page) => return Ok(page),
         };
@@ -194,13 +194,15 @@ impl Chat {
     /// What the store gives, or memory when the store is away or takes its time and memory has what is asked for.
     async fn unless_remembered<S: Send + 'static, R>(
         &self,
+        channel: ChannelId,
         read: impl Future<Output = Result<S, StoreError>> + Send + 'static,
         remembered: impl Fn(&dyn RecentEvents) -> Option<R>,
     ) -> Result<Read<S, R>, ChatError> {
-        let remembered = || {
-            let recent = self.recent.get().and_then(Weak::upgrade);
-            recent.and_then(|recent| remembered(&*recent)).map(Read::Remembered)
-        };
+        let recent = self.recent.get().and_then(Weak::upgrade);
+        if let Some(recent) = &recent {
+            recent.is_read(channel);
+        }
+        let remembered = || recent.as_ref().and_then(|recent| remembered(&**recent)).map(Read::Remembered);
         let mut read = Box::pin(read);
         let stored = match tokio::time::timeout(PATIENCE, &mut read).await {
             Ok(stored) => stored,
