@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use chat_client::{
     Auth, Client, Options, Rest, Update, Updates,
-    protocol::{ChannelId, EventBody, Seq, rest::RegisterRequest},
+    protocol::{
+        ChannelId, ChannelKind, EventBody, Seq,
+        rest::{CreateChannel, RegisterRequest},
+    },
 };
 use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
@@ -26,6 +29,11 @@ use crate::{
     settings::Reach,
     wait::until,
 };
+
+/// A name that was not there before: what a chat keeps outlives its `ChatCluster`, and tests are run again.
+fn new_name(name: &str) -> String {
+    format!("{name}-{:x}", jiff::Timestamp::now().as_millisecond())
+}
 
 /// The password of everybody.
 const PASSWORD: &str = "correct horse battery";
@@ -72,6 +80,8 @@ pub struct Person<'a> {
     scene: &'a Scene,
     url: String,
     home: TempDir,
+    /// Of the account.
+    pub handle: String,
 }
 
 impl<'a> Person<'a> {
@@ -80,8 +90,11 @@ impl<'a> Person<'a> {
     /// # Errors
     /// When the chat refuses.
     pub async fn register(scene: &'a Scene, door: &Door, handle: &str) -> Result<Self> {
-        let person = Self { scene, url: door.url.clone(), home: tempfile::tempdir()? };
-        person.run(&["register", "--user", handle, "--password-stdin"], &format!("{PASSWORD}\n")).await?;
+        let person =
+            Self { scene, url: door.url.clone(), home: tempfile::tempdir()?, handle: new_name(handle) };
+        person
+            .run(&["register", "--user", &person.handle, "--password-stdin"], &format!("{PASSWORD}\n"))
+            .await?;
         Ok(person)
     }
 
@@ -130,16 +143,23 @@ impl Chatter {
     /// # Errors
     /// When the chat refuses.
     pub async fn start(door: &Door, handle: &str) -> Result<Self> {
+        let handle = new_name(handle);
         let account = RegisterRequest {
-            handle: handle.to_owned(),
+            handle: handle.clone(),
             password: PASSWORD.into(),
             display_name: None,
             device: None,
         };
         Rest::anonymous(&door.url)?.register(&account).await?;
-        let auth = Auth::Password { handle: handle.to_owned(), password: PASSWORD.into() };
+        let auth = Auth::Password { handle, password: PASSWORD.into() };
         let (client, updates) = Client::connect(&door.url, auth, Options::default()).await?;
-        let channel = client.rest().channels().await?.first().context("expected a channel for everybody")?.id;
+        let channel = CreateChannel {
+            kind: ChannelKind::Public,
+            name: new_name("general"),
+            topic: String::new(),
+            members: vec![],
+        };
+        let channel = client.rest().create_channel(&channel).await?.id;
         let (sent, heard, slowest) = (Arc::default(), Arc::default(), Arc::default());
         let sending = tokio::spawn(send(client.clone(), channel, Arc::clone(&sent), Arc::clone(&slowest)));
         let listening = tokio::spawn(listen(updates, channel, Arc::clone(&heard)));
@@ -239,8 +259,11 @@ async fn listen(mut updates: Updates, channel: ChannelId, heard: Arc<Mutex<Vec<(
 /// # Errors
 /// When they cannot.
 pub async fn works(scene: &Scene, door: &Door) -> Result<()> {
-    let ada = Person::register(scene, door, "ada").await?;
-    let grace = Person::register(scene, door, "grace").await?;
+    let (ada, grace) =
+        (Person::register(scene, door, "ada").await?, Person::register(scene, door, "grace").await?);
+    let (to_ada, to_grace) = (format!("@{}", ada.handle), format!("@{}", grace.handle));
+    // The first message makes the channel in which the others are heard.
+    ada.run(&["send", &to_grace, "are you there?"], "").await?;
     let mut listening = grace
         .program()
         .args(["tail", "--all", "--json", "-n", "5"])
@@ -248,7 +271,7 @@ pub async fn works(scene: &Scene, door: &Door) -> Result<()> {
         .kill_on_drop(true)
         .spawn()?;
     let out = listening.stdout.take().context("expected its output")?;
-    ada.run(&["send", "general", "hello", "grace"], "").await?;
+    ada.run(&["send", &to_grace, "hello", "grace"], "").await?;
     let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(out));
     let heard = async {
         while let Some(line) = lines.next_line().await? {
@@ -259,7 +282,7 @@ pub async fn works(scene: &Scene, door: &Door) -> Result<()> {
         bail!("expected `folkmoot tail` to go on")
     };
     tokio::time::timeout(HEARD, heard).await.context("expected grace to hear ada")??;
-    let history = grace.run(&["history", "general"], "").await?;
+    let history = grace.run(&["history", &to_ada], "").await?;
     ensure!(history.contains("hello grace"), "expected it in the history too: {history}");
     Ok(())
 }

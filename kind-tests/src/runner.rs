@@ -16,6 +16,8 @@ use crate::{
 /// When a test may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// Before all others: it measures how long something takes.
+    First,
     /// Beside others, as many at once as the machine bears.
     Beside,
     /// Beside all of those: it needs no processor, it waits.
@@ -99,9 +101,13 @@ async fn run_all(tests: &[&Test], settings: Settings) -> Result<Vec<&'static str
         namespace: test.namespace(),
     };
     let mut failed = vec![];
+    for test in tests.iter().filter(|test| test.place == Place::First) {
+        let (name, well) = run(test, scene(test), None).await;
+        failed.extend((!well).then_some(name));
+    }
     let mut beside: FuturesUnordered<_> = tests
         .iter()
-        .filter(|test| test.place != Place::Alone)
+        .filter(|test| matches!(test.place, Place::Beside | Place::Waiting))
         .map(|test| {
             let places = (test.place == Place::Beside).then(|| Arc::clone(&places));
             run(test, scene(test), places)

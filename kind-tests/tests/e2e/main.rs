@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use kind_tests::runner::{
     self,
-    Place::{Alone, Beside, Waiting},
+    Place::{Alone, Beside, First, Waiting},
     Test,
 };
 
@@ -30,10 +30,10 @@ macro_rules! test {
 
 /// Those that take longest come first. Of the last, each finds what those before it left.
 const TESTS: &[Test] = &[
+    test!("install", First, install::ten_lines_become_a_chat),
     test!("given-up", Waiting, away::engines_that_stay_away_are_given_up),
     test!("deleted-meanwhile", Waiting, away::what_is_retained_holds_nothing_up),
     test!("upgrade", Beside, upgrade::roles_follow_one_another_and_a_bad_image_stops),
-    test!("install", Beside, install::ten_lines_become_a_chat),
     test!("drift", Beside, drift::what_somebody_changes_comes_back),
     test!("away", Beside, away::engines_may_come_later),
     test!("deletion", Beside, deletion::keyspace_and_topics_go_when_asked_for),

@@ -86,8 +86,8 @@ const CHANGED: &[Case] = &[
     Case { changes: &[("/cassandra/keyspace", || Value::Null)], says: "expected keyspace to stay as it was" },
     Case { changes: &[("/pulsar/tenant", || json!("another"))], says: "expected tenant to stay as it was" },
     Case {
-        changes: &[("/pulsar/namespace", || json!("another"))],
-        says: "expected namespace to stay as it was",
+        changes: &[("/pulsar/topicNamespace", || json!("another"))],
+        says: "expected topicNamespace to stay as it was",
     },
     Case { changes: &[("/pulsar/partitions", || json!(4))], says: "expected partitions to grow or to stay" },
     Case {
@@ -104,7 +104,7 @@ pub(crate) async fn each_refuses_its_bad_case(scene: Scene) -> Result<()> {
     // Nothing is to be made of it.
     good["metadata"]["annotations"] = json!({ "folkmoot.dev/paused": "true" });
     good["spec"]["cassandra"]["keyspace"] = json!("rules");
-    good["spec"]["pulsar"]["namespace"] = json!("rules");
+    good["spec"]["pulsar"]["topicNamespace"] = json!("rules");
     scene.apply(&good).await?;
 
     for case in CHANGED {
