@@ -71,7 +71,7 @@ ask() { KUBECONFIG=$SCRATCH/kube/kubeconfig "$kubectl" "$@"; }
 
 # What the API server refuses, or would have to leave out, is wrong. It knows nobody's ServiceMonitor.
 check_by_server() {
-    local rendered namespace
+    local rendered namespace refused=
     kubectl=$("$ROOT/scripts/tools.sh" kubectl)
     "$KUBE/cluster.sh" up --dir "$SCRATCH/kube" --control-plane-only >&2
     ask apply --server-side --filename "$SCRATCH/rendered/folkmoot-crds-values.yaml" >/dev/null
@@ -80,15 +80,18 @@ check_by_server() {
         ask create namespace "$namespace" >/dev/null
         ask label namespace "$namespace" pod-security.kubernetes.io/{warn,enforce}=restricted >/dev/null
     done
+    # Of what names no namespace, such as an example.
+    ask config set-context --current --namespace=folkmoot >/dev/null
     for rendered in "$SCRATCH"/rendered/*.yaml "$ROOT"/deploy/*.yaml "$ROOT"/examples/*.yaml; do
         ! grep -q '^kind: ServiceMonitor' "$rendered" || continue
-        ask --namespace folkmoot apply --server-side --force-conflicts --dry-run=server --validate=strict --filename "$rendered" \
-            >/dev/null 2>"$SCRATCH/warnings" || { cat "$SCRATCH/warnings" >&2; die "the API server refuses $rendered"; }
-        if [ -s "$SCRATCH/warnings" ]; then
-            cat "$SCRATCH/warnings" >&2
-            die "the API server warns of $rendered"
+        # A warning is one for whoever installs it, so it counts.
+        if ! ask apply --server-side --force-conflicts --dry-run=server --validate=strict --filename "$rendered" >/dev/null \
+            2>"$SCRATCH/said" || [ -s "$SCRATCH/said" ]; then
+            refused="$refused $rendered"
+            cat "$SCRATCH/said" >&2
         fi
     done
+    [ -z "$refused" ] || die "the API server does not take$refused"
     say "the API server takes all charts, manifests and examples"
 }
 

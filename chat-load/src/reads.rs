@@ -56,6 +56,13 @@ pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mut
     }
     let (rest, plan, kept) = (rest.clone(), Arc::clone(plan), Arc::clone(&reads));
     runtime.spawn(async move {
+        // Who reads has been there before, and begins where the log ends.
+        for (channel, account) in &readers {
+            if let Ok(head) = rest.head(*channel, &plan.accounts[*account].token).await {
+                kept.lock().last.insert(*channel, head);
+            }
+            one(&rest, &plan, &kept, *channel, *account).await;
+        }
         let mut rng = SmallRng::seed_from_u64(plan.options.seed);
         let mut turns = time::interval(Duration::from_secs_f64(1.0 / rate));
         let places = Arc::new(Semaphore::new(AT_ONCE));

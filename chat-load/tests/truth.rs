@@ -122,6 +122,15 @@ async fn refused_sends_are_sent_again_with_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_send_whose_socket_is_lost_is_sent_again_when_it_may() {
+    // Nobody has a second message that would send the first one along.
+    let report =
+        run_against(Fault::RefuseAndCut, |options| (options.rate, options.seconds) = (12.0, 1.0)).await;
+    assert_clean(&report);
+    assert!(report.resumed >= 9 && report.details.resent >= 9, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_drops_everybody_is_come_back_to() {
     let report = run_against(Fault::Crash, |_| {}).await;
     assert_clean(&report);

@@ -17,16 +17,16 @@ use crate::{
         local::LocalBus,
         pulsar::{ProvisionError, ProvisionOptions, PulsarBus, PulsarError, PulsarOptions, provision},
     },
-    config::{BusEngine, CassandraConfig, Config, FileEngine, StoreEngine},
+    config::{BusEngine, CassandraConfig, CassandraDriver, Config, FileEngine, StoreEngine},
     metrics::Metrics,
     store::{
         Store, StoreError,
         cassandra::{
             CassandraStore,
+            connect::{self, ConnectError},
             cql::Cql,
             migrate::{self, MigrateError},
             options::CassandraOptions,
-            scylla_driver::{ConnectError, ScyllaCql},
         },
         sqlite::SqliteStore,
     },
@@ -116,7 +116,11 @@ impl Engines {
         };
         let store: Arc<dyn Store> = match &cql {
             None => Arc::new(open_sqlite(&config.data.dir)?),
-            Some(cql) => Arc::new(CassandraStore::new(Arc::clone(cql))),
+            Some(cql) => {
+                let store = CassandraStore::new(Arc::clone(cql));
+                metrics.register(|registry| store.register(registry));
+                Arc::new(store)
+            }
         };
         let bus: Arc<dyn Bus> = match config.bus {
             BusEngine::Local => Arc::new(LocalBus::new()),
@@ -180,7 +184,7 @@ pub async fn drop_cassandra(config: &CassandraConfig) -> Result<(), EngineError>
     let keyspace = &config.keyspace;
     let mut options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
     options.keyspace = None;
-    let cql = connect(&options).await?;
+    let cql = connect(config.driver, &options).await?;
     let found = migrate::drop_keyspace(&cql, keyspace)
         .await
         .map_err(|source| EngineError::Drop { keyspace: keyspace.clone(), source })?;
@@ -193,10 +197,10 @@ async fn migrate_cassandra(config: &CassandraConfig) -> Result<(), EngineError> 
     let failed = |source| EngineError::Keyspace { keyspace: keyspace.clone(), source };
     let mut options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
     options.keyspace = None;
-    let cql = connect(&options).await?;
+    let cql = connect(config.driver, &options).await?;
     migrate::create_keyspace(&cql, keyspace, &config.copies()).await.map_err(failed)?;
     options.keyspace = Some(keyspace.clone());
-    let cql = connect(&options).await?;
+    let cql = connect(config.driver, &options).await?;
     let done = migrate::migrate(&cql, keyspace).await.map_err(failed)?;
     println!("tables in {keyspace}: version {}, found {}", done.to, done.from);
     Ok(())
@@ -204,24 +208,23 @@ async fn migrate_cassandra(config: &CassandraConfig) -> Result<(), EngineError> 
 
 async fn open_cassandra(config: &CassandraConfig) -> Result<Arc<dyn Cql>, EngineError> {
     let options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
-    let cql = connect(&options).await?;
+    let cql = connect(config.driver, &options).await?;
     let keyspace = config.keyspace.clone();
     migrate::check_version(&cql).await.map_err(|source| EngineError::Keyspace { keyspace, source })?;
     Ok(cql)
 }
 
 /// Waits for a node that answers: everything may be starting at once.
-async fn connect(options: &CassandraOptions) -> Result<Arc<dyn Cql>, ConnectError> {
+async fn connect(driver: CassandraDriver, options: &CassandraOptions) -> Result<Arc<dyn Cql>, ConnectError> {
     let give_up = Instant::now() + CASSANDRA_PATIENCE;
     loop {
-        match ScyllaCql::connect(options.clone()).await {
-            Ok(cql) => return Ok(Arc::new(cql)),
+        match connect::connect(driver, options).await {
             Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < give_up => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, source, "cassandra does not answer yet, trying again");
                 tokio::time::sleep(TRY_AGAIN).await;
             }
-            Err(error) => return Err(error),
+            done => return done,
         }
     }
 }

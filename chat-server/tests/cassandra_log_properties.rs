@@ -19,9 +19,10 @@ use chat_server::store::{
 };
 use keyspace::{
     Keyspace,
-    faulty::{FaultyCql, Hits},
+    faulty::{Fault, FaultyCql, Hits},
 };
 use model::Model;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use proptest::{prelude::*, test_runner::TestRunner};
 use scenario::{Call, Cast, NAMES, Scenario, Sender, Told, USERS, is_expected, now, scenario};
 
@@ -220,5 +221,51 @@ async fn a_refusal_is_not_decided_at_an_end_that_has_moved() {
     assert_eq!(first.append(channel, vec![joined.clone()]).await.unwrap(), [Appended::New { seq: 5 }]);
     let resent = second.append(channel, vec![joined.clone()]).await.unwrap();
     assert_eq!(resent, [Appended::Duplicate { seq: 5, at: joined.at }]);
+    keyspace.drop().await;
+}
+
+/// What becomes of batches is counted, by what an operator must know of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_are_counted_by_what_became_of_them() {
+    let keyspace = Keyspace::create().await;
+    migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+    let clean = CassandraStore::new(keyspace.connect().await);
+    let script = vec![Some(Fault::Unanswered), None, Some(Fault::Lost), None, None, None];
+    let faulty = FaultyCql::new(keyspace.connect().await, script, Hits::Conditional);
+    let store = CassandraStore::new(Arc::new(faulty));
+    let (channel, ada) = (ChannelId::new(), UserId::new());
+    let event = |body| vec![NewEvent { by: ada, id: Some(ClientId::new()), at: now(), body }];
+    let message = || event(EventBody::Message { text: "hi".into(), files: Vec::new(), deleted: false });
+    let created = EventBody::ChannelCreated {
+        channel_kind: ChannelKind::Private,
+        name: Some("counted".into()),
+        topic: String::new(),
+    };
+    let joined = EventBody::MemberJoined { user: ada };
+    for (seq, body) in (1..).zip([created, joined]) {
+        assert_eq!(clean.append(channel, event(body)).await.unwrap(), [Appended::New { seq }]);
+    }
+    // Not answered and there; answered; not answered and not there, so sent again.
+    for seq in 3..=5 {
+        assert_eq!(store.append(channel, message()).await.unwrap(), [Appended::New { seq }]);
+    }
+    // Somebody else was first.
+    clean.append(channel, message()).await.unwrap();
+    assert_eq!(store.append(channel, message()).await.unwrap(), [Appended::New { seq: 7 }]);
+
+    let mut registry = Registry::with_prefix("folkmoot");
+    store.register(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    for line in [
+        r#"folkmoot_log_batches_total{outcome="applied"} 3"#,
+        r#"folkmoot_log_batches_total{outcome="unanswered"} 2"#,
+        r#"folkmoot_log_batches_total{outcome="stale"} 1"#,
+        r#"folkmoot_log_batches_total{outcome="failed"} 0"#,
+        r#"folkmoot_log_settled_total{outcome="committed"} 1"#,
+        r#"folkmoot_log_settled_total{outcome="not_committed"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
     keyspace.drop().await;
 }

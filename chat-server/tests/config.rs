@@ -141,6 +141,13 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
             &[],
             "folkmoot.toml:2: expected cassandra.user and cassandra.password_file together",
         ),
+        #[cfg(not(feature = "cassandra-cpp"))]
+        (
+            "[cassandra]\ndriver = \"cassandra-cpp\"",
+            &[],
+            "folkmoot.toml:2: expected cassandra.driver to be \"scylla\": this chat-server was built without the feature \
+             cassandra-cpp",
+        ),
         (
             "[server]\napi_url = \"https://api:8080\"",
             &[],

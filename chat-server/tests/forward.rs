@@ -145,19 +145,19 @@ async fn problem(answer: Response, status: StatusCode) -> Problem {
 
 /// Takes one connection after the other, answers each request head with these bytes, and ends the connection. Answers what it
 /// was sent.
-fn scripted(answer: &'static [u8]) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+fn scripted(answer: &'static [u8]) -> (String, tokio::sync::mpsc::Receiver<String>) {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.set_nonblocking(true).expect("is set");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let listener = TcpListener::from_std(listener).expect("a listener");
-    let (heads, received) = tokio::sync::mpsc::unbounded_channel();
+    let (heads, received) = tokio::sync::mpsc::channel(8);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.expect("a head"));
             }
-            let _ = heads.send(String::from_utf8(head).expect("is text").to_lowercase());
+            let _ = heads.send(String::from_utf8(head).expect("is text").to_lowercase()).await;
             stream.write_all(answer).await.expect("is sent");
         }
     });

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{body::Body, extract::Request};
@@ -95,8 +95,9 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         metrics.register(|registry| world.guarded.register(registry));
         let cluster = Cluster::new(ClusterOptions::default());
-        let gateway =
-            Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, GatewayOptions::default(), metrics);
+        // As in a process that serves REST.
+        let options = GatewayOptions { recent_of_all: true, ..GatewayOptions::default() };
+        let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, metrics);
         gateway.spawn();
         let blobs = DiskBlobs::open(world.dir.path().join("files")).expect("a folder");
         let api = api::router(ApiState {
@@ -275,6 +276,78 @@ async fn nobody_waits_behind_what_hangs_and_all_of_it_is_there_once_afterwards()
         }
         assert_eq!(texts(&world, *channel).await, ["before", "1", "2"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recent_history_does_not_wait_for_a_store_that_hangs() {
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    let mut socket = TestSocket::connect(&server.base_url, &server.token).await;
+    let first = insist(&mut socket, fresh(), channel, "first").await;
+    insist(&mut socket, fresh(), channel, "second").await;
+    let http = reqwest_client();
+    let read = async |path: String| {
+        let url = format!("{}/v1/channels/{channel}/{path}", server.base_url);
+        let answer = http.get(&url).bearer_auth(&server.token).send().await.expect("answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.expect("is read")
+    };
+    // Whoever reads has been there before.
+    read("messages".into()).await;
+
+    world.store.be(Mood::Hangs);
+    // Long before the calls are given up, and before the breaker notices.
+    let began = Instant::now();
+    for _ in 0..2 {
+        let messages = read("messages".into()).await;
+        assert!(messages.contains("first") && messages.contains("second"), "{messages}");
+        let events = read(format!("events?after={first}")).await;
+        assert!(!events.contains("first") && events.contains("second"), "{events}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // And it is noticed although nobody waited for it.
+    world.breakers_are(BreakerState::Open).await;
+    world.store.be(Mood::Well);
+    world.breakers_are(BreakerState::Closed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_loses_of_a_channel_that_is_read_is_in_memory_nevertheless() {
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    let (http, url) = (reqwest_client(), format!("{}/v1/channels/{channel}", server.base_url));
+    let send = async |text: &str| {
+        let body = serde_json::json!({ "text": text });
+        let request = http.post(format!("{url}/messages")).bearer_auth(&server.token).json(&body);
+        let answer = request.header("idempotency-key", fresh().to_string()).send().await.expect("answers");
+        assert_eq!(answer.status(), 201, "{text}");
+    };
+    let read = async || {
+        let url = format!("{url}/messages");
+        let answer = http.get(&url).bearer_auth(&server.token).send().await.expect("answers");
+        answer.text().await.expect("is read")
+    };
+    send("first").await;
+    read().await;
+    // Committed by a process that died before it told anybody.
+    world.store.append(channel, vec![message(&world.actor, "second")]).await.expect("is appended");
+    send("third").await;
+    assert!(read().await.contains("second"));
+    // No socket is in the channel, and the gap is closed for those who read.
+    let repaired = async {
+        loop {
+            world.store.be(Mood::Away);
+            let messages = read().await;
+            if ["first", "second", "third"].iter().all(|text| messages.contains(text)) {
+                break;
+            }
+            world.store.be(Mood::Well);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, repaired).await.expect("memory has it all");
 }
 
 #[tokio::test(flavor = "multi_thread")]

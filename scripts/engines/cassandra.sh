@@ -154,13 +154,15 @@ start_node() {
     java=$(find_java)
     if [ "$count" -gt 1 ]; then heap=${CASSANDRA_HEAP:-768M}; else heap=${CASSANDRA_HEAP:-1G}; fi
     free_port >"$dir/jmx_port"
+    coarse_timers
     # What an earlier start said must not be taken for what this one says.
     rm -f "$dir/log/"system.log*
     # The short waits only suit nodes that are all on one machine. The cost of hashing passwords is for attackers, who are
-    # not here; clients that connect again all at once are. Three copies of the accounts: logins outlive a node.
+    # not here; clients that connect again all at once are. Three copies of the accounts: logins outlive a node. Workers do
+    # not take the name of every stage that they work for: each time that is a system call.
     # shellcheck disable=SC2046 # no argument, or one
     launch "$dir" "$java" "@$CONF/jvm17.options" "-Xms$heap" "-Xmx$heap" -XX:MaxDirectMemorySize=512M -Xss256k \
-        -XX:+ExitOnOutOfMemoryError $(jit) \
+        -XX:+ExitOnOutOfMemoryError $(jit) -Dcassandra.set_sep_thread_name=false \
         "-Dcassandra.config=file://$dir/conf/cassandra.yaml" "-Dcassandra.storagedir=$dir" "-Dcassandra.logdir=$dir/log" \
         "-Dlogback.configurationFile=file://$dir/conf/logback.xml" "-Dcassandra.jmx.local.port=$(cat "$dir/jmx_port")" \
         -Dcassandra.available_processors=2 -Djava.library.path= -Djna.nosys=true \

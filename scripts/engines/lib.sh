@@ -162,6 +162,11 @@ launch() {
     until [ -s "$dir/pid" ]; do sleep 0.02; done
 }
 
+# coarse_timers: what is started from here on may be woken half a millisecond late (Linux only). Cassandra's workers that have
+# nothing to do look for work every ten microseconds and more, which three nodes on two cores have no time for:
+# docs/cluster.md has what it costs.
+coarse_timers() { [ ! -w /proc/self/timerslack_ns ] || echo 500000 2>/dev/null >/proc/self/timerslack_ns || true; }
+
 # alive DIR: whether the process of DIR/pid runs. All that we start have DIR in their arguments: a number that the system
 # gave to another process since is not mistaken for ours.
 alive() {

@@ -29,6 +29,8 @@ const GAP_GRACE_US: u64 = 200_000;
 /// Backoff: a random time below this, doubled with each failure up to the second number.
 const BACKOFF_MS: u64 = 100;
 const MAX_BACKOFF_MS: u64 = 5_000;
+/// The most that is added by chance to the time that a server says, as the clients here do.
+const HINTED_JITTER_MS: u64 = 2_000;
 /// How long churn keeps a socket away.
 const AWAY_MS: std::ops::Range<u64> = 50..500;
 
@@ -120,6 +122,11 @@ impl Worker {
         }
         self.in_sight(conn);
         self.watch(conn);
+        let hold_us = self.conns[conn].hold_us;
+        if hold_us > now {
+            // The timer for it went with the last socket.
+            self.wake_at(hold_us, conn, Wake::Outbox);
+        }
         self.pump(conn, now);
     }
 
@@ -250,6 +257,7 @@ impl Worker {
         state.attempts += 1;
         state.gateway = (state.gateway + 1) % self.plan.gateways.len();
         let hint = state.come_back_ms.take().unwrap_or_default();
+        let ceiling = if hint > 0 { ceiling.min(HINTED_JITTER_MS) } else { ceiling };
         let wait_ms = hint + self.rng.random_range(0..=ceiling);
         self.wake_at(now + wait_ms * 1000 + stay_us, conn, Wake::Reconnect);
     }

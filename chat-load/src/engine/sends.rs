@@ -192,6 +192,10 @@ impl Worker {
                     self.shared.refused.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            // Not let in: the server says when to come back.
+            _ if why.retryable && self.conns[conn].link == Link::Setup => {
+                self.conns[conn].come_back_ms = why.retry_after_ms;
+            }
             _ => {}
         }
     }

@@ -11,7 +11,8 @@ use std::{
 use chat_load::tokens::Account;
 use chat_protocol::{
     ChannelId, ChannelState, ClientFrame, ClientId, ErrorCode, Event, EventBody, PresenceStatus, ServerFrame,
-    SessionId, UserId, UserPresence, rest::Page,
+    SessionId, UserId, UserPresence,
+    rest::{Channel, Page},
 };
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
@@ -37,6 +38,8 @@ pub(crate) enum Fault {
     Skip,
     /// The first sends are refused as overloaded, which is allowed.
     Overloaded,
+    /// The first sends are refused for a while, and their sockets cut before it is over, which is allowed.
+    RefuseAndCut,
     /// All sockets are cut once, which is allowed.
     Crash,
     /// The first of two gateways dies for good, which is allowed.
@@ -152,7 +155,7 @@ async fn events(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let request = String::from_utf8(request).unwrap();
     let path = request.split(' ').nth(1).unwrap();
     let channel: ChannelId = path.split('/').nth(3).unwrap().parse().unwrap();
-    let query = path.split_once('?').unwrap().1;
+    let Some((_, query)) = path.split_once('?') else { return one_channel(stream, channel, &state).await };
     let number = |name: &str| {
         query
             .split('&')
@@ -164,7 +167,28 @@ async fn events(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let items: Vec<Event> =
         state.lock().logs[&channel].iter().filter(|e| e.seq > after).take(3).cloned().collect();
     let next = (items.len() == 3).then(|| items[2].seq.to_string());
-    let body = serde_json::to_string(&Page { items, next }).unwrap();
+    reply(stream, &serde_json::to_string(&Page { items, next }).unwrap()).await;
+}
+
+/// `GET /v1/channels/{id}`.
+async fn one_channel(stream: TcpStream, channel: ChannelId, state: &Mutex<State>) {
+    let head = state.lock().logs[&channel].last().map_or(0, |e| e.seq);
+    let channel = Channel {
+        id: channel,
+        kind: chat_protocol::ChannelKind::Public,
+        name: Some("load".into()),
+        topic: String::new(),
+        archived: false,
+        created_by: UserId(Uuid::nil()),
+        created_at: 0,
+        head,
+        read: Some(0),
+        users: Vec::new(),
+    };
+    reply(stream, &serde_json::to_string(&channel).unwrap()).await;
+}
+
+async fn reply(mut stream: TcpStream, body: &str) {
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -261,11 +285,24 @@ impl State {
         let by = self.sockets[&socket].user;
         self.sends += 1;
         let now_and_then = self.sends % 40 == 20;
-        if self.fault == Fault::Overloaded && self.sends < 10 {
+        let refuses = matches!(self.fault, Fault::Overloaded | Fault::RefuseAndCut);
+        if refuses && self.sends < 10 {
+            let cut = self.fault == Fault::RefuseAndCut;
+            let after_ms = if cut { 600 } else { 50 };
             let (code, message) = (ErrorCode::Overloaded, "try later".into());
-            let refused =
-                ServerFrame::Error { id: Some(id), code, message, retryable: true, retry_after_ms: Some(50) };
-            return self.answer(socket, &refused);
+            let refused = ServerFrame::Error {
+                id: Some(id),
+                code,
+                message,
+                retryable: true,
+                retry_after_ms: Some(after_ms),
+            };
+            self.answer(socket, &refused);
+            if cut {
+                // What was queued for it is still sent.
+                self.sockets.remove(&socket);
+            }
+            return;
         }
         if self.fault == Fault::Crash && self.sends == 60 {
             self.sockets.clear();

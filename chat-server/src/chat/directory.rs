@@ -6,6 +6,7 @@
 //! something. While the store is away the lifetime is longer, since nothing can be committed either.
 
 use std::{
+    future::Future,
     num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,6 +26,8 @@ const MEMBERS: NonZeroUsize = NonZeroUsize::new(200_000).expect("not zero");
 const LIFETIME: Duration = Duration::from_secs(60);
 /// The same while the store does not answer.
 const LIFETIME_AWAY: Duration = Duration::from_secs(900);
+/// The store is waited for this long when memory could answer instead; longer than a read takes that goes well.
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What decisions need of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +83,12 @@ impl Directory {
                 created_by: row.created_by,
             }))
         };
-        let meta = match self.channel_reads.join((id, epoch), || read.boxed()).await {
-            Ok(Some(meta)) => meta,
-            Ok(None) => return Err(ChatError::not_found("channel")),
-            Err(error) => {
-                let kept = kept.filter(|(_, at)| is_away(&error) && at.elapsed() < LIFETIME_AWAY);
-                return kept.map(|(meta, _)| meta).ok_or(error);
-            }
+        let kept = kept.filter(|(_, at)| at.elapsed() < LIFETIME_AWAY).map(|(meta, _)| meta);
+        let read = self.channel_reads.join((id, epoch), || to_its_end(read).boxed());
+        let meta = match unless_kept(kept, read).await? {
+            Known::Now(Some(meta)) => meta,
+            Known::Now(None) => return Err(ChatError::not_found("channel")),
+            Known::Before(meta) => return Ok(meta),
         };
         let mut caches = self.caches.lock();
         if caches.epoch == epoch {
@@ -106,12 +108,11 @@ impl Directory {
         let store = Arc::clone(&self.store);
         let read = async move { Ok(store.membership(channel, user).await?.is_some()) };
         // Only membership is kept: that somebody is not a member is asked again each time.
-        let member = match self.member_reads.join((channel, user, epoch), || read.boxed()).await {
-            Ok(member) => member,
-            Err(error) if is_away(&error) && kept.is_some_and(|at| at.elapsed() < LIFETIME_AWAY) => {
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
+        let kept = kept.filter(|at| at.elapsed() < LIFETIME_AWAY).map(|_| true);
+        let read = self.member_reads.join((channel, user, epoch), || to_its_end(read).boxed());
+        let member = match unless_kept(kept, read).await? {
+            Known::Now(member) => member,
+            Known::Before(member) => return Ok(member),
         };
         let mut caches = self.caches.lock();
         if caches.epoch == epoch {
@@ -169,6 +170,35 @@ impl Directory {
     }
 }
 
+/// What is known of something.
+#[derive(Debug, PartialEq, Eq)]
+enum Known<N, B> {
+    /// From the store.
+    Now(N),
+    /// As it was kept; the store does not answer.
+    Before(B),
+}
+
+/// What a read gives, or what was kept if the store is away or takes its time.
+async fn unless_kept<N, B>(
+    kept: Option<B>,
+    read: impl Future<Output = Result<N, ChatError>>,
+) -> Result<Known<N, B>, ChatError> {
+    let Some(kept) = kept else { return read.await.map(Known::Now) };
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Ok(now)) => Ok(Known::Now(now)),
+        Ok(Err(error)) if !is_away(&error) => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(Known::Before(kept)),
+    }
+}
+
+/// Reads on when nobody waits any more: how a read of the store ends says how the store is.
+async fn to_its_end<T: Send + 'static>(
+    read: impl Future<Output = Result<T, ChatError>> + Send + 'static,
+) -> Result<T, ChatError> {
+    tokio::spawn(read).await.unwrap_or_else(|_| Err(ChatError::unknown_outcome()))
+}
+
 /// Whether it is the store that does not answer.
 pub(super) const fn is_away(error: &ChatError) -> bool {
     matches!(error.code, ErrorCode::Overloaded | ErrorCode::Unavailable)
@@ -221,6 +251,19 @@ mod tests {
         }
         assert!(directory.channel(channel).await.expect("is read").archived);
         assert!(!directory.is_member(channel, ada).await.expect("is read"));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_answers_for_a_store_that_is_away_or_hangs() {
+        let hangs = std::future::pending::<Result<u8, ChatError>>;
+        let answers = |answer: Result<u8, ChatError>| async { answer };
+        let (away, refusal) = (ChatError::overloaded(1), ChatError::not_found("channel"));
+        assert_eq!(unless_kept(Some(7), hangs()).await.ok(), Some(Known::Before(7)));
+        assert_eq!(unless_kept(Some(7), answers(Ok(8))).await.ok(), Some(Known::Now(8)));
+        assert_eq!(unless_kept(Some(7), answers(Err(away.clone()))).await.ok(), Some(Known::Before(7)));
+        let told = |known: Result<Known<u8, u8>, ChatError>| known.map_err(|error| error.code);
+        assert_eq!(told(unless_kept(Some(7), answers(Err(refusal))).await), Err(ErrorCode::NotFound));
+        assert_eq!(told(unless_kept(None, answers(Err(away))).await), Err(ErrorCode::Overloaded));
     }
 
     #[tokio::test]

@@ -141,8 +141,11 @@ impl Chat {
     }
 
     async fn view(&self, actor: &Actor, channel: ChannelId) -> Result<ChannelView, ChatError> {
-        let meta = self.directory.channel(channel).await?;
-        let member = self.directory.is_member(channel, actor.user).await?;
+        // Side by side: who waits for a store that hangs should wait once.
+        let directory = &self.directory;
+        let (meta, member) =
+            tokio::join!(directory.channel(channel), directory.is_member(channel, actor.user));
+        let (meta, member) = (meta?, member?);
         Ok(ChannelView {
             kind: meta.kind,
             archived: meta.archived,

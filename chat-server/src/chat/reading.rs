@@ -1,6 +1,10 @@
 //! What was committed, as the asking user may see it; and what is not durable: typing.
 
-use std::{collections::HashMap, sync::Weak};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Weak},
+};
 
 use chat_protocol::{
     ChannelId, Seq, UserId, limits,
@@ -9,7 +13,7 @@ use chat_protocol::{
 
 use super::{
     Actor, Chat, ChatError, RecentEvents,
-    directory::is_away,
+    directory::{PATIENCE, is_away},
     permissions::{ChannelAction, OrgAction, allow_org},
     recent,
 };
@@ -25,6 +29,12 @@ pub struct EventsPage {
     pub items: Vec<StoredEvent>,
     /// The last position on this page, when there may be more.
     pub next: Option<Seq>,
+}
+
+/// Where a page is from.
+enum Read<S, R> {
+    Stored(S),
+    Remembered(R),
 }
 
 impl Chat {
@@ -135,12 +145,12 @@ impl Chat {
         limit: usize,
     ) -> Result<EventsPage, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
-        let mut items = match self.store.events(channel, after, limit + 1).await {
-            Ok(items) => items,
-            Err(error) => {
-                return self
-                    .unless_remembered(error, |recent| recent::events_page(recent, channel, after, limit));
-            }
+        let store = Arc::clone(&self.store);
+        let read = async move { store.events(channel, after, limit + 1).await };
+        let remembered = |recent: &dyn RecentEvents| recent::events_page(recent, channel, after, limit);
+        let mut items = match self.unless_remembered(channel, read, remembered).await? {
+            Read::Stored(items) => items,
+            Read::Remembered(page) => return Ok(page),
         };
         let more = items.len() > limit;
         items.truncate(limit);
@@ -160,13 +170,12 @@ impl Chat {
         limit: usize,
     ) -> Result<Page<Message>, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
-        let mut items = match self.store.messages(channel, before, limit + 1).await {
-            Ok(items) => items,
-            Err(error) => {
-                return self.unless_remembered(error, |recent| {
-                    recent::messages_page(recent, channel, before, limit)
-                });
-            }
+        let store = Arc::clone(&self.store);
+        let read = async move { store.messages(channel, before, limit + 1).await };
+        let remembered = |recent: &dyn RecentEvents| recent::messages_page(recent, channel, before, limit);
+        let mut items = match self.unless_remembered(channel, read, remembered).await? {
+            Read::Stored(items) => items,
+            Read::Remembered(page) => return Ok(page),
         };
         let more = items.len() > limit;
         items.truncate(limit);
@@ -182,15 +191,35 @@ impl Chat {
         self.directory.memberships(user).await
     }
 
-    /// The error, unless it is the store that does not answer and memory has what was asked for.
-    fn unless_remembered<T>(
+    /// What the store gives, or memory when the store is away or takes its time and memory has what is asked for.
+    async fn unless_remembered<S: Send + 'static, R>(
         &self,
-        error: StoreError,
-        page: impl FnOnce(&dyn RecentEvents) -> Option<T>,
-    ) -> Result<T, ChatError> {
-        let error = ChatError::from(error);
-        let recent = self.recent.get().filter(|_| is_away(&error)).and_then(Weak::upgrade);
-        recent.and_then(|recent| page(&*recent)).ok_or(error)
+        channel: ChannelId,
+        read: impl Future<Output = Result<S, StoreError>> + Send + 'static,
+        remembered: impl Fn(&dyn RecentEvents) -> Option<R>,
+    ) -> Result<Read<S, R>, ChatError> {
+        let recent = self.recent.get().and_then(Weak::upgrade);
+        if let Some(recent) = &recent {
+            recent.is_read(channel);
+        }
+        let remembered = || recent.as_ref().and_then(|recent| remembered(&**recent)).map(Read::Remembered);
+        let mut read = Box::pin(read);
+        let stored = match tokio::time::timeout(PATIENCE, &mut read).await {
+            Ok(stored) => stored,
+            Err(_) => match remembered() {
+                Some(page) => {
+                    // How it ends says how the store is.
+                    tokio::spawn(read);
+                    return Ok(page);
+                }
+                None => read.await,
+            },
+        };
+        let error = match stored {
+            Ok(stored) => return Ok(Read::Stored(stored)),
+            Err(error) => ChatError::from(error),
+        };
+        if is_away(&error) { remembered().ok_or(error) } else { Err(error) }
     }
 
     /// How far the actor has read.

@@ -18,6 +18,9 @@ pub trait RecentEvents: Send + Sync + 'static {
     /// are there.
     fn after(&self, channel: ChannelId, after: Seq) -> Option<Vec<Bytes>>;
 
+    /// Somebody reads a channel: its events are worth keeping without gaps.
+    fn is_read(&self, channel: ChannelId);
+
     /// As many consecutive events up to the log's head as there are, in the same form.
     fn tail(&self, channel: ChannelId) -> Vec<Bytes>;
 }
@@ -128,6 +131,8 @@ mod tests {
             let skip = (after + 1).checked_sub(self.first)?;
             Some(self.frames.iter().skip(usize::try_from(skip).expect("small")).cloned().collect())
         }
+
+        fn is_read(&self, _: ChannelId) {}
 
         fn tail(&self, _: ChannelId) -> Vec<Bytes> {
             self.frames.clone()

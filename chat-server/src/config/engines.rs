@@ -14,6 +14,27 @@ pub enum StoreEngine {
     Cassandra,
 }
 
+/// Which driver speaks to Cassandra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CassandraDriver {
+    /// The pure-Rust one.
+    #[default]
+    Scylla,
+    /// The Apache C++ one; needs the Cargo feature `cassandra-cpp`.
+    CassandraCpp,
+}
+
+impl CassandraDriver {
+    /// Whether this program was built with it.
+    #[must_use]
+    pub const fn is_there(self) -> bool {
+        match self {
+            Self::Scylla => true,
+            Self::CassandraCpp => cfg!(feature = "cassandra-cpp"),
+        }
+    }
+}
+
 /// What carries events between processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusEngine {
@@ -57,6 +78,8 @@ pub struct CassandraConfig {
     pub ca_file: PathBuf,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// What speaks to the nodes.
+    pub driver: CassandraDriver,
 }
 
 impl CassandraConfig {
@@ -85,6 +108,7 @@ impl Default for CassandraConfig {
             password_file: PathBuf::new(),
             ca_file: PathBuf::new(),
             request_timeout: Duration::from_millis(2_000),
+            driver: CassandraDriver::default(),
         }
     }
 }

@@ -14,7 +14,8 @@ mod value;
 use std::{net::SocketAddr, path::PathBuf};
 
 pub use engines::{
-    BusEngine, CassandraConfig, ClusterConfig, FileEngine, PulsarConfig, S3Config, StoreEngine,
+    BusEngine, CassandraConfig, CassandraDriver, ClusterConfig, FileEngine, PulsarConfig, S3Config,
+    StoreEngine,
 };
 pub use load::load;
 pub use reference::reference;

@@ -169,6 +169,11 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
         "expected cassandra.contact_points to name at least one host:port",
     );
     check(
+        config.cassandra.driver.is_there(),
+        "cassandra.driver",
+        "expected cassandra.driver to be \"scylla\": this chat-server was built without the feature cassandra-cpp",
+    );
+    check(
         config.cassandra.user.is_empty() == config.cassandra.password_file.as_os_str().is_empty(),
         "cassandra.user",
         "expected cassandra.user and cassandra.password_file together",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_protocol::limits::MAX_FILE_BYTES;
 
-use super::{BusEngine, Config, FileEngine, Kind, LogFormat, StoreEngine, Value};
+use super::{BusEngine, CassandraDriver, Config, FileEngine, Kind, LogFormat, StoreEngine, Value};
 use crate::auth::Registration;
 
 /// One setting.
@@ -259,6 +259,14 @@ pub const SETTINGS: &[Setting] = &[
         60_000,
         cassandra.request_timeout,
         "How long one request to Cassandra may take."
+    ),
+    choice!(
+        "cassandra.driver",
+        |c| c.cassandra.driver,
+        "What speaks to the nodes. `scylla`: the pure-Rust driver. `cassandra-cpp`: the Apache C++ driver, in a server that was \
+         built with the feature of that name.",
+        "scylla" => CassandraDriver::Scylla,
+        "cassandra-cpp" => CassandraDriver::CassandraCpp
     ),
     choice!(
         "bus.engine",

@@ -40,6 +40,8 @@ const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
 const REPAIR_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A channel without sockets is forgotten after this many seconds.
 const FORGET_AFTER_SECONDS: u64 = 300;
+/// A channel that was read over REST within this long is kept up with as one that sockets are in.
+const READ_LATELY: Duration = Duration::from_secs(300);
 /// Channels that no socket is in and whose recent events are kept, all in all.
 const KEPT_FOR_READING: usize = 50_000;
 
@@ -60,8 +62,17 @@ struct ChannelState {
     /// While a repair runs: the highest position known to exist.
     repairing: Option<Seq>,
     used: Instant,
+    /// When somebody last read it other than over a socket.
+    read: Option<Instant>,
     /// When an event was last handed out.
     active: Instant,
+}
+
+impl ChannelState {
+    /// Whether a gap hurts anybody: without sockets and readers, what is kept may as well begin anew behind it.
+    fn is_wanted(&self) -> bool {
+        !self.sockets.is_empty() || self.read.is_some_and(|at| at.elapsed() < READ_LATELY)
+    }
 }
 
 /// How much of a log is in memory.
@@ -175,16 +186,15 @@ impl Hub {
             return;
         };
         let mut state = channel.state.lock();
-        // Without a socket there is nobody whom a gap would hurt; what is kept begins anew behind it.
-        let anybody = !state.sockets.is_empty();
+        let wanted = state.is_wanted();
         match (state.head, &mut state.repairing) {
             (Some(head), _) if event.seq <= head => return,
-            (_, Some(wanted)) => {
+            (_, Some(target)) => {
                 // The repair reads it from the store, in its turn.
-                *wanted = (*wanted).max(event.seq);
+                *target = (*target).max(event.seq);
                 return;
             }
-            (Some(head), None) if anybody && event.seq > head + 1 => {
+            (Some(head), None) if wanted && event.seq > head + 1 => {
                 state.repairing = Some(event.seq);
                 drop(state);
                 tokio::spawn(Arc::clone(self).repair(event.channel, channel));
@@ -235,8 +245,8 @@ impl Hub {
             if !wanted(&state) {
                 continue;
             }
-            if state.sockets.is_empty() && state.repairing.is_none() {
-                // Not worth a read: what is kept for reading begins anew with the next event.
+            if !state.is_wanted() && state.repairing.is_none() {
+                // Not worth a read.
                 let before = state.recent.bytes();
                 (state.head, state.recent) = (None, Recent::default());
                 drop(state);
@@ -317,6 +327,7 @@ impl Hub {
                     fanning: false,
                     repairing: None,
                     used: Instant::now(),
+                    read: None,
                     active: Instant::now(),
                 }),
             })
@@ -453,6 +464,12 @@ impl RecentEvents for Hub {
         match self.in_memory(channel, after) {
             InMemory::All { frames, .. } => Some(frames.iter().map(json_of).collect()),
             InMemory::No => None,
+        }
+    }
+
+    fn is_read(&self, channel: ChannelId) {
+        if let Some(channel) = self.channel(channel).or_else(|| self.kept_for_reading(channel)) {
+            channel.state.lock().read = Some(Instant::now());
         }
     }
 

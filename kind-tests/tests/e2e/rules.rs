@@ -8,10 +8,13 @@ use kind_tests::{command::kubectl, manifest, scene::Scene};
 use kube::Api;
 use serde_json::{Value, json};
 
+/// JSON pointer to what is set in the spec, and the value; with a `null`, it is removed.
+type Change = (&'static str, fn() -> Value);
+
 /// What is changed in a good object, and what the refusal is to say.
 struct Case {
-    /// JSON pointer to what is set in the spec; with a `null`, it is removed.
-    changes: &'static [(&'static str, fn() -> Value)],
+    /// All at once.
+    changes: &'static [Change],
     /// Part of the message.
     says: &'static str,
 }

@@ -49,8 +49,8 @@ impl Timeline {
             loop {
                 // A watch that breaks is begun again by itself, and tells everything once more.
                 let moment = tokio::select! {
-                    Some(event) = roles.next() => object(event).map(role),
-                    Some(event) = jobs.next() => object(event).and_then(migrated),
+                    Some(event) = roles.next() => object(event).map(|deployment| role(&deployment)),
+                    Some(event) = jobs.next() => object(event).and_then(|job| migrated(&job)),
                     else => return,
                 };
                 told.lock().extend(moment);
@@ -108,7 +108,7 @@ fn image(template: &PodTemplateSpec) -> String {
     containers.first().and_then(|container| container.image.clone()).unwrap_or_default()
 }
 
-fn role(deployment: Deployment) -> Moment {
+fn role(deployment: &Deployment) -> Moment {
     let status = deployment.status.clone().unwrap_or_default();
     let wanted = deployment.spec.replicas.unwrap_or(1);
     let count = |number: Option<i32>| number.unwrap_or(0);
@@ -120,7 +120,7 @@ fn role(deployment: Deployment) -> Moment {
     Moment::Role { name: deployment.name_any(), image: image(&deployment.spec.template), settled, ready }
 }
 
-fn migrated(job: Job) -> Option<Moment> {
+fn migrated(job: &Job) -> Option<Moment> {
     let succeeded = job.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0) > 0;
     let template = job.spec.as_ref().map(|spec| &spec.template)?;
     (succeeded && job.name_any().contains("-migrate-")).then(|| Moment::Migrated { image: image(template) })

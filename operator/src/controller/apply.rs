@@ -75,27 +75,33 @@ impl<S> Resources<S> {
     }
 }
 
-/// What this process applied last, by uid: the hash of what it sent, and the set of fields that were its own then.
+/// What this process applied last, by `ChatCluster` and uid: the hash of what it sent, and the set of fields that were its own then.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<String, (String, u64)>>);
+pub struct Memory(Mutex<HashMap<Key, HashMap<String, LastSent>>>);
+
+type LastSent = (String, u64);
 
 impl Memory {
     /// Whether an object still is as this process left it.
-    fn is_as_it_was(&self, child: &LiveChild, hash: &str) -> bool {
+    fn is_as_it_was(&self, key: &Key, child: &LiveChild, hash: &str) -> bool {
+        let memory = self.0.lock();
+        let last = memory.get(key).and_then(|children| children.get(&child.uid));
         child.applied.as_deref() == Some(hash)
-            && self
-                .0
-                .lock()
-                .get(&child.uid)
-                .is_some_and(|(sent, owned)| sent == hash && *owned == child.owned)
+            && last.is_some_and(|(sent, owned)| sent == hash && *owned == child.owned)
     }
 
-    fn remember(&self, child: &LiveChild, hash: String) {
-        self.0.lock().insert(child.uid.clone(), (hash, child.owned));
+    fn remember(&self, key: &Key, child: &LiveChild, hash: String) {
+        self.0.lock().entry(key.clone()).or_default().insert(child.uid.clone(), (hash, child.owned));
     }
 
-    pub(super) fn forget(&self, uid: &str) {
-        self.0.lock().remove(uid);
+    fn forget_one(&self, key: &Key, uid: &str) {
+        if let Some(children) = self.0.lock().get_mut(key) {
+            children.remove(uid);
+        }
+    }
+
+    pub(super) fn forget(&self, key: &Key) {
+        self.0.lock().remove(key);
     }
 }
 
@@ -108,13 +114,13 @@ enum Step {
     Send,
 }
 
-fn step(memory: &Memory, kind: ChildKind, live: Option<&LiveChild>, hash: &str) -> Step {
+fn step(memory: &Memory, key: &Key, kind: ChildKind, live: Option<&LiveChild>, hash: &str) -> Step {
     match live {
         // What is being deleted is made again when it is gone: a watch tells.
         Some(child) if child.deleting => Step::Keep,
         // The template of a Job never changes: another one has another name.
         Some(_) if kind == ChildKind::Job => Step::Keep,
-        Some(child) if memory.is_as_it_was(child, hash) => Step::Keep,
+        Some(child) if memory.is_as_it_was(key, child, hash) => Step::Keep,
         _ => Step::Send,
     }
 }
@@ -181,7 +187,7 @@ impl Controller {
         live: Option<&LiveChild>,
     ) -> Result<(), ReconcileError> {
         let hash = hash(child);
-        if step(&self.applied, child.kind, live, &hash) == Step::Keep {
+        if step(&self.applied, key, child.kind, live, &hash) == Step::Keep {
             return Ok(());
         }
         let mut object = child.object.clone();
@@ -201,7 +207,7 @@ impl Controller {
             self.metrics.wrote(child.kind, "apply");
             tracing::info!(chatcluster = %key, kind = ?child.kind, name = child.name(), "applied");
         }
-        self.applied.remember(&now, hash);
+        self.applied.remember(key, &now, hash);
         Ok(())
     }
 
@@ -235,7 +241,7 @@ impl Controller {
                 tracing::info!(chatcluster = %key, ?kind, name, "deleted");
             }
         }
-        self.applied.forget(uid);
+        self.applied.forget_one(key, uid);
         Ok(())
     }
 }
@@ -267,18 +273,24 @@ mod tests {
     #[test]
     fn what_is_as_it_was_left_costs_no_request() {
         let memory = Memory::default();
-        let service = |live: Option<&LiveChild>, hash: &str| step(&memory, ChildKind::Service, live, hash);
+        let key = Key::new("chat", "demo");
+        let service =
+            |live: Option<&LiveChild>, hash: &str| step(&memory, &key, ChildKind::Service, live, hash);
         assert_eq!(service(None, "h"), Step::Send, "it is not there");
         assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send, "this process has not applied it yet");
-        memory.remember(&live("h", 1), "h".into());
+        memory.remember(&key, &live("h", 1), "h".into());
         assert_eq!(service(Some(&live("h", 1)), "h"), Step::Keep);
         assert_eq!(service(Some(&live("h", 2)), "h"), Step::Send, "somebody took a field");
         assert_eq!(service(Some(&live("h", 1)), "other"), Step::Send, "it should be another");
         assert_eq!(service(Some(&live("other", 1)), "h"), Step::Send, "somebody else applied another");
         let deleting = LiveChild { deleting: true, ..live("x", 2) };
         assert_eq!(service(Some(&deleting), "h"), Step::Keep, "it is made again when it is gone");
-        assert_eq!(step(&memory, ChildKind::Job, Some(&live("x", 2)), "h"), Step::Keep, "Jobs do not change");
-        memory.forget("u");
+        assert_eq!(
+            step(&memory, &key, ChildKind::Job, Some(&live("x", 2)), "h"),
+            Step::Keep,
+            "Jobs do not change"
+        );
+        memory.forget(&key);
         assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send);
     }
 

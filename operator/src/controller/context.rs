@@ -1,6 +1,10 @@
 //! What reconciles share.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use folkmoot_crds::{ChatCluster, ImageSpec};
 use kube::{
@@ -16,7 +20,7 @@ use super::{
     secrets::SecretReader,
 };
 use crate::{
-    datastore::Datastores,
+    datastore::{Datastores, Report},
     keys::issue::IssueError,
     lease::{Leadership, NotLeader},
     live::{Key, Live},
@@ -81,6 +85,10 @@ pub struct Controller {
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: Options,
     pub(super) datastores: Datastores,
+    /// What the engines said last.
+    pub(super) reports: Mutex<HashMap<Key, Report>>,
+    /// `ChatCluster`s whose engines are being asked.
+    pub(super) asking: Mutex<HashSet<Key>>,
     pub(super) sampler: Sampler,
     pub(super) secrets: SecretReader,
     pub(super) recorder: Recorder,
@@ -130,6 +138,8 @@ impl Controller {
             metrics,
             options,
             datastores: Datastores::new(),
+            reports: Mutex::default(),
+            asking: Mutex::default(),
             sampler: Sampler::new()?,
             secrets: SecretReader::default(),
             applied: Memory::default(),
@@ -178,6 +188,8 @@ impl Controller {
 
     pub(super) fn forget(&self, key: &Key) {
         self.failures.lock().remove(key);
+        self.applied.forget(key);
+        self.reports.lock().remove(key);
         self.queue.forget(key);
         if let Some(known) = self.known.lock().remove(key) {
             self.datastores.forget(&known.uid);

@@ -58,13 +58,13 @@ impl Controller {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..workers {
             let controller = Arc::clone(self);
-            tasks.spawn(async move { controller.work().await });
+            tasks.spawn(controller.work());
         }
         leadership.lost().await;
         tasks.shutdown().await;
     }
 
-    async fn work(&self) {
+    async fn work(self: Arc<Self>) {
         loop {
             let key = self.queue.next().await;
             let began = Instant::now();
@@ -107,7 +107,7 @@ impl Controller {
     ///
     /// # Errors
     /// When the API server cannot be asked or refuses, or this process may not write.
-    pub async fn reconcile(&self, key: &Key) -> Result<Again, ReconcileError> {
+    pub async fn reconcile(self: &Arc<Self>, key: &Key) -> Result<Again, ReconcileError> {
         if !self.live.is_synced() {
             return Ok(Again::After(FIRST_RETRY));
         }

@@ -1,11 +1,12 @@
 //! What is there. Reads only.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use folkmoot_crds::ChatCluster;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Controller, ReconcileError,
@@ -16,7 +17,7 @@ use super::{
     secrets,
 };
 use crate::{
-    datastore::{Mode, Report, Secrets},
+    datastore::{Health, Mode, Report, Secrets},
     keys::SecretData,
     kinds::ChildKind,
     live::{Children, DeploymentState, Detail, Key, Pods},
@@ -25,6 +26,10 @@ use crate::{
 
 /// Port of `/metrics` of chat-server's pods.
 const ADMIN_PORT: u16 = 8081;
+/// Engines that answer do so within this time.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
+/// Those that take longer are looked at again after this time.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// Gateways are asked for their sockets at most this often.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
@@ -108,7 +113,11 @@ pub fn deployment<'a>(children: &'a Children, cluster: &str, role: Role) -> Opti
 }
 
 impl Controller {
-    pub(super) async fn observe(&self, key: &Key, cluster: &ChatCluster) -> Result<Observed, ReconcileError> {
+    pub(super) async fn observe(
+        self: &Arc<Self>,
+        key: &Key,
+        cluster: &Arc<ChatCluster>,
+    ) -> Result<Observed, ReconcileError> {
         let children = self.live.children(key);
         let pods = self.live.pods(key);
         let secrets = self
@@ -116,12 +125,8 @@ impl Controller {
             .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
             .await
             .map_err(ReconcileError::api("give the Secrets that are referred to"))?;
-        let mode = if decide::is_paused(cluster) { Mode::Observe } else { Mode::Repair };
-        let namespace = names::pulsar_namespace(cluster);
-        let (datastores, connections) = tokio::join!(
-            self.datastores.check(cluster, &namespace, &secrets, mode),
-            self.sample(key, &pods),
-        );
+        let (datastores, connections) =
+            tokio::join!(self.ask_engines(key, cluster, &secrets), self.sample(key, &pods));
         Ok(Observed {
             keys: self.our_secret(key, cluster, &children, &names::signing_keys(&key.name)).await?,
             certificates: self.our_secret(key, cluster, &children, &names::internal_tls(&key.name)).await?,
@@ -132,6 +137,47 @@ impl Controller {
             connections,
             capabilities: *self.capabilities.lock(),
         })
+    }
+
+    /// What the engines say; what they said last, when they take their time: nothing waits for one that hangs. Its answer is looked
+    /// at when it comes.
+    async fn ask_engines(
+        self: &Arc<Self>,
+        key: &Key,
+        cluster: &Arc<ChatCluster>,
+        secrets: &Secrets,
+    ) -> Report {
+        if self.asking.lock().insert(key.clone()) {
+            let (controller, cluster, secrets) = (Arc::clone(self), Arc::clone(cluster), secrets.clone());
+            let key = key.clone();
+            let mut asked = tokio::spawn(async move {
+                let mode = if decide::is_paused(&cluster) { Mode::Observe } else { Mode::Repair };
+                let namespace = names::pulsar_namespace(&cluster);
+                let report = controller.datastores.check(&cluster, &namespace, &secrets, mode).await;
+                controller.asking.lock().remove(&key);
+                let last = controller.reports.lock().insert(key.clone(), report.clone());
+                if last.is_none_or(|last| (last.cassandra, last.pulsar) != (report.cassandra, report.pulsar))
+                {
+                    controller.queue.touch(key);
+                }
+            });
+            // What is left of it goes on by itself.
+            let _ = timeout(AT_ONCE, &mut asked).await;
+        }
+        let soon = Timestamp::now() + ASK_AGAIN;
+        let mut reports = self.reports.lock();
+        match reports.get_mut(key) {
+            Some(last) => {
+                let repaired = std::mem::take(&mut last.repaired);
+                Report { repaired, due: last.due.max(soon), ..last.clone() }
+            }
+            None => Report {
+                cassandra: Health::Unknown,
+                pulsar: Health::Unknown,
+                repaired: Vec::new(),
+                due: soon,
+            },
+        }
     }
 
     /// What is in a Secret of ours. Watches lag, and keys must not be made twice: when none was seen, it is asked for.

@@ -92,7 +92,10 @@ impl Watches {
             let api = scope.api(&self.client, &kind.resource());
             let (live, scope) = (Arc::clone(&self.live), scope.clone());
             let mut seen = HashSet::new();
-            self.follow(&format!("{kind:?}"), watcher::watcher(api, ours()), move |event| match event {
+            let name = format!("{kind:?} in {scope:?}");
+            // Of an add-on's kinds it is enough to learn by and by: what is applied again unchanged changes nothing.
+            let needed = !kind.is_optional();
+            self.follow(name, needed, watcher::watcher(api, ours()), move |event| match event {
                 Event::Init => seen.clear(),
                 Event::InitApply(object) => {
                     seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
@@ -117,15 +120,17 @@ impl Watches {
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow("ChatCluster", watcher::watcher(api, config), move |event| match event {
-            Event::Init => seen.clear(),
-            Event::InitApply(cluster) => {
-                seen.insert(Key::of(&cluster));
-                live.cluster_is(cluster);
+        self.follow(format!("ChatCluster in {scope:?}"), true, watcher::watcher(api, config), move |event| {
+            match event {
+                Event::Init => seen.clear(),
+                Event::InitApply(cluster) => {
+                    seen.insert(Key::of(&cluster));
+                    live.cluster_is(cluster);
+                }
+                Event::InitDone => live.only_these_clusters(&scope, &std::mem::take(&mut seen)),
+                Event::Apply(cluster) => live.cluster_is(cluster),
+                Event::Delete(cluster) => live.cluster_is_gone(Key::of(&cluster)),
             }
-            Event::InitDone => live.only_these_clusters(&scope, &std::mem::take(&mut seen)),
-            Event::Apply(cluster) => live.cluster_is(cluster),
-            Event::Delete(cluster) => live.cluster_is_gone(Key::of(&cluster)),
         });
     }
 
@@ -133,20 +138,25 @@ impl Watches {
         let api = scope.api(&self.client, &ApiResource::erase::<Pod>(&()));
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
-        self.follow("Pod", watcher::watcher(api, ours()), move |event| match event {
-            Event::Init => seen.clear(),
-            Event::InitApply(object) => {
-                seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
-                live.pod_is(&object);
-            }
-            Event::InitDone => live.only_these_pods(&scope, &std::mem::take(&mut seen)),
-            Event::Apply(object) => live.pod_is(&object),
-            Event::Delete(object) => {
-                if let Some(key) = Key::of_owner(&object) {
-                    live.pod_is_gone(key, &object.name_any());
+        self.follow(
+            format!("Pod in {scope:?}"),
+            true,
+            watcher::watcher(api, ours()),
+            move |event| match event {
+                Event::Init => seen.clear(),
+                Event::InitApply(object) => {
+                    seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
+                    live.pod_is(&object);
                 }
-            }
-        });
+                Event::InitDone => live.only_these_pods(&scope, &std::mem::take(&mut seen)),
+                Event::Apply(object) => live.pod_is(&object),
+                Event::Delete(object) => {
+                    if let Some(key) = Key::of_owner(&object) {
+                        live.pod_is_gone(key, &object.name_any());
+                    }
+                }
+            },
+        );
     }
 
     /// Names and versions of all Secrets; what is in them is read only of those that a `ChatCluster` refers to.
@@ -158,31 +168,36 @@ impl Watches {
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow("Secret metadata", watcher::watcher(api, config), move |event| match event {
-            Event::Init => seen.clear(),
-            Event::InitApply(secret) => {
-                seen.insert(place(&secret));
-                live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
-            }
-            Event::InitDone => live.only_these_secrets(&scope, &std::mem::take(&mut seen)),
-            Event::Apply(secret) => {
-                live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
-            }
-            Event::Delete(secret) => live.secret_is(&place(&secret), None),
-        });
+        self.follow(
+            format!("Secret metadata in {scope:?}"),
+            true,
+            watcher::watcher(api, config),
+            move |event| match event {
+                Event::Init => seen.clear(),
+                Event::InitApply(secret) => {
+                    seen.insert(place(&secret));
+                    live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
+                }
+                Event::InitDone => live.only_these_secrets(&scope, &std::mem::take(&mut seen)),
+                Event::Apply(secret) => {
+                    live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
+                }
+                Event::Delete(secret) => live.secret_is(&place(&secret), None),
+            },
+        );
     }
 
     fn follow<K>(
         &self,
-        what: &str,
+        what: String,
+        needed: bool,
         stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) where
         K: Send + 'static,
     {
         let live = Arc::clone(&self.live);
-        let what = what.to_owned();
-        live.set_behind(&what, true);
+        live.set_behind(&what, needed);
         self.tasks.lock().spawn(async move {
             let mut stream = pin!(stream.default_backoff());
             while let Some(event) = stream.next().await {

@@ -4,13 +4,14 @@
 //! that selects the gateways, this makes one address do for everything. Bodies are streamed, both ways at once; nothing is
 //! repeated, no redirect is followed, nothing is upgraded.
 //!
-//! In reading order: `headers` is what is said to the other process, `flow` are the bodies and the deadline on them.
+//! In reading order: `headers` is what is said to the other process, `connect` is how it is reached, `flow` are the bodies and
+//! the deadline on them.
 
+mod connect;
 mod flow;
 mod headers;
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -31,29 +32,21 @@ use http::{Method, StatusCode, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, Error as ClientError},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{TrustedProxies, fallback, method_not_allowed};
 use crate::chat::ChatError;
+use connect::Connect;
 use flow::Activity;
 
 /// Requests that may be under way to one role at once. Sockets are not among them.
 const PLACES: usize = 1_024;
-/// Finding the other process's address and connecting to it.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// Connections made at once. Looking up a name occupies a thread, however long a dead name server takes.
-const CONNECTING: usize = 32;
-/// A Service gives each try another of its pods, one of which may just have gone.
-const CONNECT_TRIES: usize = 3;
 /// A request and its answer on which nothing moves for so long are given up.
 const IDLE: Duration = Duration::from_secs(30);
 /// Idle connections are not used again after this. Shorter than the server at the other end waits for a request
@@ -167,7 +160,7 @@ impl Forwarder {
             .pool_idle_timeout(KEEP_ALIVE)
             .pool_max_idle_per_host(KEPT)
             .pool_timer(TokioTimer::new())
-            .build(Connect(Arc::new(Semaphore::new(CONNECTING))));
+            .build(Connect::new());
         Self(Arc::new(Inner {
             client,
             places: Arc::new(Semaphore::new(options.places)),
@@ -317,47 +310,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.in_flight.dec();
-    }
-}
-
-/// Makes connections; the semaphore bounds how many at once.
-#[derive(Clone)]
-struct Connect(Arc<Semaphore>);
-
-impl tower::Service<Uri> for Connect {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = futures_util::future::BoxFuture<'static, io::Result<TokioIo<TcpStream>>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = Arc::clone(&self.0);
-        Box::pin(async move {
-            let connected = tokio::time::timeout(CONNECT_DEADLINE, async {
-                let _place = connecting.acquire().await.map_err(io::Error::other)?;
-                connect(&uri).await
-            });
-            connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(TokioIo::new)
-        })
-    }
-}
-
-async fn connect(uri: &Uri) -> io::Result<TcpStream> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(80);
-    let mut tries = 1;
-    loop {
-        match TcpStream::connect((host, port)).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(_) if tries < CONNECT_TRIES => tries += 1,
-            Err(error) => return Err(error),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! For those who standardise on that driver. It needs `libcassandra` at build time and at run time.
 #![expect(clippy::result_large_err, reason = "the driver's own error, passed on at once")]
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cassandra_cpp::{
@@ -13,9 +13,14 @@ use cassandra_cpp::{
 use parking_lot::RwLock;
 
 use super::{
+    connect::ConnectError,
     cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value},
     options::{CassandraOptions, Credentials},
 };
+
+/// How often a silent connection is asked whether it lives, and after which silence it does not.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// A session of the C++ driver.
 pub struct CppCql {
@@ -28,39 +33,26 @@ impl CppCql {
     ///
     /// # Errors
     /// When no node can be reached, or none lets us in.
-    pub async fn connect(options: &CassandraOptions) -> Result<Self, CqlError> {
+    pub async fn connect(options: &CassandraOptions) -> Result<Self, ConnectError> {
         // What the driver has to say about single connections is not for a person; its errors come back to us.
         cassandra_cpp::set_level(cassandra_cpp::LogLevel::CRITICAL);
-        let authorities = options.ca_file.as_ref().map(std::fs::read_to_string).transpose();
-        let authorities = authorities.map_err(|error| CqlError::Invalid(error.into()))?;
-        let mut cluster = Cluster::default();
-        let mut configure = || {
-            let (hosts, port) = hosts_and_port(&options.contact_points);
-            cluster.set_contact_points(&hosts)?;
-            cluster.set_port(port)?;
-            cluster.set_load_balance_dc_aware::<()>(&options.local_datacenter, 0, false)?;
-            cluster.set_token_aware_routing(true);
-            cluster.set_request_timeout(options.request_timeout);
-            cluster.set_connect_timeout(options.request_timeout);
-            // Only the store knows what may be repeated.
-            cluster.set_retry_policy(RetryPolicy::fallthrough_new());
-            if let Some(Credentials { user, password }) = &options.credentials {
-                cluster.set_credentials(user, password)?;
+        let cluster = configure(options)?;
+        let connecting = async {
+            match &options.keyspace {
+                Some(keyspace) => cluster.connect_keyspace(keyspace).await,
+                None => cluster.connect().await,
             }
-            if let Some(pem) = &authorities {
-                let mut tls = Ssl::default();
-                tls.add_trusted_cert(pem)?;
-                cluster.set_ssl(tls);
+        };
+        let unreachable =
+            |source| ConnectError::Unreachable { contact_points: options.contact_points.clone(), source };
+        match tokio::time::timeout(options.slow_timeout, connecting).await {
+            Ok(Ok(session)) => Ok(Self { session, prepared: RwLock::default() }),
+            Ok(Err(error)) if code(&error) == Some(CassErrorCode::LIB_UNABLE_TO_SET_KEYSPACE) => {
+                Err(ConnectError::NoKeyspace(options.keyspace.clone().unwrap_or_default(), boxed(&error)))
             }
-            Ok::<(), Error>(())
-        };
-        configure().map_err(|error| CqlError::Invalid(boxed(&error)))?;
-        let session = match &options.keyspace {
-            Some(keyspace) => cluster.connect_keyspace(keyspace).await,
-            None => cluster.connect().await,
-        };
-        let session = session.map_err(|error| CqlError::Unavailable(boxed(&error)))?;
-        Ok(Self { session, prepared: RwLock::default() })
+            Ok(Err(error)) => Err(unreachable(boxed(&error))),
+            Err(late) => Err(unreachable(late.into())),
+        }
     }
 
     async fn bound(
@@ -94,17 +86,19 @@ impl CppCql {
 impl Cql for CppCql {
     async fn schema(&self, cql: &str) -> Result<(), CqlError> {
         // The driver waits for the nodes to agree before it answers.
-        self.session.execute(cql).await.map(drop).map_err(|error| failed(&error))
+        self.session.execute(cql).await.map(drop).map_err(|error| failed(&error, Access::Write))
     }
 
     async fn prepare(&self, statement: Statement) -> Result<(), CqlError> {
         if self.prepared.read().contains_key(statement.cql) {
             return Ok(());
         }
-        let prepared = self.session.prepare(statement.cql).await.map_err(|error| match failed(&error) {
-            // Nothing is executed by preparing.
-            CqlError::Timeout(source) => CqlError::Unavailable(source),
-            other => other,
+        let prepared = self.session.prepare(statement.cql).await.map_err(|error| {
+            match failed(&error, Access::Read) {
+                // Nothing is executed by preparing.
+                CqlError::Timeout(source) => CqlError::Unavailable(source),
+                other => other,
+            }
         })?;
         self.prepared.write().insert(statement.cql, prepared);
         Ok(())
@@ -124,6 +118,8 @@ impl Cql for CppCql {
     }
 
     async fn batch(&self, statements: Vec<(Statement, Vec<Value>)>) -> Result<Vec<Row>, CqlError> {
+        let conditional = statements.iter().any(|(statement, _)| statement.access == Access::Conditional);
+        let access = if conditional { Access::Conditional } else { Access::Write };
         let mut bound = Vec::with_capacity(statements.len());
         for (statement, values) in &statements {
             bound.push(self.bound(*statement, values).await?);
@@ -138,7 +134,7 @@ impl Cql for CppCql {
             Ok::<(), Error>(())
         };
         fill().map_err(|error| CqlError::Invalid(boxed(&error)))?;
-        let result = batch.execute().await.map_err(|error| failed(&error))?;
+        let result = batch.execute().await.map_err(|error| failed(&error, access))?;
         rows(&result).map_err(|error| CqlError::Invalid(boxed(&error)))
     }
 
@@ -158,13 +154,47 @@ impl Cql for CppCql {
             Ok::<(), Error>(())
         };
         set().map_err(|error| CqlError::Invalid(boxed(&error)))?;
-        let result = bound.execute().await.map_err(|error| failed(&error))?;
+        let result = bound.execute().await.map_err(|error| failed(&error, statement.access))?;
         let read = || {
             let next = if result.has_more_pages() { result.paging_state_token()? } else { None };
             Ok::<Page, Error>(Page { rows: rows(&result)?, next: next.map(PageState) })
         };
         read().map_err(|error| CqlError::Invalid(boxed(&error)))
     }
+}
+
+fn configure(options: &CassandraOptions) -> Result<Cluster, ConnectError> {
+    let authorities = options.ca_file.as_ref().map(|file| {
+        std::fs::read_to_string(file)
+            .map_err(|source| ConnectError::Authorities { file: file.clone(), source: source.into() })
+    });
+    let authorities = authorities.transpose()?;
+    let mut cluster = Cluster::default();
+    let mut configure = || {
+        let (hosts, port) = hosts_and_port(&options.contact_points);
+        cluster.set_contact_points(&hosts)?;
+        cluster.set_port(port)?;
+        cluster.set_load_balance_dc_aware::<()>(&options.local_datacenter, 0, false)?;
+        cluster.set_token_aware_routing(true);
+        cluster.set_request_timeout(options.request_timeout);
+        cluster.set_connect_timeout(options.request_timeout);
+        // A node that hangs is left alone until it answers again.
+        cluster.set_connection_heartbeat_interval(HEARTBEAT);
+        cluster.set_connection_idle_timeout(SILENCE);
+        // Only the store knows what may be repeated.
+        cluster.set_retry_policy(RetryPolicy::fallthrough_new());
+        if let Some(Credentials { user, password }) = &options.credentials {
+            cluster.set_credentials(user, password)?;
+        }
+        if let Some(pem) = &authorities {
+            let mut tls = Ssl::default();
+            tls.add_trusted_cert(pem)?;
+            cluster.set_ssl(tls);
+        }
+        Ok::<(), Error>(())
+    };
+    configure().map_err(|error| ConnectError::Options(boxed(&error)))?;
+    Ok(cluster)
 }
 
 /// The driver takes one port for all; nodes announce the others' addresses.
@@ -270,14 +300,35 @@ fn value(value_: &cassandra_cpp::Value<'_>) -> Result<Option<Value>, Error> {
     }))
 }
 
-/// What an error says about whether a write happened.
-fn failed(error: &Error) -> CqlError {
-    let code = match error.kind() {
-        ErrorKind::CassError(code, _) => *code,
-        ErrorKind::CassErrorResult(code, ..) => *code,
-        _ => return CqlError::Invalid(boxed(error)),
-    };
+fn code(error: &Error) -> Option<CassErrorCode> {
+    match error.kind() {
+        ErrorKind::CassError(code, _) => Some(*code),
+        ErrorKind::CassErrorResult(code, ..) => Some(*code),
+        _ => None,
+    }
+}
+
+/// What an error says about whether a write happened. Why a conditional one may have, although too few replicas or too
+/// much load are reported, is said where the other driver's errors are read (`scylla_driver/outcome.rs`).
+fn failed(error: &Error, access: Access) -> CqlError {
     let source = boxed(error);
+    let Some(code) = code(error) else { return CqlError::Invalid(source) };
+    let begun = match error.kind() {
+        _ if access != Access::Conditional => false,
+        ErrorKind::CassErrorResult(CassErrorCode::SERVER_UNAVAILABLE, _, consistency, ..) => {
+            !matches!(consistency, Consistency::LOCAL_SERIAL | Consistency::SERIAL)
+        }
+        ErrorKind::CassErrorResult(CassErrorCode::SERVER_OVERLOADED, said, ..)
+        | ErrorKind::CassError(CassErrorCode::SERVER_OVERLOADED, said) => {
+            said.contains("Too many in flight hints")
+        }
+        // Without the consistency nobody can tell.
+        ErrorKind::CassError(CassErrorCode::SERVER_UNAVAILABLE, _) => true,
+        _ => false,
+    };
+    if begun {
+        return CqlError::Timeout(source);
+    }
     match code {
         CassErrorCode::SERVER_OVERLOADED
         | CassErrorCode::LIB_REQUEST_QUEUE_FULL

@@ -3,6 +3,7 @@
 mod ask;
 mod auth;
 mod codec;
+pub mod connect;
 #[cfg(feature = "cassandra-cpp")]
 pub mod cpp_driver;
 pub mod cql;
@@ -21,6 +22,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use cql::Cql;
 pub use log::LogOptions;
+use prometheus_client::registry::Registry;
 
 /// The store of a cluster: any number of processes on the same keyspace.
 pub struct CassandraStore {
@@ -42,6 +44,11 @@ impl CassandraStore {
     pub fn with_logs(cql: Arc<dyn Cql>, logs: LogOptions) -> Self {
         let log = Arc::new(log::Log::new(Arc::clone(&cql), logs));
         Self { cql, log, has_users: AtomicBool::new(false) }
+    }
+
+    /// Makes its metrics part of a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.log.register(registry);
     }
 
     /// The session.

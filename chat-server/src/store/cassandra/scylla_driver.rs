@@ -12,7 +12,7 @@ use scylla::{
     client::{
         PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
     },
-    errors::{NewSessionError, UseKeyspaceError},
+    errors::NewSessionError,
     policies::{load_balancing::DefaultPolicy, speculative_execution::SimpleSpeculativeExecutionPolicy},
     response::{PagingState, PagingStateResponse},
     statement::{
@@ -28,41 +28,10 @@ use self::{
     values::{bound, rows},
 };
 use super::{
+    connect::ConnectError,
     cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value},
     options::{CassandraOptions, Credentials},
 };
-
-/// Why there is no session.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The file of authorities cannot be used.
-    #[error("expected {} to hold certificates in PEM", file.display())]
-    Authorities {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// None of the contact points could be talked to.
-    #[error("expected a Cassandra node at one of {contact_points:?}")]
-    Unreachable {
-        /// Where they were sought.
-        contact_points: Vec<String>,
-        /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The cluster has no such datacenter.
-    #[error("expected the cluster to have a datacenter {expected:?}, found {found:?}")]
-    NoDatacenter {
-        /// As configured.
-        expected: String,
-        /// As the nodes say.
-        found: Vec<String>,
-    },
-    /// The cluster has no such keyspace.
-    #[error("expected keyspace {0:?}: run chat-server migrate")]
-    NoKeyspace(String, #[source] Box<UseKeyspaceError>),
-}
 
 /// How long a read or repeatable write is waited for before another node is asked as well.
 const SPECULATE_AFTER: Duration = Duration::from_millis(500);
@@ -129,7 +98,7 @@ impl ScyllaCql {
         let session = match tokio::time::timeout(options.slow_timeout, builder.build()).await {
             Err(late) => return Err(unreachable(late.into())),
             Ok(Err(NewSessionError::UseKeyspaceError(source))) => {
-                return Err(ConnectError::NoKeyspace(keyspace.unwrap_or_default(), Box::new(source)));
+                return Err(ConnectError::NoKeyspace(keyspace.unwrap_or_default(), source.into()));
             }
             Ok(Err(source)) => return Err(unreachable(source.into())),
             Ok(Ok(session)) => session,

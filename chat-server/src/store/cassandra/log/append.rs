@@ -147,11 +147,14 @@ impl Log {
         call.sending(bucket, &plan.placed);
         match self.commit(channel, tail, call, &plan.placed).await {
             Ok(Verdict::Applied(after)) => {
+                self.metrics.applied.inc();
                 call.answered(&plan.placed);
                 state.tail = Some(after);
                 self.committed(channel, entry, tail, state, call, plan).await?;
             }
             Ok(Verdict::Found { statics, used }) => {
+                let why = if used.is_empty() { &self.metrics.stale } else { &self.metrics.duplicate };
+                why.inc();
                 call.answered(&plan.placed);
                 state.tail = statics.map(|statics| tail.now_at(statics));
                 for (index, _) in plan.placed {
@@ -161,8 +164,12 @@ impl Log {
                     }
                 }
             }
-            Ok(Verdict::Unanswered(error)) => return Ok(Round::Unanswered(error)),
+            Ok(Verdict::Unanswered(error)) => {
+                self.metrics.unanswered.inc();
+                return Ok(Round::Unanswered(error));
+            }
             Err(error) => {
+                self.metrics.failed.inc();
                 // It was not done.
                 call.answered(&plan.placed);
                 state.tail = Some(tail).filter(|tail| tail.head > 0);
@@ -199,6 +206,10 @@ impl Log {
         let statics = self.statics(cql::STATICS_SETTLED, channel, bucket).await?;
         let tried: Vec<usize> = call.open().filter(|&index| call.items[index].was_tried()).collect();
         self.look_up(channel, bucket, &tried, call).await?;
+        // A batch is committed whole or not at all.
+        let committed = tried.iter().any(|&index| call.items[index].is_decided());
+        let outcome = if committed { &self.metrics.settled_committed } else { &self.metrics.settled_not };
+        outcome.inc();
         call.settled();
         state.tail = statics.map(|statics| Tail::default().now_at(statics));
         Ok(())

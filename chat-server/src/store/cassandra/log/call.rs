@@ -38,6 +38,11 @@ impl Item {
     pub(super) fn was_tried(&self) -> bool {
         !self.tried.is_empty()
     }
+
+    /// Whether it is known what became of it.
+    pub(super) fn is_decided(&self) -> bool {
+        self.outcome.is_some()
+    }
 }
 
 /// The events of a call, in order.

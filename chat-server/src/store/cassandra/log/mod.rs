@@ -16,6 +16,7 @@ mod commit;
 mod error;
 mod ids;
 mod markers;
+mod metrics;
 mod names;
 mod plan;
 mod project;
@@ -28,8 +29,9 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, limits, rest::Message};
+use prometheus_client::registry::Registry;
 
-use self::{bucket::Buckets, ids::FullBuckets, markers::Markers, tail::Tails};
+use self::{bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, tail::Tails};
 use super::{CassandraStore, cql::Cql};
 use crate::store::{Appended, LogStore, NewEvent, StoreError, StoredEvent};
 
@@ -91,6 +93,7 @@ pub(super) struct Log {
     tails: Tails,
     full_buckets: FullBuckets,
     markers: Arc<Markers>,
+    metrics: LogMetrics,
 }
 
 impl Log {
@@ -104,9 +107,14 @@ impl Log {
             tails: Tails::new(options.channels),
             full_buckets: FullBuckets::new(full_buckets),
             markers: Arc::new(Markers::new(Arc::clone(&cql))),
+            metrics: LogMetrics::new(),
             cql,
             options,
         }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 }
 

@@ -1,0 +1,66 @@
+//! Opens a session through the driver that the settings name.
+
+use std::{path::PathBuf, sync::Arc};
+
+#[cfg(feature = "cassandra-cpp")]
+use super::cpp_driver::CppCql;
+use super::{cql::Cql, options::CassandraOptions, scylla_driver::ScyllaCql};
+use crate::config::CassandraDriver;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file of authorities cannot be used.
+    #[error("expected {} to hold certificates in PEM", file.display())]
+    Authorities {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: Source,
+    },
+    /// None of the contact points could be talked to.
+    #[error("expected a Cassandra node at one of {contact_points:?}")]
+    Unreachable {
+        /// Where they were sought.
+        contact_points: Vec<String>,
+        /// Why not.
+        source: Source,
+    },
+    /// The cluster has no such datacenter.
+    #[error("expected the cluster to have a datacenter {expected:?}, found {found:?}")]
+    NoDatacenter {
+        /// As configured.
+        expected: String,
+        /// As the nodes say.
+        found: Vec<String>,
+    },
+    /// The cluster has no such keyspace.
+    #[error("expected keyspace {0:?}: run chat-server migrate")]
+    NoKeyspace(String, #[source] Source),
+    /// The driver does not take an option.
+    #[error("expected settings that the driver takes")]
+    Options(#[source] Source),
+    /// This program was built without the driver.
+    #[error("expected a chat-server that was built with the feature cassandra-cpp")]
+    NoDriver,
+}
+
+/// Connects through `driver`, to the options' keyspace when they name one.
+///
+/// # Errors
+/// When no contact point answers, or what was asked for is not there.
+pub async fn connect(
+    driver: CassandraDriver,
+    options: &CassandraOptions,
+) -> Result<Arc<dyn Cql>, ConnectError> {
+    match driver {
+        CassandraDriver::Scylla => Ok(Arc::new(ScyllaCql::connect(options.clone()).await?)),
+        #[cfg(feature = "cassandra-cpp")]
+        CassandraDriver::CassandraCpp => Ok(Arc::new(CppCql::connect(options).await?)),
+        // The settings say so before it comes to this.
+        #[cfg(not(feature = "cassandra-cpp"))]
+        CassandraDriver::CassandraCpp => Err(ConnectError::NoDriver),
+    }
+}
