@@ -16,7 +16,7 @@
 # Of that cluster nothing is touched but namespaces kt-*, folkmoot-system, and what the charts make.
 #
 # More environment: FOLKMOOT_KIND_NODE_IMAGE (for kind), FOLKMOOT_KIND_PROFILE (debug; or release, of the images),
-# FOLKMOOT_KIND_CONCURRENCY (3; tests at once). Of a run that fails, target/kind-tests keeps what every process, pod and object said.
+# FOLKMOOT_KIND_CONCURRENCY (2; tests at once). Of a run that fails, target/kind-tests keeps what every process, pod and object said.
 source "$(dirname "$0")/lib.sh"
 
 KEEP=

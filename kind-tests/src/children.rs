@@ -1,5 +1,7 @@
 //! What the operator makes for a `ChatCluster`, as the API server has it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use kube::{
     Api, Client,
@@ -128,6 +130,26 @@ pub fn essence(object: &DynamicObject) -> Value {
     let mut annotations = object.metadata.annotations.clone().unwrap_or_default();
     annotations.remove("deployment.kubernetes.io/revision");
     json!({ "labels": object.metadata.labels, "annotations": annotations, "data": data })
+}
+
+/// Where one value differs from another: path, what is wanted and what is found.
+#[must_use]
+pub fn differences(wanted: &Value, found: &Value) -> Vec<String> {
+    let keys = |value: &Value| -> Vec<String> {
+        value.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+    };
+    if wanted == found {
+        return vec![];
+    }
+    if !(wanted.is_object() && found.is_object()) {
+        return vec![format!(": expected {wanted}, it is {found}")];
+    }
+    let all: BTreeSet<_> = keys(wanted).into_iter().chain(keys(found)).collect();
+    let below = |key: &String| {
+        let deeper = differences(&wanted[key.as_str()], &found[key.as_str()]);
+        deeper.into_iter().map(move |told| format!("/{key}{told}")).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(below).collect()
 }
 
 /// All children of the `ChatCluster` by the name of `chat`, Jobs excepted, in the order of [`LASTING`].

@@ -76,7 +76,7 @@ impl Settings {
         if optional(SWITCH).is_none() {
             return Ok(None);
         }
-        let concurrency = optional("FOLKMOOT_KIND_CONCURRENCY").unwrap_or_else(|| "3".into());
+        let concurrency = optional("FOLKMOOT_KIND_CONCURRENCY").unwrap_or_else(|| "2".into());
         let reach = match optional("FOLKMOOT_KIND_REACH").as_deref() {
             None | Some("cluster-ip") => Reach::ClusterIp,
             Some("port-forward") => Reach::PortForward,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use kind_tests::{
     audit,
-    children::{Child, essence},
+    children::{Child, differences, essence},
     manifest,
     operator::Operator,
     pulsar::Pulsar,
@@ -110,7 +110,7 @@ async fn changed(scene: &Scene, child: &Child) -> Result<Duration> {
     let began = Instant::now();
     until(&format!("{} to be as it was", child.title()), BACK, async || {
         let found = essence(&api.get(child.name()).await?);
-        ensure!(found == wanted, "expected {wanted}, it is {found}");
+        ensure!(found == wanted, "{}", differences(&wanted, &found).join("; "));
         Ok(())
     })
     .await?;

@@ -10,7 +10,7 @@ use kind_tests::{
     command::kubectl,
     manifest,
     pulsar::Pulsar,
-    scene::{READY, Scene, conditions, status},
+    scene::{FRESH, READY, Scene, conditions, status},
     wait::until,
 };
 use serde_json::json;
@@ -21,7 +21,7 @@ pub(crate) async fn ten_lines_become_a_chat(scene: Scene) -> Result<()> {
     scene.make_secrets().await?;
     let began = Instant::now();
     scene.apply(&manifest::ten_lines(&scene.settings)).await?;
-    let chat = scene.until_ready(READY).await?;
+    let chat = scene.until_ready(FRESH).await?;
     println!("install: ready after {:.1} s", began.elapsed().as_secs_f64());
 
     let door = chat::door(&scene).await?;

@@ -21,7 +21,7 @@ const BAD: &str = "folkmoot/chat-server:does-not-exist";
 /// How soon a step that fails is told.
 const TOLD: Duration = Duration::from_secs(90);
 /// Three roles, one after another, each with pods that drain.
-const REPLACED: Duration = Duration::from_secs(240);
+const REPLACED: Duration = Duration::from_secs(400);
 
 pub(crate) async fn roles_follow_one_another_and_a_bad_image_stops(scene: Scene) -> Result<()> {
     scene.make_secrets().await?;
