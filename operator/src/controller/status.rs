@@ -275,6 +275,12 @@ fn troubles(observed: &Observed, decided: &Decided, conditions: &[&Said]) -> Vec
             troubles.push((reason, condition.message.clone()));
         }
     }
+    // An image that no node can pull never fails, it only does not begin.
+    if let MigrationPlan::Running(_) = decided.migration
+        && let Some(trouble) = observed.trouble(Component::Migrate.as_str())
+    {
+        troubles.push(("MigrationPodNotReady".to_owned(), format!("the pod of the migration: {trouble}")));
+    }
     if let RolloutStep::Stalled { role, why } = &decided.rollout.step {
         troubles.push(("RolloutStalled".to_owned(), format!("{}: {why}", role.as_str())));
     } else {

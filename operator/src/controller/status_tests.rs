@@ -152,7 +152,7 @@ fn a_step_that_fails_stops_the_rest_and_says_what_its_pod_says() {
         state.stalled = Some("exceeded its progress deadline".into());
     }
     world.pods_get_ready = false;
-    world.pod_in_trouble(Role::Auth, "ImagePullBackOff: no such image");
+    world.pod_in_trouble(Component::Role(Role::Auth), "ImagePullBackOff: no such image");
     let status = world.reconcile();
     check(
         &status,
@@ -165,6 +165,17 @@ fn a_step_that_fails_stops_the_rest_and_says_what_its_pod_says() {
     let message = &status.conditions.iter().find(|found| found.type_ == "Degraded").expect("is told").message;
     assert!(message.contains("ImagePullBackOff: no such image"), "{message}");
     assert_eq!(world.image_of(Role::Gateway).as_deref(), Some("folkmoot/chat-server:1"));
+}
+
+#[test]
+fn a_migration_whose_pod_does_not_begin_says_why() {
+    let mut world = settled();
+    world.cluster.spec.image.as_mut().expect("has one").reference = "folkmoot/chat-server:2".into();
+    world.reconcile();
+    world.pod_in_trouble(Component::Migrate, "ImagePullBackOff: no such image");
+    let status = world.reconcile();
+    check(&status, &[("Degraded", "True/MigrationPodNotReady"), ("Ready", "True/Ready")]);
+    assert_eq!(world.image_of(Role::Auth).as_deref(), Some("folkmoot/chat-server:1"));
 }
 
 #[test]

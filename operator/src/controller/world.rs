@@ -21,7 +21,7 @@ use crate::{
     datastore::{Health, Report, Secrets},
     kinds::ChildKind,
     live::{Children, Detail, JobState, LiveChild, LivePod, Pods},
-    names,
+    names::{self, Component},
 };
 
 /// Everything that there is.
@@ -166,10 +166,11 @@ impl World {
         }
     }
 
-    pub(super) fn pod_in_trouble(&mut self, role: Role, trouble: &str) {
+    pub(super) fn pod_in_trouble(&mut self, component: Component, trouble: &str) {
+        let component = component.as_str();
         let pod =
-            LivePod { component: role.as_str().into(), trouble: Some(trouble.into()), ..LivePod::default() };
-        self.pods.insert(format!("{}-x", role.as_str()), pod);
+            LivePod { component: component.into(), trouble: Some(trouble.into()), ..LivePod::default() };
+        self.pods.insert(format!("{component}-x"), pod);
     }
 
     pub(super) fn image_of(&self, role: Role) -> Option<String> {
