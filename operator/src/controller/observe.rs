@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Controller, ReconcileError,
     build::Capabilities,
+    context::ask,
     decide,
     events::Notice,
     rollout::{Revision, Role, RoleState},
@@ -109,13 +110,14 @@ pub fn deployment<'a>(children: &'a Children, cluster: &str, role: Role) -> Opti
 
 impl Controller {
     pub(super) async fn observe(&self, key: &Key, cluster: &ChatCluster) -> Result<Observed, ReconcileError> {
-        let children = self.live.children(key);
+        let mut children = self.live.children(key);
+        // Those of one that had the same name go with it.
+        children.retain(|_, child| child.owner.is_none() || child.owner == cluster.metadata.uid);
         let pods = self.live.pods(key);
         let secrets = self
             .secrets
             .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
-            .await
-            .map_err(ReconcileError::api("give the Secrets that are referred to"))?;
+            .await?;
         let mode = if decide::is_paused(cluster) { Mode::Observe } else { Mode::Repair };
         let namespace = names::pulsar_namespace(cluster);
         let (datastores, connections) = tokio::join!(
@@ -147,8 +149,7 @@ impl Controller {
             return Ok(Some(data.clone()));
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let found =
-            api.get_opt(name).await.map_err(ReconcileError::api(format!("give the Secret {name}")))?;
+        let found = ask(format!("give the Secret {name}"), api.get_opt(name)).await?;
         let owned = |secret: &Secret| {
             secret.owner_references().iter().any(|owner| Some(&owner.uid) == cluster.metadata.uid.as_ref())
         };

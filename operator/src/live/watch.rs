@@ -62,6 +62,15 @@ impl Scope {
     }
 }
 
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("everywhere"),
+            Self::Namespace(namespace) => write!(f, "in {namespace}"),
+        }
+    }
+}
+
 /// All watches of a process.
 pub struct Watches {
     client: Client,
@@ -92,20 +101,24 @@ impl Watches {
             let api = scope.api(&self.client, &kind.resource());
             let (live, scope) = (Arc::clone(&self.live), scope.clone());
             let mut seen = HashSet::new();
-            self.follow(&format!("{kind:?}"), watcher::watcher(api, ours()), move |event| match event {
-                Event::Init => seen.clear(),
-                Event::InitApply(object) => {
-                    seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
-                    live.child_is(kind, &object);
-                }
-                Event::InitDone => live.only_these_children(kind, &scope, &std::mem::take(&mut seen)),
-                Event::Apply(object) => live.child_is(kind, &object),
-                Event::Delete(object) => {
-                    if let Some(key) = Key::of_owner(&object) {
-                        live.child_is_gone(kind, key, &object.name_any());
+            self.follow(
+                format!("{kind:?} {scope}"),
+                watcher::watcher(api, ours()),
+                move |event| match event {
+                    Event::Init => seen.clear(),
+                    Event::InitApply(object) => {
+                        seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
+                        live.child_is(kind, &object);
                     }
-                }
-            });
+                    Event::InitDone => live.only_these_children(kind, &scope, &std::mem::take(&mut seen)),
+                    Event::Apply(object) => live.child_is(kind, &object),
+                    Event::Delete(object) => {
+                        if let Some(key) = Key::of_owner(&object) {
+                            live.child_is_gone(kind, key, &object.name_any());
+                        }
+                    }
+                },
+            );
         }
     }
 
@@ -117,23 +130,27 @@ impl Watches {
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow("ChatCluster", watcher::watcher(api, config), move |event| match event {
-            Event::Init => seen.clear(),
-            Event::InitApply(cluster) => {
-                seen.insert(Key::of(&cluster));
-                live.cluster_is(cluster);
-            }
-            Event::InitDone => live.only_these_clusters(&scope, &std::mem::take(&mut seen)),
-            Event::Apply(cluster) => live.cluster_is(cluster),
-            Event::Delete(cluster) => live.cluster_is_gone(Key::of(&cluster)),
-        });
+        self.follow(
+            format!("ChatCluster {scope}"),
+            watcher::watcher(api, config),
+            move |event| match event {
+                Event::Init => seen.clear(),
+                Event::InitApply(cluster) => {
+                    seen.insert(Key::of(&cluster));
+                    live.cluster_is(cluster);
+                }
+                Event::InitDone => live.only_these_clusters(&scope, &std::mem::take(&mut seen)),
+                Event::Apply(cluster) => live.cluster_is(cluster),
+                Event::Delete(cluster) => live.cluster_is_gone(Key::of(&cluster)),
+            },
+        );
     }
 
     fn pods(&self, scope: &Scope) {
         let api = scope.api(&self.client, &ApiResource::erase::<Pod>(&()));
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
-        self.follow("Pod", watcher::watcher(api, ours()), move |event| match event {
+        self.follow(format!("Pod {scope}"), watcher::watcher(api, ours()), move |event| match event {
             Event::Init => seen.clear(),
             Event::InitApply(object) => {
                 seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
@@ -158,30 +175,31 @@ impl Watches {
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow("Secret metadata", watcher::watcher(api, config), move |event| match event {
-            Event::Init => seen.clear(),
-            Event::InitApply(secret) => {
-                seen.insert(place(&secret));
-                live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
+        self.follow(format!("Secret metadata {scope}"), watcher::watcher(api, config), move |event| {
+            match event {
+                Event::Init => seen.clear(),
+                Event::InitApply(secret) => {
+                    seen.insert(place(&secret));
+                    live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
+                }
+                Event::InitDone => live.only_these_secrets(&scope, &std::mem::take(&mut seen)),
+                Event::Apply(secret) => {
+                    live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
+                }
+                Event::Delete(secret) => live.secret_is(&place(&secret), None),
             }
-            Event::InitDone => live.only_these_secrets(&scope, &std::mem::take(&mut seen)),
-            Event::Apply(secret) => {
-                live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
-            }
-            Event::Delete(secret) => live.secret_is(&place(&secret), None),
         });
     }
 
     fn follow<K>(
         &self,
-        what: &str,
+        what: String,
         stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) where
         K: Send + 'static,
     {
         let live = Arc::clone(&self.live);
-        let what = what.to_owned();
         live.set_behind(&what, true);
         self.tasks.lock().spawn(async move {
             let mut stream = pin!(stream.default_backoff());
@@ -196,7 +214,7 @@ impl Watches {
                     }
                     Err(error) => {
                         tracing::warn!(
-                            kind = what,
+                            what,
                             error = &error as &dyn std::error::Error,
                             "watching failed, trying again"
                         );
