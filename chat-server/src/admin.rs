@@ -41,6 +41,7 @@ pub fn router(state: AdminState) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/readyz/process", get(readyz_process))
         .route("/metrics", get(metrics))
         .with_state(state)
 }
@@ -60,6 +61,17 @@ async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "the store takes no appends\n")
         }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer in time\n"),
+    }
+}
+
+/// Readiness of this process alone. When the store is away, no process is ready by [`readyz`]; a load balancer that then
+/// has nobody left to send to (a Kubernetes Service does) would cut clients off from what still works: sockets stay
+/// open, recent events are served from memory, and whoever asks is told when to come back.
+async fn readyz_process(State(state): State<AdminState>) -> (StatusCode, &'static str) {
+    if state.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     }
 }
 

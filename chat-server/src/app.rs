@@ -18,7 +18,7 @@ use crate::{
     admin::{self, AdminState},
     api::{self, ApiState, HardenOptions},
     auth::{self, Auth},
-    chat::{Chat, ChatError},
+    chat::Chat,
     cluster::{
         Cluster, ClusterOptions,
         hop::{Hop, HopError, HopOptions},
@@ -26,6 +26,7 @@ use crate::{
     config::{Config, StoreEngine},
     engines::{EngineError, Engines},
     gateway::Gateway,
+    http::forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
     http_server,
     metrics::Metrics,
     store::{
@@ -50,11 +51,19 @@ pub enum StartError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// Keys and sessions cannot be read.
-    #[error("expected the store to give its signing keys")]
-    Auth(#[source] ChatError),
+    #[error(transparent)]
+    Auth(#[from] auth::OpenError),
     /// Other processes of the cluster cannot be spoken to.
     #[error(transparent)]
     Hop(#[from] HopError),
+    /// A process to hand requests to is not named as it should be.
+    #[error("expected {setting} to name processes with the role")]
+    Upstream {
+        /// The setting.
+        setting: &'static str,
+        /// What was expected.
+        source: NotAnUpstream,
+    },
     /// Somebody else has the address.
     #[error("{address} is in use, expected it to be free; another address is given with {flag}")]
     AddressInUse {
@@ -131,7 +140,7 @@ impl App {
         let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
-        let auth = open_auth(&chat, config).await.map_err(StartError::Auth)?;
+        let auth = open_auth(&chat, config).await?;
         let mut gateway_options = config.gateway.clone();
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
@@ -171,7 +180,7 @@ impl App {
             }));
         }
         let public = api::harden(
-            routes,
+            routes.merge(elsewhere(config, roles, &metrics)?),
             &HardenOptions {
                 allowed_origins: config.gateway.allowed_origins.clone(),
                 trusted_proxies: config.server.proxies(),
@@ -255,6 +264,26 @@ impl App {
     }
 }
 
+/// The routes of roles that this process lacks, and knows where to find.
+fn elsewhere(config: &Config, roles: &[Role], metrics: &Metrics) -> Result<Router, StartError> {
+    let counted = ForwardMetrics::default();
+    let to = |lacking: Role, role, setting, url: &str| -> Result<Option<Forwarder>, StartError> {
+        if url.is_empty() || roles.contains(&lacking) {
+            return Ok(None);
+        }
+        let options = ForwardOptions::new(role, url, config.server.proxies());
+        let options = options.map_err(|source| StartError::Upstream { setting, source })?;
+        Ok(Some(Forwarder::new(options, &counted)))
+    };
+    let auth = to(Role::Auth, "auth", "server.auth_url", &config.server.auth_url)?.map(forward::auth_routes);
+    let api = to(Role::Api, "api", "server.api_url", &config.server.api_url)?.map(forward::api_routes);
+    let routes = [auth, api].into_iter().flatten().reduce(Router::merge);
+    if routes.is_some() {
+        metrics.register(|registry| counted.register(registry));
+    }
+    Ok(routes.unwrap_or_default())
+}
+
 /// The store as the roles see it. SQLite has bounded queues and deadlines of its own, and no network before it.
 fn guarded(engine: StoreEngine, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn Store> {
     match engine {
@@ -268,11 +297,11 @@ fn guarded(engine: StoreEngine, store: Arc<dyn Store>, metrics: &Metrics) -> Arc
 }
 
 /// Reads the signing keys. A store that has just started may take longer for it than a request may.
-async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, ChatError> {
+async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, auth::OpenError> {
     let give_up = Instant::now() + AUTH_PATIENCE;
     loop {
         match Auth::new(Arc::clone(chat), config.auth.clone()).await {
-            Err(error) if error.code.retryable() && Instant::now() < give_up => {
+            Err(auth::OpenError::Store(error)) if error.code.retryable() && Instant::now() < give_up => {
                 tracing::warn!(%error, "signing keys cannot be read yet, trying again");
                 tokio::time::sleep(TRY_AGAIN).await;
             }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     app::Role,
     config::{self, Assignment, BusEngine, Config, Problem, Resolved, StoreEngine},
+    engines::Migrated,
 };
 
 const EXAMPLES: &str = "\
@@ -67,9 +68,26 @@ pub enum Command {
     /// Make or bring up to date the tables in Cassandra and the topics in Pulsar, as the configuration names them
     #[command(
         after_help = "Running it again, or twice at once, is harmless. Servers of this and of the previous version work on the \
-                      tables it leaves.\n\nExample:\n  chat-server migrate --config folkmoot.toml"
+                      tables it leaves.\n\nExamples:\n  chat-server migrate --config folkmoot.toml\n  chat-server migrate --only \
+                      cassandra --config folkmoot.toml"
     )]
     Migrate {
+        /// Only this engine, when somebody else sees to the other one [default: all that the configuration names]
+        #[arg(long, value_name = "ENGINE")]
+        only: Option<Migrated>,
+        /// Settings.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Remove the keyspace of the configuration from Cassandra, with everybody's accounts and messages
+    #[command(
+        after_help = "There is no way back but a backup. Running it again is harmless. Stop the servers first; topics in Pulsar \
+                      and objects in a bucket stay.\n\nExample:\n  chat-server drop --config folkmoot.toml --confirm folkmoot"
+    )]
+    Drop {
+        /// The keyspace once more, as `cassandra.keyspace` names it
+        #[arg(long, value_name = "KEYSPACE")]
+        confirm: String,
         /// Settings.
         #[command(flatten)]
         settings: SettingsArgs,
@@ -186,6 +204,43 @@ pub fn check_roles(roles: &[Role], config: &Config) -> Result<(), String> {
     ))
 }
 
+/// Whether this configuration names the engine that alone is to be migrated.
+///
+/// # Errors
+/// What was expected.
+pub fn check_migrated(only: Option<Migrated>, config: &Config) -> Result<(), String> {
+    let expected = match only {
+        Some(Migrated::Cassandra) if config.store != StoreEngine::Cassandra => {
+            "store.engine to be \"cassandra\""
+        }
+        Some(Migrated::Pulsar) if config.bus != BusEngine::Pulsar => "bus.engine to be \"pulsar\"",
+        _ => return Ok(()),
+    };
+    Err(format!("nothing to migrate; expected {expected}, or another --only"))
+}
+
+/// Whether this is the keyspace that this configuration is about.
+///
+/// # Errors
+/// What was expected.
+pub fn check_dropped(confirm: &str, config: &Config) -> Result<(), String> {
+    if config.store != StoreEngine::Cassandra {
+        return Err(
+            "nothing to drop; expected store.engine to be \"cassandra\"; what SQLite keeps is the folder \
+                    data.dir"
+                .into(),
+        );
+    }
+    let keyspace = &config.cassandra.keyspace;
+    if confirm == keyspace {
+        Ok(())
+    } else {
+        Err(format!(
+            "nothing was dropped; expected --confirm {keyspace}, as in cassandra.keyspace, found {confirm:?}"
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -208,5 +263,33 @@ mod tests {
         assert!(!error.contains("store.engine") && error.contains("bus.engine"), "{error}");
         config.bus = BusEngine::Pulsar;
         assert!(check_roles(&[Role::Gateway], &config).is_ok());
+    }
+
+    #[test]
+    fn only_an_engine_that_is_named_is_migrated() {
+        let mut config = Config::default();
+        assert!(check_migrated(None, &config).is_ok());
+        for (only, expected) in [(Migrated::Cassandra, "store.engine"), (Migrated::Pulsar, "bus.engine")] {
+            let error = check_migrated(Some(only), &config).expect_err("refused");
+            assert!(error.contains(expected), "{error}");
+        }
+        config.store = StoreEngine::Cassandra;
+        config.bus = BusEngine::Pulsar;
+        for only in [None, Some(Migrated::Cassandra), Some(Migrated::Pulsar)] {
+            assert!(check_migrated(only, &config).is_ok());
+        }
+    }
+
+    #[test]
+    fn only_the_keyspace_that_is_named_twice_is_dropped() {
+        let mut config = Config::default();
+        let error = check_dropped("folkmoot", &config).expect_err("refused");
+        assert!(error.contains("store.engine"), "{error}");
+        config.store = StoreEngine::Cassandra;
+        assert!(check_dropped("folkmoot", &config).is_ok());
+        for other in ["", "Folkmoot", "folkmoot2"] {
+            let error = check_dropped(other, &config).expect_err("refused");
+            assert!(error.contains("--confirm folkmoot"), "{error}");
+        }
     }
 }

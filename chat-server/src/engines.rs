@@ -1,4 +1,4 @@
-//! Opens what a configuration names: the system of record, the bus, the place for files.
+//! Opens what a configuration names: the system of record, the bus, the place for files. Makes and removes what is in them.
 
 use std::{
     io,
@@ -78,6 +78,14 @@ pub enum EngineError {
         /// Why it is not.
         source: MigrateError,
     },
+    /// The keyspace cannot be removed.
+    #[error("expected the keyspace {keyspace} to be dropped")]
+    Drop {
+        /// Its name.
+        keyspace: String,
+        /// Why it was not.
+        source: MigrateError,
+    },
     /// The bus cannot be used as it is set up.
     #[error("expected to set up Pulsar")]
     Pulsar(#[from] PulsarError),
@@ -130,19 +138,30 @@ pub async fn open_cassandra_store(config: &CassandraConfig) -> Result<CassandraS
     Ok(CassandraStore::new(open_cassandra(config).await?))
 }
 
-/// Makes or brings up to date what the engines of `config` need.
+/// An engine that something must be made in before servers run on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Migrated {
+    /// Keyspace and tables.
+    Cassandra,
+    /// Tenant, namespace and topics.
+    Pulsar,
+}
+
+/// Makes or brings up to date what the engines of `config` need, or only one of them.
 ///
 /// # Errors
 /// When an engine cannot be reached, or holds something newer.
-pub async fn migrate(config: &Config) -> Result<(), EngineError> {
+pub async fn migrate(config: &Config, only: Option<Migrated>) -> Result<(), EngineError> {
+    let wanted = |engine| only.is_none_or(|only| only == engine);
     match config.store {
-        StoreEngine::Sqlite => {
+        StoreEngine::Sqlite if only.is_none() => {
             open_sqlite(&config.data.dir)?;
             println!("the store in {} is up to date", config.data.dir.display());
         }
-        StoreEngine::Cassandra => migrate_cassandra(&config.cassandra).await?,
+        StoreEngine::Cassandra if wanted(Migrated::Cassandra) => migrate_cassandra(&config.cassandra).await?,
+        StoreEngine::Sqlite | StoreEngine::Cassandra => {}
     }
-    if config.bus == BusEngine::Pulsar {
+    if config.bus == BusEngine::Pulsar && wanted(Migrated::Pulsar) {
         provision(&ProvisionOptions::of(&config.pulsar)).await?;
         let pulsar = &config.pulsar;
         println!(
@@ -150,6 +169,22 @@ pub async fn migrate(config: &Config) -> Result<(), EngineError> {
             pulsar.tenant, pulsar.namespace, pulsar.partitions
         );
     }
+    Ok(())
+}
+
+/// Removes the keyspace of this configuration, with everybody's messages in it. One that is not there is fine.
+///
+/// # Errors
+/// When Cassandra cannot be reached, or does not do it.
+pub async fn drop_cassandra(config: &CassandraConfig) -> Result<(), EngineError> {
+    let keyspace = &config.keyspace;
+    let mut options = CassandraOptions::read(config).map_err(EngineError::Credentials)?;
+    options.keyspace = None;
+    let cql = connect(&options).await?;
+    let found = migrate::drop_keyspace(&cql, keyspace)
+        .await
+        .map_err(|source| EngineError::Drop { keyspace: keyspace.clone(), source })?;
+    println!("keyspace {keyspace}: {}", if found { "dropped" } else { "was not there" });
     Ok(())
 }
 

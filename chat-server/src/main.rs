@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use chat_server::{
     api,
     app::App,
-    cli::{Cli, Command, SettingsArgs, check_roles},
+    cli::{Cli, Command, SettingsArgs, check_dropped, check_migrated, check_roles},
     config::{self, Config, Resolved},
     dev, engines, seed, telemetry,
 };
@@ -62,10 +62,22 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::CheckConfig { reference: true, .. } => print(&config::reference()),
         Command::CheckConfig { settings, .. } => print(&load(&settings, Config::default())?.to_toml()),
-        Command::Migrate { settings } => {
+        Command::Migrate { only, settings } => {
             let config = load(&settings, Config::default())?.config;
+            if let Err(error) = check_migrated(only, &config) {
+                bail!(error);
+            }
             telemetry::init(&config.log);
-            engines::migrate(&config).await?;
+            engines::migrate(&config, only).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Drop { confirm, settings } => {
+            let config = load(&settings, Config::default())?.config;
+            if let Err(error) = check_dropped(&confirm, &config) {
+                bail!(error);
+            }
+            telemetry::init(&config.log);
+            engines::drop_cassandra(&config.cassandra).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Seed(args) => {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -14,6 +14,8 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     /// Sockets that are open now.
     pub connections: Gauge,
+    /// 1 from the moment in which no sockets are taken any more, since the process ends.
+    pub draining: Gauge,
     /// Sockets that were welcomed.
     pub welcomes: Counter,
     /// Upgrades and hellos that were refused.
@@ -60,6 +62,14 @@ impl Metrics {
         };
         let connections = Gauge::default();
         registry.register("gateway_connections", "Sockets that are open now", connections.clone());
+        let draining = Gauge::default();
+        registry.register(
+            "gateway_draining",
+            "1 when sockets are sent away, since the process ends",
+            draining.clone(),
+        );
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", build);
         let cluster_processes = Gauge::default();
         registry.register(
             "cluster_processes",
@@ -83,6 +93,7 @@ impl Metrics {
         );
         Self {
             connections,
+            draining,
             cluster_processes,
             ack_seconds,
             hop_seconds,

@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
-    auth::{MAX_TOKEN_LIFE, TokenVerifier},
+    auth::{MAX_TOKEN_LIFE, OpenError, TokenVerifier},
     bus::{Bus, local::LocalBus},
     chat::{Actor, ChatError, now_ms},
     cli::SeedArgs,
@@ -77,6 +77,9 @@ pub enum SeedError {
     /// The store did not take it.
     #[error("expected the store to take the rows")]
     Store(#[from] StoreError),
+    /// There are no keys to sign with.
+    #[error(transparent)]
+    Auth(#[from] OpenError),
     /// Tokens cannot be signed.
     #[error("expected the store to have a signing key")]
     Keys(#[from] ChatError),
@@ -122,7 +125,7 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
     let sessions = add_sessions(&*store, &users, at_once).await?;
 
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-    let verifier = TokenVerifier::load(&store, &bus).await?;
+    let verifier = TokenVerifier::load(&store, &bus, &config.auth.signing_keys_file).await?;
     verifier.keys().ensure().await?;
     for ((user, session), channels) in users.iter().zip(sessions).zip(&memberships) {
         let actor = Actor { user: user.id, role: user.role, session };

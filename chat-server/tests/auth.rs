@@ -225,7 +225,8 @@ async fn tokens_verify_with_the_published_keys_and_keys_overlap_when_rotated() {
     let life = claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(exp, iat)| exp - iat);
     assert_eq!(life, Some(600));
 
-    let kid = server.app().auth().verifier().keys().rotate().await.expect("rotates");
+    let kid =
+        server.app().auth().verifier().keys().rotate().await.expect("rotates").expect("is ours to rotate");
     let after: TokenResponse = read(login(&server, "ada", PASSWORD).await, StatusCode::OK).await;
     assert_eq!(key_id(&after.access_token), kid);
     assert_ne!(key_id(&before.access_token), kid);

@@ -4,10 +4,17 @@
 mod harness;
 mod keyspace;
 
-use chat_server::store::cassandra::{
-    cql::{Statement, Value},
-    migrate::{MigrateError, Report, check_version, create_keyspace, migrate, migrate_by, version},
-    schema::{STEPS, Step},
+use std::process::{Command, Output, Stdio};
+
+use chat_server::{
+    config::CassandraConfig,
+    store::cassandra::{
+        cql::{Statement, Value},
+        migrate::{
+            MigrateError, Report, check_version, create_keyspace, drop_keyspace, migrate, migrate_by, version,
+        },
+        schema::{STEPS, Step},
+    },
 };
 use harness::engines;
 use keyspace::{Keyspace, unbound};
@@ -82,9 +89,56 @@ async fn names_that_are_not_plain_are_refused() {
     for name in ["", "Chat", "1chat", "chat; DROP KEYSPACE system", "chät"] {
         let error = create_keyspace(&cql, name, &[("dc1".into(), 1)]).await.unwrap_err();
         assert!(matches!(error, MigrateError::Keyspace(_)), "{error}");
+        let error = drop_keyspace(&cql, name).await.unwrap_err();
+        assert!(matches!(error, MigrateError::Keyspace(_)), "{error}");
     }
     for copies in [vec![], vec![("dc1".into(), 0)], vec![("dc1': 1} --".into(), 1)]] {
         let error = create_keyspace(&cql, "chat", &copies).await.unwrap_err();
         assert!(matches!(error, MigrateError::Replication { .. }), "{error}");
+    }
+}
+
+/// `chat-server drop` on a keyspace, with what it printed.
+fn drop_by_command(config: &CassandraConfig, confirm: &str) -> Output {
+    let setting = |key: &str, value: &str| ["--set".to_owned(), format!("cassandra.{key}={value}")];
+    Command::new(env!("CARGO_BIN_EXE_chat-server"))
+        .args(["drop", "--confirm", confirm, "--set", "store.engine=cassandra"])
+        .args(setting("contact_points", &config.contact_points.join(",")))
+        .args(setting("keyspace", &config.keyspace))
+        .args(setting("request_timeout_ms", &config.request_timeout.as_millis().to_string()))
+        .args(setting("user", &config.user))
+        .args(setting("password_file", &config.password_file.display().to_string()))
+        .args(setting("ca_file", &config.ca_file.display().to_string()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drop_removes_the_keyspace_that_is_named_twice_and_no_other() {
+    let config = engines::cassandra().await;
+    let cql = unbound(&config).await;
+    let there = async || {
+        let names =
+            Statement::read("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?");
+        !cql.execute(names, vec![Value::Text(config.keyspace.clone())]).await.unwrap().is_empty()
+    };
+    create_keyspace(&cql, &config.keyspace, &config.copies()).await.unwrap();
+    assert!(there().await);
+
+    let refused = drop_by_command(&config, "folkmoot");
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains(&format!("--confirm {}", config.keyspace)), "{said}");
+    assert!(there().await);
+
+    for expected in ["dropped", "was not there"] {
+        let done = drop_by_command(&config, &config.keyspace);
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(
+            String::from_utf8(done.stdout).unwrap(),
+            format!("keyspace {}: {expected}\n", config.keyspace)
+        );
+        assert!(!there().await);
     }
 }

@@ -142,6 +142,11 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
             "folkmoot.toml:2: expected cassandra.user and cassandra.password_file together",
         ),
         (
+            "[server]\napi_url = \"https://api:8080\"",
+            &[],
+            "folkmoot.toml:2: expected server.api_url to be http://host:port without a path, such as http://folkmoot-api:8080",
+        ),
+        (
             "[files]\nstore = \"s3\"",
             &[],
             "folkmoot.toml:2: expected s3.bucket to be set when files.store is \"s3\"",

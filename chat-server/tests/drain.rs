@@ -23,6 +23,7 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
         sent.push(socket.say(channel, "last words").await);
     }
     let mut silent = TestSocket::upgrade(&server.base_url, None, None).await.expect("upgrades");
+    assert_eq!(server.metric("folkmoot_gateway_draining").await, 0.0);
     let draining = server.begin_drain();
     let refused = loop {
         // The drain begins a moment after it was asked for.
@@ -35,6 +36,9 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
     };
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(server.metric("folkmoot_gateway_draining").await, 1.0);
+    let version = format!("folkmoot_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(server.metric(&version).await, 1.0);
 
     for (mut socket, id) in sockets.into_iter().zip(sent) {
         let (mut acked, mut hinted) = (false, false);

@@ -7,10 +7,14 @@ mod harness;
 
 use std::io::Write as _;
 
-use chat_server::store::cassandra::{
-    cql::{Cql as _, Statement, Value},
-    options::{CassandraOptions, Credentials},
-    scylla_driver::ScyllaCql,
+use chat_server::{
+    config::{BusEngine, Config, StoreEngine},
+    engines::{Migrated, migrate},
+    store::cassandra::{
+        cql::{Cql as _, Statement, Value},
+        options::{CassandraOptions, Credentials},
+        scylla_driver::ScyllaCql,
+    },
 };
 use harness::engines;
 use pulsar::{Authentication, Pulsar, TokioExecutor};
@@ -62,6 +66,26 @@ async fn pulsar_asks_for_the_token_and_proves_who_it_is() {
     let without = chat_server::config::PulsarConfig { token_file: "".into(), ..config };
     let answer = engines::admin(&without, Method::GET, "/tenants", "").await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn each_can_be_migrated_without_the_other() {
+    let mut config = Config { store: StoreEngine::Cassandra, bus: BusEngine::Pulsar, ..Config::default() };
+    config.cassandra = engines::cassandra().await;
+    // Nobody listens on port 1.
+    config.pulsar.admin_url = "http://127.0.0.1:1".into();
+    migrate(&config, Some(Migrated::Cassandra)).await.unwrap();
+    let keyspace = &config.cassandra.keyspace;
+    let cql = ScyllaCql::connect(CassandraOptions::read(&config.cassandra).unwrap()).await.unwrap();
+    cql.prepare(Statement::read("SELECT id FROM channels")).await.unwrap();
+    cql.schema(&format!("DROP KEYSPACE {keyspace}")).await.unwrap();
+
+    config.cassandra.contact_points = vec!["127.0.0.1:1".into()];
+    config.pulsar = engines::pulsar().await;
+    migrate(&config, Some(Migrated::Pulsar)).await.unwrap();
+    let topics = format!("/persistent/{}/{}/partitioned", config.pulsar.tenant, config.pulsar.namespace);
+    let topics = engines::admin(&config.pulsar, Method::GET, &topics, "").await.text().await.unwrap();
+    assert!(topics.contains("/events\""), "{topics}");
 }
 
 /// An authority that vouches for nobody here.

@@ -5,14 +5,22 @@ mod harness;
 #[path = "harness/moody_store.rs"]
 mod moody_store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use axum::{body::Body, extract::Request};
 use chat_protocol::{
     ChannelId, ChannelKind, ClientFrame, ClientId, CloseCode, ErrorCode, EventBody, Problem, Seq,
     ServerFrame, SessionId, UserId,
     rest::{CreateChannel, Role, User},
 };
 use chat_server::{
+    admin::{self, AdminState},
     api::{self, ApiState},
     auth::{Auth, AuthOptions, TokenVerifier},
     blob::disk::DiskBlobs,
@@ -32,6 +40,7 @@ use harness::ws::{DEADLINE, Incoming, TestSocket};
 use moody_store::{Mood, MoodyStore};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 const ROOMY: LimitBounds = LimitBounds { min: 8, initial: 128, max: 1_024 };
 
@@ -352,6 +361,34 @@ async fn callers_who_go_at_any_moment_leave_nothing_behind() {
         until("nobody is left", || world.guarded.load(class) == (0, 0)).await;
     }
     assert!(world.guarded.user(user).await.expect("gets in").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_store_is_away_still_wants_traffic() {
+    let world = World::new(ROOMY).await;
+    let ready = Arc::new(AtomicBool::new(true));
+    let admin = admin::router(AdminState {
+        store: Arc::clone(&world.guarded) as _,
+        metrics: Arc::new(Metrics::new()),
+        ready: Arc::clone(&ready),
+    });
+    let statuses = async || {
+        let mut statuses = [0; 2];
+        for (path, status) in ["/readyz", "/readyz/process"].into_iter().zip(&mut statuses) {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            *status = admin.clone().oneshot(request).await.expect("answers").status().as_u16();
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [200, 200]);
+    world.store.be(Mood::Away);
+    world.breakers_are(BreakerState::Open).await;
+    assert_eq!(statuses().await, [503, 200]);
+    ready.store(false, Ordering::Release);
+    assert_eq!(statuses().await, [503, 503]);
+    world.store.be(Mood::Well);
+    world.breakers_are(BreakerState::Closed).await;
+    assert_eq!(statuses().await, [503, 503]);
 }
 
 fn message(actor: &Actor, text: &str) -> NewEvent {

@@ -48,6 +48,9 @@ const OF_KUBERNETES: [(&str, &str); 3] = [
     ("conditions", "list of Condition"),
 ];
 
+/// What the names of references to Secrets end in. They are too many for a table each.
+const SECRET: &str = "SecretRef";
+
 /// The files that are generated from this crate: paths from the root of the repository, and what they hold.
 #[must_use]
 pub fn generated_files() -> [(&'static str, String); 2] {
@@ -129,7 +132,9 @@ fn fields(object: &Value) -> &Map<String, Value> {
 
 /// Whether it has fields of ours, and so a table of its own.
 fn is_object(name: &str, field: &Value) -> bool {
-    !fields(field).is_empty() && OF_KUBERNETES.iter().all(|(known, _)| *known != name)
+    !fields(field).is_empty()
+        && !name.ends_with(SECRET)
+        && OF_KUBERNETES.iter().all(|(known, _)| *known != name)
 }
 
 /// What a field takes, with its limits.
@@ -137,6 +142,10 @@ fn takes(name: &str, field: &Value) -> String {
     if let Some((_, kind)) = OF_KUBERNETES.iter().find(|(known, _)| *known == name) {
         let most = field["maxItems"].as_u64().map(|most| format!(", at most {most}")).unwrap_or_default();
         return format!("{kind}{most}");
+    }
+    if name.ends_with(SECRET) {
+        let keys: Vec<String> = fields(field).keys().rev().map(|key| format!("`{key}`")).collect();
+        return format!("{} of a Secret", keys.join(" and "));
     }
     if let Some(values) = field["enum"].as_array() {
         let values: Vec<String> = values
@@ -185,6 +194,7 @@ fn default(field: &Value, is_required: bool) -> String {
     match &field["default"] {
         _ if is_required => "required".to_owned(),
         Value::Null => String::new(),
+        Value::Object(fields) if fields.is_empty() => String::new(),
         Value::Object(_) => "as below".to_owned(),
         value => format!("`{}`", plain(value)),
     }

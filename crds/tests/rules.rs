@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The example with a change (RFC 7386).
 fn with(change: &Value) -> ChatCluster {
-    let mut object: Value = serde_saphyr::from_str(reference::EXAMPLE).unwrap();
+    let mut object: Value = serde_saphyr::from_str(reference::EXAMPLE).expect("the example is YAML");
     merge(&mut object, change);
     serde_json::from_value(object).unwrap_or_else(|error| panic!("{change}: {error}"))
 }
@@ -21,7 +21,7 @@ fn merge(into: &mut Value, change: &Value) {
     if !into.is_object() {
         *into = json!({});
     }
-    let fields = into.as_object_mut().unwrap();
+    let fields = into.as_object_mut().expect("it was just made an object");
     for (key, value) in change {
         if value.is_null() {
             fields.remove(key);
@@ -58,13 +58,13 @@ fn update(from: Value, change: Value, expected: &'static str) -> Bad {
 }
 
 fn spec(change: Value) -> Value {
-    json!({"spec": change})
+    Value::Object([("spec".to_owned(), change)].into_iter().collect())
 }
 
 fn bad_cases() -> Vec<Bad> {
     let s3 = json!({"bucket": "files", "credentialsSecretRef": {"name": "s3", "key": "k"}});
     let keyspace = "expected keyspace to stay as it was";
-    let namespace = "expected namespace to stay as it was";
+    let namespace = "expected topicNamespace to stay as it was";
     let mut cases = vec![
         new(json!({"metadata": {"name": "a".repeat(41)}}), "expected a name of at most 40 characters"),
         new(json!({"metadata": {"name": "1chat"}}), "expected a name of a-z, 0-9 and -"),
@@ -85,10 +85,10 @@ fn bad_cases() -> Vec<Bad> {
             "expected credentialsSecretRef beside migrationCredentialsSecretRef",
         ),
         update(json!({}), spec(json!({"pulsar": {"tenant": "other"}})), "expected tenant to stay as it was"),
-        update(json!({}), spec(json!({"pulsar": {"namespace": "a"}})), namespace),
+        update(json!({}), spec(json!({"pulsar": {"topicNamespace": "a"}})), namespace),
         update(
-            spec(json!({"pulsar": {"namespace": "a"}})),
-            spec(json!({"pulsar": {"namespace": "b"}})),
+            spec(json!({"pulsar": {"topicNamespace": "a"}})),
+            spec(json!({"pulsar": {"topicNamespace": "b"}})),
             namespace,
         ),
         update(

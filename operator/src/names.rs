@@ -249,7 +249,7 @@ mod tests {
         }
         let mut named = cluster("team", "chat");
         named.spec.cassandra.keyspace = Some("mine".into());
-        named.spec.pulsar.namespace = Some("ours".into());
+        named.spec.pulsar.topic_namespace = Some("ours".into());
         assert_eq!((keyspace(&named), pulsar_namespace(&named)), ("mine".into(), "ours".into()));
     }
 

@@ -28,12 +28,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- .Values.watch.namespaces | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}
 {{- end }}
 
-{{/* What the operator may do where it watches: one list for the Role and the ClusterRole. */}}
+{{/*
+What the operator may do where it watches: one list for the Role and the ClusterRole. It knows by watching and changes by
+server-side apply, which asks for `patch`, and for `create` where nothing is there yet. `delete` is for what a changed spec, or a copy
+that somebody made of a child, leaves behind.
+*/}}
 {{- define "folkmoot.rules" -}}
 # ChatClusters: watched; the finalizer of `deletionPolicy: Delete` is put on and taken off. Their spec is never written.
 - apiGroups: [folkmoot.dev]
   resources: [chatclusters]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # What is said of them.
 - apiGroups: [folkmoot.dev]
   resources: [chatclusters/status]
@@ -45,11 +49,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 # The roles gateway, api and auth.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # Names that lead to their pods, the identities of those, and their settings.
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # Signing keys and internal certificates are made, rotated and deleted. Logins and authorities that a ChatCluster refers to are
 # read, to know when they change: names of those are the user's, so the right cannot be narrowed to some.
 - apiGroups: [""]
@@ -58,27 +62,27 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 # Migrations of the tables, and the end of a keyspace.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # How many pods may be away at once.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # Which connections pods may open and take; the way in by an Ingress controller.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # The way in by the Gateway API, where a ChatCluster wants it.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # What Prometheus reads and warns of, where its operator is installed.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors, prometheusrules]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # Which gateways are ready, how many sockets they hold, why a migration failed.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Transitions, for `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -1,10 +1,11 @@
 //! Accounts, sessions, tokens.
 //!
-//! In reading order: `passwords` hashes them, `keys` sign and verify, `tokens` are what is signed, `revocation`
+//! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
 //! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
 //! `accounts` and `sessions` are what a person can do, `limits` slow down guessing, `routes` is the door.
 
 mod accounts;
+mod key_file;
 mod keys;
 mod limits;
 mod passwords;
@@ -15,10 +16,12 @@ mod tokens;
 mod verifier;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
 
+pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing};
 pub use revocation::RevokedSessions;
 pub use routes::{router, routes};
@@ -55,8 +58,10 @@ pub struct AuthOptions {
     pub access_token: Duration,
     /// A session that is not refreshed for this long ends.
     pub refresh_token: Duration,
-    /// Age at which a signing key is replaced.
+    /// Age at which a signing key in the store is replaced.
     pub key_rotation: Duration,
+    /// File with the signing keys, whose owner replaces them; empty: they are in the store.
+    pub signing_keys_file: PathBuf,
     /// Logins a minute for one account, from wherever.
     pub login_per_minute_account: u32,
     /// Logins a minute from one address (IPv6: one /64).
@@ -74,12 +79,24 @@ impl Default for AuthOptions {
             access_token: Duration::from_secs(600),
             refresh_token: Duration::from_secs(30 * 86_400),
             key_rotation: Duration::from_secs(30 * 86_400),
+            signing_keys_file: PathBuf::new(),
             login_per_minute_account: 10,
             login_per_minute_address: 60,
             register_per_hour_address: 100,
             default_channels: vec!["general".into(), "random".into()],
         }
     }
+}
+
+/// Why tokens can be neither signed nor verified.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store does not answer.
+    #[error("expected the store to give its signing keys and revoked sessions")]
+    Store(#[from] ChatError),
+    /// The file of signing keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
 }
 
 /// The role `auth`.
@@ -99,9 +116,9 @@ impl Auth {
     /// Accounts on `chat`'s store. Makes the first signing key when there is none.
     ///
     /// # Errors
-    /// When the store cannot be asked for keys and revoked sessions.
-    pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, ChatError> {
-        let verifier = TokenVerifier::load(chat.store(), chat.bus()).await?;
+    /// When the store cannot be asked for keys and revoked sessions, or the file of keys cannot be used.
+    pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, OpenError> {
+        let verifier = TokenVerifier::load(chat.store(), chat.bus(), &options.signing_keys_file).await?;
         verifier.keys().ensure().await?;
         let limits = Limits::new(&options);
         Ok(Arc::new(Self {

@@ -1,6 +1,6 @@
 //! What gateways and the API need of `auth`: is this token good, and whose is it?
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::extract::{FromRef, FromRequestParts};
 use chat_protocol::ErrorCode;
@@ -8,7 +8,7 @@ use http::request::Parts;
 use jsonwebtoken::Validation;
 
 use super::{
-    KeyRing, RevokedSessions,
+    KeyRing, OpenError, RevokedSessions,
     tokens::{self, unreadable},
 };
 use crate::{
@@ -29,13 +29,17 @@ struct Inner {
 }
 
 impl TokenVerifier {
-    /// Reads keys and revoked sessions, and follows the bus for more of those.
+    /// Reads keys, from this file unless its path is empty, and revoked sessions, and follows the bus for more of those.
     ///
     /// # Errors
-    /// When the store cannot be asked.
-    pub async fn load(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Result<Self, ChatError> {
+    /// When the store cannot be asked, or the file cannot be used.
+    pub async fn load(
+        store: &Arc<dyn Store>,
+        bus: &Arc<dyn Bus>,
+        signing_keys_file: &Path,
+    ) -> Result<Self, OpenError> {
+        let keys = Arc::new(KeyRing::load(store, signing_keys_file).await?);
         let revoked = RevokedSessions::load(Arc::clone(store), bus).await?;
-        let keys = Arc::new(KeyRing::load(Arc::clone(store)).await?);
         keys.keep_fresh();
         Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation() })))
     }

@@ -63,6 +63,10 @@ pub struct ServerConfig {
     pub admin_listen: SocketAddr,
     /// Addresses, or blocks of them, of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// `http://host:port` of a process with the role `api`, for those without; empty: there is no such path here.
+    pub api_url: String,
+    /// `http://host:port` of a process with the role `auth`, for those without; empty: there is no such path here.
+    pub auth_url: String,
 }
 
 impl ServerConfig {
@@ -80,6 +84,8 @@ impl Default for ServerConfig {
             listen: ([127, 0, 0, 1], 8080).into(),
             admin_listen: ([127, 0, 0, 1], 8081).into(),
             trusted_proxies: Vec::new(),
+            api_url: String::new(),
+            auth_url: String::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, fmt::Write as _};
 
 use super::{Assignment, Config, FileEngine, Origin, SETTINGS, Setting, StoreEngine, variable_name};
-use crate::http::Network;
+use crate::http::{Network, forward};
 
 /// Something that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,20 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
             "server.trusted_proxies",
             "expected server.trusted_proxies to hold IP addresses or blocks of them, such as 10.0.0.0/8 or 2001:db8::/32",
         );
+    }
+    for (key, url, text) in [
+        (
+            "server.api_url",
+            &config.server.api_url,
+            "expected server.api_url to be http://host:port without a path, such as http://folkmoot-api:8080",
+        ),
+        (
+            "server.auth_url",
+            &config.server.auth_url,
+            "expected server.auth_url to be http://host:port without a path, such as http://folkmoot-auth:8080",
+        ),
+    ] {
+        check(url.is_empty() || forward::upstream(url).is_ok(), key, text);
     }
     check(
         config.gateway.max_sockets_per_user <= config.gateway.max_sockets,

@@ -171,7 +171,7 @@ pub const SETTINGS: &[Setting] = &[
     address!(
         "server.admin_listen",
         server.admin_listen,
-        "Where `/healthz`, `/readyz` and `/metrics` are served. Keep it private."
+        "Where `/healthz`, `/readyz`, `/readyz/process` and `/metrics` are served. Keep it private."
     ),
     list!(
         "server.allowed_origins",
@@ -185,6 +185,19 @@ pub const SETTINGS: &[Setting] = &[
         "Addresses, or blocks such as `10.0.0.0/8`, of the proxies and load balancers in front. A request from one of them \
          counts as coming from the rightmost address in `X-Forwarded-For` that is none of them. Empty: nobody's word is \
          taken."
+    ),
+    text!(
+        "server.api_url",
+        Kind::OptionalText,
+        server.api_url,
+        "`http://host:port` of processes with the role `api`. A process without it hands REST requests, files and the web client \
+         there. Name this process's address in their `server.trusted_proxies`. Empty: something in front routes by path."
+    ),
+    text!(
+        "server.auth_url",
+        Kind::OptionalText,
+        server.auth_url,
+        "The same for the role `auth`: `/v1/auth/…` and `/.well-known/jwks.json`."
     ),
     Setting {
         key: "data.dir",
@@ -349,7 +362,14 @@ pub const SETTINGS: &[Setting] = &[
         1,
         3_650,
         auth.key_rotation,
-        "Age at which the key that signs access tokens is replaced. The old one verifies for another day."
+        "Age at which the key that signs access tokens is replaced. The old one verifies for another day. Ignored with \
+         `auth.signing_keys_file`."
+    ),
+    path!(
+        "auth.signing_keys_file",
+        auth.signing_keys_file,
+        "JSON file with the keys that sign access tokens, see `docs/cluster.md`. Whoever writes it replaces keys; it is read \
+         again when it changes. Empty: the keys are in the store, and made there."
     ),
     number!(
         "auth.login_per_minute_account",

@@ -18,6 +18,7 @@ impl Gateway {
     /// Refuses upgrades from now on, and sockets that have not said hello; the others are not told yet.
     pub fn stop_accepting(&self) {
         self.draining.cancel();
+        self.metrics.draining.set(1);
         self.cluster.stop_owning();
     }
 

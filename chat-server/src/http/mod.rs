@@ -1,7 +1,9 @@
-//! What all REST doors share: errors as RFC 9457 problems, and extractors whose rejections are such problems.
+//! What all REST doors share: errors as RFC 9457 problems, extractors whose rejections are such problems, and the way to a
+//! door of another process.
 
 mod client_address;
 mod extract;
+pub mod forward;
 mod problem;
 
 pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies};

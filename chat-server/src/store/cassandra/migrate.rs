@@ -89,13 +89,7 @@ pub async fn create_keyspace(
     keyspace: &str,
     copies: &[(String, u8)],
 ) -> Result<(), MigrateError> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !(1..=48).contains(&keyspace.len())
-        || !keyspace.starts_with(|c: char| c.is_ascii_lowercase())
-        || !keyspace.chars().all(plain)
-    {
-        return Err(MigrateError::Keyspace(keyspace.into()));
-    }
+    check_name(keyspace)?;
     let mut replication = String::from("'class': 'NetworkTopologyStrategy'");
     let nobody = (String::new(), 0);
     for (datacenter, copies) in if copies.is_empty() { std::slice::from_ref(&nobody) } else { copies } {
@@ -107,6 +101,33 @@ pub async fn create_keyspace(
     cql.schema(&format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {{{replication}}}"))
         .await?;
     Ok(())
+}
+
+/// Removes a keyspace with all that is in it, through a session that is bound to none. False: it was not there.
+///
+/// # Errors
+/// When the name cannot be used, or Cassandra does not do it.
+pub async fn drop_keyspace(cql: &Arc<dyn Cql>, keyspace: &str) -> Result<bool, MigrateError> {
+    const FIND: Statement =
+        Statement::read("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?");
+    check_name(keyspace)?;
+    let found = !cql.execute(FIND, vec![text(keyspace)]).await?.is_empty();
+    // Although none was found: the node that was asked may not know of it yet.
+    cql.schema(&format!("DROP KEYSPACE IF EXISTS {keyspace}")).await?;
+    Ok(found)
+}
+
+/// Names stand in statements as they are.
+fn check_name(keyspace: &str) -> Result<(), MigrateError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if (1..=48).contains(&keyspace.len())
+        && keyspace.starts_with(|c: char| c.is_ascii_lowercase())
+        && keyspace.chars().all(plain)
+    {
+        Ok(())
+    } else {
+        Err(MigrateError::Keyspace(keyspace.into()))
+    }
 }
 
 /// Brings the tables of `keyspace`, to which the session is bound, to this server's version.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use folkmoot_crds::{ChatCluster, ChatClusterSpec};
 use serde_json::{Value, json};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     controller::rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
+    datastore::Secrets,
     keys::SecretData,
     kinds::{Child, ChildKind},
     names,
@@ -206,7 +208,9 @@ fn add_ons_that_the_cluster_lacks_are_left_out() {
 #[test]
 fn what_rolls_pods() {
     let (before, secrets_before) = (named("everything"), secrets());
-    let hash = |cluster, secrets| Config::of(cluster, &SecretHashes::of(cluster, secrets)).hash;
+    let hash = |cluster: &ChatCluster, secrets: &Secrets| {
+        Config::of(cluster, &SecretHashes::of(cluster, secrets)).hash
+    };
     let base = hash(&before, &secrets_before);
     let check_secret = |name: &str, key: &str, rolls: bool| {
         let mut secrets = secrets();
@@ -221,7 +225,7 @@ fn what_rolls_pods() {
     check_secret("pulsar-admin", "token", false);
     check_secret("cassandra-owner", "password", false);
 
-    let check_spec = |rolls: bool, change: fn(&mut folkmoot_crds::ChatClusterSpec)| {
+    let check_spec = |rolls: bool, change: fn(&mut ChatClusterSpec)| {
         let mut cluster = before.clone();
         change(&mut cluster.spec);
         assert_eq!(hash(&cluster, &secrets_before) != base, rolls);
@@ -240,7 +244,7 @@ fn what_rolls_pods() {
 
 #[test]
 fn keys_and_tokens_are_no_part_of_a_pod_template() {
-    let templates = |secrets| {
+    let templates = |secrets: &Secrets| {
         let plan = |target: &Revision| Some(RolePlan { revision: target.clone(), held: false });
         built_with(&named("everything"), secrets, plan)
             .into_iter()

@@ -97,7 +97,7 @@ fn everything() -> Value {
     spec["cassandra"]["localDatacenter"] = json!("east");
     spec["cassandra"]["replication"] = json!({"east": 3, "west": 2});
     spec["pulsar"]["tenant"] = json!("acme");
-    spec["pulsar"]["namespace"] = json!("chat");
+    spec["pulsar"]["topicNamespace"] = json!("chat");
     spec["gateway"] = json!({
         "replicas": 5,
         "drainSeconds": 120,
