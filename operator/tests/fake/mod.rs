@@ -1,0 +1,8 @@
+//! What the operator talks to, in memory: an API server, and engines that are well.
+
+#[path = "api_server.rs"]
+pub(crate) mod api_server;
+#[path = "engines.rs"]
+pub(crate) mod engines;
+#[path = "store.rs"]
+pub(crate) mod store;
