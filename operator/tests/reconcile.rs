@@ -282,7 +282,7 @@ async fn a_fresh_chat_is_made_in_order_and_told_last() {
     stage.settle().await;
     assert_eq!(stage.condition("Ready"), "True/Ready");
     assert_eq!(stage.condition("Progressing"), "False/Settled");
-    assert_eq!(stage.engines.namespaces(), ["public/chat.demo"]);
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"]);
 }
 
 #[tokio::test]
@@ -323,7 +323,11 @@ async fn another_operator_looks_at_each_object_once_and_changes_none() {
 #[tokio::test]
 async fn what_somebody_changed_is_applied_again_and_nothing_else() {
     let stage = Stage::set(Scenario::Edited).await;
-    assert_eq!(stage.asks().await, ["apply deployments/demo-api"]);
+    assert_eq!(
+        stage.asks().await,
+        ["apply deployments/demo-api", "status chatclusters/demo"],
+        "the replicas that were there for a moment are told"
+    );
     stage.settle().await;
     let api = stage.server.act(|store| store.get(&place(DEPLOYMENTS, "demo-api"))).unwrap();
     assert_eq!(api["spec"]["replicas"], 2);
@@ -430,7 +434,7 @@ async fn a_chat_that_keeps_its_data_goes_at_once() {
     stage.server.act(|store| drop(store.delete(&place(CHATS, "demo"))));
     assert_eq!(stage.asks().await, Vec::<String>::new());
     assert!(!stage.is_there(CHATS, "demo") && !stage.is_there(DEPLOYMENTS, "demo-api"));
-    assert_eq!(stage.engines.namespaces(), ["public/chat.demo"], "its data is kept");
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"], "its data is kept");
 }
 
 #[tokio::test]
@@ -440,7 +444,7 @@ async fn a_chat_that_takes_its_data_along_ends_its_processes_first() {
     let roles = ["demo-api", "demo-auth", "demo-gateway"];
     assert_eq!(asked, roles.map(|name| format!("delete deployments/{name}")));
     assert_eq!(stage.asks().await, Vec::<String>::new(), "a pod has not ended");
-    assert_eq!(stage.engines.namespaces(), ["public/chat.demo"]);
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"]);
 
     stage.server.act(|store| drop(store.delete(&place(PODS, "demo-api-x"))));
     let asked = stage.asks().await;

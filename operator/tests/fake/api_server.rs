@@ -271,8 +271,9 @@ fn follow(shared: Arc<Shared>, request: Request) -> Response {
         let store = shared.store.lock();
         store.log.partition_point(|change| change.version <= since)
     };
-    let lines =
-        stream::unfold((shared, request, changed, start), |(shared, request, mut changed, at)| async move {
+    let lines = stream::unfold(
+        (shared, request, changed, start),
+        move |(shared, request, mut changed, at)| async move {
             loop {
                 changed.mark_unchanged();
                 let (text, end) = {
@@ -286,7 +287,8 @@ fn follow(shared: Arc<Shared>, request: Request) -> Response {
                 }
                 tokio::time::timeout_at(end_at, changed.changed()).await.ok()?.ok()?;
             }
-        });
+        },
+    );
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response()
 }
 
