@@ -14,7 +14,8 @@ use fake::{
 };
 use folkmoot_crds::ImageSpec;
 use folkmoot_operator::{
-    controller::{Again, Controller, Options, ReconcileError},
+    addons,
+    controller::{Again, Controller, Options, ReconcileError, build::Capabilities},
     kinds::ChildKind,
     lease::{Elector, Leadership, LeaseOptions},
     live::{Key, Live, Scope, Watches},
@@ -67,7 +68,7 @@ struct Stage {
     live: Arc<Live>,
     controller: Arc<Controller>,
     key: Key,
-    _watches: Watches,
+    watches: Watches,
 }
 
 fn place(collection: &str, name: &str) -> Place {
@@ -119,8 +120,7 @@ impl Stage {
         let controller =
             Controller::new(server.client(), Arc::clone(&live), queue, leadership, metrics, options).unwrap();
         let watches = Watches::start(server.client(), Arc::clone(&live), Scope::of(&[]));
-        let stage =
-            Self { server, engines, live, controller, key: Key::new("chat", "demo"), _watches: watches };
+        let stage = Self { server, engines, live, controller, key: Key::new("chat", "demo"), watches };
         stage.happen(scenario).await;
         stage
     }
@@ -318,6 +318,23 @@ async fn another_operator_looks_at_each_object_once_and_changes_none() {
     assert_eq!(stage.server.act(|store| store.version), version, "nothing changed");
     another.reconcile(&stage.key).await.unwrap();
     assert_eq!(stage.server.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn kinds_of_addons_are_made_from_when_they_are_there() {
+    let stage = Stage::set(Scenario::Settled).await;
+    let client = stage.server.client();
+    assert_eq!(addons::discover(&client, Capabilities::default()).await, Capabilities::default());
+    stage.server.install_addons();
+    let found = addons::discover(&client, Capabilities::default()).await;
+    assert_eq!(found, Capabilities { gateway_api: true, prometheus: true });
+    stage.watches.begin(ChildKind::ServiceMonitor);
+    stage.watches.begin(ChildKind::PrometheusRule);
+    stage.controller.set_capabilities(found);
+    let mut asked = stage.asks().await;
+    asked.retain(|request| request.starts_with("apply"));
+    assert_eq!(asked, ["apply servicemonitors/demo", "apply prometheusrules/demo"]);
+    assert_eq!(stage.asks().await, Vec::<String>::new());
 }
 
 #[tokio::test]
