@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/fake/mod.rs"]
-#[allow(dead_code)]
 mod fake;
 
 use std::{

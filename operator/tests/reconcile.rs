@@ -14,7 +14,8 @@ use fake::{
 };
 use folkmoot_crds::ImageSpec;
 use folkmoot_operator::{
-    controller::{Again, Controller, Options, ReconcileError},
+    addons,
+    controller::{Again, Controller, Options, ReconcileError, build::Capabilities},
     kinds::ChildKind,
     lease::{Elector, Leadership, LeaseOptions},
     live::{Key, Live, Scope, Watches},
@@ -67,7 +68,7 @@ struct Stage {
     live: Arc<Live>,
     controller: Arc<Controller>,
     key: Key,
-    _watches: Watches,
+    watches: Watches,
 }
 
 fn place(collection: &str, name: &str) -> Place {
@@ -119,8 +120,7 @@ impl Stage {
         let controller =
             Controller::new(server.client(), Arc::clone(&live), queue, leadership, metrics, options).unwrap();
         let watches = Watches::start(server.client(), Arc::clone(&live), Scope::of(&[]));
-        let stage =
-            Self { server, engines, live, controller, key: Key::new("chat", "demo"), _watches: watches };
+        let stage = Self { server, engines, live, controller, key: Key::new("chat", "demo"), watches };
         stage.happen(scenario).await;
         stage
     }
@@ -282,7 +282,7 @@ async fn a_fresh_chat_is_made_in_order_and_told_last() {
     stage.settle().await;
     assert_eq!(stage.condition("Ready"), "True/Ready");
     assert_eq!(stage.condition("Progressing"), "False/Settled");
-    assert_eq!(stage.engines.namespaces(), ["public/chat.demo"]);
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"]);
 }
 
 #[tokio::test]
@@ -321,9 +321,30 @@ async fn another_operator_looks_at_each_object_once_and_changes_none() {
 }
 
 #[tokio::test]
+async fn kinds_of_addons_are_made_from_when_they_are_there() {
+    let stage = Stage::set(Scenario::Settled).await;
+    let client = stage.server.client();
+    assert_eq!(addons::discover(&client, Capabilities::default()).await, Capabilities::default());
+    stage.server.install_addons();
+    let found = addons::discover(&client, Capabilities::default()).await;
+    assert_eq!(found, Capabilities { gateway_api: true, prometheus: true });
+    stage.watches.begin(ChildKind::ServiceMonitor);
+    stage.watches.begin(ChildKind::PrometheusRule);
+    stage.controller.set_capabilities(found);
+    let mut asked = stage.asks().await;
+    asked.retain(|request| request.starts_with("apply"));
+    assert_eq!(asked, ["apply servicemonitors/demo", "apply prometheusrules/demo"]);
+    assert_eq!(stage.asks().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn what_somebody_changed_is_applied_again_and_nothing_else() {
     let stage = Stage::set(Scenario::Edited).await;
-    assert_eq!(stage.asks().await, ["apply deployments/demo-api"]);
+    assert_eq!(
+        stage.asks().await,
+        ["apply deployments/demo-api", "status chatclusters/demo"],
+        "the replicas that were there for a moment are told"
+    );
     stage.settle().await;
     let api = stage.server.act(|store| store.get(&place(DEPLOYMENTS, "demo-api"))).unwrap();
     assert_eq!(api["spec"]["replicas"], 2);
@@ -430,7 +451,7 @@ async fn a_chat_that_keeps_its_data_goes_at_once() {
     stage.server.act(|store| drop(store.delete(&place(CHATS, "demo"))));
     assert_eq!(stage.asks().await, Vec::<String>::new());
     assert!(!stage.is_there(CHATS, "demo") && !stage.is_there(DEPLOYMENTS, "demo-api"));
-    assert_eq!(stage.engines.namespaces(), ["public/chat.demo"], "its data is kept");
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"], "its data is kept");
 }
 
 #[tokio::test]
@@ -440,7 +461,7 @@ async fn a_chat_that_takes_its_data_along_ends_its_processes_first() {
     let roles = ["demo-api", "demo-auth", "demo-gateway"];
     assert_eq!(asked, roles.map(|name| format!("delete deployments/{name}")));
     assert_eq!(stage.asks().await, Vec::<String>::new(), "a pod has not ended");
-    assert_eq!(stage.engines.namespaces(), ["public/chat.demo"]);
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"]);
 
     stage.server.act(|store| drop(store.delete(&place(PODS, "demo-api-x"))));
     let asked = stage.asks().await;
