@@ -17,7 +17,7 @@ use kind_tests::{
     wait::{throughout, until},
 };
 use kube::{
-    ResourceExt as _,
+    Resource as _, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -39,6 +39,7 @@ pub(crate) async fn what_somebody_changes_comes_back(scene: Scene) -> Result<()>
     let mut slowest = each_child_comes_back(&scene).await?;
     policies_come_back(&scene).await?;
     slowest = slowest.max(another_way_in(&scene).await?);
+    what_earlier_versions_made_goes(&scene).await?;
     println!("drift: the slowest child was back after {:.2} s", slowest.as_secs_f64());
     a_paused_chat_is_left_alone(&scene).await
 }
@@ -178,6 +179,43 @@ async fn another_way_in(scene: &Scene) -> Result<Duration> {
     }
     scene.until_ready(READY).await?;
     Ok(slowest)
+}
+
+/// Objects of the chat that this version of the operator has no use for.
+async fn what_earlier_versions_made_goes(scene: &Scene) -> Result<()> {
+    let owner =
+        scene.chat().await?.controller_owner_ref(&()).context("expected the ChatCluster to be one")?;
+    let labels = json!({
+        "app.kubernetes.io/name": "folkmoot",
+        "app.kubernetes.io/instance": CHAT,
+        "app.kubernetes.io/component": "shared",
+        "app.kubernetes.io/managed-by": "folkmoot-operator",
+    });
+    let bodies = [
+        ("v1", "ServiceAccount", json!({})),
+        ("v1", "Secret", json!({})),
+        ("v1", "ConfigMap", json!({})),
+        ("v1", "Service", json!({ "spec": { "ports": [{ "port": 80 }] } })),
+        (
+            "policy/v1",
+            "PodDisruptionBudget",
+            json!({ "spec": { "selector": { "matchLabels": { "no": "pod" } } } }),
+        ),
+    ];
+    for (version, kind, mut object) in bodies {
+        object["apiVersion"] = json!(version);
+        object["kind"] = json!(kind);
+        object["metadata"] = json!({ "name": "chat-former", "labels": labels, "ownerReferences": [owner] });
+        scene.apply(&object).await?;
+    }
+    until("what an earlier version made to be gone", BACK, async || {
+        let children = scene.children().await?;
+        let left: Vec<_> =
+            titles(&children).into_iter().filter(|title| title.ends_with(" chat-former")).collect();
+        ensure!(left.is_empty(), "there are {left:?}");
+        Ok(())
+    })
+    .await
 }
 
 async fn a_paused_chat_is_left_alone(scene: &Scene) -> Result<()> {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use kind_tests::{audit, operator::Operator, scene::Scene};
 
 pub(crate) async fn all_namespaces_by_choice(scene: Scene) -> Result<()> {
-    install(&scene, &["--set", "watch.clusterWide=true", "--set", "watch.namespaces=null"]).await?;
+    install(&scene, &["--set", "watch.clusterWide=true", "--set-json", "watch.namespaces=[]"]).await?;
     let operator = Operator::of(&scene);
     operator.until_whole().await?;
     scene.small_chat().await?;
