@@ -36,7 +36,7 @@ impl CppCql {
     pub async fn connect(options: &CassandraOptions) -> Result<Self, ConnectError> {
         // What the driver has to say about single connections is not for a person; its errors come back to us.
         cassandra_cpp::set_level(cassandra_cpp::LogLevel::CRITICAL);
-        let cluster = configure(options)?;
+        let mut cluster = configure(options)?;
         let connecting = async {
             match &options.keyspace {
                 Some(keyspace) => cluster.connect_keyspace(keyspace).await,
