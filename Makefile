@@ -50,7 +50,7 @@ images: ## the images of chat-server and of the operator, as archives (scripts/i
 	@scripts/check-host.sh
 	@scripts/images.sh --build $(ARGS)
 
-bench: ## delivery cost, memory per socket, connect rate; durable sends and long logs on Cassandra
+bench: ## delivery cost, memory per socket, connect rate; durable sends and long logs on Cassandra; the operator
 	@scripts/check-host.sh
 	@scripts/bench.sh $(ARGS)
 

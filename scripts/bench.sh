@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # CPU per delivery, memory per socket and connects a second, beside a bare epoll broadcaster; durable sends and pages of a
-# long log on one Cassandra node and two gateways, beside the embedded store. Arguments go to folkmoot-bench (--only durable
-# for one part, --quick; --only operator: scripts/bench-operator.sh). BENCH_CLUSTER=0 leaves out what needs Cassandra and Pulsar. The numbers are kept in bench-results/.
+# long log on one Cassandra node and two gateways, beside the embedded store; memory and requests of the operator with 200
+# ChatClusters. Arguments go to folkmoot-bench (--only durable for one part, --quick); --only operator is the operator alone.
+# BENCH_CLUSTER=0 leaves out what needs Cassandra and Pulsar. The numbers are kept in bench-results/.
 source "$(dirname "$0")/lib.sh"
 
 # 15,000 sockets, all open files of one process on either side.
@@ -9,6 +10,14 @@ ulimit -n 20000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" -ge 16000 ] || say "note: 15,000 sockets need 16,000 open files, the limit is $(ulimit -n)"
 
 cd "$ROOT"
+operator() {
+    cargo bench --locked --quiet -p folkmoot-operator --bench steady
+}
+if [ "$*" = "--only operator" ]; then
+    operator
+    exit
+fi
+
 cargo build --release --locked --bin chat-server --bin folkmoot-bench
 mkdir -p bench-results
 
@@ -20,8 +29,6 @@ bench() {
 on_cluster() {
     scratch
     export CLUSTER_DIR=$SCRATCH/cluster CLUSTER_NODES=1 CLUSTER_GATEWAYS=2 CLUSTER_TLS=0
-    # As in production; the loads warm up for long enough.
-    export ENGINES_JIT=${ENGINES_JIT:-full}
     export CHAT_SERVER_BIN=$TARGET_DIR/release/chat-server
     CLUSTER_PORT=$(free_port)
     export CLUSTER_PORT
@@ -33,14 +40,13 @@ on_cluster() {
 }
 
 case " $* " in
-    *" operator "* | *"=operator "*) exec "$ROOT/scripts/bench-operator.sh" ;;
     *" durable "* | *" long-log "* | *"=durable "* | *"=long-log "*) on_cluster "$@" ;;
     *" --only"*) bench "$@" ;;
     *)
         failed=0
         bench "$@" || failed=$?
+        operator || failed=$?
         [ "${BENCH_CLUSTER:-1}" = 0 ] || on_cluster --only durable --only long-log "$@" || failed=$?
-        [ "${BENCH_CLUSTER:-1}" = 0 ] || "$ROOT/scripts/bench-operator.sh" || failed=$?
         exit "$failed"
         ;;
 esac

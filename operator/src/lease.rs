@@ -97,6 +97,8 @@ pub struct Elector {
     options: LeaseOptions,
     until: watch::Sender<Option<Instant>>,
     seen: Mutex<Seen>,
+    /// The lease as this process wrote it last, which it renews without a look at what is there.
+    written: Mutex<Option<Lease>>,
 }
 
 /// The last renewal of somebody else that was seen, and when that was.
@@ -120,7 +122,17 @@ impl Elector {
     #[must_use]
     pub fn new(client: Client, options: LeaseOptions) -> Arc<Self> {
         let api = Api::namespaced(client, &options.namespace);
-        Arc::new(Self { api, options, until: watch::channel(None).0, seen: Mutex::default() })
+        Arc::new(Self::at(api, options))
+    }
+
+    fn at(api: Api<Lease>, options: LeaseOptions) -> Self {
+        Self {
+            api,
+            options,
+            until: watch::channel(None).0,
+            seen: Mutex::default(),
+            written: Mutex::default(),
+        }
     }
 
     /// Whether this process may write.
@@ -143,6 +155,8 @@ impl Elector {
                 Ok(Ok(false)) => {
                     self.until.send_replace(None);
                 }
+                // Somebody else wrote it since it was read: who, the next look says.
+                Ok(Err(kube::Error::Api(answer))) if answer.code == 409 => {}
                 Ok(Err(error)) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -179,7 +193,12 @@ impl Elector {
 
     /// Whether the lease is this process's now.
     async fn once(&self) -> Result<bool, kube::Error> {
-        let found = self.api.get_opt(&self.options.name).await?;
+        // Taken: after a failure it is looked at again.
+        let written = self.written.lock().take();
+        let found = match written {
+            Some(lease) => Some(lease),
+            None => self.api.get_opt(&self.options.name).await?,
+        };
         let decision = self.decide(found.as_ref().and_then(|lease| lease.spec.as_ref()));
         let Decision::Write(spec) = decision else { return Ok(false) };
         let metadata = found.map_or_else(
@@ -189,16 +208,13 @@ impl Elector {
         let is_new = metadata.resource_version.is_none();
         let lease = Lease { metadata, spec: Some(*spec) };
         let written = if is_new {
-            self.api.create(&PostParams::default(), &lease).await
+            self.api.create(&PostParams::default(), &lease).await?
         } else {
             // Refused when somebody else wrote since it was read.
-            self.api.replace(&self.options.name, &PostParams::default(), &lease).await
+            self.api.replace(&self.options.name, &PostParams::default(), &lease).await?
         };
-        match written {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            Err(error) => Err(error),
-        }
+        *self.written.lock() = Some(written);
+        Ok(true)
     }
 
     fn decide(&self, found: Option<&LeaseSpec>) -> Decision {
@@ -250,7 +266,7 @@ mod tests {
         let options =
             LeaseOptions { namespace: "default".into(), name: "lease".into(), holder: holder.to_owned() };
         let api = Api::namespaced(client, &options.namespace);
-        Elector { api, options, until: watch::channel(None).0, seen: Mutex::default() }
+        Elector::at(api, options)
     }
 
     fn write(decision: Decision) -> LeaseSpec {

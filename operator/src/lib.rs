@@ -3,6 +3,7 @@
 //! I/O is in `controller::{observe, apply, status, finalize}`, `live`, `datastore`'s clients, `lease` and `sampler`; all that decides
 //! is pure.
 
+pub mod addons;
 pub mod cli;
 pub mod controller;
 pub mod datastore;

@@ -96,10 +96,10 @@ pub fn migrate_job(cluster: &str, hash: &str) -> String {
     format!("{cluster}-migrate-{hash}")
 }
 
-/// Name of the Job that drops the keyspace.
+/// Name of the Job that drops the keyspace. It outlives its `ChatCluster`, and another one may have the same name.
 #[must_use]
-pub fn drop_job(cluster: &str) -> String {
-    format!("{cluster}-drop-keyspace")
+pub fn drop_job(cluster: &ChatCluster) -> String {
+    format!("{}-drop-{}", cluster.name_any(), hash(&[&cluster.uid().unwrap_or_default()]))
 }
 
 /// Name of the keyspace: that of the spec, else `folkmoot_NAMESPACE_NAME`. Where a dash had to become an underscore, so that

@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use folkmoot_crds::{ChatCluster, ImagePullPolicy, ImageSpec};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -12,12 +13,15 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    addons,
     cli::PlanArgs,
     controller::{
         build::{self, BuildInput, Capabilities, Config, OperatorIdentity, SecretHashes},
         decide,
         rollout::{self, Revision, RoleState},
+        secrets,
     },
+    datastore::Secrets,
     keys::{SecretData, signing},
     kinds::{Child, ChildKind},
     names::FIELD_MANAGER,
@@ -66,8 +70,13 @@ fn read(args: &PlanArgs) -> anyhow::Result<ChatCluster> {
 }
 
 /// Everything that should be there in the end, with keys that are nobody's.
-fn children(cluster: &ChatCluster, image: &ImageSpec, capabilities: &Capabilities) -> Vec<Child> {
-    let config = Config::of(cluster, &SecretHashes::default());
+fn children(
+    cluster: &ChatCluster,
+    image: &ImageSpec,
+    capabilities: &Capabilities,
+    secrets: &SecretHashes,
+) -> Vec<Child> {
+    let config = Config::of(cluster, secrets);
     let target = Revision { image: image.reference.clone(), config: config.hash.clone() };
     let rollout = rollout::plan(&target, true, &[RoleState::Missing, RoleState::Missing, RoleState::Missing]);
     let keys: SecretData = [(signing::FILE, REDACTED)].into_iter().collect();
@@ -88,7 +97,7 @@ fn children(cluster: &ChatCluster, image: &ImageSpec, capabilities: &Capabilitie
 
 fn offline(cluster: &ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
     let capabilities = Capabilities { gateway_api: true, prometheus: true };
-    for child in children(cluster, image, &capabilities) {
+    for child in children(cluster, image, &capabilities, &SecretHashes::default()) {
         println!("---\n{}", yaml(&redacted(&child.object))?);
     }
     Ok(())
@@ -112,9 +121,10 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
         }
         cluster.metadata.uid = found.metadata.uid.clone();
     }
+    let capabilities = addons::discover(&client, Capabilities::default()).await;
+    let secrets = SecretHashes::of(&cluster, &read_secrets(&client, &namespace, &cluster).await?);
     let mut changes = 0;
-    for child in children(&cluster, image, &Capabilities::default()) {
-        // Keys are made by the operator alone; what is in them is not compared.
+    for child in children(&cluster, image, &capabilities, &secrets) {
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &namespace, &child.kind.resource());
         let name = child.name().to_owned();
@@ -122,6 +132,7 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
             .get_opt(&name)
             .await
             .with_context(|| format!("expected to read the {:?} {name}", child.kind))?;
+        // Keys are made by the operator alone; what is in them is not compared.
         if child.kind == ChildKind::Secret && before.is_some() {
             continue;
         }
@@ -147,6 +158,19 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
     }
     println!("{changes} objects would change");
     Ok(())
+}
+
+/// What is in the Secrets that are referred to, since the configuration's hash covers some of it.
+async fn read_secrets(client: &Client, namespace: &str, cluster: &ChatCluster) -> anyhow::Result<Secrets> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let mut found = Secrets::new();
+    for name in secrets::referenced(cluster) {
+        match api.get_opt(&name).await.with_context(|| format!("expected to read the Secret {name}"))? {
+            Some(secret) => drop(found.insert(name, secrets::data_of(&secret))),
+            None => println!("the Secret {name} is missing; nothing would be changed before it is there"),
+        }
+    }
+    Ok(found)
 }
 
 fn yaml(value: &Value) -> anyhow::Result<String> {

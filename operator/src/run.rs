@@ -4,12 +4,12 @@ use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use folkmoot_crds::ImageSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    addons,
     cli::{LogFormat, RunArgs},
     controller::{
         Controller, Options,
@@ -82,8 +82,9 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         controller: Arc::clone(&controller),
     };
-    tokio::spawn(health::serve(listener, state));
+    // Watches before that: what knows of none of them yet would call itself ready.
     let watches = Watches::start(client.clone(), live, Scope::of(&args.watch_namespace));
+    tokio::spawn(health::serve(listener, state));
     tokio::spawn(follow_addons(client, watches, Arc::clone(&controller)));
     if let Some(elector) = &elector {
         tokio::spawn(Arc::clone(elector).run());
@@ -124,11 +125,7 @@ async fn told() -> anyhow::Result<()> {
 async fn follow_addons(client: Client, watches: Watches, controller: Arc<Controller>) {
     let mut known = Capabilities::default();
     loop {
-        let found = Capabilities {
-            gateway_api: known.gateway_api || serves(&client, &[ChildKind::HttpRoute]).await,
-            prometheus: known.prometheus
-                || serves(&client, &[ChildKind::ServiceMonitor, ChildKind::PrometheusRule]).await,
-        };
+        let found = addons::discover(&client, known).await;
         if found.gateway_api && !known.gateway_api {
             watches.begin(ChildKind::HttpRoute);
         }
@@ -140,18 +137,6 @@ async fn follow_addons(client: Client, watches: Watches, controller: Arc<Control
         controller.set_capabilities(known);
         tokio::time::sleep(LOOK_FOR_ADDONS).await;
     }
-}
-
-async fn serves(client: &Client, kinds: &[ChildKind]) -> bool {
-    for kind in kinds {
-        let resource = kind.resource();
-        let listed: Option<APIResourceList> =
-            client.list_api_group_resources(&resource.api_version).await.ok();
-        if !listed.is_some_and(|listed| listed.resources.iter().any(|found| found.kind == resource.kind)) {
-            return false;
-        }
-    }
-    true
 }
 
 fn log(args: &RunArgs) -> anyhow::Result<()> {

@@ -1,25 +1,28 @@
 //! Makes what should be there so, by server-side apply, and deletes what should not be. What is as it should be costs no request.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    marker::PhantomData,
+};
 
 use folkmoot_crds::{ChatCluster, ImageSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
 };
 use parking_lot::Mutex;
-use tokio::time::timeout;
 
 use super::{
     Controller, Options, ReconcileError,
     build::{self, BuildInput},
+    context::ask,
     decide::Decided,
     observe::Observed,
 };
 use crate::{
     kinds::{Child, ChildKind},
-    lease::WRITE_WITHIN,
     live::{Children, Detail, Key, LiveChild},
     names::{self, FIELD_MANAGER},
 };
@@ -35,7 +38,7 @@ pub struct Applied;
 #[derive(Debug)]
 pub struct Resources<S> {
     children: Vec<Child>,
-    state: std::marker::PhantomData<S>,
+    state: PhantomData<S>,
 }
 
 impl Resources<Prepared> {
@@ -59,7 +62,12 @@ impl Resources<Prepared> {
             capabilities: &observed.capabilities,
             operator: &options.identity,
         });
-        Self { children, state: std::marker::PhantomData }
+        Self { children, state: PhantomData }
+    }
+
+    /// It is there now.
+    pub(super) fn done(self) -> Resources<Applied> {
+        Resources { children: self.children, state: PhantomData }
     }
 }
 
@@ -70,38 +78,75 @@ impl<S> Resources<S> {
         &self.children
     }
 
-    fn places(&self) -> BTreeSet<(ChildKind, String)> {
+    fn places(&self) -> BTreeSet<Place> {
         self.children.iter().map(|child| (child.kind, child.name().to_owned())).collect()
     }
 }
 
-/// What this process applied last, by `ChatCluster` and uid: the hash of what it sent, and the set of fields that were its own then.
-#[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<Key, HashMap<String, LastSent>>>);
+/// What came of what was decided.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All of it is there.
+    Applied(Resources<Applied>),
+    /// Nothing was done, since somebody wants it so.
+    Paused,
+    /// Nothing was done, since Secrets are missing.
+    SecretsMissing,
+    /// Something could not be done, for this reason.
+    Refused(String),
+}
 
-type LastSent = (String, u64);
+/// Kind and name.
+type Place = (ChildKind, String);
+
+/// What this process applied last.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<Key, BTreeMap<Place, Sent>>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Sent {
+    uid: String,
+    /// Of what was sent.
+    hash: String,
+    /// The set of fields that were ours then, as [`LiveChild::owned`].
+    owned: u64,
+}
 
 impl Memory {
     /// Whether an object still is as this process left it.
-    fn is_as_it_was(&self, key: &Key, child: &LiveChild, hash: &str) -> bool {
-        let memory = self.0.lock();
-        let last = memory.get(key).and_then(|children| children.get(&child.uid));
+    fn is_as_it_was(&self, key: &Key, place: &Place, child: &LiveChild, hash: &str) -> bool {
+        let same = |sent: &Sent| sent.uid == child.uid && sent.hash == hash && sent.owned == child.owned;
         child.applied.as_deref() == Some(hash)
-            && last.is_some_and(|(sent, owned)| sent == hash && *owned == child.owned)
+            && self.0.lock().get(key).and_then(|sent| sent.get(place)).is_some_and(same)
     }
 
-    fn remember(&self, key: &Key, child: &LiveChild, hash: String) {
-        self.0.lock().entry(key.clone()).or_default().insert(child.uid.clone(), (hash, child.owned));
+    fn remember(&self, key: &Key, place: Place, child: &LiveChild, hash: String) {
+        let sent = Sent { uid: child.uid.clone(), hash, owned: child.owned };
+        self.0.lock().entry(key.clone()).or_default().insert(place, sent);
     }
 
-    fn forget_one(&self, key: &Key, uid: &str) {
-        if let Some(children) = self.0.lock().get_mut(key) {
-            children.remove(uid);
+    /// What should not be there is not remembered.
+    fn keep_only(&self, key: &Key, wanted: &BTreeSet<Place>) {
+        if let Some(sent) = self.0.lock().get_mut(key) {
+            sent.retain(|place, _| wanted.contains(place));
         }
     }
 
     pub(super) fn forget(&self, key: &Key) {
         self.0.lock().remove(key);
+    }
+}
+
+/// Whether an object is somebody else's: another one's, or nobody's and without our labels.
+fn is_foreign(cluster: &ChatCluster, metadata: &ObjectMeta) -> bool {
+    let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    match owner {
+        Some(owner) => Some(&owner.uid) != cluster.metadata.uid.as_ref(),
+        None => {
+            label(names::MANAGED_BY_LABEL) != Some(FIELD_MANAGER)
+                || label(names::INSTANCE_LABEL) != cluster.metadata.name.as_deref()
+        }
     }
 }
 
@@ -114,13 +159,13 @@ enum Step {
     Send,
 }
 
-fn step(memory: &Memory, key: &Key, kind: ChildKind, live: Option<&LiveChild>, hash: &str) -> Step {
+fn step(memory: &Memory, key: &Key, place: &Place, live: Option<&LiveChild>, hash: &str) -> Step {
     match live {
         // What is being deleted is made again when it is gone: a watch tells.
         Some(child) if child.deleting => Step::Keep,
         // The template of a Job never changes: another one has another name.
-        Some(_) if kind == ChildKind::Job => Step::Keep,
-        Some(child) if memory.is_as_it_was(key, child, hash) => Step::Keep,
+        Some(_) if place.0 == ChildKind::Job => Step::Keep,
+        Some(child) if memory.is_as_it_was(key, place, child, hash) => Step::Keep,
         _ => Step::Send,
     }
 }
@@ -138,11 +183,11 @@ fn orphans<'a>(
     cluster: &ChatCluster,
     children: &'a Children,
     decided: &Decided,
-    wanted: &BTreeSet<(ChildKind, String)>,
-) -> Vec<(&'a (ChildKind, String), &'a LiveChild)> {
+    wanted: &BTreeSet<Place>,
+) -> Vec<(&'a Place, &'a LiveChild)> {
     let uid = cluster.metadata.uid.as_deref();
     let name = cluster.name_any();
-    let is_needed = |(kind, child_name): &(ChildKind, String)| match kind {
+    let is_needed = |(kind, child_name): &Place| match kind {
         ChildKind::ConfigMap => {
             let hash = child_name.strip_prefix(&names::config(&name, ""));
             // Pods of a template that is being replaced may be started once more, so what is in use counts too.
@@ -171,43 +216,59 @@ impl Controller {
     ) -> Result<Resources<Applied>, ReconcileError> {
         for child in &prepared.children {
             let live = children.get(&(child.kind, child.name().to_owned()));
-            self.apply_one(key, child, live).await?;
+            self.apply_one(key, cluster, child, live).await?;
         }
-        for ((kind, name), child) in orphans(cluster, children, decided, &prepared.places()) {
+        let wanted = prepared.places();
+        for ((kind, name), child) in orphans(cluster, children, decided, &wanted) {
             self.delete(key, *kind, name, &child.uid).await?;
         }
-        Ok(Resources { children: prepared.children, state: std::marker::PhantomData })
+        self.applied.keep_only(key, &wanted);
+        Ok(prepared.done())
     }
 
     /// Sends an object, when that is needed.
     pub(super) async fn apply_one(
         &self,
         key: &Key,
+        cluster: &ChatCluster,
         child: &Child,
         live: Option<&LiveChild>,
     ) -> Result<(), ReconcileError> {
         let hash = hash(child);
-        if step(&self.applied, key, child.kind, live, &hash) == Step::Keep {
+        let (kind, name) = (child.kind, child.name());
+        let place = (kind, name.to_owned());
+        if step(&self.applied, key, &place, live, &hash) == Step::Keep {
             return Ok(());
         }
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource());
         let mut object = child.object.clone();
         object.annotations_mut().insert(names::APPLIED.to_owned(), hash.clone());
+        match live {
+            // What is not ours is not watched, and an apply would take it.
+            None => {
+                let found =
+                    ask(format!("say whether the {kind:?} {name} is there"), api.get_metadata_opt(name));
+                if found.await?.is_some_and(|found| is_foreign(cluster, &found.metadata)) {
+                    return Err(ReconcileError::NameTaken { kind, name: name.to_owned() });
+                }
+            }
+            // New keys follow from the last ones: refused, should these have changed since they were seen.
+            Some(live) if kind == ChildKind::Secret => {
+                object.metadata.resource_version = Some(live.resource_version.clone());
+            }
+            Some(_) => {}
+        }
         self.leadership.check()?;
-        let action = format!("apply the {:?} {}", child.kind, child.name());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &key.namespace, &child.kind.resource());
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&object);
-        let applied = match timeout(WRITE_WITHIN, api.patch(child.name(), &params, &patch)).await {
-            Ok(applied) => applied.map_err(ReconcileError::api(action))?,
-            Err(_) => return Err(ReconcileError::Late { action }),
-        };
-        let now = LiveChild::of(child.kind, &applied);
+        let applied = ask(format!("apply the {kind:?} {name}"), api.patch(name, &params, &patch)).await?;
+        let now = LiveChild::of(kind, &applied);
         if live.is_none_or(|before| before.resource_version != now.resource_version) {
-            self.metrics.wrote(child.kind, "apply");
-            tracing::info!(chatcluster = %key, kind = ?child.kind, name = child.name(), "applied");
+            self.metrics.wrote(kind, "apply");
+            tracing::info!(chatcluster = %key, ?kind, name, "applied");
         }
-        self.applied.remember(key, &now, hash);
+        self.applied.remember(key, place, &now, hash);
         Ok(())
     }
 
@@ -220,7 +281,6 @@ impl Controller {
         uid: &str,
     ) -> Result<(), ReconcileError> {
         self.leadership.check()?;
-        let action = format!("delete the {kind:?} {name}");
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &kind.resource());
         let params = DeleteParams {
@@ -228,20 +288,15 @@ impl Controller {
             preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
             ..DeleteParams::default()
         };
-        let deleted = match timeout(WRITE_WITHIN, api.delete(name, &params)).await {
-            Ok(deleted) => deleted,
-            Err(_) => return Err(ReconcileError::Late { action }),
-        };
-        match deleted {
-            // Gone, or another one by now.
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-            Err(error) => return Err(ReconcileError::api(action)(error)),
+        match ask(format!("delete the {kind:?} {name}"), api.delete(name, &params)).await {
             Ok(_) => {
                 self.metrics.wrote(kind, "delete");
                 tracing::info!(chatcluster = %key, ?kind, name, "deleted");
             }
+            // Gone, or another one by now.
+            Err(error) if matches!(error.code(), Some(404 | 409)) => {}
+            Err(error) => return Err(error),
         }
-        self.applied.forget_one(key, uid);
         Ok(())
     }
 }
@@ -274,24 +329,43 @@ mod tests {
     fn what_is_as_it_was_left_costs_no_request() {
         let memory = Memory::default();
         let key = Key::new("chat", "demo");
-        let service =
-            |live: Option<&LiveChild>, hash: &str| step(&memory, &key, ChildKind::Service, live, hash);
+        let place = (ChildKind::Service, "demo".to_owned());
+        let service = |live: Option<&LiveChild>, hash: &str| step(&memory, &key, &place, live, hash);
         assert_eq!(service(None, "h"), Step::Send, "it is not there");
         assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send, "this process has not applied it yet");
-        memory.remember(&key, &live("h", 1), "h".into());
+        memory.remember(&key, place.clone(), &live("h", 1), "h".into());
         assert_eq!(service(Some(&live("h", 1)), "h"), Step::Keep);
         assert_eq!(service(Some(&live("h", 2)), "h"), Step::Send, "somebody took a field");
         assert_eq!(service(Some(&live("h", 1)), "other"), Step::Send, "it should be another");
         assert_eq!(service(Some(&live("other", 1)), "h"), Step::Send, "somebody else applied another");
         let deleting = LiveChild { deleting: true, ..live("x", 2) };
         assert_eq!(service(Some(&deleting), "h"), Step::Keep, "it is made again when it is gone");
-        assert_eq!(
-            step(&memory, &key, ChildKind::Job, Some(&live("x", 2)), "h"),
-            Step::Keep,
-            "Jobs do not change"
-        );
+        let another = LiveChild { uid: "v".into(), ..live("h", 1) };
+        assert_eq!(service(Some(&another), "h"), Step::Send, "it was deleted, and somebody made it again");
+        let job = (ChildKind::Job, "demo-migrate".to_owned());
+        assert_eq!(step(&memory, &key, &job, Some(&live("x", 2)), "h"), Step::Keep, "Jobs do not change");
+        memory.keep_only(&key, &BTreeSet::from([place.clone()]));
+        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Keep);
         memory.forget(&key);
         assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send);
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_not_taken() {
+        let cluster = crate::controller::world::cluster(&json!({}));
+        let is_foreign = |metadata: serde_json::Value| {
+            is_foreign(&cluster, &serde_json::from_value(metadata).expect("is metadata"))
+        };
+        let owner = |uid: &str| json!([{ "apiVersion": "folkmoot.dev/v1alpha1", "kind": "ChatCluster", "name": "demo", "uid": uid, "controller": true }]);
+        let labels = |instance: &str| json!({ names::MANAGED_BY_LABEL: FIELD_MANAGER, names::INSTANCE_LABEL: instance });
+        assert!(is_foreign(json!({ "name": "demo" })), "nothing says that it is ours");
+        assert!(!is_foreign(json!({ "ownerReferences": owner("u-1") })));
+        assert!(
+            is_foreign(json!({ "ownerReferences": owner("u-0"), "labels": labels("demo") })),
+            "of one before"
+        );
+        assert!(!is_foreign(json!({ "labels": labels("demo") })), "somebody took the owner away");
+        assert!(is_foreign(json!({ "labels": labels("other") })));
     }
 
     fn orphans_of(world: &World) -> Vec<String> {

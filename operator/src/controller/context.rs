@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    future::Future,
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     apply::Memory,
@@ -22,7 +23,8 @@ use super::{
 use crate::{
     datastore::{Datastores, Report},
     keys::issue::IssueError,
-    lease::{Leadership, NotLeader},
+    kinds::ChildKind,
+    lease::{Leadership, NotLeader, WRITE_WITHIN},
     live::{Key, Live},
     metrics::Metrics,
     names::FIELD_MANAGER,
@@ -45,10 +47,20 @@ pub enum ReconcileError {
         source: Box<kube::Error>,
     },
     /// It does not answer in time.
-    #[error("expected the API server to {action} within {} s", crate::lease::WRITE_WITHIN.as_secs())]
+    #[error("expected the API server to {action} within {} s", WRITE_WITHIN.as_secs())]
     Late {
         /// What it was asked for.
         action: String,
+    },
+    /// An object of this name is there, which is not the `ChatCluster`'s.
+    #[error(
+        "expected no {kind:?} {name} of somebody else's; nothing was done to it. Delete it, or give the ChatCluster another name"
+    )]
+    NameTaken {
+        /// Its kind.
+        kind: ChildKind,
+        /// Its name.
+        name: String,
     },
     /// Somebody else may write now.
     #[error(transparent)]
@@ -59,9 +71,41 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    pub(super) fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        let action = action.into();
-        move |source| Self::Api { action, source: Box::new(source) }
+    /// The status of the API server's answer, when it refused.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(answer) => Some(answer.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// For a person, with what the API server said.
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(answer) => format!("{self}: {}", answer.message),
+                other => format!("{self}: {other}"),
+            },
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The answer of the API server to a request, which is made to do something.
+///
+/// # Errors
+/// When it refuses, or does not answer in time.
+pub(super) async fn ask<T>(
+    action: impl Into<String>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ReconcileError> {
+    match timeout(WRITE_WITHIN, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(ReconcileError::Api { action: action.into(), source: Box::new(source) }),
+        Err(_) => Err(ReconcileError::Late { action: action.into() }),
     }
 }
 

@@ -10,13 +10,13 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::time::timeout;
 
-use super::{Again, Controller, ReconcileError, build, decide, events::Notice, rollout::Role, secrets};
+use super::{
+    Again, Controller, ReconcileError, build, context::ask, decide, events::Notice, rollout::Role, secrets,
+};
 use crate::{
     datastore::Secrets,
     kinds::ChildKind,
-    lease::WRITE_WITHIN,
     live::{Detail, JobState, Key},
     names::{self, FINALIZER},
     times,
@@ -110,7 +110,7 @@ impl Controller {
             }
             Some(_) => Some(format!("the keyspace {keyspace}, which is being dropped")),
             None => {
-                self.apply_one(key, &job, None).await?;
+                self.apply_one(key, cluster, &job, None).await?;
                 Some(format!("the keyspace {keyspace}, which is being dropped"))
             }
         })
@@ -128,8 +128,7 @@ impl Controller {
         let secrets: Secrets = self
             .secrets
             .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
-            .await
-            .map_err(ReconcileError::api("give the Secrets that are referred to"))?;
+            .await?;
         match self.datastores.delete_pulsar(cluster, &namespace, &secrets).await {
             Ok(()) => {
                 if let Some(known) = self.known.lock().get_mut(key) {
@@ -150,7 +149,6 @@ impl Controller {
     ) -> Result<(), ReconcileError> {
         self.leadership.check()?;
         let key = Key::of(cluster);
-        let action = "change the finalizers";
         // With the version: refused when somebody else changed them meanwhile.
         let patch = Patch::Merge(json!({ "metadata": {
             "finalizers": finalizers,
@@ -158,10 +156,10 @@ impl Controller {
         } }));
         let api: Api<ChatCluster> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PatchParams::default();
-        match timeout(WRITE_WITHIN, api.patch(&key.name, &params, &patch)).await {
-            Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => Ok(()),
-            Ok(written) => written.map(drop).map_err(ReconcileError::api(action)),
-            Err(_) => Err(ReconcileError::Late { action: action.to_owned() }),
+        match ask("change the finalizers", api.patch(&key.name, &params, &patch)).await {
+            // It is gone.
+            Err(error) if error.code() == Some(404) => Ok(()),
+            written => written.map(drop),
         }
     }
 }

@@ -31,6 +31,7 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 
 use crate::live::Key;
+use apply::{Outcome, Resources};
 pub use context::{Controller, Options, ReconcileError};
 
 /// A `ChatCluster` that is well is looked at this often, since its engines are not watched.
@@ -122,24 +123,39 @@ impl Controller {
         self.leadership.check()?;
         self.keep_finalizer(&cluster).await?;
 
-        let problems = decide::problems(&cluster, self.options.default_image.as_ref());
-        let Ok((image, ())) = problems.as_ref().map(|image| (image.clone(), ())) else {
-            let problems = problems.err().unwrap_or_default();
-            let view = status::View::invalid(&cluster, &self.live.children(key), &problems);
-            self.tell(&cluster, &view, &[]).await?;
-            return Ok(Again::OnChange);
+        let image = match decide::problems(&cluster, self.options.default_image.as_ref()) {
+            Ok(image) => image,
+            Err(problems) => {
+                let view = status::View::invalid(&cluster, &self.live.children(key), &problems);
+                self.tell(&cluster, &view, &[]).await?;
+                return Ok(Again::OnChange);
+            }
         };
         let observed = self.observe(key, &cluster).await?;
-        let paused = decide::is_paused(&cluster);
         let decided = decide::decide(&cluster, &image, &observed, jiff::Timestamp::now(), rand::random)?;
         let mut notices = observed.notices();
-        if !paused && decided.missing.is_empty() {
+        let applied = if decide::is_paused(&cluster) {
+            Ok(Outcome::Paused)
+        } else if !decided.missing.is_empty() {
+            Ok(Outcome::SecretsMissing)
+        } else {
+            let prepared = Resources::prepared(&cluster, &image, &decided, &observed, &self.options);
+            self.apply(key, &cluster, &observed.children, &decided, prepared).await.map(Outcome::Applied)
+        };
+        let (outcome, failed) = match applied {
+            Ok(outcome) => (outcome, None),
+            Err(error @ ReconcileError::NotLeader(_)) => return Err(error),
+            // What cannot be done is told, and tried again.
+            Err(error) => (Outcome::Refused(error.told()), Some(error)),
+        };
+        if let Outcome::Applied(_) = outcome {
             notices.extend(decided.notices());
-            let prepared = apply::Resources::prepared(&cluster, &image, &decided, &observed, &self.options);
-            self.apply(key, &cluster, &observed.children, &decided, prepared).await?;
         }
-        let view = status::View::of(&cluster, &image, &observed, &decided, paused);
+        let view = status::View::of(&cluster, &image, &observed, &decided, &outcome);
         self.tell(&cluster, &view, &notices).await?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         Ok(Again::After(decided.again(&observed, jiff::Timestamp::now()).min(WELL)))
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Controller, ReconcileError,
     build::Capabilities,
+    context::ask,
     decide,
     events::Notice,
     rollout::{Revision, Role, RoleState},
@@ -118,13 +119,14 @@ impl Controller {
         key: &Key,
         cluster: &Arc<ChatCluster>,
     ) -> Result<Observed, ReconcileError> {
-        let children = self.live.children(key);
+        let mut children = self.live.children(key);
+        // Those of one that had the same name go with it.
+        children.retain(|_, child| child.owner.is_none() || child.owner == cluster.metadata.uid);
         let pods = self.live.pods(key);
         let secrets = self
             .secrets
             .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
-            .await
-            .map_err(ReconcileError::api("give the Secrets that are referred to"))?;
+            .await?;
         let (datastores, connections) =
             tokio::join!(self.ask_engines(key, cluster, &secrets), self.sample(key, &pods));
         Ok(Observed {
@@ -193,8 +195,7 @@ impl Controller {
             return Ok(Some(data.clone()));
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let found =
-            api.get_opt(name).await.map_err(ReconcileError::api(format!("give the Secret {name}")))?;
+        let found = ask(format!("give the Secret {name}"), api.get_opt(name)).await?;
         let owned = |secret: &Secret| {
             secret.owner_references().iter().any(|owner| Some(&owner.uid) == cluster.metadata.uid.as_ref())
         };

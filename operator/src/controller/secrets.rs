@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 
+use super::{ReconcileError, context::ask};
 use crate::{
     datastore::{Secrets, referenced_secrets},
     keys::SecretData,
@@ -43,7 +44,7 @@ impl SecretReader {
         live: &Live,
         namespace: &str,
         names: &BTreeSet<String>,
-    ) -> Result<Secrets, kube::Error> {
+    ) -> Result<Secrets, ReconcileError> {
         let mut found: Secrets = BTreeMap::new();
         for name in names {
             let place = (namespace.to_owned(), name.clone());
@@ -70,9 +71,10 @@ impl SecretReader {
         client: &Client,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<SecretData>, kube::Error> {
+    ) -> Result<Option<SecretData>, ReconcileError> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        Ok(api.get_opt(name).await?.map(|secret| data_of(&secret)))
+        let found = ask(format!("give the Secret {name}"), api.get_opt(name)).await?;
+        Ok(found.map(|secret| data_of(&secret)))
     }
 }
 

@@ -10,10 +10,12 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{
     Controller, ReconcileError,
+    apply::Outcome,
+    context::ask,
     decide::Decided,
     events::{self, Notice},
     observe::{self, Observed},
@@ -22,7 +24,6 @@ use super::{
 };
 use crate::{
     datastore::{Health, cassandra::migration::MigrationPlan},
-    lease::WRITE_WITHIN,
     live::{Children, DeploymentState, Key},
     names::{self, Component, FIELD_MANAGER},
     times::{self, whole_second},
@@ -112,7 +113,7 @@ impl View {
         image: &ImageSpec,
         observed: &Observed,
         decided: &Decided,
-        paused: bool,
+        outcome: &Outcome,
     ) -> Self {
         let name = cluster.name_any();
         let role = |role| observed.deployment(&name, role);
@@ -120,8 +121,8 @@ impl View {
         let pulsar = engine("PulsarReady", "pulsar", &observed.datastores.pulsar);
         let schema = schema(decided);
         let gateway = gateway_available(role(Role::Gateway));
-        let progressing = progressing(cluster, observed, decided, paused);
-        let troubles = troubles(observed, decided, &[&cassandra, &pulsar, &schema]);
+        let progressing = progressing(cluster, observed, decided, outcome);
+        let troubles = troubles(cluster, observed, decided, outcome, &[&cassandra, &pulsar, &schema]);
         let degraded = match troubles.first() {
             None => said("Degraded", "False", "AsExpected", "everything is as it should be"),
             Some((reason, _)) => {
@@ -222,15 +223,19 @@ fn gateway_available(gateways: Option<&DeploymentState>) -> Said {
     }
 }
 
-fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, paused: bool) -> Said {
+fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, outcome: &Outcome) -> Said {
     const KIND: &str = "Progressing";
-    if paused {
-        let message =
-            format!("nothing is changed while the annotation {} is there", folkmoot_crds::PAUSED_ANNOTATION);
-        return said(KIND, "False", "Paused", message);
-    }
-    if !decided.missing.is_empty() {
-        return said(KIND, "False", "SecretMissing", "waits for the Secrets that are missing");
+    match outcome {
+        Outcome::Applied(_) => {}
+        Outcome::Paused => {
+            let annotation = folkmoot_crds::PAUSED_ANNOTATION;
+            let message = format!("nothing is changed while the annotation {annotation} is there");
+            return said(KIND, "False", "Paused", message);
+        }
+        Outcome::SecretsMissing => {
+            return said(KIND, "False", "SecretMissing", "waits for the Secrets that are missing");
+        }
+        Outcome::Refused(why) => return said(KIND, "False", "ApplyFailed", format!("{why}; trying again")),
     }
     match &decided.rollout.step {
         RolloutStep::AwaitingSchema => {
@@ -259,8 +264,17 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, pa
 }
 
 /// What a person should look at, most important first: reason and message.
-fn troubles(observed: &Observed, decided: &Decided, conditions: &[&Said]) -> Vec<(String, String)> {
+fn troubles(
+    cluster: &ChatCluster,
+    observed: &Observed,
+    decided: &Decided,
+    outcome: &Outcome,
+    conditions: &[&Said],
+) -> Vec<(String, String)> {
     let mut troubles = Vec::new();
+    if let Outcome::Refused(why) = outcome {
+        troubles.push(("ApplyFailed".to_owned(), why.clone()));
+    }
     if !decided.missing.is_empty() {
         troubles.push(("SecretMissing".to_owned(), list(&decided.missing)));
     }
@@ -280,6 +294,11 @@ fn troubles(observed: &Observed, decided: &Decided, conditions: &[&Said]) -> Vec
         && let Some(trouble) = observed.trouble(Component::Migrate.as_str())
     {
         troubles.push(("MigrationPodNotReady".to_owned(), format!("the pod of the migration: {trouble}")));
+    }
+    let wants_route = cluster.spec.exposure.as_ref().is_some_and(|exposure| exposure.http_route.is_some());
+    if wants_route && !observed.capabilities.gateway_api {
+        let message = "expected the Gateway API's HTTPRoute, which this Kubernetes does not know; install it, or use spec.exposure.ingress";
+        troubles.push(("GatewayApiMissing".to_owned(), message.to_owned()));
     }
     if let RolloutStep::Stalled { role, why } = &decided.rollout.step {
         troubles.push(("RolloutStalled".to_owned(), format!("{}: {why}", role.as_str())));
@@ -377,7 +396,6 @@ impl Controller {
         let mut changed = Vec::new();
         if is_news(cluster.status.as_ref(), &status, told) {
             self.leadership.check()?;
-            let action = "write the status";
             let api: Api<ChatCluster> = Api::namespaced(self.client.clone(), &key.namespace);
             let patch = Patch::Apply(json!({
                 "apiVersion": "folkmoot.dev/v1alpha1",
@@ -386,13 +404,10 @@ impl Controller {
                 "status": status,
             }));
             let params = PatchParams::apply(FIELD_MANAGER).force();
-            match timeout(WRITE_WITHIN, api.patch_status(&key.name, &params, &patch)).await {
+            match ask("write the status", api.patch_status(&key.name, &params, &patch)).await {
                 // It was deleted meanwhile.
-                Ok(Err(kube::Error::Api(answer))) if answer.code == 404 || answer.code == 409 => {
-                    return Ok(());
-                }
-                Ok(written) => written.map_err(ReconcileError::api(action)).map(drop)?,
-                Err(_) => return Err(ReconcileError::Late { action: action.to_owned() }),
+                Err(error) if matches!(error.code(), Some(404 | 409)) => return Ok(()),
+                written => drop(written?),
             }
             self.metrics.wrote_status();
             if let Some(known) = self.known.lock().get_mut(&key) {

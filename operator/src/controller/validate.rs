@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::keys::SecretData;
 
-    fn cluster(name: &str, changes: serde_json::Value) -> ChatCluster {
+    fn cluster(name: &str, changes: &serde_json::Value) -> ChatCluster {
         let mut spec = json!({
             "cassandra": {"contactPoints": ["cassandra:9042"]},
             "pulsar": {"url": "pulsar://pulsar:6650", "adminUrl": "http://pulsar:8080"},
@@ -209,45 +209,45 @@ mod tests {
         cluster
     }
 
-    fn check(name: &str, changes: serde_json::Value, expected: &[&str]) {
-        let problems = validate(&cluster(name, changes.clone())).err().unwrap_or_default();
+    fn check(name: &str, changes: &serde_json::Value, expected: &[&str]) {
+        let problems = validate(&cluster(name, changes)).err().unwrap_or_default();
         let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(fields, expected, "{name} {changes}");
     }
 
     #[test]
     fn what_is_wrong_is_said_by_field() {
-        check("chat", json!({}), &[]);
+        check("chat", &json!({}), &[]);
         for name in ["1chat", "chat-", "a.b", "Chat", &"a".repeat(41)] {
-            check(name, json!({}), &["metadata.name"]);
+            check(name, &json!({}), &["metadata.name"]);
         }
-        check(&"a".repeat(40), json!({}), &[]);
+        check(&"a".repeat(40), &json!({}), &[]);
         let pulsar = |url: &str| json!({"pulsar": {"url": url, "adminUrl": "http://a:1"}});
         for url in ["pulsar://a", "pulsar://a:1,b:2", "pulsar+ssl://[::1]:6651", "pulsar://[::1]"] {
-            check("chat", pulsar(url), &[]);
+            check("chat", &pulsar(url), &[]);
         }
         for url in ["pulsar://a:0", "pulsar://a:70000", "pulsar://a:1,", "pulsar://:1"] {
-            check("chat", pulsar(url), &["spec.pulsar.url"]);
+            check("chat", &pulsar(url), &["spec.pulsar.url"]);
         }
         check(
             "chat",
-            json!({"cassandra": {"contactPoints": ["a:9042", "b:99999"]}}),
+            &json!({"cassandra": {"contactPoints": ["a:9042", "b:99999"]}}),
             &["spec.cassandra.contactPoints[1]"],
         );
-        check("chat", json!({"cassandra": {"contactPoints": []}}), &["spec.cassandra.contactPoints"]);
+        check("chat", &json!({"cassandra": {"contactPoints": []}}), &["spec.cassandra.contactPoints"]);
         check(
             "chat",
-            json!({"api": {"trustedProxies": ["10.0.0.0/8", "::1", "10.0.0.0/33", "proxy"]}}),
+            &json!({"api": {"trustedProxies": ["10.0.0.0/8", "::1", "10.0.0.0/33", "proxy"]}}),
             &["spec.api.trustedProxies[2]", "spec.api.trustedProxies[3]"],
         );
         check(
             "chat",
-            json!({"gateway": {"resources": {"requests": {"cpu": "half", "memory": "1Gi"}}}}),
+            &json!({"gateway": {"resources": {"requests": {"cpu": "half", "memory": "1Gi"}}}}),
             &["spec.gateway.resources.requests.cpu"],
         );
-        check("chat", json!({"files": {"store": "S3"}}), &["spec.files.s3"]);
-        check("chat", json!({"exposure": {"host": "a"}}), &["spec.exposure"]);
-        check("chat", json!({"settings": {"log.level": "a\nb"}}), &["spec.settings[log.level]"]);
+        check("chat", &json!({"files": {"store": "S3"}}), &["spec.files.s3"]);
+        check("chat", &json!({"exposure": {"host": "a"}}), &["spec.exposure"]);
+        check("chat", &json!({"settings": {"log.level": "a\nb"}}), &["spec.settings[log.level]"]);
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
     fn missing_secrets_are_named() {
         let cluster = cluster(
             "chat",
-            json!({
+            &json!({
                 "cassandra": {"contactPoints": ["a:1"], "credentialsSecretRef": {"name": "login"}},
                 "pulsar": {
                     "url": "pulsar://a:1",

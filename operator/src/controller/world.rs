@@ -1,8 +1,6 @@
 //! A cluster that does at once what it is told, for tests of what is decided: objects that were built are there, Jobs end and pods
 //! run as the test says. What only a real API server can show is tested on one.
 
-use std::collections::BTreeSet;
-
 use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImagePullPolicy, ImageSpec};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
@@ -10,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Options,
-    apply::{Prepared, Resources},
+    apply::{Outcome, Prepared, Resources},
     build::Capabilities,
     decide::{self, Decided},
     observe::Observed,
@@ -33,6 +31,8 @@ pub(super) struct World {
     pub pulsar: Health,
     pub now: Timestamp,
     pub paused: bool,
+    /// Why the API server does not do what it is asked for.
+    pub refused: Option<String>,
     /// Whether pods that are made become ready.
     pub pods_get_ready: bool,
 }
@@ -79,6 +79,7 @@ impl World {
             pulsar: Health::Ready,
             now: "2026-01-01T00:00:00Z".parse().expect("is a time"),
             paused: false,
+            refused: None,
             pods_get_ready: true,
         }
     }
@@ -125,12 +126,16 @@ impl World {
     /// One reconcile: what is decided is done, and the status is remembered. Answers what a person is told.
     pub(super) fn reconcile(&mut self) -> ChatClusterStatus {
         let decided = self.decide();
-        if !self.paused && decided.missing.is_empty() {
+        let outcome = if self.paused {
+            Outcome::Paused
+        } else if !decided.missing.is_empty() {
+            Outcome::SecretsMissing
+        } else if let Some(why) = &self.refused {
+            Outcome::Refused(why.clone())
+        } else {
             let prepared = self.prepared(&decided);
-            let mut wanted = BTreeSet::new();
             for child in prepared.children() {
                 let place = (child.kind, child.name().to_owned());
-                wanted.insert(place.clone());
                 let mut object = child.object.clone();
                 object.metadata.uid = Some(format!("{:?}/{}", child.kind, child.name()));
                 let mut live = LiveChild::of(child.kind, &object);
@@ -150,8 +155,9 @@ impl World {
                     self.children.insert(place, live);
                 }
             }
-        }
-        let view = View::of(&self.cluster, &self.image(), &self.observed(), &decided, self.paused);
+            Outcome::Applied(prepared.done())
+        };
+        let view = View::of(&self.cluster, &self.image(), &self.observed(), &decided, &outcome);
         let status = view.at(&self.cluster, self.now);
         self.cluster.status = Some(status.clone());
         status

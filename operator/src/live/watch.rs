@@ -62,6 +62,15 @@ impl Scope {
     }
 }
 
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("everywhere"),
+            Self::Namespace(namespace) => write!(f, "in {namespace}"),
+        }
+    }
+}
+
 /// All watches of a process.
 pub struct Watches {
     client: Client,
@@ -92,23 +101,24 @@ impl Watches {
             let api = scope.api(&self.client, &kind.resource());
             let (live, scope) = (Arc::clone(&self.live), scope.clone());
             let mut seen = HashSet::new();
-            let name = format!("{kind:?} in {scope:?}");
-            // Of an add-on's kinds it is enough to learn by and by: what is applied again unchanged changes nothing.
-            let needed = !kind.is_optional();
-            self.follow(name, needed, watcher::watcher(api, ours()), move |event| match event {
-                Event::Init => seen.clear(),
-                Event::InitApply(object) => {
-                    seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
-                    live.child_is(kind, &object);
-                }
-                Event::InitDone => live.only_these_children(kind, &scope, &std::mem::take(&mut seen)),
-                Event::Apply(object) => live.child_is(kind, &object),
-                Event::Delete(object) => {
-                    if let Some(key) = Key::of_owner(&object) {
-                        live.child_is_gone(kind, key, &object.name_any());
+            self.follow(
+                format!("{kind:?} {scope}"),
+                watcher::watcher(api, ours()),
+                move |event| match event {
+                    Event::Init => seen.clear(),
+                    Event::InitApply(object) => {
+                        seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
+                        live.child_is(kind, &object);
                     }
-                }
-            });
+                    Event::InitDone => live.only_these_children(kind, &scope, &std::mem::take(&mut seen)),
+                    Event::Apply(object) => live.child_is(kind, &object),
+                    Event::Delete(object) => {
+                        if let Some(key) = Key::of_owner(&object) {
+                            live.child_is_gone(kind, key, &object.name_any());
+                        }
+                    }
+                },
+            );
         }
     }
 
@@ -120,8 +130,10 @@ impl Watches {
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow(format!("ChatCluster in {scope:?}"), true, watcher::watcher(api, config), move |event| {
-            match event {
+        self.follow(
+            format!("ChatCluster {scope}"),
+            watcher::watcher(api, config),
+            move |event| match event {
                 Event::Init => seen.clear(),
                 Event::InitApply(cluster) => {
                     seen.insert(Key::of(&cluster));
@@ -130,33 +142,28 @@ impl Watches {
                 Event::InitDone => live.only_these_clusters(&scope, &std::mem::take(&mut seen)),
                 Event::Apply(cluster) => live.cluster_is(cluster),
                 Event::Delete(cluster) => live.cluster_is_gone(Key::of(&cluster)),
-            }
-        });
+            },
+        );
     }
 
     fn pods(&self, scope: &Scope) {
         let api = scope.api(&self.client, &ApiResource::erase::<Pod>(&()));
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
-        self.follow(
-            format!("Pod in {scope:?}"),
-            true,
-            watcher::watcher(api, ours()),
-            move |event| match event {
-                Event::Init => seen.clear(),
-                Event::InitApply(object) => {
-                    seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
-                    live.pod_is(&object);
+        self.follow(format!("Pod {scope}"), watcher::watcher(api, ours()), move |event| match event {
+            Event::Init => seen.clear(),
+            Event::InitApply(object) => {
+                seen.extend(Key::of_owner(&object).map(|key| (key, object.name_any())));
+                live.pod_is(&object);
+            }
+            Event::InitDone => live.only_these_pods(&scope, &std::mem::take(&mut seen)),
+            Event::Apply(object) => live.pod_is(&object),
+            Event::Delete(object) => {
+                if let Some(key) = Key::of_owner(&object) {
+                    live.pod_is_gone(key, &object.name_any());
                 }
-                Event::InitDone => live.only_these_pods(&scope, &std::mem::take(&mut seen)),
-                Event::Apply(object) => live.pod_is(&object),
-                Event::Delete(object) => {
-                    if let Some(key) = Key::of_owner(&object) {
-                        live.pod_is_gone(key, &object.name_any());
-                    }
-                }
-            },
-        );
+            }
+        });
     }
 
     /// Names and versions of all Secrets; what is in them is read only of those that a `ChatCluster` refers to.
@@ -168,11 +175,8 @@ impl Watches {
         let (live, scope) = (Arc::clone(&self.live), scope.clone());
         let mut seen = HashSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        self.follow(
-            format!("Secret metadata in {scope:?}"),
-            true,
-            watcher::watcher(api, config),
-            move |event| match event {
+        self.follow(format!("Secret metadata {scope}"), watcher::watcher(api, config), move |event| {
+            match event {
                 Event::Init => seen.clear(),
                 Event::InitApply(secret) => {
                     seen.insert(place(&secret));
@@ -183,21 +187,20 @@ impl Watches {
                     live.secret_is(&place(&secret), secret.metadata.resource_version.as_deref());
                 }
                 Event::Delete(secret) => live.secret_is(&place(&secret), None),
-            },
-        );
+            }
+        });
     }
 
     fn follow<K>(
         &self,
         what: String,
-        needed: bool,
         stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) where
         K: Send + 'static,
     {
         let live = Arc::clone(&self.live);
-        live.set_behind(&what, needed);
+        live.set_behind(&what, true);
         self.tasks.lock().spawn(async move {
             let mut stream = pin!(stream.default_backoff());
             while let Some(event) = stream.next().await {
@@ -211,7 +214,7 @@ impl Watches {
                     }
                     Err(error) => {
                         tracing::warn!(
-                            kind = what,
+                            what,
                             error = &error as &dyn std::error::Error,
                             "watching failed, trying again"
                         );

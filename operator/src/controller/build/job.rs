@@ -33,14 +33,21 @@ pub(super) fn migrate(cluster: &ChatCluster, image: &ImageSpec, migration: &Migr
     let name = names::migrate_job(&cluster.name_any(), &migration.hash);
     let mut variables = config::cassandra(cluster);
     variables.extend(config::replication(cluster));
-    job(cluster, image, name, &["migrate", "--only", "cassandra"], variables, 0)
+    child(ChildKind::Job, &job(cluster, image, name, &["migrate", "--only", "cassandra"], variables, 0))
 }
 
-/// Drops the keyspace.
+/// Drops the keyspace. A deletion in the foreground, as Argo CD makes it, takes everything that is owned first: this one has no
+/// owner, and goes by itself.
 pub(super) fn drop_keyspace(cluster: &ChatCluster, image: &ImageSpec) -> Child {
     let keyspace = names::keyspace(cluster);
     let args = ["drop", "--confirm", keyspace.as_str()];
-    job(cluster, image, names::drop_job(&cluster.name_any()), &args, config::cassandra(cluster), 2)
+    let mut job = job(cluster, image, names::drop_job(cluster), &args, config::cassandra(cluster), 2);
+    job.metadata.owner_references = None;
+    if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
+        // That of every namespace; its own may be gone.
+        pod.service_account_name = None;
+    }
+    child(ChildKind::Job, &job)
 }
 
 fn job(
@@ -50,7 +57,7 @@ fn job(
     args: &[&str],
     mut variables: BTreeMap<String, String>,
     backoff_limit: i32,
-) -> Child {
+) -> Job {
     let spec = &cluster.spec.cassandra;
     let login = spec.migration_credentials_secret_ref.as_ref().or(spec.credentials_secret_ref.as_ref());
     let secrets = mounts::of_cassandra(spec, login);
@@ -76,7 +83,7 @@ fn job(
         restart_policy: Some("Never".to_owned()),
         ..pod::pod(cluster, (&image.reference, image), account, &secrets, container)
     };
-    let job = Job {
+    Job {
         metadata: metadata(cluster, name, Component::Migrate),
         spec: Some(JobSpec {
             active_deadline_seconds: Some(DEADLINE_SECONDS),
@@ -92,6 +99,5 @@ fn job(
             ..JobSpec::default()
         }),
         status: None,
-    };
-    child(ChildKind::Job, &job)
+    }
 }

@@ -110,8 +110,7 @@ pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
     children
 }
 
-/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted. It needs nothing but its ServiceAccount and
-/// NetworkPolicy, which are there until the `ChatCluster` is gone.
+/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted. It needs nothing that is made for that.
 #[must_use]
 pub fn drop_job(cluster: &ChatCluster, image: &ImageSpec) -> Child {
     job::drop_keyspace(cluster, image)

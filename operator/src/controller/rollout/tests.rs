@@ -20,8 +20,8 @@ fn stalled(number: u8) -> RoleState {
 }
 
 /// What each role is to run, `-` for nothing and `!` behind what is held, and how far that is. The target is 2.
-fn check(schema_current: bool, states: [RoleState; 3], expected: &str, step: &RolloutStep) {
-    let plan = plan(&revision(2), schema_current, &states);
+fn check(schema_current: bool, states: &[RoleState; 3], expected: &str, step: &RolloutStep) {
+    let plan = plan(&revision(2), schema_current, states);
     let said = Role::ALL.map(|role| match plan.of(role) {
         None => "-".to_owned(),
         Some(RolePlan { revision, held }) => {
@@ -39,37 +39,37 @@ fn plans() {
     let stuck = |role| RolloutStep::Stalled { role, why: "image cannot be pulled".into() };
 
     // The first time.
-    check(false, [Missing, Missing, Missing], "- - -", &AwaitingSchema);
-    check(true, [Missing, Missing, Missing], "2 2 2", &Replacing(Role::Auth));
-    check(true, [running(2, false), running(2, false), running(2, true)], "2 2 2", &Replacing(Role::Auth));
-    check(true, [running(2, true), running(2, false), running(2, false)], "2 2 2", &Replacing(Role::Api));
-    check(true, [running(2, true), running(2, true), running(2, true)], "2 2 2", &Settled);
+    check(false, &[Missing, Missing, Missing], "- - -", &AwaitingSchema);
+    check(true, &[Missing, Missing, Missing], "2 2 2", &Replacing(Role::Auth));
+    check(true, &[running(2, false), running(2, false), running(2, true)], "2 2 2", &Replacing(Role::Auth));
+    check(true, &[running(2, true), running(2, false), running(2, false)], "2 2 2", &Replacing(Role::Api));
+    check(true, &[running(2, true), running(2, true), running(2, true)], "2 2 2", &Settled);
 
     // From one revision to another.
-    check(false, [running(1, true), running(1, true), running(1, true)], "1! 1! 1!", &AwaitingSchema);
-    check(true, [running(1, true), running(1, true), running(1, true)], "2 1! 1!", &Replacing(Role::Auth));
-    check(true, [running(2, false), running(1, true), running(1, true)], "2 1! 1!", &Replacing(Role::Auth));
-    check(true, [running(2, true), running(1, true), running(1, true)], "2 2 1!", &Replacing(Role::Api));
-    check(true, [running(2, true), running(2, false), running(1, true)], "2 2 1!", &Replacing(Role::Api));
-    check(true, [running(2, true), running(2, true), running(1, true)], "2 2 2", &Replacing(Role::Gateway));
+    check(false, &[running(1, true), running(1, true), running(1, true)], "1! 1! 1!", &AwaitingSchema);
+    check(true, &[running(1, true), running(1, true), running(1, true)], "2 1! 1!", &Replacing(Role::Auth));
+    check(true, &[running(2, false), running(1, true), running(1, true)], "2 1! 1!", &Replacing(Role::Auth));
+    check(true, &[running(2, true), running(1, true), running(1, true)], "2 2 1!", &Replacing(Role::Api));
+    check(true, &[running(2, true), running(2, false), running(1, true)], "2 2 1!", &Replacing(Role::Api));
+    check(true, &[running(2, true), running(2, true), running(1, true)], "2 2 2", &Replacing(Role::Gateway));
 
     // A role that does not get ready, and the way out: another target.
-    check(true, [stalled(2), running(1, true), running(1, true)], "2 1! 1!", &stuck(Role::Auth));
-    check(true, [running(2, true), stalled(2), running(1, true)], "2 2 1!", &stuck(Role::Api));
-    check(true, [stalled(3), running(2, true), running(2, true)], "2 2 2", &Replacing(Role::Auth));
-    check(true, [stalled(3), running(1, true), running(1, true)], "2 1! 1!", &Replacing(Role::Auth));
+    check(true, &[stalled(2), running(1, true), running(1, true)], "2 1! 1!", &stuck(Role::Auth));
+    check(true, &[running(2, true), stalled(2), running(1, true)], "2 2 1!", &stuck(Role::Api));
+    check(true, &[stalled(3), running(2, true), running(2, true)], "2 2 2", &Replacing(Role::Auth));
+    check(true, &[stalled(3), running(1, true), running(1, true)], "2 1! 1!", &Replacing(Role::Auth));
 
     // Deleted by hand.
-    check(true, [running(2, true), running(2, true), Missing], "2 2 2", &Replacing(Role::Gateway));
-    check(true, [running(1, true), running(1, true), Missing], "2 1! 2", &Replacing(Role::Auth));
-    check(false, [running(1, true), Missing, running(1, true)], "1! 1 1!", &AwaitingSchema);
-    check(false, [running(2, true), Missing, running(1, true)], "2 1 1!", &AwaitingSchema);
-    check(false, [Missing, running(2, true), Missing], "2 2 2", &AwaitingSchema);
+    check(true, &[running(2, true), running(2, true), Missing], "2 2 2", &Replacing(Role::Gateway));
+    check(true, &[running(1, true), running(1, true), Missing], "2 1! 2", &Replacing(Role::Auth));
+    check(false, &[running(1, true), Missing, running(1, true)], "1! 1 1!", &AwaitingSchema);
+    check(false, &[running(2, true), Missing, running(1, true)], "2 1 1!", &AwaitingSchema);
+    check(false, &[Missing, running(2, true), Missing], "2 2 2", &AwaitingSchema);
 
     // Not held before it has pods: a paused Deployment would never get any.
     let without_pods =
         RoleState::Running { revision: revision(1), has_pods: false, settled: false, stalled: None };
-    check(false, [running(1, true), without_pods, running(1, true)], "1! 1 1!", &AwaitingSchema);
+    check(false, &[running(1, true), without_pods, running(1, true)], "1! 1 1!", &AwaitingSchema);
 }
 
 /// Everything that a role can be found as.
