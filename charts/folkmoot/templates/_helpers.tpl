@@ -62,7 +62,7 @@ that somebody made of a child, leaves behind.
 # Migrations of the tables, and the end of a keyspace.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch]
 # How many pods may be away at once.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

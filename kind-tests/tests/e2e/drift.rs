@@ -177,6 +177,13 @@ async fn another_way_in(scene: &Scene) -> Result<Duration> {
     for child in children.iter().filter(|child| child.kind.kind == "HTTPRoute") {
         slowest = slowest.max(changed(scene, child).await?).max(deleted(scene, child).await?);
     }
+    scene.change(&json!({ "spec": { "exposure": null } })).await?;
+    until("no way in from outside", BACK, async || {
+        let left = titles(&scene.children().await?);
+        ensure!(!left.iter().any(|title| title.starts_with("HTTPRoute")), "there are {left:?}");
+        Ok(())
+    })
+    .await?;
     scene.until_ready(READY).await?;
     Ok(slowest)
 }

@@ -28,6 +28,7 @@ pub(crate) async fn another_takes_over_and_two_never_write(scene: Scene) -> Resu
     operator.until_whole().await?;
     let began = Timestamp::now();
 
+    repaired(&scene).await.context("all is well")?;
     let first = operator.leader().await?;
     if operator.hang(&first, true).await? {
         let took = repaired(&scene).await.context("the leader hangs")?;

@@ -99,6 +99,13 @@ const CHANGED: &[Case] = &[
     },
 ];
 
+/// Names that cannot be, and what the refusal is to say.
+const NAMES: [(&str, &str); 3] = [
+    ("a-name-that-is-as-long-as-forty-one-signs", "expected a name of at most 40 characters"),
+    ("1chat", "expected a name of a-z, 0-9 and -"),
+    ("chat.example", "expected a name of a-z, 0-9 and -"),
+];
+
 pub(crate) async fn each_refuses_its_bad_case(scene: Scene) -> Result<()> {
     let mut good = manifest::small(&scene.settings);
     // Nothing is to be made of it.
@@ -115,11 +122,13 @@ pub(crate) async fn each_refuses_its_bad_case(scene: Scene) -> Result<()> {
     for case in MADE {
         refused(&scene, &changed(&another, case), case.says).await?;
     }
-    let long = "expected a name of at most 40 characters";
-    another["metadata"]["name"] = json!("a".repeat(41));
-    refused(&scene, &another, long).await?;
+    for (name, says) in NAMES {
+        another["metadata"]["name"] = json!(name);
+        refused(&scene, &another, says).await?;
+    }
 
-    let says: Vec<_> = MADE.iter().chain(CHANGED).map(|case| case.says).chain([long]).collect();
+    let names = NAMES.iter().map(|(_, says)| *says);
+    let says: Vec<_> = MADE.iter().chain(CHANGED).map(|case| case.says).chain(names).collect();
     let all = messages(&scene).await?;
     ensure!(all.len() >= 15, "expected the rules of the definition, found {all:?}");
     let without: Vec<_> =
