@@ -46,14 +46,14 @@ that somebody made of a child, leaves behind.
 - apiGroups: [folkmoot.dev]
   resources: [chatclusters/finalizers]
   verbs: [update]
-# The roles gateway, api and auth.
+# The roles gateway, api and auth. Here and below, `get` sees before a first apply whether a name is somebody else's already.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Names that lead to their pods, the identities of those, and their settings.
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Signing keys and internal certificates are made, rotated and deleted. Logins and authorities that a ChatCluster refers to are
 # read, to know when they change: names of those are the user's, so the right cannot be narrowed to some.
 - apiGroups: [""]
@@ -62,23 +62,23 @@ that somebody made of a child, leaves behind.
 # Migrations of the tables, and the end of a keyspace.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [list, watch, create, patch]
+  verbs: [get, list, watch, create, patch]
 # How many pods may be away at once.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Which connections pods may open and take; the way in by an Ingress controller.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # The way in by the Gateway API, where a ChatCluster wants it.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # What Prometheus reads and warns of, where its operator is installed.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors, prometheusrules]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Which gateways are ready, how many sockets they hold, why a migration failed.
 - apiGroups: [""]
   resources: [pods]
