@@ -27,6 +27,8 @@ use crate::{
 const DEADLINE_SECONDS: i64 = 300;
 /// Long enough to see why one failed.
 const KEEP_SECONDS: i32 = 3600;
+/// The Job that drops a keyspace has no owner with which it would go, and what it did is in an event.
+const KEEP_DROP_SECONDS: i32 = 30;
 
 /// Makes the tables, or brings them up to date. It is tried again by another Job, since that one waits longer each time.
 pub(super) fn migrate(cluster: &ChatCluster, image: &ImageSpec, migration: &MigrationJob) -> Child {
@@ -43,6 +45,9 @@ pub(super) fn drop_keyspace(cluster: &ChatCluster, image: &ImageSpec) -> Child {
     let args = ["drop", "--confirm", keyspace.as_str()];
     let mut job = job(cluster, image, names::drop_job(cluster), &args, config::cassandra(cluster), 2);
     job.metadata.owner_references = None;
+    if let Some(spec) = &mut job.spec {
+        spec.ttl_seconds_after_finished = Some(KEEP_DROP_SECONDS);
+    }
     if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
         // That of every namespace; its own may be gone.
         pod.service_account_name = None;
