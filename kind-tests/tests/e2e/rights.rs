@@ -72,8 +72,9 @@ fn rights_of(rule: &PolicyRule) -> Vec<Right> {
 fn used(log: &Path, system: &str) -> Result<BTreeSet<Right>> {
     let mut used = BTreeSet::new();
     for entry in audit::of_accounts_in(log, system)? {
-        let Some(object) = entry.object_ref.clone().filter(|_| entry.code() < 400 || entry.code() == 409)
-        else {
+        // That something is not there, or is another's, is an answer too.
+        let answered = entry.code() < 400 || matches!(entry.code(), 404 | 409);
+        let Some(object) = entry.object_ref.clone().filter(|_| answered) else {
             continue;
         };
         let right = |verb: &str| (object.api_group.clone(), object.rule_resource(), verb.to_owned());
