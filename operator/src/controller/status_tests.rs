@@ -190,6 +190,28 @@ fn while_paused_nothing_changes_and_it_says_so() {
 }
 
 #[test]
+fn what_the_api_server_refuses_is_told_while_the_rest_goes_on() {
+    let mut world = settled();
+    world.refused = Some("expected the API server to apply the Service demo: quota".into());
+    let status = world.reconcile();
+    check(
+        &status,
+        &[("Ready", "True/Ready"), ("Progressing", "False/ApplyFailed"), ("Degraded", "True/ApplyFailed")],
+    );
+    world.refused = None;
+    check(&world.reconcile(), &[("Progressing", "False/Settled"), ("Degraded", "False/AsExpected")]);
+}
+
+#[test]
+fn a_route_that_this_kubernetes_does_not_know_is_told() {
+    let parent = json!([{ "name": "gateway" }]);
+    let mut world = World::new(
+        &json!({ "exposure": { "host": "chat.example.org", "httpRoute": { "parentRefs": parent } } }),
+    );
+    check(&world.reconcile(), &[("Degraded", "True/GatewayApiMissing")]);
+}
+
+#[test]
 fn an_invalid_spec_leaves_what_runs_and_names_the_field() {
     let world = settled();
     let problem = Problem { field: "spec.x".into(), message: "expected y".into() };
