@@ -42,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-const ROOMY: LimitBounds = LimitBounds { min: 8, initial: 128, max: 1_024 };
+const ROOMY: LimitBounds = LimitBounds { min: 8, initial: 128, max: 1_024, appends: 128 };
 
 /// A guarded store that does as it is told, with one user.
 struct World {
@@ -351,8 +351,70 @@ async fn what_the_bus_loses_of_a_channel_that_is_read_is_in_memory_nevertheless(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_from_the_store_is_remembered_before_what_came_since() {
+    let world = World::new(ROOMY).await;
+    let server = Server::start(&world, 1).await;
+    let channel = server.channels[0];
+    let (http, url) = (reqwest_client(), format!("{}/v1/channels/{channel}", server.base_url));
+    let events = async || {
+        let answer = http.get(format!("{url}/events?after=0")).bearer_auth(&server.token).send().await;
+        answer.expect("answers").text().await.expect("is read")
+    };
+    // By another process, before this one looked at the channel.
+    for text in ["first", "second"] {
+        world.store.append(channel, vec![message(&world.actor, text)]).await.expect("is appended");
+    }
+    assert!(events().await.contains("second"));
+    let has = |page: &str, texts: &[&str]| texts.iter().all(|text| page.contains(text));
+
+    world.store.be(Mood::Away);
+    let page = events().await;
+    assert!(has(&page, &["first", "second"]), "a quiet channel: {page}");
+    world.store.be(Mood::Well);
+    world.breakers_are(BreakerState::Closed).await;
+
+    let mut socket = TestSocket::connect(&server.base_url, &server.token).await;
+    insist(&mut socket, fresh(), channel, "third").await;
+    world.store.be(Mood::Away);
+    let page = events().await;
+    assert!(has(&page, &["first", "second", "third"]), "one that went on: {page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gathers_while_there_is_no_room_is_one_write() {
+    let world = World::new(LimitBounds { appends: 1, ..ROOMY }).await;
+    let server = Server::start(&world, 2).await;
+    let [busy, other] = server.channels[..] else { panic!("two channels") };
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        sockets.push(TestSocket::connect(&server.base_url, &server.token).await);
+    }
+    insist(&mut sockets[0], fresh(), busy, "before").await;
+    insist(&mut sockets[0], fresh(), other, "before").await;
+
+    world.store.be(Mood::Slow(Duration::from_millis(200)));
+    let before = world.store.appends();
+    let send = async |socket: &mut TestSocket, channel, text: &str| {
+        let id = fresh();
+        socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![] }).await;
+        id
+    };
+    let first = send(&mut sockets[0], other, "takes the only place").await;
+    until("it is on its way", || world.store.appends() > before).await;
+    let mut ids = Vec::new();
+    for (n, socket) in sockets.iter_mut().enumerate() {
+        ids.push(send(socket, busy, &n.to_string()).await);
+    }
+    assert!(matches!(answer(&mut sockets[0], first).await, Answer::Committed(_)));
+    for (socket, id) in sockets.iter_mut().zip(ids) {
+        assert!(matches!(answer(socket, id).await, Answer::Committed(_)));
+    }
+    assert_eq!(world.store.appends() - before, 2, "one write a channel");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn those_who_come_in_cannot_take_the_places_of_those_who_write() {
-    let world = World::new(LimitBounds { min: 8, initial: 8, max: 8 }).await;
+    let world = World::new(LimitBounds { min: 8, initial: 8, max: 8, ..ROOMY }).await;
     let server = Server::start(&world, 1).await;
     let channel = server.channels[0];
     world.store.be(Mood::Slow(Duration::from_millis(300)));
@@ -399,7 +461,7 @@ async fn what_the_store_refuses_for_the_callers_fault_does_not_close_the_door() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_goes_gives_the_place_back() {
-    let world = World::new(LimitBounds { min: 1, initial: 1, max: 1 }).await;
+    let world = World::new(LimitBounds { min: 1, initial: 1, max: 1, ..ROOMY }).await;
     world.store.be(Mood::Hangs);
     let guarded = Arc::clone(&world.guarded);
     let user = world.actor.user;
@@ -414,7 +476,7 @@ async fn a_caller_who_goes_gives_the_place_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_who_go_at_any_moment_leave_nothing_behind() {
-    let world = World::new(LimitBounds { min: 2, initial: 2, max: 2 }).await;
+    let world = World::new(LimitBounds { min: 2, initial: 2, max: 2, ..ROOMY }).await;
     world.store.be(Mood::Slow(Duration::from_millis(2)));
     let user = world.actor.user;
     let mut calling = Vec::new();

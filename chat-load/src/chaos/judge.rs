@@ -27,6 +27,8 @@ const SETTLING_US: u64 = 1_000_000;
 pub struct Marks {
     /// From when on.
     pub began_us: u64,
+    /// When all that the fault takes away was away.
+    pub acted_us: u64,
     /// When all that was taken away was back.
     pub healed_us: u64,
     /// When the load ended.
@@ -97,7 +99,7 @@ fn outage(marks: Marks, timeline: &Timeline) -> Outage {
     let span = marks.began_us..marks.healed_us;
     let during = timeline.refused.iter().filter(|refused| span.contains(&refused.at_us));
     let overloaded = during.clone().filter(|refused| refused.code == ErrorCode::Overloaded);
-    let settled = marks.began_us + SETTLING_US;
+    let settled = marks.acted_us + SETTLING_US;
     let reads: Vec<bool> = timeline
         .reads
         .iter()
@@ -105,7 +107,9 @@ fn outage(marks: Marks, timeline: &Timeline) -> Outage {
         .map(|read| read.ok)
         .collect();
     Outage {
-        first_overloaded_ms: overloaded.map(|refused| ms(refused.at_us - marks.began_us)).reduce(f64::min),
+        first_overloaded_ms: overloaded
+            .map(|refused| ms(refused.at_us.saturating_sub(marks.acted_us)))
+            .reduce(f64::min),
         slowest_refusal_ms: during
             .filter(|refused| refused.sent_us >= settled)
             .map(|refused| ms(refused.at_us.saturating_sub(refused.sent_us)))
@@ -177,7 +181,7 @@ mod tests {
     use crate::timeline::{AckedSend, Cut, ReadTime, Refused, Sight};
 
     const S: u64 = 1_000_000;
-    const MARKS: Marks = Marks { began_us: 10 * S, healed_us: 40 * S, ended_us: 55 * S };
+    const MARKS: Marks = Marks { began_us: 10 * S, acted_us: 10 * S, healed_us: 40 * S, ended_us: 55 * S };
 
     fn report() -> Report {
         Report { connections: 1, sent: 1, acked: 1, ..Report::default() }

@@ -126,11 +126,12 @@ fn one(settings: &Settings, fault: Fault, warmup: f64) -> Result<(Row, Report), 
     let script = move |clock: &Clock| -> Result<Marks, ClusterError> {
         let began_us = clock.now_us();
         cluster.act(&fault.begin())?;
+        let acted_us = clock.now_us();
         pause(lasts);
         cluster.act(&fault.heal())?;
         let healed_us = clock.now_us();
         pause(after);
-        Ok(Marks { began_us, healed_us, ended_us: clock.now_us() })
+        Ok(Marks { began_us, acted_us, healed_us, ended_us: clock.now_us() })
     };
     let failed = |source| ChaosError::Run { fault: fault.name(), source };
     let run = run_during(&options, Some(script)).map_err(failed)?;

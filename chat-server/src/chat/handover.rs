@@ -124,7 +124,7 @@ impl Outgoing {
     fn take(&self, channel: ChannelId) -> Vec<Unit> {
         let mut queues = self.queues.lock();
         let Some(queue) = queues.get_mut(&channel) else { return Vec::new() };
-        let batch = next_batch(queue);
+        let batch = next_batch(queue, usize::MAX);
         if batch.is_empty() {
             queues.remove(&channel);
         }

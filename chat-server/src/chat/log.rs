@@ -157,11 +157,12 @@ impl ChannelLogs {
     }
 }
 
-/// Takes the next batch off a queue.
-pub(super) fn next_batch(queue: &mut VecDeque<Unit>) -> Vec<Unit> {
+/// Takes the next batch off a queue, of `most` units at most.
+pub(super) fn next_batch(queue: &mut VecDeque<Unit>, most: usize) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut events = 0;
-    while let Some(unit) = queue.front() {
+    for _ in 0..most {
+        let Some(unit) = queue.front() else { break };
         if !units.is_empty() && events + unit.events.len() > BATCH_EVENTS {
             break;
         }
@@ -230,37 +231,49 @@ impl Writer {
                 return Err(unit);
             }
             queue.push_back(unit);
-        } else if unit.decide() {
-            queues.insert(channel, VecDeque::new());
+        } else {
+            queues.insert(channel, VecDeque::from([unit]));
             drop(queues);
-            tokio::spawn(Arc::clone(self).run(channel, unit));
+            tokio::spawn(Arc::clone(self).run(channel));
         }
         Ok(())
     }
 
-    async fn run(self: Arc<Self>, channel: ChannelId, first: Unit) {
-        let mut units = vec![first];
-        while !units.is_empty() {
-            self.commit(channel, units).await;
-            units = self.take(channel);
+    async fn run(self: Arc<Self>, channel: ChannelId) {
+        loop {
+            let waiting = self.waiting(channel);
+            if waiting == 0 {
+                return;
+            }
+            self.commit(channel, waiting).await;
         }
     }
 
-    /// The next batch; when there is none, the channel is idle from here on.
-    fn take(&self, channel: ChannelId) -> Vec<Unit> {
+    /// Units that wait; when there is none, the channel is idle from here on.
+    fn waiting(&self, channel: ChannelId) -> usize {
         let mut queues = self.queues.lock();
-        let Some(queue) = queues.get_mut(&channel) else { return Vec::new() };
-        let units = next_batch(queue);
-        if units.is_empty() {
+        let waiting = queues.get(&channel).map_or(0, VecDeque::len);
+        if waiting == 0 {
             queues.remove(&channel);
         }
-        units
+        waiting
     }
 
-    async fn commit(&self, channel: ChannelId, units: Vec<Unit>) {
-        let batch: Vec<NewEvent> = units.iter().flat_map(|unit| unit.events.iter().cloned()).collect();
-        let appended =
-            if batch.is_empty() { Ok(Vec::new()) } else { self.store.append(channel, batch).await };
+    /// The next batch, of the first so many units at most.
+    fn take(&self, channel: ChannelId, units: usize) -> Vec<Unit> {
+        self.queues.lock().get_mut(&channel).map_or_else(Vec::new, |queue| next_batch(queue, units))
+    }
+
+    /// Commits the next batch. What comes while the store has no room yet is in it.
+    async fn commit(&self, channel: ChannelId, waiting: usize) {
+        let mut units = None;
+        let mut take = || {
+            let batch = units.insert(self.take(channel, usize::MAX));
+            batch.iter().flat_map(|unit| unit.events.iter().cloned()).collect()
+        };
+        let appended = self.store.append_when_there_is_room(channel, &mut take).await;
+        // Without room, those are told who wait for as long as that was looked for.
+        let units = units.unwrap_or_else(|| self.take(channel, waiting));
         let appended = match appended {
             Ok(appended) => appended,
             Err(error) => {

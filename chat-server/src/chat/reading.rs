@@ -153,6 +153,9 @@ impl Chat {
             Read::Remembered(page) => return Ok(page),
         };
         let more = items.len() > limit;
+        if !more && let Some(recent) = self.recent.get().and_then(Weak::upgrade) {
+            recent.was_read(channel, &items);
+        }
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|event| event.seq);
         Ok(EventsPage { items, next })

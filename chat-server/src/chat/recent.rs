@@ -21,6 +21,10 @@ pub trait RecentEvents: Send + Sync + 'static {
     /// Somebody reads a channel: its events are worth keeping without gaps.
     fn is_read(&self, channel: ChannelId);
 
+    /// Somebody was given these consecutive events by the store, and asks for them again perhaps when it is away: they may
+    /// be kept, as far as they stand before what is in memory or are all that there is.
+    fn was_read(&self, channel: ChannelId, events: &[StoredEvent]);
+
     /// As many consecutive events up to the log's head as there are, in the same form.
     fn tail(&self, channel: ChannelId) -> Vec<Bytes>;
 }
@@ -133,6 +137,8 @@ mod tests {
         }
 
         fn is_read(&self, _: ChannelId) {}
+
+        fn was_read(&self, _: ChannelId, _: &[StoredEvent]) {}
 
         fn tail(&self, _: ChannelId) -> Vec<Bytes> {
             self.frames.clone()

@@ -473,6 +473,31 @@ impl RecentEvents for Hub {
         }
     }
 
+    fn was_read(&self, channel: ChannelId, events: &[StoredEvent]) {
+        let (Some(channel), Some(last)) = (self.channel(channel), events.last()) else { return };
+        let mut state = channel.state.lock();
+        let before = state.recent.bytes();
+        let is_all = state.head.map_or(state.sockets.is_empty(), |head| head == last.seq);
+        if state.recent.len() == 0 && is_all {
+            // The log may go on by now. Then the next event from the bus shows a gap, which is repaired.
+            let (event, frame) = decoded(last);
+            state.head = Some(event.seq);
+            state.recent.add(&event, frame);
+        }
+        for event in events.iter().rev() {
+            if !state.recent.adjoins(event.seq) {
+                continue;
+            }
+            let used = self.recent_bytes_used.load(Ordering::Relaxed) + state.recent.bytes() - before;
+            let (event, frame) = decoded(event);
+            let is_full = state.recent.len() >= self.recent_events || used + frame.len() > self.recent_bytes;
+            if is_full || !state.recent.add_before(&event, frame) {
+                break;
+            }
+        }
+        self.account(before, state.recent.bytes());
+    }
+
     fn tail(&self, channel: ChannelId) -> Vec<Bytes> {
         let frames = self.channel(channel).map(|channel| channel.state.lock().recent.all());
         frames.unwrap_or_default().iter().map(json_of).collect()

@@ -12,6 +12,19 @@ struct Entry {
     frame: Bytes,
     /// The message that this event edits.
     edits: Option<Seq>,
+    /// The message that this event deletes.
+    deletes: Option<Seq>,
+}
+
+impl Entry {
+    fn new(event: &CommittedEvent, frame: Bytes) -> Self {
+        let (edits, deletes) = match event.body {
+            EventBody::Edited { target, .. } => (Some(target), None),
+            EventBody::Deleted { target } => (None, Some(target)),
+            _ => (None, None),
+        };
+        Self { frame, edits, deletes }
+    }
 }
 
 /// A run of consecutive events that ends at the head.
@@ -35,12 +48,27 @@ impl Recent {
         if let EventBody::Deleted { target } = event.body {
             self.scrub(target);
         }
-        let edits = match event.body {
-            EventBody::Edited { target, .. } => Some(target),
-            _ => None,
-        };
         self.bytes += frame.len();
-        self.entries.push_back(Entry { frame, edits });
+        self.entries.push_back(Entry::new(event, frame));
+    }
+
+    /// Whether this is the position before the first event.
+    pub(super) fn adjoins(&self, seq: Seq) -> bool {
+        !self.entries.is_empty() && seq + 1 == self.first
+    }
+
+    /// Adds the event before the first one, as it was read from the store. False when it is another one, or what it says
+    /// was deleted since.
+    pub(super) fn add_before(&mut self, event: &CommittedEvent, frame: Bytes) -> bool {
+        let entry = Entry::new(event, frame);
+        let is_of = |target: Option<Seq>| target.is_some_and(|t| t == event.seq || Some(t) == entry.edits);
+        if !self.adjoins(event.seq) || self.entries.iter().any(|later| is_of(later.deletes)) {
+            return false;
+        }
+        self.first = event.seq;
+        self.bytes += entry.frame.len();
+        self.entries.push_front(entry);
+        true
     }
 
     /// The events after a position, or `None` when the run begins later than that.
@@ -154,6 +182,29 @@ mod tests {
         assert_eq!(lens(&recent, 5), Some(4));
         add(&mut recent, 20, message("after a jump"));
         assert_eq!((lens(&recent, 9), lens(&recent, 19)), (None, Some(1)));
+    }
+
+    #[test]
+    fn what_was_read_is_put_before_what_is_there_unless_it_is_deleted_by_now() {
+        let mut recent = Recent::default();
+        let mut before = |recent: &mut Recent, seq, body| {
+            let (event, frame) = event(seq, body);
+            recent.add_before(&event, frame)
+        };
+        assert!(!before(&mut recent, 4, message("nothing is there to stand before")));
+        add(&mut recent, 5, EventBody::Deleted { target: 2 });
+        assert!(!before(&mut recent, 3, message("not next to it")));
+        assert!(before(&mut recent, 4, message("four")));
+        let edited =
+            EventBody::Edited { target: 2, text: "read before it was deleted".into(), deleted: false };
+        assert!(!before(&mut recent, 3, edited));
+        assert!(before(&mut recent, 3, message("three")));
+        assert!(!before(&mut recent, 2, message("two, read before it was deleted")));
+        let frames = recent.after(2).expect("three are there");
+        assert_eq!((frames.len(), recent.after(1)), (3, None));
+        assert_eq!(recent.bytes(), frames.iter().map(Bytes::len).sum::<usize>());
+        add(&mut recent, 6, message("goes on"));
+        assert_eq!(recent.after(2).map(|frames| frames.len()), Some(4));
     }
 
     #[test]

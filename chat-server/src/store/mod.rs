@@ -115,6 +115,18 @@ pub trait LogStore: Send + Sync + 'static {
     /// [`StoreError::UnknownOutcome`]. Who writes a message has read it: their read marker follows within moments.
     async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
+    /// [`LogStore::append`] of what `take` gives, which is asked once the store has room for it: what gathers while others
+    /// are written becomes part of the same write. `take` is called once, or not at all when there was no room; nothing
+    /// was done then.
+    async fn append_when_there_is_room(
+        &self,
+        channel: ChannelId,
+        take: &mut (dyn FnMut() -> Vec<NewEvent> + Send),
+    ) -> Result<Vec<Appended>, StoreError> {
+        let events = take();
+        if events.is_empty() { Ok(Vec::new()) } else { self.append(channel, events).await }
+    }
+
     /// Whether the log takes appends at the moment; reads may work when it does not.
     async fn check(&self) -> Result<(), StoreError>;
 

@@ -38,11 +38,17 @@ pub struct MoodyStore {
     inner: SqliteStore,
     mood: watch::Sender<Mood>,
     calls: AtomicUsize,
+    appends: AtomicUsize,
 }
 
 impl MoodyStore {
     pub fn new(inner: SqliteStore) -> Arc<Self> {
-        Arc::new(Self { inner, mood: watch::Sender::new(Mood::Well), calls: AtomicUsize::new(0) })
+        Arc::new(Self {
+            inner,
+            mood: watch::Sender::new(Mood::Well),
+            calls: AtomicUsize::new(0),
+            appends: AtomicUsize::new(0),
+        })
     }
 
     pub fn be(&self, mood: Mood) {
@@ -52,6 +58,11 @@ impl MoodyStore {
     /// Calls so far, without probes.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls of append so far.
+    pub fn appends(&self) -> usize {
+        self.appends.load(Ordering::Relaxed)
     }
 
     async fn before(&self) -> Result<(), StoreError> {
@@ -82,6 +93,7 @@ impl MoodyStore {
 impl LogStore for MoodyStore {
     async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        self.appends.fetch_add(1, Ordering::Relaxed);
         let hangs = *self.mood.borrow() == Mood::Hangs;
         if !hangs {
             self.mood().await?;

@@ -30,7 +30,21 @@ const fn unknown() -> StoreError {
 #[async_trait]
 impl<S: Store + ?Sized> LogStore for Guarded<S> {
     async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        let appended = self.call(Class::Append, unknown, self.inner.append(channel, events)).await;
+        let mut events = Some(events);
+        self.append_when_there_is_room(channel, &mut || events.take().unwrap_or_default()).await
+    }
+
+    async fn append_when_there_is_room(
+        &self,
+        channel: ChannelId,
+        take: &mut (dyn FnMut() -> Vec<NewEvent> + Send),
+    ) -> Result<Vec<Appended>, StoreError> {
+        let permit = self.gate.enter(Class::Append).await?;
+        let events = take();
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let appended = self.run(permit, Class::Append, unknown, self.inner.append(channel, events)).await;
         // Nothing was done and the same again will do: no different from being sent away at the door.
         appended.map_err(|error| match error {
             StoreError::Unavailable(_) => {

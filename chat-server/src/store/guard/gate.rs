@@ -43,6 +43,8 @@ pub(super) struct Gate {
 
 struct State {
     limiter: Limiter,
+    /// Most appends at once.
+    appends: u32,
     in_flight: u32,
     next: u64,
     lines: [Line; CLASSES],
@@ -109,6 +111,7 @@ impl Gate {
         Arc::new(Self {
             state: Mutex::new(State {
                 limiter: Limiter::new(bounds),
+                appends: bounds.appends.max(1),
                 in_flight: 0,
                 next: 0,
                 lines: std::array::from_fn(|_| Line::default()),
@@ -266,7 +269,8 @@ impl State {
     }
 
     fn limit_of(&self, class: Class) -> f64 {
-        (self.limiter.limit() * class.budget().share).max(1.0)
+        let share = (self.limiter.limit() * class.budget().share).max(1.0);
+        if class == Class::Append { share.min(f64::from(self.appends)) } else { share }
     }
 
     fn has_room(&self, class: Class) -> bool {

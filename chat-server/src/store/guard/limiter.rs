@@ -32,6 +32,9 @@ pub struct LimitBounds {
     pub initial: u32,
     /// Never more.
     pub max: u32,
+    /// Never more appends, however well the dependency does: what waits joins the next write of its channel, which costs
+    /// less than a write of its own that waits inside the dependency.
+    pub appends: u32,
 }
 
 /// How a call ended, as far as the limit is concerned.
@@ -166,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: LimitBounds = LimitBounds { min: 8, initial: 64, max: 256 };
+    const BOUNDS: LimitBounds = LimitBounds { min: 8, initial: 64, max: 256, appends: 256 };
 
     struct Run {
         limiter: Limiter,

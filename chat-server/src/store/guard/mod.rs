@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 pub use self::{breaker::BreakerState, class::Class, limiter::LimitBounds};
 use self::{
     class::Dependency,
-    gate::{Gate, Outcome},
+    gate::{Gate, Outcome, Permit},
 };
 use crate::store::{Store, StoreError};
 
@@ -34,7 +34,7 @@ pub struct Guarded<S: ?Sized> {
 
 impl Default for LimitBounds {
     fn default() -> Self {
-        Self { min: 8, initial: 128, max: 1_024 }
+        Self { min: 8, initial: 128, max: 1_024, appends: 16 }
     }
 }
 
@@ -76,6 +76,17 @@ impl<S: Store + ?Sized> Guarded<S> {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let permit = self.gate.enter(class).await?;
+        self.run(permit, class, late, call).await
+    }
+
+    /// A call that was let in.
+    async fn run<T>(
+        &self,
+        permit: Permit,
+        class: Class,
+        late: fn() -> StoreError,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         let result =
             tokio::time::timeout(class.budget().deadline, call).await.unwrap_or_else(|_| Err(late()));
         permit.finish(outcome(&result));
