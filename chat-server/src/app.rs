@@ -136,7 +136,7 @@ impl App {
 
         let metrics = Arc::new(Metrics::new());
         let Engines { store, bus, blobs } = Engines::open(config, &metrics).await?;
-        let store = guarded(config.store, store, &metrics);
+        let store = guarded(config, store, &metrics);
         let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
@@ -285,11 +285,12 @@ fn elsewhere(config: &Config, roles: &[Role], metrics: &Metrics) -> Result<Route
 }
 
 /// The store as the roles see it. SQLite has bounded queues and deadlines of its own, and no network before it.
-fn guarded(engine: StoreEngine, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn Store> {
-    match engine {
+fn guarded(config: &Config, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn Store> {
+    match config.store {
         StoreEngine::Sqlite => store,
         StoreEngine::Cassandra => {
-            let guarded = Guarded::new(store, LimitBounds::default());
+            let bounds = LimitBounds { appends: config.cassandra.appends_at_once, ..LimitBounds::default() };
+            let guarded = Guarded::new(store, bounds);
             metrics.register(|registry| guarded.register(registry));
             Arc::new(guarded)
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// JVMs need this long to be fast.
-const WARMUP_SECONDS: f64 = 25.0;
+const WARMUP_SECONDS: f64 = 40.0;
 /// Of the sends that were tried.
 const UNKNOWN_BAR: f64 = 0.01;
 

@@ -1,31 +1,37 @@
-//! Sends of channels that another process owns are handed to it, one batch at a time per channel.
+//! Sends of channels that another process owns are handed to it in batches.
 //!
-//! **Order.** What one caller submits to a channel first is committed first, whatever the owner does. A channel's
+//! **Order.** What one user submits to a channel first is committed first, whatever the owner does. A channel's
 //! sends take one of two ways: right to the writer, while this process writes them itself, or through a queue here
-//! whose only task has one batch on its way at a time. While that queue exists everything joins it, and before its
+//! whose only task has a few batches on their way. While that queue exists everything joins it, and before its
 //! first batch leaves this process everything that the writer took earlier is settled; so no send overtakes
-//! another by a change of the owner. A batch that the owner did not answer for is written by this process with
-//! the same ids before the next one starts. Should the owner write it late nevertheless, it finds the ids taken: an
-//! event of a batch is written only when those before it are, so even the two of them together keep the order.
+//! another by a change of the owner. Batches under way beside each other have no author in common: what users send at
+//! the same time has no order until it is committed, and need not wait for each other's answers. A batch that the owner
+//! did not answer for is written by this process with the same ids before the next one of its authors starts. Should the
+//! owner write it late nevertheless, it finds the ids taken: an event of a batch is written only when those before it
+//! are, so even the two of them together keep the order.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, OnceLock},
 };
 
 use async_trait::async_trait;
-use chat_protocol::{ChannelId, ClientId};
+use chat_protocol::{ChannelId, ClientId, UserId};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{
     ChatError,
     directory::Directory,
-    log::{Answer, Unit, Writer, next_batch},
+    log::{Answer, BATCH_EVENTS, Unit, Writer},
 };
 use crate::store::{Appended, NewEvent};
 
 /// Units that may wait for one channel's next batch.
 const QUEUED_PER_CHANNEL: usize = 1_024;
+/// Batches of one channel that are under way to its owner at once.
+const UNDER_WAY: usize = 8;
 
 /// Knows which process writes a channel's events.
 pub trait Owners: Send + Sync + 'static {
@@ -64,7 +70,14 @@ pub(super) struct Outgoing {
     directory: Arc<Directory>,
     owners: OnceLock<Arc<dyn Owners>>,
     /// A channel is in here exactly while a task hands over for it.
-    queues: Mutex<HashMap<ChannelId, VecDeque<Unit>>>,
+    queues: Mutex<HashMap<ChannelId, Queue>>,
+}
+
+/// What waits for one channel.
+struct Queue {
+    units: VecDeque<Unit>,
+    /// Told of each that joins.
+    joined: Arc<Notify>,
 }
 
 impl Outgoing {
@@ -87,48 +100,73 @@ impl Outgoing {
         let Some(owners) = self.owners.get() else { return self.writer.submit(channel, unit) };
         let mut queues = self.queues.lock();
         if let Some(queue) = queues.get_mut(&channel) {
-            if queue.len() >= QUEUED_PER_CHANNEL {
+            if queue.units.len() >= QUEUED_PER_CHANNEL {
                 return Err(ChatError::overloaded(250));
             }
-            queue.push_back(unit);
+            queue.units.push_back(unit);
+            queue.joined.notify_one();
             return Ok(());
         }
         if owners.remote(channel).is_none() {
             drop(queues);
             return self.writer.submit(channel, unit);
         }
-        queues.insert(channel, VecDeque::from([unit]));
+        let joined = Arc::new(Notify::new());
+        queues.insert(channel, Queue { units: VecDeque::from([unit]), joined: Arc::clone(&joined) });
         drop(queues);
-        tokio::spawn(Arc::clone(self).run(channel, Arc::clone(owners)));
+        tokio::spawn(Arc::clone(self).run(channel, Arc::clone(owners), joined));
         Ok(())
     }
 
-    async fn run(self: Arc<Self>, channel: ChannelId, owners: Arc<dyn Owners>) {
+    async fn run(self: Arc<Self>, channel: ChannelId, owners: Arc<dyn Owners>, joined: Arc<Notify>) {
         // What the writer took of this process earlier comes first.
         self.writer.settled(channel).await;
+        let (mut under_way, mut busy) = (FuturesUnordered::new(), HashSet::new());
         while let Some(remote) = owners.remote(channel) {
-            let batch = self.take(channel);
-            if batch.is_empty() {
+            let batch =
+                if under_way.len() < UNDER_WAY { self.take(channel, &busy) } else { Taken::default() };
+            if !batch.units.is_empty() {
+                busy.extend(&batch.authors);
+                let this = &self;
+                under_way.push(async move {
+                    this.hand_over(channel, batch.units, &*remote).await;
+                    batch.authors
+                });
+                continue;
+            }
+            if under_way.is_empty() && self.is_idle(channel) {
                 return;
             }
-            self.hand_over(channel, batch, &*remote).await;
+            tokio::select! {
+                Some(authors) = under_way.next() => {
+                    for author in &authors {
+                        busy.remove(author);
+                    }
+                }
+                () = joined.notified() => {}
+            }
         }
+        while under_way.next().await.is_some() {}
         // This process is the one to write now. Under the lock, so that nothing overtakes what waits here.
         let mut queues = self.queues.lock();
-        for unit in queues.remove(&channel).into_iter().flatten() {
+        for unit in queues.remove(&channel).into_iter().flat_map(|queue| queue.units) {
             self.writer.submit_or_answer(channel, unit);
         }
     }
 
-    /// The next batch; when there is none, nothing waits from here on.
-    fn take(&self, channel: ChannelId) -> Vec<Unit> {
+    /// The next batch, of authors who are not busy.
+    fn take(&self, channel: ChannelId, busy: &HashSet<UserId>) -> Taken {
+        self.queues.lock().get_mut(&channel).map_or_else(Taken::default, |queue| take(&mut queue.units, busy))
+    }
+
+    /// Whether nothing waits; then nothing does from here on.
+    fn is_idle(&self, channel: ChannelId) -> bool {
         let mut queues = self.queues.lock();
-        let Some(queue) = queues.get_mut(&channel) else { return Vec::new() };
-        let batch = next_batch(queue, usize::MAX);
-        if batch.is_empty() {
+        let idle = queues.get(&channel).is_none_or(|queue| queue.units.is_empty());
+        if idle {
             queues.remove(&channel);
         }
-        batch
+        idle
     }
 
     async fn hand_over(&self, channel: ChannelId, batch: Vec<Unit>, remote: &dyn Remote) {
@@ -158,6 +196,34 @@ impl Outgoing {
         };
         answer_each(waiting, answer);
     }
+}
+
+/// A batch, and who wrote it.
+#[derive(Default)]
+struct Taken {
+    units: Vec<Unit>,
+    authors: HashSet<UserId>,
+}
+
+/// Takes the next batch off a queue. Units of authors who are busy stay, and so does whatever those authors sent later.
+fn take(queue: &mut VecDeque<Unit>, busy: &HashSet<UserId>) -> Taken {
+    let (mut taken, mut events) = (Taken::default(), 0);
+    let (mut stay, mut stays) = (VecDeque::with_capacity(queue.len()), HashSet::new());
+    while let Some(unit) = queue.pop_front() {
+        let mut authors = unit.events.iter().map(|event| event.by);
+        let is_full = !taken.units.is_empty() && events + unit.events.len() > BATCH_EVENTS;
+        if is_full || authors.clone().any(|by| busy.contains(&by) || stays.contains(&by)) {
+            stays.extend(authors);
+            stay.push_back(unit);
+        } else if unit.decide() {
+            events += unit.events.len();
+            taken.authors.extend(&mut authors);
+            drop(authors);
+            taken.units.push(unit);
+        }
+    }
+    *queue = stay;
+    taken
 }
 
 /// Gives each unit its part of the batch's answer.

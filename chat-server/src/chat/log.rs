@@ -29,7 +29,7 @@ use crate::{
 /// Units that may wait for one channel's next batch.
 const QUEUED_PER_CHANNEL: usize = 1_024;
 /// Events that one batch carries at most; a single larger unit still goes as one.
-const BATCH_EVENTS: usize = 128;
+pub(super) const BATCH_EVENTS: usize = 128;
 /// How long a unit waits for the batch before it; longer than an owner is waited for (`cluster.owner_timeout_ms`). A
 /// store that hangs keeps those waiting that it has taken, not those behind them: they are told to come back.
 const QUEUED_FOR: Duration = Duration::from_millis(750);
@@ -69,7 +69,7 @@ impl Unit {
     }
 
     /// Decides that a batch takes it; false when nobody needs it written here any more.
-    fn decide(&self) -> bool {
+    pub(super) fn decide(&self) -> bool {
         // Otherwise its caller has gone, and was told that nothing was done.
         let undecided = !self.decided.swap(true, Ordering::AcqRel);
         undecided && !(self.origin == Origin::Other && self.answer.is_closed())
@@ -158,7 +158,7 @@ impl ChannelLogs {
 }
 
 /// Takes the next batch off a queue, of `most` units at most.
-pub(super) fn next_batch(queue: &mut VecDeque<Unit>, most: usize) -> Vec<Unit> {
+fn next_batch(queue: &mut VecDeque<Unit>, most: usize) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut events = 0;
     for _ in 0..most {

@@ -78,6 +78,8 @@ pub struct CassandraConfig {
     pub ca_file: PathBuf,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// Appends that this process has under way at once.
+    pub appends_at_once: u32,
     /// What speaks to the nodes.
     pub driver: CassandraDriver,
 }
@@ -108,6 +110,7 @@ impl Default for CassandraConfig {
             password_file: PathBuf::new(),
             ca_file: PathBuf::new(),
             request_timeout: Duration::from_millis(2_000),
+            appends_at_once: 16,
             driver: CassandraDriver::default(),
         }
     }

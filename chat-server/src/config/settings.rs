@@ -260,6 +260,14 @@ pub const SETTINGS: &[Setting] = &[
         cassandra.request_timeout,
         "How long one request to Cassandra may take."
     ),
+    number!(
+        "cassandra.appends_at_once",
+        1,
+        10_000,
+        cassandra.appends_at_once,
+        "Appends that this process has under way in Cassandra at once. Messages that come while all are taken join the next \
+         write of their channel, which costs less than a write of their own."
+    ),
     choice!(
         "cassandra.driver",
         |c| c.cassandra.driver,

@@ -50,20 +50,24 @@ pub(crate) struct Process {
     pub(crate) published: Arc<AtomicUsize>,
 }
 
+async fn person(store: &SqliteStore, handle: &str, role: Role) -> Actor {
+    let user = User {
+        id: UserId::new(),
+        handle: handle.into(),
+        display_name: handle.into(),
+        role,
+        created_at: now_ms(),
+        deactivated: false,
+    };
+    assert!(store.create_user(&user).await.unwrap());
+    Actor { user: user.id, role, session: SessionId::new() }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).unwrap());
-        let user = User {
-            id: UserId::new(),
-            handle: "ada".into(),
-            display_name: "Ada".into(),
-            role: Role::Owner,
-            created_at: now_ms(),
-            deactivated: false,
-        };
-        assert!(store.create_user(&user).await.unwrap());
-        let ada = Actor { user: user.id, role: user.role, session: SessionId::new() };
+        let ada = person(&store, "ada", Role::Owner).await;
         Self { store, bus: Arc::new(LocalBus::new()), live: Arc::new(RwLock::new(Arc::from([]))), ada, dir }
     }
 
@@ -119,8 +123,25 @@ impl World {
         channel: ChannelId,
         id: ClientId,
     ) -> Result<PendingCommit, ChatError> {
+        self.submit_as(&self.ada, chat, channel, id).await
+    }
+
+    pub(crate) async fn submit_as(
+        &self,
+        actor: &Actor,
+        chat: &Chat,
+        channel: ChannelId,
+        id: ClientId,
+    ) -> Result<PendingCommit, ChatError> {
         let command = Command::Send { text: id.to_string(), files: Vec::new() };
-        chat.submit(&self.ada, channel, id, command).await
+        chat.submit(actor, channel, id, command).await
+    }
+
+    /// A member of a channel.
+    pub(crate) async fn member(&self, handle: &str, chat: &Chat, channel: ChannelId) -> Actor {
+        let actor = person(&self.store, handle, Role::Member).await;
+        chat.join(&actor, channel).await.unwrap();
+        actor
     }
 
     pub(crate) async fn send(&self, process: &Process, channel: ChannelId) -> Committed {

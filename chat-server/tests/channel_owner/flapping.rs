@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use chat_protocol::{ChannelId, ChannelKind, ClientId, Seq, rest::CreateChannel};
 use chat_server::{
     bus::{Bus as _, BusMessage, Subscription},
-    chat::{Chat, HandOverError, Owners, Remote},
+    chat::{Actor, Chat, HandOverError, Owners, Remote},
     store::{Appended, NewEvent},
 };
 use proptest::prelude::*;
+use tokio::sync::Semaphore;
 
-use crate::cluster::World;
+use crate::cluster::{World, eventually};
 
 /// What becomes of one thing that is handed over, or might be.
 #[derive(Debug, Clone, Copy)]
@@ -108,13 +109,19 @@ fn scenario() -> impl Strategy<Value = Scenario> {
 }
 
 /// Sends in rounds, the messages of a round one after the other without waiting. What was refused is not sent again.
-async fn sender(world: &World, chat: &Chat, channel: ChannelId, rounds: Vec<usize>) -> Vec<(ClientId, Seq)> {
+async fn sender(
+    world: &World,
+    actor: &Actor,
+    chat: &Chat,
+    channel: ChannelId,
+    rounds: Vec<usize>,
+) -> Vec<(ClientId, Seq)> {
     let mut acked = Vec::new();
     for count in rounds {
         let mut pending = Vec::new();
         for _ in 0..count {
             let id = ClientId::new();
-            pending.push((id, world.submit(chat, channel, id).await.unwrap()));
+            pending.push((id, world.submit_as(actor, chat, channel, id).await.unwrap()));
         }
         for (id, pending) in pending {
             match pending.committed().await {
@@ -139,6 +146,10 @@ async fn play(scenario: Scenario) {
     };
     let chats = [world.chat().0, world.chat().0];
     let channel = chats[0].create_channel(&world.ada, request).await.unwrap().id;
+    // Two of them have two sockets each, which write at the same time.
+    let bob = world.member("bob", &chats[0], channel).await;
+    let cleo = world.member("cleo", &chats[1], channel).await;
+    let people = [&world.ada, &bob, &cleo];
     let mut subscription = world.bus.subscribe();
     for (n, turns) in scenario.turns.into_iter().enumerate() {
         let other = Other { turns, at: AtomicUsize::new(0), chat: OnceLock::new() };
@@ -146,7 +157,7 @@ async fn play(scenario: Scenario) {
         chats[n].set_owners(Arc::new(View(Arc::new(other))));
     }
     let senders = scenario.senders.into_iter().enumerate();
-    let senders = senders.map(|(n, rounds)| sender(&world, &chats[n % 2], channel, rounds));
+    let senders = senders.map(|(n, rounds)| sender(&world, people[n % 3], &chats[n % 2], channel, rounds));
     let acked = futures_util::future::join_all(senders).await;
 
     let log = world.messages(channel).await;
@@ -172,6 +183,57 @@ fn published(subscription: &mut dyn Subscription) -> Vec<Seq> {
         }
     }
     seqs
+}
+
+/// Another process that takes one batch and answers only when it is told to.
+struct Slow {
+    chat: Arc<Chat>,
+    under_way: AtomicUsize,
+    go: Semaphore,
+}
+
+impl Owners for Arc<Slow> {
+    fn remote(&self, _: ChannelId) -> Option<Arc<dyn Remote>> {
+        Some(Arc::clone(self) as Arc<dyn Remote>)
+    }
+}
+
+#[async_trait]
+impl Remote for Slow {
+    async fn append(&self, channel: ChannelId, events: &[NewEvent]) -> Result<Vec<Appended>, HandOverError> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.go.acquire().await.unwrap().forget();
+        self.chat.append_for(channel, events.to_vec()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_the_answer_to_somebody_else() {
+    let world = World::new().await;
+    let (near, far) = (world.chat().0, world.chat().0);
+    let request = CreateChannel {
+        kind: ChannelKind::Public,
+        name: "busy".into(),
+        topic: String::new(),
+        members: Vec::new(),
+    };
+    let channel = far.create_channel(&world.ada, request).await.unwrap().id;
+    let bob = world.member("bob", &far, channel).await;
+    let slow = Arc::new(Slow { chat: far, under_way: AtomicUsize::new(0), go: Semaphore::new(0) });
+    near.set_owners(Arc::new(Arc::clone(&slow)));
+    let submit = async |actor: &Actor| world.submit_as(actor, &near, channel, ClientId::new()).await.unwrap();
+
+    let first = submit(&world.ada).await;
+    eventually("the first is on its way", || slow.under_way.load(Ordering::Relaxed) == 1).await;
+    let second = submit(&world.ada).await;
+    let others = submit(&bob).await;
+    eventually("the other's is too", || slow.under_way.load(Ordering::Relaxed) == 2).await;
+    slow.go.add_permits(3);
+    let first = first.committed().await.unwrap().seq;
+    let second = second.committed().await.unwrap().seq;
+    assert!(first < second, "one's own keep their order: {first} {second}");
+    others.committed().await.unwrap();
+    assert_eq!(slow.under_way.load(Ordering::Relaxed), 3, "the second came after the first");
 }
 
 proptest! {
