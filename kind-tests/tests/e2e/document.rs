@@ -73,12 +73,12 @@ async fn backends(scene: &Scene) -> Result<()> {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     apply(&namespace).await?;
     let cassandra = settings.cassandra.contact_points.first().context("expected a contact point")?;
-    service("cassandra", &[("cql", 9042, cassandra)]).await?;
+    service("cassandra", &[("cql", 9042, cassandra.as_str())]).await?;
     let address = |url: &str| {
         url.split_once("://").map_or(url, |(_, address)| address).trim_end_matches('/').to_owned()
     };
     let (broker, admin) = (address(&settings.pulsar.url), address(&settings.pulsar.admin_url));
-    service("pulsar", &[("pulsar", 6650, &broker), ("http", 8080, &admin)]).await?;
+    service("pulsar", &[("pulsar", 6650, broker.as_str()), ("http", 8080, admin.as_str())]).await?;
     for secret in manifest::secrets(settings) {
         apply(&secret).await?;
     }
