@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -27,17 +27,13 @@ use crate::{
     engines::{EngineError, Engines},
     gateway::Gateway,
     http::forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
-    http_server,
+    http_server, listen,
     metrics::Metrics,
     store::{
         Store,
         guard::{Guarded, LimitBounds},
     },
 };
-
-/// Connections that the kernel holds until they are accepted: a whole office that comes back at once. Linux caps it
-/// at `net.core.somaxconn`.
-const BACKLOG: u32 = 4_096;
 
 /// How long a process waits for its signing keys when it starts.
 const AUTH_PATIENCE: Duration = Duration::from_secs(60);
@@ -319,14 +315,7 @@ async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, auth:
 }
 
 fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A server that is started again must not wait for connections of the last one to be forgotten.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|source| match source.kind() {
+    listen::listen(address).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => StartError::AddressInUse { address, flag },
         _ => StartError::Listen { address, flag, source },
     })

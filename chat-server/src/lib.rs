@@ -19,6 +19,7 @@ pub mod engines;
 pub mod gateway;
 pub mod http;
 pub mod http_server;
+pub mod listen;
 pub mod metrics;
 pub mod seed;
 pub mod store;

@@ -74,7 +74,7 @@ impl Kind {
             "NetworkPolicy" => json!({ "spec": { "policyTypes": ["Ingress"] } }),
             "Service" => json!({ "spec": { "selector": { "app.kubernetes.io/component": "nobody" } } }),
             "PodDisruptionBudget" => json!({ "spec": { "maxUnavailable": "100%" } }),
-            "Deployment" => json!({ "spec": { "minReadySeconds": 99 } }),
+            "Deployment" => json!({ "spec": { "minReadySeconds": 99, "paused": true } }),
             "Ingress" => json!({ "spec": { "rules": [{ "host": "elsewhere.example.org" }] } }),
             "HTTPRoute" => json!({ "spec": { "hostnames": ["elsewhere.example.org"] } }),
             "ServiceMonitor" => json!({ "spec": { "endpoints": [] } }),

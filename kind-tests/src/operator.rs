@@ -14,10 +14,8 @@ use crate::{command, scene::Scene, wait::until};
 
 /// Name of the Deployment, the Lease and the account.
 pub const NAME: &str = "folkmoot-operator";
-/// Longest time that a Lease is somebody's who does not renew it, as the operator sets it.
+/// The length of a Lease, as the operator sets it: by its end another one writes.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// How often one who waits looks at it.
-pub const RETRY: Duration = Duration::from_secs(2);
 
 /// The operator of this cluster.
 pub struct Operator<'a> {

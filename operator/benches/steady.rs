@@ -175,6 +175,8 @@ async fn main() -> ExitCode {
     let few = until("a few are ready", Duration::from_secs(60), || are_ready(FEW)).await;
     sleep(CALM).await;
     let at_rest = operator.mebibytes("VmRSS");
+    let parts = |operator: &Operator| [operator.mebibytes("RssAnon"), operator.mebibytes("RssFile")];
+    let parts_at_rest = parts(&operator);
 
     let mut times = Vec::new();
     for number in 0..CHANGES {
@@ -197,6 +199,7 @@ async fn main() -> ExitCode {
     let requests = per_minute(0, asked.len() as u64);
     let cpu = (operator.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     let rss = operator.mebibytes("VmRSS");
+    let parts = parts(&operator);
 
     println!(
         "{FEW} ChatClusters ready after {:.1} s, {} more after {:.1} s",
@@ -212,11 +215,15 @@ async fn main() -> ExitCode {
     ];
     let mut is_well = true;
     for (what, found, bar) in bars {
-        let verdict = if found <= bar { "ok" } else { "MISSED" };
+        let verdict = if found <= bar { "met" } else { "missed" };
         is_well &= found <= bar;
         println!("{what:<50} {found:>8.2}   bar {bar:>5.1}   {verdict}");
     }
     println!("{:<50} {:>8.2}", "median of changed specs, s", times[CHANGES / 2].as_secs_f64());
+    for (count, [own, program]) in [(FEW, parts_at_rest), (MANY, parts)] {
+        println!("{:<50} {own:>8.2}", format!("memory of its own with {count}, MiB"));
+        println!("{:<50} {program:>8.2}", format!("the program's pages with {count}, MiB"));
+    }
     println!("{:<50} {:>8.2}", "peak memory, MiB", operator.mebibytes("VmHWM"));
     println!("{:<50} {:>8.2}", "requests a minute that begin a watch anew", all - requests);
     println!("{:<50} {leases:>8.2}", "requests a minute for the lease");

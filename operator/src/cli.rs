@@ -47,7 +47,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "IMAGE", env = "FOLKMOOT_IMAGE")]
     pub default_image: Option<String>,
     /// Where /healthz, /readyz and /metrics are served
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     pub listen: SocketAddr,
     /// Whether several operators agree on one that writes
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]

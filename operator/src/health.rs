@@ -1,6 +1,10 @@
 //! The address that the kubelet and Prometheus ask.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -32,12 +36,20 @@ pub async fn serve(listener: TcpListener, state: HealthState) -> io::Result<()> 
     axum::serve(listener, router(state)).await
 }
 
-/// Listens.
+/// Listens. `[::]` is all addresses of both families, also where there is no IPv6.
 ///
 /// # Errors
 /// When the address cannot be had.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+    match TcpListener::bind(address).await {
+        Err(error)
+            if address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()))
+                && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        done => done,
+    }
 }
 
 fn router(state: HealthState) -> Router {

@@ -1,9 +1,12 @@
 //! Which of several operators writes: the holder of a Lease. All of them watch.
 //!
-//! A lease that was renewed is its holder's for [`DURATION`]. The holder stops writing [`RENEW_WITHIN`] after the last renewal
-//! that it began and that succeeded, and a write may take [`WRITE_WITHIN`]; both together are no longer than [`DURATION`], so whoever
-//! takes over writes later than anything of the last holder. Only durations are measured, each by one clock: clocks of different
-//! machines are not compared (as `client-go` does it).
+//! A lease that was renewed is its holder's for [`DURATION`], less [`SPARE`]. The holder stops writing [`RENEW_WITHIN`] after the
+//! last renewal that it began and that succeeded, and a write may take [`WRITE_WITHIN`]; both together end before the spare time
+//! begins, so whoever takes over writes later than anything of the last holder. Only durations are measured, each by one clock, and
+//! whoever waits counts from when it saw a renewal: clocks of different machines are not compared (as `client-go` does it).
+//!
+//! In the spare time another one sees that the lease was not renewed, takes it, and writes for the first time. So it has written by
+//! the end of the lease that the last holder renewed before it died, and not only begun to look.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,14 +22,26 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// For how long a renewed lease is its holder's.
+/// For how long a renewed lease is its holder's, as it stands in the Lease. By its end another one writes, if the holder is dead.
 pub const DURATION: Duration = Duration::from_secs(15);
+/// How long before a lease's end others may take it. Every version must keep to this, since it is asked of holders of another one.
+pub const SPARE: Duration = Duration::from_secs(3);
 /// For how long after a renewal the holder writes.
-pub const RENEW_WITHIN: Duration = Duration::from_secs(10);
+pub const RENEW_WITHIN: Duration = Duration::from_secs(7);
 /// How long one write may take.
-pub const WRITE_WITHIN: Duration = Duration::from_secs(5);
-/// Between two tries.
-const RETRY: Duration = Duration::from_secs(2);
+pub const WRITE_WITHIN: Duration = Duration::from_secs(4);
+/// From one renewal to the next.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// Between two looks of one who waits, and until what failed is tried again: short, since a renewal counts from when it is seen.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// One look or renewal. Short enough for another try while the holder still may write.
+const TRY_WITHIN: Duration = Duration::from_secs(2);
+
+// A second is left for clocks that do not run equally fast.
+const _: () = assert!(
+    RENEW_WITHIN.as_secs() + WRITE_WITHIN.as_secs() < DURATION.as_secs() - SPARE.as_secs(),
+    "the holder stops before others may begin"
+);
 
 /// Somebody else may hold the lease, so nothing may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,16 +111,17 @@ pub struct Elector {
     api: Api<Lease>,
     options: LeaseOptions,
     until: watch::Sender<Option<Instant>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<Option<Seen>>,
     /// The lease as this process wrote it last, which it renews without a look at what is there.
     written: Mutex<Option<Lease>>,
 }
 
 /// The last renewal of somebody else that was seen, and when that was.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
-    renewal: Option<(Option<String>, Option<MicroTime>)>,
-    at: Option<Instant>,
+    /// By whom, and what it said that the time was.
+    renewal: (Option<String>, Option<MicroTime>),
+    at: Instant,
 }
 
 /// What is to be done about a lease.
@@ -113,8 +129,17 @@ struct Seen {
 enum Decision {
     /// It is there to be taken, or renewed.
     Write(Box<LeaseSpec>),
-    /// It is somebody else's.
-    Wait,
+    /// It is somebody else's, until then if it is not renewed.
+    Wait(Instant),
+}
+
+/// What came of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// The lease is this process's.
+    Mine,
+    /// It is somebody else's, until then if it is not renewed.
+    Theirs(Instant),
 }
 
 impl Elector {
@@ -145,15 +170,19 @@ impl Elector {
     pub async fn run(self: Arc<Self>) {
         loop {
             let began = Instant::now();
-            match timeout(WRITE_WITHIN, self.once()).await {
-                Ok(Ok(true)) => {
+            let mut next = LOOK_EVERY;
+            match timeout(TRY_WITHIN, self.once()).await {
+                Ok(Ok(Held::Mine)) => {
                     let before = self.until.send_replace(Some(began + RENEW_WITHIN));
                     if before.is_none() {
                         tracing::info!(holder = self.options.holder, "leading");
                     }
+                    next = RENEW_EVERY;
                 }
-                Ok(Ok(false)) => {
+                Ok(Ok(Held::Theirs(until))) => {
                     self.until.send_replace(None);
+                    // Not a look later than it may be taken.
+                    next = next.min(until.saturating_duration_since(Instant::now()));
                 }
                 // Somebody else wrote it since it was read: who, the next look says.
                 Ok(Err(kube::Error::Api(answer))) if answer.code == 409 => {}
@@ -165,7 +194,7 @@ impl Elector {
                 }
                 Err(_) => tracing::warn!("the API server does not answer, so the lease was not renewed"),
             }
-            sleep(RETRY).await;
+            sleep(next).await;
         }
     }
 
@@ -191,16 +220,18 @@ impl Elector {
         }
     }
 
-    /// Whether the lease is this process's now.
-    async fn once(&self) -> Result<bool, kube::Error> {
+    /// Whose the lease is now.
+    async fn once(&self) -> Result<Held, kube::Error> {
         // Taken: after a failure it is looked at again.
         let written = self.written.lock().take();
         let found = match written {
             Some(lease) => Some(lease),
             None => self.api.get_opt(&self.options.name).await?,
         };
-        let decision = self.decide(found.as_ref().and_then(|lease| lease.spec.as_ref()));
-        let Decision::Write(spec) = decision else { return Ok(false) };
+        let spec = match self.decide(found.as_ref().and_then(|lease| lease.spec.as_ref())) {
+            Decision::Write(spec) => spec,
+            Decision::Wait(until) => return Ok(Held::Theirs(until)),
+        };
         let metadata = found.map_or_else(
             || ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() },
             |lease| lease.metadata,
@@ -214,7 +245,7 @@ impl Elector {
             self.api.replace(&self.options.name, &PostParams::default(), &lease).await?
         };
         *self.written.lock() = Some(written);
-        Ok(true)
+        Ok(Held::Mine)
     }
 
     fn decide(&self, found: Option<&LeaseSpec>) -> Decision {
@@ -225,14 +256,18 @@ impl Elector {
         let mine = holder == Some(me.as_str());
         if let (Some(spec), Some(_), false) = (found, holder, mine) {
             let renewal = (spec.holder_identity.clone(), spec.renew_time.clone());
-            let mut seen = self.seen.lock();
-            if seen.renewal.as_ref() != Some(&renewal) {
-                *seen = Seen { renewal: Some(renewal), at: Some(Instant::now()) };
-            }
+            let at = {
+                let mut seen = self.seen.lock();
+                match &*seen {
+                    Some(seen) if seen.renewal == renewal => seen.at,
+                    _ => seen.insert(Seen { renewal, at: Instant::now() }).at,
+                }
+            };
             let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
             let life = seconds.map_or(DURATION, Duration::from_secs);
-            if seen.at.is_none_or(|at| at.elapsed() < life) {
-                return Decision::Wait;
+            let until = at + life.saturating_sub(SPARE);
+            if Instant::now() < until {
+                return Decision::Wait(until);
             }
         }
         let transitions = found.and_then(|spec| spec.lease_transitions).unwrap_or_default();
@@ -272,7 +307,15 @@ mod tests {
     fn write(decision: Decision) -> LeaseSpec {
         match decision {
             Decision::Write(spec) => *spec,
-            Decision::Wait => panic!("expected it to be taken"),
+            Decision::Wait(_) => panic!("expected it to be taken"),
+        }
+    }
+
+    /// How long it is to be waited.
+    fn wait(decision: Decision) -> Duration {
+        match decision {
+            Decision::Write(_) => panic!("expected it to be another's"),
+            Decision::Wait(until) => until.saturating_duration_since(Instant::now()),
         }
     }
 
@@ -292,22 +335,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_of_somebody_is_taken_only_after_its_whole_life_without_a_renewal() {
         let (ada, bob) = (elector("ada"), elector("bob"));
+        let (life, second) = (DURATION - SPARE, Duration::from_secs(1));
         let mut held = write(ada.decide(None));
-        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
-        tokio::time::advance(DURATION - Duration::from_secs(1)).await;
-        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
+        assert_eq!(wait(bob.decide(Some(&held))), life);
+        tokio::time::advance(life - second).await;
+        assert_eq!(wait(bob.decide(Some(&held))), second);
         // A renewal begins it anew, whatever the clock of the holder says.
         held.renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
-        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
-        tokio::time::advance(DURATION - Duration::from_secs(1)).await;
-        assert_eq!(bob.decide(Some(&held)), Decision::Wait);
-        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(wait(bob.decide(Some(&held))), life);
+        tokio::time::advance(life - second).await;
+        assert_eq!(wait(bob.decide(Some(&held))), second);
+        tokio::time::advance(second).await;
         assert_eq!(write(bob.decide(Some(&held))).holder_identity.as_deref(), Some("bob"));
+        // Its length is what its holder said, who may be of another version.
+        let longer = LeaseSpec { lease_duration_seconds: Some(60), ..held };
+        assert_eq!(wait(elector("eve").decide(Some(&longer))), Duration::from_secs(60) - SPARE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_leads_stops_before_somebody_else_may_begin() {
-        assert!(RENEW_WITHIN + WRITE_WITHIN <= DURATION);
         let ada = elector("ada");
         let mut leadership = Leadership { until: ada.until.subscribe(), always: false };
         assert_eq!(leadership.check(), Err(NotLeader));
@@ -316,7 +362,8 @@ mod tests {
         assert_eq!(leadership.check(), Ok(()));
         let began = Instant::now();
         leadership.lost().await;
-        assert!(began.elapsed() >= RENEW_WITHIN && began.elapsed() < DURATION, "{:?}", began.elapsed());
+        let stopped = began.elapsed() + WRITE_WITHIN;
+        assert!(began.elapsed() >= RENEW_WITHIN && stopped < DURATION - SPARE, "{stopped:?}");
         assert_eq!(leadership.check(), Err(NotLeader));
     }
 

@@ -8,10 +8,6 @@ use folkmoot_operator::{
     plan, run,
 };
 
-/// glibc's allocator keeps what listing many objects has needed; this one gives it back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Two providers of TLS may be compiled in, since dependencies bring both; one must be chosen before anything speaks it.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -5,6 +5,7 @@ mod harness;
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use folkmoot_crds::ChatCluster;
 use folkmoot_operator::{
     datastore::{Datastores, Health, Mode, PulsarAction, Report, Secrets},
@@ -194,6 +195,38 @@ async fn what_somebody_changes_in_pulsar_is_put_right() {
     chat.cluster.spec.pulsar.retention = retention(2000, 1000);
     assert_eq!(chat.repaired().await, [PulsarAction::SetRetention, PulsarAction::SetBacklogQuota]);
     assert_eq!(chat.repaired().await, []);
+    chat.delete().await;
+}
+
+#[tokio::test]
+async fn processes_with_a_role_of_their_own_are_let_in() {
+    let mut chat = Chat::new("public").await;
+    let of = |role: &str| {
+        let claims = URL_SAFE_NO_PAD.encode(json!({ "sub": role }).to_string());
+        SecretData::from_iter([("token", format!("eyJhbGciOiJIUzI1NiJ9.{claims}.c2ln"))])
+    };
+    chat.secrets.insert("processes".into(), of("chat a/b"));
+    let reference = |name: &str| serde_json::from_value(json!({ "name": name, "key": "token" })).unwrap();
+    chat.cluster.spec.pulsar.admin_token_secret_ref = Some(reference("pulsar"));
+    chat.cluster.spec.pulsar.token_secret_ref = Some(reference("processes"));
+    assert_eq!(chat.repaired().await.last(), Some(&PulsarAction::Grant));
+    assert_eq!(chat.repaired().await, []);
+
+    // What somebody gave it beyond that stays.
+    let permissions = format!("/namespaces/{}/{}/permissions", chat.tenant(), chat.namespace);
+    let others = format!("{permissions}/chat%20a%2Fb");
+    let (status, answer) = chat.admin(Method::POST, &others, &json!(["consume", "functions"])).await;
+    assert!(status.is_success(), "{status} {answer}");
+    assert_eq!(chat.repaired().await, [PulsarAction::Grant]);
+    let (_, found) = chat.admin(Method::GET, &permissions, &Value::Null).await;
+    let mut allowed: Vec<&str> =
+        found["chat a/b"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["consume", "functions", "produce"]);
+
+    // A token of another role takes the place of that.
+    chat.secrets.insert("processes".into(), of("next"));
+    assert_eq!(chat.repaired().await, [PulsarAction::Grant]);
     chat.delete().await;
 }
 

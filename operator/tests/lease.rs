@@ -5,12 +5,14 @@
 
 mod fake;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use fake::{api_server::ApiServer, store::Place};
-use folkmoot_operator::lease::{DURATION, Elector, Leadership, LeaseOptions};
+use folkmoot_operator::lease::{DURATION, Elector, Leadership, LeaseOptions, SPARE, WRITE_WITHIN};
+use kube::{Client, client::Body};
 use serde_json::json;
 use tokio::{
+    sync::watch,
     task::AbortHandle,
     time::{Instant, timeout},
 };
@@ -21,9 +23,9 @@ struct Contender {
     task: AbortHandle,
 }
 
-fn contender(server: &ApiServer, holder: &str) -> Contender {
+fn contender(client: Client, holder: &str) -> Contender {
     let options = LeaseOptions { namespace: "ops".into(), name: "lease".into(), holder: holder.into() };
-    let elector = Elector::new(server.client(), options);
+    let elector = Elector::new(client, options);
     let leadership = elector.leadership();
     let task = tokio::spawn(Arc::clone(&elector).run()).abort_handle();
     Contender { elector, leadership, task }
@@ -33,12 +35,26 @@ fn place() -> Place {
     Place::new("apis/coordination.k8s.io/v1/leases", "ops", "lease")
 }
 
+/// A client whose requests get no answer while `cut` is true.
+fn client_that_can_be_cut_off(server: &ApiServer, cut: watch::Receiver<bool>) -> Client {
+    let client = server.client();
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let (client, mut cut) = (client.clone(), cut.clone());
+        async move {
+            let _ = cut.wait_for(|cut| !cut).await;
+            Ok::<_, Infallible>(client.send(request).await.unwrap())
+        }
+    });
+    Client::new(service, "ops")
+}
+
 #[tokio::test]
-async fn one_of_two_leads_and_another_takes_over_when_it_crashes_but_not_before_its_lease_ended() {
+async fn one_of_two_leads_and_another_takes_over_when_it_crashes_within_its_lease_but_not_while_it_might_write()
+ {
     let server = ApiServer::start().await;
-    let mut ada = contender(&server, "ada");
+    let mut ada = contender(server.client(), "ada");
     ada.leadership.acquired().await;
-    let mut bob = contender(&server, "bob");
+    let mut bob = contender(server.client(), "bob");
     // It is killed: nothing is given back.
     ada.task.abort();
     let crashed = Instant::now();
@@ -46,18 +62,52 @@ async fn one_of_two_leads_and_another_takes_over_when_it_crashes_but_not_before_
         bob.leadership.acquired().await;
         assert!(ada.leadership.check().is_err(), "two lead");
     };
-    timeout(DURATION + Duration::from_secs(5), takes_over)
-        .await
-        .expect("bob takes over within the lease's time");
-    assert!(crashed.elapsed() > DURATION - Duration::from_secs(3), "{:?}", crashed.elapsed());
+    timeout(DURATION, takes_over).await.expect("bob takes over within the lease's time");
+    // What is left is for the first write.
+    let (took, second) = (crashed.elapsed(), Duration::from_secs(1));
+    assert!(took > DURATION - SPARE - second && took < DURATION - second, "{took:?}");
+}
+
+#[tokio::test]
+async fn one_that_is_cut_off_stops_before_another_begins_and_stays_out_when_it_is_back() {
+    let server = ApiServer::start().await;
+    let (cut, is_cut) = watch::channel(false);
+    let mut ada = contender(client_that_can_be_cut_off(&server, is_cut), "ada");
+    ada.leadership.acquired().await;
+    let mut bob = contender(server.client(), "bob");
+    cut.send_replace(true);
+    let cut_off = Instant::now();
+    let stopped = async {
+        ada.leadership.lost().await;
+        Instant::now()
+    };
+    let began = async {
+        bob.leadership.acquired().await;
+        Instant::now()
+    };
+    let (stopped, began) = timeout(DURATION, async { tokio::join!(stopped, began) }).await.unwrap();
+    // Its last write, asked for just before it stopped, has ended too.
+    assert!(stopped + WRITE_WITHIN < began, "{:?}, {:?}", stopped - cut_off, began - cut_off);
+
+    cut.send_replace(false);
+    let looked = server.leases();
+    let looks_again = async {
+        while server.leases() < looked + 6 {
+            assert!(ada.leadership.check().is_err() && bob.leadership.check().is_ok());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), looks_again).await.expect("both look at the lease again");
+    let holder = server.act(|store| store.get(&place()).unwrap()["spec"]["holderIdentity"].clone());
+    assert_eq!(holder, "bob");
 }
 
 #[tokio::test]
 async fn a_lease_that_is_given_back_is_taken_at_once() {
     let server = ApiServer::start().await;
-    let mut ada = contender(&server, "ada");
+    let mut ada = contender(server.client(), "ada");
     ada.leadership.acquired().await;
-    let mut bob = contender(&server, "bob");
+    let mut bob = contender(server.client(), "bob");
     ada.task.abort();
     ada.elector.release().await;
     assert!(ada.leadership.check().is_err());
@@ -67,7 +117,7 @@ async fn a_lease_that_is_given_back_is_taken_at_once() {
 #[tokio::test]
 async fn who_finds_another_in_its_lease_stops_at_once() {
     let server = ApiServer::start().await;
-    let mut ada = contender(&server, "ada");
+    let mut ada = contender(server.client(), "ada");
     ada.leadership.acquired().await;
     server.act(|store| {
         let mut lease = (*store.get(&place()).unwrap()).clone();

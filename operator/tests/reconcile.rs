@@ -351,6 +351,15 @@ async fn what_somebody_changed_is_applied_again_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_roll_out_that_somebody_paused_by_hand_goes_on() {
+    let stage = Stage::set(Scenario::Settled).await;
+    let api = place(DEPLOYMENTS, "demo-api");
+    stage.server.act(|store| store.edit(&api, &["spec", "paused"], json!(true)));
+    stage.settle().await;
+    assert_eq!(stage.server.act(|store| store.get(&api)).unwrap()["spec"]["paused"], false);
+}
+
+#[tokio::test]
 async fn what_somebody_hid_is_found_again() {
     let stage = Stage::set(Scenario::Unlabelled).await;
     assert_eq!(stage.asks().await, ["get services/demo-auth", "apply services/demo-auth"]);

@@ -166,7 +166,7 @@ pub const SETTINGS: &[Setting] = &[
     address!(
         "server.listen",
         server.listen,
-        "Where REST, sockets and the web client are served. Port 0 takes a free one."
+        "Where REST, sockets and the web client are served. Port 0 takes a free one; `[::]` is all addresses, of IPv4 too."
     ),
     address!(
         "server.admin_listen",
@@ -332,7 +332,8 @@ pub const SETTINGS: &[Setting] = &[
         "cluster.advertise",
         Kind::OptionalText,
         cluster.advertise,
-        "`host:port` by which other processes reach `cluster.listen`. Empty: that address itself."
+        "`host:port` by which other processes reach `cluster.listen`; an IPv6 address may go without its brackets. Empty: that \
+         address itself."
     ),
     path!(
         "cluster.ca_file",

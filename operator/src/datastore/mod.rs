@@ -181,7 +181,7 @@ impl Datastores {
         mode: Mode,
     ) -> (Last, Vec<PulsarAction>) {
         let access = PulsarAccess::of(spec, secrets);
-        let given = access.as_ref().map(|access| (access.authorities, access.token));
+        let given = access.as_ref().map(|access| (access.authorities, access.token, &access.role));
         let question = digest(&(spec, namespace, given.ok(), mode == Mode::Repair));
         let now = Instant::now();
         if !last.wait(&question, now).is_zero() {
@@ -208,11 +208,11 @@ impl Datastores {
         done: &mut Vec<PulsarAction>,
     ) -> Result<(), Fault> {
         let admin = self.admin(spec, access)?;
-        let desired = desired(spec, namespace);
+        let desired = desired(spec, namespace, access.role.clone());
         let actions = plan(&desired, &admin.look(&desired).await?);
         if mode == Mode::Observe && !actions.is_empty() {
             let message = format!(
-                "expected tenant, namespace, policies and topics of {}/{namespace} to be as spec.pulsar says, {} of them are not; \
+                "expected tenant, namespace, policies, rights and topics of {}/{namespace} to be as spec.pulsar says, {} of them are not; \
                  nothing is put right while the ChatCluster is paused",
                 spec.tenant,
                 actions.len()
@@ -220,8 +220,9 @@ impl Datastores {
             return Err(Fault::new(Reason::Drifted, message));
         }
         for action in actions {
-            admin.act(&desired, action).await?;
-            done.push(action);
+            if admin.act(&desired, action).await? {
+                done.push(action);
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use folkmoot_crds::{CassandraSpec, ChatCluster, PulsarSpec, SecretKeyRef};
 
 use super::{
@@ -13,8 +14,10 @@ use super::{
 #[must_use]
 pub fn referenced_secrets(cluster: &ChatCluster) -> BTreeSet<String> {
     let (cassandra, pulsar) = (&cluster.spec.cassandra, &cluster.spec.pulsar);
-    [cassandra.ca_secret_ref.as_ref(), pulsar.ca_secret_ref.as_ref(), admin_token(pulsar)]
+    let tokens = [admin_token(pulsar), pulsar.token_secret_ref.as_ref()];
+    [cassandra.ca_secret_ref.as_ref(), pulsar.ca_secret_ref.as_ref()]
         .into_iter()
+        .chain(tokens)
         .flatten()
         .map(|reference| reference.name.clone())
         .collect()
@@ -24,6 +27,8 @@ pub fn referenced_secrets(cluster: &ChatCluster) -> BTreeSet<String> {
 pub(super) struct PulsarAccess<'a> {
     pub authorities: Option<&'a [u8]>,
     pub token: Option<&'a [u8]>,
+    /// The role of the processes, when the operator has another one and both can be told.
+    pub role: Option<String>,
 }
 
 impl<'a> PulsarAccess<'a> {
@@ -32,9 +37,13 @@ impl<'a> PulsarAccess<'a> {
     pub(super) fn of(spec: &PulsarSpec, secrets: &'a Secrets) -> Result<Self, Fault> {
         let field =
             if spec.admin_token_secret_ref.is_some() { "adminTokenSecretRef" } else { "tokenSecretRef" };
+        let token = value(admin_token(spec), &format!("spec.pulsar.{field}"), secrets)?;
+        // That one is missing is said by whoever needs it to start a process.
+        let of_processes = value(spec.token_secret_ref.as_ref(), "spec.pulsar.tokenSecretRef", secrets);
         Ok(Self {
             authorities: value(spec.ca_secret_ref.as_ref(), "spec.pulsar.caSecretRef", secrets)?,
-            token: value(admin_token(spec), &format!("spec.pulsar.{field}"), secrets)?,
+            token,
+            role: other_role(token, of_processes.ok().flatten()),
         })
     }
 }
@@ -48,6 +57,22 @@ pub(super) fn cassandra_authorities<'a>(
     secrets: &'a Secrets,
 ) -> Result<Option<&'a [u8]>, Fault> {
     value(spec.ca_secret_ref.as_ref(), "spec.cassandra.caSecretRef", secrets)
+}
+
+/// The role that Pulsar sees in the token of the processes, unless it is that of the operator, which made the namespace and may
+/// do anything in it.
+fn other_role(operator: Option<&[u8]>, processes: Option<&[u8]>) -> Option<String> {
+    let role = subject(processes?)?;
+    (subject(operator?)? != role).then_some(role)
+}
+
+/// The subject of a token (RFC 7519 §4.1.2), which is the role unless the broker was told otherwise. Nothing is verified: the broker
+/// does that. `None`: it is no JSON Web Token.
+fn subject(token: &[u8]) -> Option<String> {
+    let claims = std::str::from_utf8(token).ok()?.trim().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims["sub"].as_str().filter(|role| !role.is_empty()).map(str::to_owned)
 }
 
 fn admin_token(spec: &PulsarSpec) -> Option<&SecretKeyRef> {
@@ -120,5 +145,26 @@ mod tests {
             let token = found.map(|access| access.token.map(|token| std::str::from_utf8(token).unwrap()));
             assert_eq!(token.map_err(|fault| fault.message), expected.map_err(str::to_owned));
         }
+    }
+
+    #[test]
+    fn another_role_is_told_when_both_are_known() {
+        let token = |claims: serde_json::Value| {
+            format!("eyJhbGciOiJSUzI1NiJ9.{}.c2ln\n", URL_SAFE_NO_PAD.encode(claims.to_string()))
+        };
+        let of = |role: &str| token(json!({ "sub": role }));
+        for (operator, processes, expected) in [
+            (of("admin"), of("chat"), Some("chat")),
+            (of("chat"), of("chat"), None),
+            (of("admin"), token(json!({ "aud": "pulsar" })), None),
+            (of("admin"), "opaque".into(), None),
+            (of("admin"), "a.!.b".into(), None),
+            ("opaque".into(), of("chat"), None),
+        ] {
+            let found = other_role(Some(operator.as_bytes()), Some(processes.as_bytes()));
+            assert_eq!(found.as_deref(), expected, "{operator} {processes}");
+        }
+        assert_eq!(other_role(None, Some(of("chat").as_bytes())), None);
+        assert_eq!(other_role(Some(of("admin").as_bytes()), None), None);
     }
 }

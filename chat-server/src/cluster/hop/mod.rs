@@ -11,7 +11,13 @@ mod peer;
 mod server;
 mod wire;
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -24,6 +30,7 @@ use super::{
 use crate::{
     chat::{Chat, Owners},
     config::ClusterConfig,
+    listen::listen,
     metrics::Metrics,
 };
 
@@ -64,7 +71,7 @@ impl HopOptions {
             _ => return Err(HopError::Incomplete),
         };
         let listen = config.listens().then_some(config.listen);
-        let advertise = config.advertise.clone();
+        let advertise = bracketed(&config.advertise);
         Ok(Self { listen, advertise, certificates, timeout: config.owner_timeout })
     }
 }
@@ -127,7 +134,7 @@ impl Hop {
                 return Err(HopError::Advertise(address));
             }
             Some(address) => {
-                let listener = TcpListener::bind(address).await;
+                let listener = listen(address);
                 Some(listener.map_err(|source| HopError::Listen { address, source })?)
             }
             None => None,
@@ -186,6 +193,35 @@ impl Hop {
         self.tasks.close();
         if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
             tracing::warn!("appends of other processes were cut off at shutdown");
+        }
+    }
+}
+
+/// `host:port` with the brackets that an IPv6 address needs beside a port (RFC 3986 §3.2.2). A pod's template can say only
+/// `$(POD_IP):7443`, whatever family that address is of; what follows the last colon is the port.
+fn bracketed(advertise: &str) -> String {
+    match advertise.rsplit_once(':').map(|(host, port)| (host.parse::<Ipv6Addr>(), port)) {
+        Some((Ok(host), port)) => format!("[{host}]:{port}"),
+        _ => advertise.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_advertised_address_may_be_of_any_family() {
+        for (given, expected) in [
+            ("10.1.2.3:7443", "10.1.2.3:7443"),
+            ("fd00::1:7443", "[fd00::1]:7443"),
+            ("fd00:0:0:0:0:0:0:1:7443", "[fd00::1]:7443"),
+            ("[fd00::1]:7443", "[fd00::1]:7443"),
+            ("gateway-0.chat.svc:7443", "gateway-0.chat.svc:7443"),
+            ("", ""),
+        ] {
+            let config = ClusterConfig { advertise: given.into(), ..ClusterConfig::default() };
+            assert_eq!(HopOptions::new(&config).unwrap().advertise, expected);
         }
     }
 }

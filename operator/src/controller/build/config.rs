@@ -114,8 +114,8 @@ fn variables(cluster: &ChatCluster) -> BTreeMap<String, String> {
     let credentials = spec.cassandra.credentials_secret_ref.as_ref();
     settings.set_path("cassandra.password_file", credentials.map(|_| Path::CassandraPassword));
 
-    settings.set("server.listen", format!("0.0.0.0:{}", ports::PUBLIC));
-    settings.set("server.admin_listen", format!("0.0.0.0:{}", ports::ADMIN));
+    settings.set("server.listen", format!("[::]:{}", ports::PUBLIC));
+    settings.set("server.admin_listen", format!("[::]:{}", ports::ADMIN));
     let proxies = spec.api.trusted_proxies.as_ref().map(|proxies| proxies.join(","));
     settings.set("server.trusted_proxies", proxies.unwrap_or_else(|| PRIVATE_RANGES.to_owned()));
     settings.set("data.dir", DATA_DIR);

@@ -48,7 +48,8 @@ pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Option<Child> {
         metadata,
         spec: DeploymentSpec {
             replicas: Some(replicas(cluster, role)),
-            paused: plan.held.then_some(true),
+            // Said in any case: what nobody owns anybody may set, and a roll-out that somebody paused by hand would never end.
+            paused: Some(plan.held),
             min_ready_seconds: Some(2),
             progress_deadline_seconds: Some(600),
             revision_history_limit: Some(3),
@@ -140,7 +141,7 @@ fn env(cluster: &ChatCluster, role: Role) -> Vec<EnvVar> {
         let url = |role| format!("http://{}.{namespace}:{}", names::role(&name, role), ports::SERVICE);
         env.extend([
             pod::field("POD_IP", "status.podIP"),
-            pod::value(config::variable("cluster.listen"), format!("0.0.0.0:{}", ports::HOP)),
+            pod::value(config::variable("cluster.listen"), format!("[::]:{}", ports::HOP)),
             pod::value(config::variable("cluster.advertise"), format!("$(POD_IP):{}", ports::HOP)),
             pod::value(config::variable("server.api_url"), url(Role::Api)),
             pod::value(config::variable("server.auth_url"), url(Role::Auth)),

@@ -1,6 +1,6 @@
 //! Looks at what is in Pulsar, and does what a plan says.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use reqwest::{Client, Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
-    desired::{Desired, Found, Policies},
+    desired::{Desired, Found, NEEDED, Policies},
     http::Http,
     plan::PulsarAction,
 };
@@ -48,17 +48,21 @@ impl Admin {
         let ephemeral = format!("non-persistent://{tenant}/{namespace}/ephemeral");
         let listed = topics.as_ref().and_then(Value::as_array);
         Ok(Found::Namespace {
+            granted: desired.role.as_ref().is_none_or(|role| {
+                let granted = &policies["auth_policies"]["namespace_auth"][role];
+                NEEDED.iter().all(|needed| actions(granted).any(|action| action == *needed))
+            }),
             policies: read(&policies),
             partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
             ephemeral: listed.is_some_and(|topics| topics.iter().any(|topic| topic == ephemeral.as_str())),
         })
     }
 
-    /// One write. Doing it twice does no harm.
+    /// One write. Doing it twice does no harm. Whether it changed anything.
     ///
     /// # Errors
     /// When Pulsar cannot be asked or refuses.
-    pub async fn act(&self, desired: &Desired, action: PulsarAction) -> Result<(), Fault> {
+    pub async fn act(&self, desired: &Desired, action: PulsarAction) -> Result<bool, Fault> {
         let Desired { tenant, namespace, policies, .. } = desired;
         let of_namespace = format!("/namespaces/{tenant}/{namespace}");
         let there = &[StatusCode::CONFLICT][..];
@@ -91,8 +95,22 @@ impl Admin {
             PulsarAction::MakeEphemeral => {
                 (Method::PUT, format!("/non-persistent/{tenant}/{namespace}/ephemeral"), Value::Null, there)
             }
+            PulsarAction::Grant => return self.grant(desired).await,
         };
-        self.0.write(method, &path, &what, also_well).await.map(drop)
+        self.0.write(method, &path, &what, also_well).await.map(|_| true)
+    }
+
+    /// What the role may do beyond what it needs is kept: a write replaces all of it.
+    async fn grant(&self, desired: &Desired) -> Result<bool, Fault> {
+        let Some(role) = &desired.role else { return Ok(false) };
+        let of_namespace = format!("/namespaces/{}/{}/permissions", desired.tenant, desired.namespace);
+        let found = self.0.get(&of_namespace).await?.unwrap_or_default();
+        let allowed: BTreeSet<&str> = actions(&found[role]).chain(NEEDED).collect();
+        // A broker that lets everybody do everything has nothing to write it into.
+        let everybody_may = [StatusCode::NOT_IMPLEMENTED];
+        let path = format!("{of_namespace}/{}", escaped(role));
+        let status = self.0.write(Method::POST, &path, &json!(allowed), &everybody_may).await?;
+        Ok(status != StatusCode::NOT_IMPLEMENTED)
     }
 
     /// Deletes the namespace with all that is in it, and the tenant when nothing else is in that and it is not `public`. What is
@@ -156,6 +174,23 @@ impl Admin {
         }
         Ok(())
     }
+}
+
+/// What a role may do, as Pulsar lists it.
+fn actions(listed: &Value) -> impl Iterator<Item = &str> {
+    listed.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// A name as one part of a path (RFC 3986 §2.3): roles may have any characters.
+fn escaped(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
 }
 
 fn events(desired: &Desired) -> String {

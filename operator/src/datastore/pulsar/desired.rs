@@ -14,7 +14,12 @@ pub struct Desired {
     pub policies: Policies,
     /// Partitions of the topic of events, at least.
     pub partitions: u32,
+    /// The role of the processes, when it is to be told what it may do: that of the operator needs not be.
+    pub role: Option<String>,
 }
+
+/// What the role of the processes must be allowed to do in the namespace.
+pub const NEEDED: [&str; 2] = ["produce", "consume"];
 
 /// Policies of the namespace that are ours to set; the others are left alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,12 +83,14 @@ pub enum Found {
         partitions: u32,
         /// Whether the topic of presence and typing is there.
         ephemeral: bool,
+        /// Whether the role that is desired may do what it needs; also when none is.
+        granted: bool,
     },
 }
 
-/// What this spec needs, in this namespace.
+/// What this spec needs, in this namespace, for this role.
 #[must_use]
-pub fn desired(spec: &PulsarSpec, namespace: &str) -> Desired {
+pub fn desired(spec: &PulsarSpec, namespace: &str, role: Option<String>) -> Desired {
     let retention = &spec.retention;
     let policies = Policies {
         retention: Some(Retention {
@@ -110,5 +117,6 @@ pub fn desired(spec: &PulsarSpec, namespace: &str) -> Desired {
         namespace: namespace.to_owned(),
         policies,
         partitions: spec.partitions,
+        role,
     }
 }

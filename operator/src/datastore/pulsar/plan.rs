@@ -33,6 +33,8 @@ pub enum PulsarAction {
     },
     /// Make the topic of presence and typing.
     MakeEphemeral,
+    /// Let the processes produce and consume.
+    Grant,
 }
 
 impl fmt::Display for PulsarAction {
@@ -51,6 +53,7 @@ impl fmt::Display for PulsarAction {
                 write!(f, "grew the topic events from {from} to {to} partitions")
             }
             Self::MakeEphemeral => f.write_str("made the topic ephemeral"),
+            Self::Grant => f.write_str("allowed the role of the processes to produce and consume"),
         }
     }
 }
@@ -61,15 +64,17 @@ impl fmt::Display for PulsarAction {
 pub fn plan(desired: &Desired, found: &Found) -> Vec<PulsarAction> {
     let mut actions = Vec::new();
     let nothing = Policies::default();
-    let (policies, partitions, ephemeral) = match found {
+    let (policies, partitions, ephemeral, granted) = match found {
         Found::Nothing { tenant } => {
             if !tenant {
                 actions.push(PulsarAction::MakeTenant);
             }
             actions.push(PulsarAction::MakeNamespace);
-            (&nothing, 0, false)
+            (&nothing, 0, false, false)
         }
-        Found::Namespace { policies, partitions, ephemeral } => (policies, *partitions, *ephemeral),
+        Found::Namespace { policies, partitions, ephemeral, granted } => {
+            (policies, *partitions, *ephemeral, *granted)
+        }
     };
     actions.extend(policies_to_set(&desired.policies, policies));
     match partitions {
@@ -81,6 +86,9 @@ pub fn plan(desired: &Desired, found: &Found) -> Vec<PulsarAction> {
     }
     if !ephemeral {
         actions.push(PulsarAction::MakeEphemeral);
+    }
+    if desired.role.is_some() && !granted {
+        actions.push(PulsarAction::Grant);
     }
     actions
 }
@@ -111,7 +119,7 @@ fn policies_to_set(desired: &Policies, found: &Policies) -> Vec<PulsarAction> {
 #[cfg(test)]
 mod tests {
     use PulsarAction::{
-        GrowEvents, KeepTopics, MakeEphemeral, MakeEvents, MakeNamespace, MakeTenant, SetBacklogQuota,
+        Grant, GrowEvents, KeepTopics, MakeEphemeral, MakeEvents, MakeNamespace, MakeTenant, SetBacklogQuota,
         SetMessageTtl, SetRetention,
     };
 
@@ -124,9 +132,14 @@ mod tests {
     fn what_is_missing_is_made_and_what_differs_is_put_right() {
         let spec =
             serde_json::json!({ "url": "pulsar://p:6650", "adminUrl": "http://p:8080", "partitions": 4 });
-        let desired = desired(&serde_json::from_value(spec).unwrap(), "chat");
+        let desired = desired(&serde_json::from_value(spec).unwrap(), "chat", None);
         let is = || desired.policies.clone();
-        let found = |policies, partitions, ephemeral| Found::Namespace { policies, partitions, ephemeral };
+        let found = |policies, partitions, ephemeral| Found::Namespace {
+            policies,
+            partitions,
+            ephemeral,
+            granted: false,
+        };
         let quota = |mebibytes: i64| {
             Some(BacklogQuota { bytes: mebibytes << 20, policy: "consumer_backlog_eviction".into() })
         };
@@ -173,6 +186,11 @@ mod tests {
             ),
         ] {
             assert_eq!(plan(&desired, &found), expected, "{name}");
+            // The role of the processes is another one: it gets its rights last, when all is there.
+            let other = Desired { role: Some("chat".into()), ..desired.clone() };
+            assert_eq!(plan(&other, &found), [expected, vec![Grant]].concat(), "{name}, for another role");
         }
+        let granted = Found::Namespace { policies: is(), partitions: 4, ephemeral: true, granted: true };
+        assert_eq!(plan(&Desired { role: Some("chat".into()), ..desired.clone() }, &granted), []);
     }
 }
