@@ -1,6 +1,6 @@
 //! The operator: makes what a `ChatCluster` says true, and says how far it is.
 //!
-//! I/O is in `controller::{observe, apply, status, finalize}`, `live`, `datastore`'s clients, `lease` and `sampler`; all that decides
+//! I/O is in `controller::{observe, apply, gateways, status, finalize}`, `live`, `datastore`'s clients, `lease` and `sampler`; all that decides
 //! is pure.
 
 pub mod addons;
@@ -18,4 +18,5 @@ pub mod plan;
 pub mod queue;
 pub mod run;
 pub mod sampler;
+pub mod scaling;
 pub mod times;
