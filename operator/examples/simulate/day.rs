@@ -31,78 +31,78 @@ const CURVE: [(f64, f64); 13] = [
 ];
 
 /// Pod-hours that may be used for each ideal one.
-pub const MOST_USED: f64 = 1.15;
+pub(crate) const MOST_USED: f64 = 1.15;
 
 /// What is simulated.
 #[derive(Clone)]
-pub struct Day {
+pub(crate) struct Day {
     /// Users who are online at the peak.
-    pub peak: u64,
+    pub(crate) peak: u64,
     /// From when to when, in hours.
-    pub hours: (u32, u32),
+    pub(crate) hours: (u32, u32),
     /// `spec.gateway.autoscaling`.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// `spec.gateway.maxConnections`.
-    pub max_connections: u64,
+    pub(crate) max_connections: u64,
     /// `spec.gateway.drainSeconds`.
-    pub drain_seconds: u32,
+    pub(crate) drain_seconds: u32,
     /// Another day of the same kind.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// A minute of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Minute {
+pub(crate) struct Minute {
     /// Since midnight, in seconds.
-    pub second: u32,
+    pub(crate) second: u32,
     /// Gateways that use a node.
-    pub pods: u32,
+    pub(crate) pods: u32,
     /// Gateways that hold the connections exactly, at the target.
-    pub ideal: u32,
+    pub(crate) ideal: u32,
     /// Connections of the fullest gateway.
-    pub fullest: u64,
+    pub(crate) fullest: u64,
 }
 
 /// What came out.
 #[derive(Debug, Clone, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Pod-seconds that were used: from the start of a pod to its end.
-    pub used: u64,
+    pub(crate) used: u64,
     /// Pod-seconds of the ideal: `ceil(connections / target)`, at least one, known without delay and started in no time.
-    pub ideal: u64,
+    pub(crate) ideal: u64,
     /// Connections of the fullest gateway of the day.
-    pub fullest: u64,
+    pub(crate) fullest: u64,
     /// Seconds in which some gateway held more than `maxConnections`.
-    pub overloaded: u32,
+    pub(crate) overloaded: u32,
     /// Seconds in which all that served held more than their target together.
-    pub above_target: u32,
+    pub(crate) above_target: u32,
     /// Of those, the ones within ten minutes of the loss of the zone.
-    pub above_target_zone: u32,
+    pub(crate) above_target_zone: u32,
     /// Decisions for more.
-    pub ups: u32,
+    pub(crate) ups: u32,
     /// Decisions for fewer.
-    pub downs: u32,
+    pub(crate) downs: u32,
     /// Sockets that were sent away to empty gateways, a user may be among them several times.
-    pub moved: u64,
+    pub(crate) moved: u64,
     /// Its minutes.
-    pub minutes: Vec<Minute>,
+    pub(crate) minutes: Vec<Minute>,
 }
 
 impl Outcome {
     /// Used for each ideal pod-hour.
-    pub fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> f64 {
         self.used as f64 / self.ideal.max(1) as f64
     }
 }
 
 impl Day {
     /// A day of 75,000 users, on about 16 gateways at the peak: fewer and larger ones are too coarse to follow the day closely.
-    pub const fn of_75_000() -> Self {
+    pub(crate) const fn of_75_000() -> Self {
         Self::of(75_000, 5_000, 40, 20)
     }
 
     /// A day of 2,500,000 users.
-    pub const fn of_2_500_000() -> Self {
+    pub(crate) const fn of_2_500_000() -> Self {
         Self::of(2_500_000, 10_000, 400, 60)
     }
 
@@ -126,12 +126,12 @@ impl Day {
     }
 
     /// Name of the file of its picture.
-    pub fn picture(&self) -> String {
+    pub(crate) fn picture(&self) -> String {
         format!("autoscaling-{}.svg", self.peak)
     }
 
     /// Lets it pass.
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         let mut chance = Chance::new(self.seed);
         let (from, to) = (self.hours.0 * HOUR, self.hours.1 * HOUR);
         let first = self.ideal(self.online(from));

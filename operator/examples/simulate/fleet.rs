@@ -48,7 +48,7 @@ struct Pod {
 }
 
 /// All gateways, and everybody who is online.
-pub struct Fleet {
+pub(crate) struct Fleet {
     pods: Vec<Pod>,
     answers: Answers,
     /// Of the Deployment, without those that leave.
@@ -61,12 +61,12 @@ pub struct Fleet {
     back: u64,
     drain_seconds: u32,
     /// A socket that was sent away, over the whole day.
-    pub moved: u64,
+    pub(crate) moved: u64,
 }
 
 impl Fleet {
     /// That many, ready and without sockets.
-    pub fn new(replicas: u32, drain_seconds: u32) -> Self {
+    pub(crate) fn new(replicas: u32, drain_seconds: u32) -> Self {
         let mut fleet = Self {
             pods: Vec::new(),
             answers: Answers::default(),
@@ -86,17 +86,17 @@ impl Fleet {
     }
 
     /// Gateways that use a node: they start, serve or drain.
-    pub fn running(&self) -> u32 {
+    pub(crate) fn running(&self) -> u32 {
         self.count(|state| !matches!(state, State::Lost(_)))
     }
 
     /// What each that serves holds.
-    pub fn serving(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn serving(&self) -> impl Iterator<Item = u64> {
         self.pods.iter().filter(|pod| pod.state == State::Serves).map(|pod| pod.held)
     }
 
     /// More.
-    pub fn scale_up(&mut self, now: u32, to: u32, chance: &mut Chance) {
+    pub(crate) fn scale_up(&mut self, now: u32, to: u32, chance: &mut Chance) {
         for _ in self.replicas..to {
             self.start(now, chance);
         }
@@ -104,7 +104,7 @@ impl Fleet {
     }
 
     /// Fewer: the victims that the operator would choose begin to drain.
-    pub fn scale_down(&mut self, now: u32, to: u32, target: u32) {
+    pub(crate) fn scale_down(&mut self, now: u32, to: u32, target: u32) {
         let candidates: Vec<Candidate> = self
             .pods
             .iter()
@@ -128,7 +128,7 @@ impl Fleet {
     }
 
     /// The nodes of a zone are gone, and what was on them.
-    pub fn lose_zone(&mut self, now: u32) {
+    pub(crate) fn lose_zone(&mut self, now: u32) {
         let zone = (0..ZONES).max_by_key(|zone| self.pods.iter().filter(|pod| pod.zone == *zone).count());
         for pod in self.pods.iter_mut().filter(|pod| Some(pod.zone) == zone) {
             pod.state = State::Lost(now);
@@ -139,7 +139,7 @@ impl Fleet {
     }
 
     /// A second passes, and then this many are online.
-    pub fn step(&mut self, now: u32, online: u64, chance: &mut Chance) {
+    pub(crate) fn step(&mut self, now: u32, online: u64, chance: &mut Chance) {
         self.control(now, chance);
         // Who comes: back from a lost gateway, from one that drains, or on a socket that takes the place of one that ended.
         let mut coming = self.back.min(self.away);
@@ -176,7 +176,7 @@ impl Fleet {
     }
 
     /// What the operator sees of them now.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         now: u32,
         time: Timestamp,

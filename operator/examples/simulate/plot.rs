@@ -70,7 +70,7 @@ impl Panel {
 }
 
 /// The picture.
-pub fn plot(day: &Day, outcome: &Outcome) -> String {
+pub(crate) fn plot(day: &Day, outcome: &Outcome) -> String {
     let minutes = &outcome.minutes;
     let most = minutes.iter().map(|minute| minute.pods.max(minute.ideal)).max().unwrap_or(1);
     let pods = Panel { top: TOP, most: f64::from(most.div_ceil(4) * 4), hours: day.hours };
