@@ -1,6 +1,6 @@
 //! What happened when, in a run: what chaos is judged by. Microseconds count from the start of the run.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use chat_protocol::{ErrorCode, UserId};
 
@@ -12,8 +12,25 @@ const MAX_ENTRIES: usize = 1_000_000;
 pub struct AckedSend {
     /// When it was due.
     pub due_us: u64,
+    /// When the try that was acked was handed to a socket.
+    pub sent_us: u64,
     /// When it was acked.
     pub acked_us: u64,
+}
+
+/// How tries of sends went that were handed to a socket in some span: a try ends with its ack, a refusal, or the end of its socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// All of them.
+    pub all: usize,
+    /// Those that were acked in time.
+    pub in_time: usize,
+    /// Those that were acked late.
+    pub late: usize,
+    /// Those that were refused for the moment.
+    pub refused: usize,
+    /// Those that were never answered.
+    pub lost: usize,
 }
 
 /// A send that was refused and will be tried again.
@@ -91,8 +108,12 @@ pub struct Timeline {
     pub unacked: Vec<u64>,
     /// Sends that were refused for the moment.
     pub refused: Vec<Refused>,
+    /// When tries were handed to a socket that were never answered: it was cut, or nothing came for too long.
+    pub lost: Vec<u64>,
     /// Sockets that were lost.
     pub cuts: Vec<Cut>,
+    /// When sockets were welcomed again, and the numbers of their connections.
+    pub returns: Vec<(u64, u32)>,
     /// Reads of recent history.
     pub reads: Vec<ReadTime>,
     /// Presence, as it was and as it was told.
@@ -107,7 +128,9 @@ impl Timeline {
             sends: Vec::new(),
             unacked: Vec::new(),
             refused: Vec::new(),
+            lost: Vec::new(),
             cuts: Vec::new(),
+            returns: Vec::new(),
             reads: Vec::new(),
             sights: Vec::new(),
         }
@@ -118,7 +141,9 @@ impl Timeline {
         self.sends.extend(other.sends);
         self.unacked.extend(other.unacked);
         self.refused.extend(other.refused);
+        self.lost.extend(other.lost);
         self.cuts.extend(other.cuts);
+        self.returns.extend(other.returns);
         self.reads.extend(other.reads);
         self.sights.extend(other.sights);
     }
@@ -127,8 +152,16 @@ impl Timeline {
         push(&mut self.refused, refused);
     }
 
+    pub(crate) fn lose(&mut self, sent_us: u64) {
+        push(&mut self.lost, sent_us);
+    }
+
     pub(crate) fn cut(&mut self, at_us: u64, why: &str) {
         push(&mut self.cuts, Cut { at_us, why: why.to_owned() });
+    }
+
+    pub(crate) fn came_back(&mut self, at_us: u64, connection: u32) {
+        push(&mut self.returns, (at_us, connection));
     }
 
     pub(crate) fn see(&mut self, at_us: u64, sight: Sight) {
@@ -167,6 +200,30 @@ impl Timeline {
         (acked + not, acked)
     }
 
+    /// How the tries went that were handed to a socket in a span; in time is what took at most `in_time_us`.
+    #[must_use]
+    pub fn tries(&self, from_us: u64, to_us: u64, in_time_us: u64) -> Tries {
+        let span = from_us..to_us;
+        let acked = self.sends.iter().filter(|send| span.contains(&send.sent_us));
+        let (acked, in_time) = acked.fold((0, 0), |(acked, in_time), send| {
+            let took_us = send.acked_us.saturating_sub(send.sent_us);
+            (acked + 1, in_time + usize::from(took_us <= in_time_us))
+        });
+        let refused = self.refused.iter().filter(|refused| span.contains(&refused.sent_us)).count();
+        let lost = self.lost.iter().filter(|sent_us| span.contains(sent_us)).count();
+        Tries { all: acked + refused + lost, in_time, late: acked - in_time, refused, lost }
+    }
+
+    /// How often the connection came back that did so most often.
+    #[must_use]
+    pub fn most_returns(&self) -> usize {
+        let mut times: HashMap<u32, usize> = HashMap::new();
+        for (_, connection) in &self.returns {
+            *times.entry(*connection).or_default() += 1;
+        }
+        times.into_values().max().unwrap_or_default()
+    }
+
     /// Sockets that were lost in a span.
     #[must_use]
     pub fn cut_between(&self, from_us: u64, to_us: u64) -> usize {
@@ -187,7 +244,7 @@ mod tests {
     #[test]
     fn a_wait_counts_from_the_fault_or_from_when_it_was_due() {
         let mut timeline = Timeline::new(Instant::now());
-        let send = |due_us, acked_us| AckedSend { due_us, acked_us };
+        let send = |due_us, acked_us| AckedSend { due_us, sent_us: due_us, acked_us };
         timeline.sends = vec![send(0, 10), send(90, 130), send(120, 145), send(210, 900)];
         assert_eq!(timeline.slowest_send_us(100, 200), 30, "the one that was under way waited 30 of its 40");
         assert_eq!(timeline.slowest_send_us(110, 200), 25);
@@ -197,5 +254,26 @@ mod tests {
         assert_eq!(timeline.slowest_send_us(100, 200), 850);
         assert_eq!(timeline.last_ack_us(200), 1_000);
         assert_eq!(timeline.sends_due(100, 300), (3, 2));
+    }
+
+    #[test]
+    fn whoever_came_back_most_often_counts() {
+        let mut timeline = Timeline::new(Instant::now());
+        assert_eq!(timeline.most_returns(), 0);
+        timeline.returns = vec![(1, 7), (2, 8), (9, 7)];
+        assert_eq!(timeline.most_returns(), 2);
+    }
+
+    #[test]
+    fn each_try_is_counted_once() {
+        let mut timeline = Timeline::new(Instant::now());
+        let send = |due_us, sent_us, acked_us| AckedSend { due_us, sent_us, acked_us };
+        // The last one was due in the span and was tried after it.
+        timeline.sends = vec![send(0, 10, 20), send(0, 15, 25), send(5, 40, 95), send(90, 100, 110)];
+        timeline.refused = vec![Refused { at_us: 30, sent_us: 12, code: ErrorCode::Overloaded }];
+        timeline.lost = vec![11, 99, 100];
+        let tries = Tries { all: 6, in_time: 2, late: 1, refused: 1, lost: 2 };
+        assert_eq!(timeline.tries(10, 100, 50), tries);
+        assert_eq!(timeline.tries(200, 300, 50), Tries::default());
     }
 }

@@ -44,7 +44,15 @@ const HEARD: Duration = Duration::from_secs(20);
 pub struct Door {
     /// `http://…`
     pub url: String,
-    _forward: Option<Child>,
+    forward: Option<Child>,
+}
+
+impl Door {
+    /// Whether new connections find any of the gateways: a forwarded port leads to one of them, as long as that lives.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.forward.is_none()
+    }
 }
 
 /// Finds the way to the chat's Service.
@@ -57,7 +65,7 @@ pub async fn door(scene: &Scene) -> Result<Door> {
     let port = spec.ports.unwrap_or_default().first().map(|port| port.port).context("expected a port")?;
     if scene.settings.reach == Reach::ClusterIp {
         let address = spec.cluster_ip.context("expected the Service to have an address")?;
-        return Ok(Door { url: format!("http://{address}:{port}"), _forward: None });
+        return Ok(Door { url: format!("http://{address}:{port}"), forward: None });
     }
     let local = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let forward = Command::new("kubectl")
@@ -72,7 +80,7 @@ pub async fn door(scene: &Scene) -> Result<Door> {
         Ok(())
     })
     .await?;
-    Ok(Door { url, _forward: Some(forward) })
+    Ok(Door { url, forward: Some(forward) })
 }
 
 /// Somebody with the `folkmoot` program, and a login of their own.
@@ -111,7 +119,7 @@ impl<'a> Person<'a> {
     /// The program, for one that runs beside the test.
     #[must_use]
     pub fn program(&self) -> Command {
-        let mut program = Command::new(&self.scene.settings.cli);
+        let mut program = Command::new(self.scene.settings.programs.join("folkmoot"));
         program.env("FOLKMOOT_CONFIG_DIR", self.home.path()).env("FOLKMOOT_URL", &self.url);
         program
     }

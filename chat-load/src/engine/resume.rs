@@ -101,6 +101,7 @@ impl Worker {
         let receiver = self.global(conn);
         if std::mem::replace(&mut self.conns[conn].welcomed, true) {
             self.shared.resumed.fetch_add(1, Ordering::Relaxed);
+            self.timeline.came_back(now, receiver);
             self.plan.record(|| Record::Reconnected { receiver });
         } else {
             self.shared.welcomed.fetch_add(1, Ordering::Relaxed);
@@ -311,6 +312,9 @@ impl Worker {
         self.outcome.resent += state.in_flight.len() as u64;
         for mut send in state.in_flight.drain(..).rev() {
             send.interrupted |= deliberate;
+            if !deliberate {
+                self.timeline.lose(send.sent_us);
+            }
             state.outbox.push_front(send);
         }
     }

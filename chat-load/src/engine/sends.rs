@@ -125,6 +125,7 @@ impl Worker {
         let overdue: Vec<Send> =
             state.in_flight.extract_if(.., |send| send.sent_us + ACK_DEADLINE_US <= now).collect();
         self.outcome.resent += overdue.len() as u64;
+        overdue.iter().for_each(|send| self.timeline.lose(send.sent_us));
         state.outbox.extend(overdue);
         if let Some(oldest) = state.in_flight.iter().map(|send| send.sent_us).min() {
             state.acks_armed = true;
@@ -147,7 +148,8 @@ impl Worker {
             self.shared.acked.fetch_add(1, Ordering::Relaxed);
             ack.times = Some(Times { sent_us: send.first_us, acked_us: now });
             self.outcome.through.record(now.saturating_sub(send.first_us));
-            self.timeline.sends.push(AckedSend { due_us: send.due_us, acked_us: now });
+            let (due_us, sent_us) = (send.due_us, send.sent_us);
+            self.timeline.sends.push(AckedSend { due_us, sent_us, acked_us: now });
             if send.kind == Kind::Measured && !send.interrupted {
                 self.outcome.ack.record(now.saturating_sub(send.due_us));
             }
