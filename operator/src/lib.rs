@@ -18,4 +18,5 @@ pub mod plan;
 pub mod queue;
 pub mod run;
 pub mod sampler;
+pub mod scaling;
 pub mod times;

@@ -24,12 +24,43 @@ struct Write {
     verb: &'static str,
 }
 
+/// Whose gateways. Not `namespace`, which Prometheus gives to what it scrapes: that is the operator's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Chat {
+    /// Namespace of the `ChatCluster`.
+    pub chat_namespace: String,
+    /// Its name.
+    pub chat: String,
+}
+
+/// A decision about the number of gateways that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Scaling {
+    chat_namespace: String,
+    chat: String,
+    direction: &'static str,
+    reason: &'static str,
+}
+
+/// A gateway that was drained.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Drain {
+    chat_namespace: String,
+    chat: String,
+    outcome: &'static str,
+}
+
 /// All metrics of the operator.
 pub struct Metrics {
     registry: Mutex<Registry>,
     reconciles: Family<Outcome, Counter<u64, AtomicU64>>,
     seconds: Histogram,
     writes: Family<Write, Counter<u64, AtomicU64>>,
+    wish: Family<Chat, Gauge>,
+    replicas: Family<Chat, Gauge>,
+    leaving: Family<Chat, Gauge>,
+    decisions: Family<Scaling, Counter<u64, AtomicU64>>,
+    drains: Family<Drain, Counter<u64, AtomicU64>>,
     /// 1 while this process writes.
     pub leader: Gauge,
     /// Those that are watched.
@@ -48,6 +79,20 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile", "How long a reconcile took", Unit::Seconds, seconds.clone());
         let writes = Family::<Write, Counter<u64, AtomicU64>>::default();
         registry.register("writes", "Writes to the API server, by kind of object and verb", writes.clone());
+        let of_chats = |registry: &mut Registry, name: &str, help: &str| {
+            let gauges = Family::<Chat, Gauge>::default();
+            registry.register(name, help, gauges.clone());
+            gauges
+        };
+        let wish = of_chats(&mut registry, "scaling_wish", "Gateways that a chat needs now");
+        let replicas = of_chats(&mut registry, "scaling_replicas", "Gateways that a chat is to have");
+        let leaving = of_chats(&mut registry, "scaling_leaving", "Gateways of a chat that are being drained");
+        let decisions = Family::<Scaling, Counter<u64, AtomicU64>>::default();
+        let help = "Times that the number of a chat's gateways was changed, by direction and reason";
+        registry.register("scaling_decisions", help, decisions.clone());
+        let drains = Family::<Drain, Counter<u64, AtomicU64>>::default();
+        let help = "Gateways that were drained to be taken away, by whether they were empty in time";
+        registry.register("scaling_drains", help, drains.clone());
         let gauge = |registry: &mut Registry, name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -57,6 +102,11 @@ impl Default for Metrics {
             reconciles,
             seconds,
             writes,
+            wish,
+            replicas,
+            leaving,
+            decisions,
+            drains,
             leader: gauge(&mut registry, "leader", "1 while this process is the one that writes"),
             clusters: gauge(&mut registry, "chatclusters", "ChatClusters that are watched"),
             ready: gauge(&mut registry, "chatclusters_ready", "Of those, the ones that are ready"),
@@ -80,6 +130,36 @@ impl Metrics {
     /// A status was written.
     pub fn wrote_status(&self) {
         self.writes.get_or_create(&Write { kind: "ChatClusterStatus".into(), verb: "apply" }).inc();
+    }
+
+    /// How many gateways a chat needs, is to have, and how many of those leave.
+    pub fn gateways(&self, chat: &Chat, wish: u32, replicas: u32, leaving: u32) {
+        for (gauges, value) in [(&self.wish, wish), (&self.replicas, replicas), (&self.leaving, leaving)] {
+            gauges.get_or_create(chat).set(value.into());
+        }
+    }
+
+    /// A decision other than to hold was written: [`ScalePlan::direction`] and [`Why::code`].
+    ///
+    /// [`ScalePlan::direction`]: crate::scaling::policy::ScalePlan::direction
+    /// [`Why::code`]: crate::scaling::reason::Why::code
+    pub fn scaled(&self, chat: &Chat, direction: &'static str, reason: &'static str) {
+        let Chat { chat_namespace, chat } = chat.clone();
+        self.decisions.get_or_create(&Scaling { chat_namespace, chat, direction, reason }).inc();
+    }
+
+    /// A gateway that was to go is empty, or its deadline has passed.
+    pub fn drained(&self, chat: &Chat, in_time: bool) {
+        let Chat { chat_namespace, chat } = chat.clone();
+        let outcome = if in_time { "empty" } else { "deadline" };
+        self.drains.get_or_create(&Drain { chat_namespace, chat, outcome }).inc();
+    }
+
+    /// A chat has no gateways to scale any more: it was deleted, or others decide.
+    pub fn forget_gateways(&self, chat: &Chat) {
+        for gauges in [&self.wish, &self.replicas, &self.leaving] {
+            gauges.remove(chat);
+        }
     }
 
     /// The OpenMetrics text format.
