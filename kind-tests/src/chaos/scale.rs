@@ -76,8 +76,8 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     let up = sampling.now();
 
     let end = Instant::now() + Duration::from_secs(60) * extent.minutes;
-    // Any order will do, if it is the same each time: x → 5x + 3 modulo 7 visits six of seven levels, low and high in turns.
-    let mut level = 1;
+    // Any order will do, if it is the same each time: x → 5x + 3 modulo 7 goes through 3, 4, 2, 6, 5, 0, and so on.
+    let mut level = PARTS as usize / 2;
     while Instant::now() < end {
         let next = Instant::now() + LEVEL;
         level = (5 * level + 3) % (PARTS as usize + 1);

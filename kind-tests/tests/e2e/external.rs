@@ -25,7 +25,8 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     scene.make_secrets().await?;
     scene.apply(&manifest::small(&scene.settings)).await?;
     scene.until_ready(READY).await?;
-    let (gateways, door) = (Gateways(&scene), chat::door(&scene).await?);
+    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 40, 20).await?;
     let load = Load::start(&door, accounts.take(40)?, Shape::of(10.0)).await?;
 

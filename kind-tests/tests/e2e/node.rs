@@ -29,7 +29,8 @@ pub(crate) async fn a_dead_gateway_and_an_empty_node_cost_nothing(scene: Scene) 
     object["spec"]["gateway"]["replicas"] = json!(2);
     scene.apply(&object).await?;
     scene.until_ready(READY).await?;
-    let (gateways, door) = (Gateways(&scene), chat::door(&scene).await?);
+    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
     let load = Load::start(&door, accounts.take(60)?, Shape::of(20.0)).await?;
 

@@ -45,11 +45,8 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
     scene.make_secrets().await?;
     scene.apply(&following(&scene)).await?;
     scene.until_ready(READY).await?;
-    let (gateways, door) = (Gateways(&scene), chat::door(&scene).await?);
-    if !door.is_shared() {
-        println!("scale: sockets by a forwarded port all end at one gateway, so this is not judged here");
-        return Ok(());
-    }
+    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 90, 10).await?;
     let stay = Load::start(&door, accounts.take(STAY)?, Shape::of(5.0)).await?;
     gateways.are(1).await.context("one is enough at first")?;

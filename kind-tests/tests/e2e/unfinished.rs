@@ -25,7 +25,8 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
     object["spec"]["gateway"] = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
     scene.apply(&object).await?;
     scene.until_ready(READY).await?;
-    let (gateways, door, operator) = (Gateways(&scene), chat::door(&scene).await?, Operator::of(&scene));
+    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let (gateways, operator) = (Gateways(&scene), Operator::of(&scene));
     operator.until_whole().await?;
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
     let load = Load::start(&door, accounts.take(60)?, Shape::of(20.0)).await?;
