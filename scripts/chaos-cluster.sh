@@ -12,7 +12,6 @@ FOLKMOOT_KIND_PROFILE=${FOLKMOOT_KIND_PROFILE:-release}
 source "$(dirname "$0")/kube/testbed.sh"
 
 LOGS=$TARGET_DIR/chaos-cluster
-PROGRAMS=$TARGET_DIR/$PROFILE
 CASSANDRA_NODES=3
 arguments=()
 for argument in "$@"; do
@@ -20,17 +19,17 @@ for argument in "$@"; do
 done
 
 build() {
-    local began=$SECONDS release=()
-    [ "$PROFILE" = debug ] || release=(--release)
-    (cd "$ROOT" && cargo build --locked --quiet ${release[@]+"${release[@]}"} --bin chat-server --bin folkmoot --bin folkmoot-operator --bin chaos-cluster)
+    local began=$SECONDS
+    (cd "$ROOT" && cargo build --locked --quiet ${RELEASE[@]+"${RELEASE[@]}"} --bin chat-server --bin folkmoot --bin folkmoot-operator --bin chaos-cluster)
     say "built after $((SECONDS - began)) s"
 }
 
 ulimit -n 50000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" -ge 10000 ] || die "needs 10,000 open files, the limit is $(ulimit -n): raise it with ulimit -n"
+[ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] && [ -z "${KUBECONFIG:-}${FOLKMOOT_TEST_CASSANDRA:-}${FOLKMOOT_TEST_PULSAR:-}" ] ||
+    die "expected Linux and root, and no KUBECONFIG or engines in the environment: parts of the cluster are killed"
 began=$SECONDS
 begin_testbed
-[ "$CLUSTER" = processes ] || die "expected Linux and root, and no KUBECONFIG: parts of the cluster are killed"
 build
 # shellcheck disable=SC2046 # one word for each
 prepare_testbed $("$PROGRAMS/chaos-cluster" --namespaces)

@@ -15,7 +15,7 @@
 # FOLKMOOT_KIND_LOADED=1 says that the nodes have the images: folkmoot/chat-server and folkmoot/operator, each as VERSION and as `next`.
 # Of that cluster nothing is touched but namespaces kt-*, folkmoot-system, and what the charts make.
 #
-# More environment: FOLKMOOT_KIND_NODE_IMAGE (for kind), FOLKMOOT_KIND_PROFILE (debug; or release, of the images),
+# More environment: FOLKMOOT_KIND_NODE_IMAGE (for kind), FOLKMOOT_KIND_PROFILE (debug, or release),
 # FOLKMOOT_KIND_CONCURRENCY (2; tests at once). Of a run that fails, target/kind-tests keeps what every process, pod and object said.
 source "$(dirname "$0")/kube/testbed.sh"
 
@@ -34,8 +34,8 @@ done
 build() {
     local began=$SECONDS
     # One call: another choice of packages would choose other features of what they share, and compile that twice.
-    E2E=$(cd "$ROOT" && cargo build --locked --quiet --bin chat-server --bin folkmoot --bin folkmoot-operator --test e2e \
-        --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/e2e-[^"]*\)".*/\1/p' | tail -n 1)
+    E2E=$(cd "$ROOT" && cargo build --locked --quiet ${RELEASE[@]+"${RELEASE[@]}"} --bin chat-server --bin folkmoot --bin folkmoot-operator \
+        --test e2e --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/e2e-[^"]*\)".*/\1/p' | tail -n 1)
     [ -x "$E2E" ] || die "expected cargo to tell where the tests are"
     say "built after $((SECONDS - began)) s"
 }

@@ -10,8 +10,10 @@ KEEP=${KEEP:-}
 # Of Cassandra.
 CASSANDRA_NODES=${CASSANDRA_NODES:-1}
 PROFILE=${FOLKMOOT_KIND_PROFILE:-debug}
-# Where chat-server and folkmoot are.
-PROGRAMS=${PROGRAMS:-$TARGET_DIR/debug}
+# Where programs are, of this profile.
+PROGRAMS=$TARGET_DIR/$PROFILE
+RELEASE=()
+[ "$PROFILE" = debug ] || RELEASE=(--release)
 ENGINES_STARTING=
 SYSTEM=folkmoot-system
 # Of kind's cluster.

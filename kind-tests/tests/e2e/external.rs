@@ -58,7 +58,7 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     .await?;
 
     // And back: the number that runs is the first that others see, though something else was written meanwhile.
-    mode(&scene, &json!({ "mode": "External" })).await?;
+    mode(&scene, &json!({ "mode": "External", "minReplicas": 1 })).await?;
     until("the number that runs in the spec", STEP, async || {
         let told = gateways.told().await?.scaling;
         let replicas = scene.chat().await?.spec.gateway.replicas;
