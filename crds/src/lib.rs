@@ -7,6 +7,7 @@
 // The derive of kube makes types beside these, in private modules of its own.
 #![allow(unreachable_pub, reason = "kube derives types that it keeps to itself")]
 
+pub mod autoscaling;
 pub mod cassandra;
 pub mod exposure;
 pub mod files;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+pub use autoscaling::{AutoscalingMode, AutoscalingSpec, HorizontalPodAutoscalerSpec};
 pub use cassandra::CassandraSpec;
 pub use exposure::{ExposureSpec, HttpRouteSpec, IngressSpec, ParentReference};
 pub use files::{FileStore, FilesSpec, S3Spec};
@@ -32,7 +34,9 @@ pub use operations::{
 pub use pulsar::{PulsarSpec, RetentionSpec};
 pub use roles::{ApiSpec, AuthSpec, GatewaySpec, Registration};
 pub use secrets::{CredentialsRef, SecretKeyRef};
-pub use status::{ChatClusterStatus, MigrationStatus, RoleStatus};
+pub use status::{
+    ChatClusterStatus, GatewayStatus, LeavingStatus, MigrationStatus, RoleStatus, ScalingStatus,
+};
 
 /// The API group.
 pub const GROUP: &str = "folkmoot.dev";
@@ -145,8 +149,8 @@ pub struct ChatClusterSpec {
     ).message("expected keys such as gateway.max_in_flight, of the sections auth, files, gateway, log and server: the others have fields of their own"))]
     #[x_kube(validation = Rule::new(
         "self.all(key, !(key in ['auth.access_token_seconds', 'auth.key_rotation_days', 'auth.registration', 'auth.signing_keys_file', \
-         'files.max_bytes', 'files.store', 'gateway.drain_window_seconds', 'gateway.max_sockets', 'server.admin_listen', 'server.api_url', \
-         'server.auth_url', 'server.listen', 'server.trusted_proxies']))"
+         'files.max_bytes', 'files.store', 'gateway.drain_window_seconds', 'gateway.max_connection_age_seconds', 'gateway.max_sockets', \
+         'server.admin_listen', 'server.admin_token_file', 'server.api_url', 'server.auth_url', 'server.listen', 'server.trusted_proxies']))"
     ).message("expected no key that has a field of its own or that the operator sets: the addresses, keys and drain window"))]
     pub settings: BTreeMap<String, String>,
     /// What becomes of the keyspace and the topics when the `ChatCluster` is deleted.

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::AutoscalingSpec;
+
 const fn gateways() -> i32 {
     2
 }
@@ -23,10 +25,14 @@ const fn max_connections() -> u32 {
 #[x_kube(
     validation = Rule::new("!has(self.terminationGracePeriodSeconds) || self.terminationGracePeriodSeconds >= self.drainSeconds + 45")
         .message("expected terminationGracePeriodSeconds to be at least drainSeconds + 45: 5 s until no more connections come, the \
-                  drain, 40 s to finish what was sent; leave it out to have it follow from drainSeconds")
+                  drain, 40 s to finish what was sent; leave it out to have it follow from drainSeconds"),
+    validation = Rule::new("!has(self.autoscaling) || self.autoscaling.targetConnectionsPerPod <= self.maxConnections")
+        .message("expected autoscaling.targetConnectionsPerPod to be at most maxConnections, beyond which sockets are refused"),
+    validation = Rule::new("self.maxConnectionAgeSeconds == 0 || self.maxConnectionAgeSeconds >= 60")
+        .message("expected maxConnectionAgeSeconds to be 0, for sockets of any age, or at least 60")
 )]
 pub struct GatewaySpec {
-    /// How many. `kubectl scale chat/NAME --replicas=N` sets it too.
+    /// How many, unless `autoscaling` decides that. `kubectl scale chat/NAME --replicas=N` sets it too.
     #[serde(default = "gateways")]
     #[schemars(range(min = 1, max = 500))]
     pub replicas: i32,
@@ -42,6 +48,14 @@ pub struct GatewaySpec {
     #[serde(default = "max_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
+    /// Age at which sockets are told to come back, to whichever gateway has room, in seconds and give or take a fifth; 0: at none.
+    /// After more gateways were started this spreads the sockets over them.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 604_800))]
+    pub max_connection_age_seconds: u32,
+    /// Has the number of gateways follow the sockets that they hold. Without it there are `replicas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingSpec>,
     #[serde(default)]
     /// CPU and memory. 15,000 sockets take about 200 MiB.
     pub resources: ResourceRequirements,
@@ -54,6 +68,8 @@ impl Default for GatewaySpec {
             drain_seconds: drain_seconds(),
             termination_grace_period_seconds: None,
             max_connections: max_connections(),
+            max_connection_age_seconds: 0,
+            autoscaling: None,
             resources: ResourceRequirements::default(),
         }
     }

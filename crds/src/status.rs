@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::AutoscalingMode;
+
 /// The state of a `ChatCluster`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
@@ -25,7 +27,7 @@ pub struct ChatClusterStatus {
     pub connections: Option<i64>,
     /// The processes that hold sockets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<RoleStatus>,
+    pub gateway: Option<GatewayStatus>,
     /// The processes that serve REST.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<RoleStatus>,
@@ -56,9 +58,70 @@ pub struct RoleStatus {
     /// The image that its pods are made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+}
+
+/// Replicas of gateways, and what becomes of their number.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayStatus {
+    /// Pods that exist.
+    pub replicas: i32,
+    /// Of those, the ones that take traffic.
+    pub ready_replicas: i32,
+    /// Of those, the ones that run what the spec says now.
+    pub updated_replicas: i32,
+    /// The image that its pods are made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Label selector of its pods, for the `scale` subresource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// What becomes of their number; absent while nothing does and nobody but `spec.gateway.replicas` decides it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
+}
+
+/// What the operator decided about the number of gateways, and how far that is. Another operator goes on from it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScalingStatus {
+    /// Who decided last: `Operator`, or `External`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<AutoscalingMode>,
+    /// How many there should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wish: Option<i32>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is that many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When gateways were added last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_scale_up: Option<Time>,
+    /// Gateways that are being emptied to be taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<LeavingStatus>,
+    /// Since when gateways say that more clients come back than they can take at once, while the roll-out waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Time>,
+}
+
+/// A scale-down that is under way.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeavingStatus {
+    /// Names of the pods that go.
+    pub pods: Vec<String>,
+    /// How many gateways stay.
+    pub to: i32,
+    /// Since when they are told to send their sockets away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When they go with the sockets that they still have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
 }
 
 /// The schema of the keyspace.

@@ -108,6 +108,22 @@ fn bad_cases() -> Vec<Bad> {
             spec(json!({"gateway": {"drainSeconds": 60, "terminationGracePeriodSeconds": 104}})),
             "expected terminationGracePeriodSeconds to be at least drainSeconds + 45",
         ),
+        new(
+            spec(json!({"gateway": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}})),
+            "expected maxReplicas to be at least minReplicas",
+        ),
+        new(
+            spec(json!({"gateway": {"autoscaling": {"maxReplicas": 2, "horizontalPodAutoscaler": {}}}})),
+            "expected mode: External with horizontalPodAutoscaler",
+        ),
+        new(
+            spec(json!({"gateway": {"maxConnections": 9_999, "autoscaling": {"maxReplicas": 2}}})),
+            "expected autoscaling.targetConnectionsPerPod to be at most maxConnections",
+        ),
+        new(
+            spec(json!({"gateway": {"maxConnectionAgeSeconds": 59}})),
+            "expected maxConnectionAgeSeconds to be 0",
+        ),
         new(spec(json!({"exposure": {"host": "a"}})), "expected exactly one of ingress and httpRoute"),
         new(
             spec(
@@ -127,8 +143,14 @@ fn bad_cases() -> Vec<Bad> {
     {
         cases.push(new(spec(json!({"settings": {key: "1"}})), "expected keys such as gateway.max_in_flight"));
     }
-    for key in ["auth.signing_keys_file", "server.listen", "gateway.drain_window_seconds", "files.max_bytes"]
-    {
+    for key in [
+        "auth.signing_keys_file",
+        "server.listen",
+        "server.admin_token_file",
+        "gateway.drain_window_seconds",
+        "gateway.max_connection_age_seconds",
+        "files.max_bytes",
+    ] {
         cases.push(new(spec(json!({"settings": {key: "1"}})), "expected no key that has a field of its own"));
     }
     cases
@@ -168,6 +190,17 @@ fn good_cases_pass() {
             spec(json!({"gateway": {"replicas": 1}})),
             spec(json!({"gateway": {"replicas": 9, "drainSeconds": 0}})),
         ),
+        same(spec(json!({"gateway": {"autoscaling": {"maxReplicas": 1}}}))),
+        same(spec(json!({"gateway": {
+            "maxConnections": 1_000, "maxConnectionAgeSeconds": 60,
+            "autoscaling": {"minReplicas": 3, "maxReplicas": 3, "targetConnectionsPerPod": 1_000},
+        }}))),
+        (
+            spec(json!({"gateway": {"autoscaling": {"mode": "Operator", "maxReplicas": 9}}})),
+            spec(json!({"gateway": {
+                "autoscaling": {"mode": "External", "maxReplicas": 9, "horizontalPodAutoscaler": {}},
+            }})),
+        ),
         same(spec(json!({"exposure": {"host": "a", "ingress": {}}}))),
         same(spec(
             json!({"exposure": {"host": "a", "httpRoute": {"parentRefs": [{"name": "g"}], "tls": true}}}),
@@ -198,10 +231,26 @@ fn the_example_gets_the_defaults() {
     let spec = with(&json!({})).spec;
     assert_eq!((spec.gateway.replicas, spec.api.replicas, spec.auth.replicas), (2, 2, 2));
     assert_eq!((spec.gateway.drain_seconds, spec.gateway.max_connections), (30, 19_000));
+    assert_eq!((spec.gateway.max_connection_age_seconds, spec.gateway.autoscaling), (0, None));
     assert_eq!((spec.pulsar.tenant.as_str(), spec.pulsar.partitions), ("folkmoot", 8));
     assert_eq!(spec.cassandra.local_datacenter, "dc1");
     assert!(spec.network_policy.enabled && spec.monitoring.enabled);
     assert_eq!(spec.deletion_policy, folkmoot_crds::DeletionPolicy::Retain);
+}
+
+#[test]
+fn autoscaling_has_defaults() {
+    let change = spec(
+        json!({"gateway": {"autoscaling": {"mode": "External", "maxReplicas": 10, "horizontalPodAutoscaler": {}}}}),
+    );
+    let found = with(&change).spec.gateway.autoscaling.expect("it was asked for");
+    assert_eq!((found.min_replicas, found.target_connections_per_pod, found.buffer_percent), (1, 10_000, 20));
+    assert_eq!((found.stabilization_seconds, found.max_scale_up_per_minute), (300, 20));
+    let metric = found.horizontal_pod_autoscaler.map(|autoscaler| autoscaler.metric);
+    assert_eq!(metric.as_deref(), Some("folkmoot_gateway_connections"));
+    let change = spec(json!({"gateway": {"autoscaling": {"maxReplicas": 10}}}));
+    let found = with(&change).spec.gateway.autoscaling.expect("it was asked for");
+    assert_eq!(found.mode, folkmoot_crds::AutoscalingMode::Operator);
 }
 
 fn rules(schema: &Value, found: &mut Vec<(String, String)>) {

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::Job,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
@@ -28,6 +29,8 @@ pub enum ChildKind {
     Job,
     /// The roles.
     Deployment,
+    /// Who decides how many gateways there are, if neither the operator nor a person does.
+    HorizontalPodAutoscaler,
     /// The way in, by a controller.
     Ingress,
     /// The way in, by the Gateway API.
@@ -40,7 +43,7 @@ pub enum ChildKind {
 
 impl ChildKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ServiceAccount,
         Self::Secret,
         Self::ConfigMap,
@@ -49,6 +52,7 @@ impl ChildKind {
         Self::PodDisruptionBudget,
         Self::Job,
         Self::Deployment,
+        Self::HorizontalPodAutoscaler,
         Self::Ingress,
         Self::HttpRoute,
         Self::ServiceMonitor,
@@ -76,6 +80,7 @@ impl ChildKind {
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Job => ApiResource::erase::<Job>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
             Self::HttpRoute => named("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
             Self::ServiceMonitor => named("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),

@@ -1,6 +1,6 @@
 //! The operator: makes what a `ChatCluster` says true, and says how far it is.
 //!
-//! I/O is in `controller::{observe, apply, status, finalize}`, `live`, `datastore`'s clients, `lease` and `sampler`; all that decides
+//! I/O is in `controller::{observe, apply, gateways, status, finalize}`, `live`, `datastore`'s clients, `lease` and `sampler`; all that decides
 //! is pure.
 
 pub mod addons;

@@ -162,6 +162,11 @@ impl Metrics {
         }
     }
 
+    /// Something was done to a pod.
+    pub fn wrote_pod(&self, verb: &'static str) {
+        self.writes.get_or_create(&Write { kind: "Pod".into(), verb }).inc();
+    }
+
     /// The OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {

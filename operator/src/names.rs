@@ -31,6 +31,14 @@ pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label of Deployments: the version of their image.
 pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
+/// Label that a Deployment gives to its `ReplicaSet`s and pods: which template they are made from.
+pub const TEMPLATE_LABEL: &str = "pod-template-hash";
+/// Annotation that a Deployment gives to its `ReplicaSet`s: a number that grows.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Annotation of a pod: a `ReplicaSet` that needs fewer takes those with the lowest first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// [`DELETION_COST`] of pods that are to go; that of others is 0.
+pub const GOES_FIRST: &str = "-1000";
 
 /// Longest name of a keyspace (Cassandra's limit).
 const MAX_KEYSPACE: usize = 48;
@@ -88,6 +96,12 @@ pub fn signing_keys(cluster: &str) -> String {
 #[must_use]
 pub fn internal_tls(cluster: &str) -> String {
     format!("{cluster}-internal-tls")
+}
+
+/// Name of the Secret with the token by which the operator tells gateways to send their sockets away.
+#[must_use]
+pub fn admin_token(cluster: &str) -> String {
+    format!("{cluster}-admin-token")
 }
 
 /// Name of the Job of a migration with this hash.

@@ -16,13 +16,13 @@ use crate::{
     addons,
     cli::PlanArgs,
     controller::{
-        build::{self, BuildInput, Capabilities, Config, OperatorIdentity, SecretHashes},
+        build::{self, BuildInput, Capabilities, Config, GatewayNumbers, OperatorIdentity, SecretHashes},
         decide,
         rollout::{self, Revision, RoleState},
-        secrets,
+        scaling, secrets,
     },
     datastore::Secrets,
-    keys::{SecretData, signing},
+    keys::{SecretData, admin, signing},
     kinds::{Child, ChildKind},
     names::FIELD_MANAGER,
 };
@@ -75,6 +75,7 @@ fn children(
     image: &ImageSpec,
     capabilities: &Capabilities,
     secrets: &SecretHashes,
+    replicas: i32,
 ) -> Vec<Child> {
     let config = Config::of(cluster, secrets);
     let target = Revision { image: image.reference.clone(), config: config.hash.clone() };
@@ -89,6 +90,8 @@ fn children(
         config: &config,
         keys: &keys,
         certificates: &certificates,
+        admin_token: &[(admin::TOKEN, REDACTED)].into_iter().collect(),
+        gateways: GatewayNumbers { replicas, newest: None },
         migration: None,
         capabilities,
         operator: &OperatorIdentity::default(),
@@ -97,7 +100,8 @@ fn children(
 
 fn offline(cluster: &ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
     let capabilities = Capabilities { gateway_api: true, prometheus: true };
-    for child in children(cluster, image, &capabilities, &SecretHashes::default()) {
+    for child in children(cluster, image, &capabilities, &SecretHashes::default(), scaling::at_first(cluster))
+    {
         println!("---\n{}", yaml(&redacted(&child.object))?);
     }
     Ok(())
@@ -120,11 +124,13 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
             );
         }
         cluster.metadata.uid = found.metadata.uid.clone();
+        // How many gateways there are is in it, where the operator decides that.
+        cluster.status = found.status.clone();
     }
     let capabilities = addons::discover(&client, Capabilities::default()).await;
     let secrets = SecretHashes::of(&cluster, &read_secrets(&client, &namespace, &cluster).await?);
     let mut changes = 0;
-    for child in children(&cluster, image, &capabilities, &secrets) {
+    for child in children(&cluster, image, &capabilities, &secrets, scaling::at_first(&cluster)) {
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &namespace, &child.kind.resource());
         let name = child.name().to_owned();

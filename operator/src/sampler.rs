@@ -1,4 +1,4 @@
-//! How many sockets each gateway holds, asked of the gateways themselves.
+//! How many sockets each gateway holds and how it does, asked of the gateways themselves; and the order to send sockets away.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,24 +9,101 @@ use tokio::time::timeout;
 const AT_ONCE: usize = 64;
 /// One of them.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// Connections are kept for the next question.
+const KEPT: Duration = Duration::from_secs(20);
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// The metric.
-const CONNECTIONS: &str = "folkmoot_gateway_connections";
+/// Longest answer to a drain that is read, in bytes.
+const MAX_DRAIN_ANSWER: usize = 4_096;
+/// Hellos that wait in a gateway that is calm are fewer.
+const CALM_HELLOS: u64 = 64;
 
-/// What gateways said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sample {
-    /// In the order in which they were asked; `None`: no answer, or one without the number.
-    pub by_gateway: Vec<Option<u64>>,
+/// What a gateway said of itself. Counters are since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GatewaySample {
+    /// Sockets that are open.
+    pub connections: u64,
+    /// Whether it sends them away.
+    pub draining: bool,
+    /// Sockets that it refused since it has as many as it takes. Others, such as those without a login, are not cured by more
+    /// gateways.
+    pub refused: u64,
+    /// Hellos that wait for their answer.
+    pub hellos_waiting: u64,
+    /// Hellos that had to wait for a turn.
+    pub hellos_throttled: u64,
+    /// Memory that it uses, in bytes, where it can tell.
+    pub memory: Option<u64>,
+    /// Memory that it may use, in bytes, where that is limited.
+    pub memory_limit: Option<u64>,
 }
 
-impl Sample {
-    /// Of all together; `None` when one did not say.
-    #[must_use]
-    pub fn total(&self) -> Option<u64> {
-        self.by_gateway.iter().copied().try_fold(0_u64, |sum, one| Some(sum.saturating_add(one?)))
+impl GatewaySample {
+    /// From the text format of Prometheus; `None` when it does not tell the number of sockets. What an older version does not
+    /// tell is 0.
+    fn of(metrics: &str) -> Option<Self> {
+        let mut sample = Self::default();
+        let mut connections = None;
+        for line in metrics.lines().filter(|line| line.starts_with("folkmoot_")) {
+            let Some((name, rest)) = line.split_once(' ') else { continue };
+            // A time may follow.
+            let Some(value) = rest.split(' ').next().and_then(number) else { continue };
+            match name {
+                "folkmoot_gateway_connections" => connections = Some(value),
+                "folkmoot_gateway_draining" => sample.draining = value > 0,
+                r#"folkmoot_gateway_refusals_total{reason="capacity"}"# => sample.refused = value,
+                "folkmoot_gateway_hellos_waiting" => sample.hellos_waiting = value,
+                "folkmoot_gateway_hellos_throttled_total" => sample.hellos_throttled = value,
+                "folkmoot_process_resident_memory_bytes" => sample.memory = Some(value),
+                "folkmoot_process_memory_limit_bytes" => sample.memory_limit = Some(value),
+                _ => {}
+            }
+        }
+        Some(Self { connections: connections?, ..sample })
     }
+
+    /// Whether more clients come back than it can take at once, by this sample and the one before.
+    #[must_use]
+    pub const fn is_pressed(&self, before: &Self) -> bool {
+        self.hellos_waiting > CALM_HELLOS || self.hellos_throttled > before.hellos_throttled
+    }
+
+    /// Whether it refused sockets for want of room since the sample before.
+    #[must_use]
+    pub const fn refuses(&self, before: &Self) -> bool {
+        self.refused > before.refused
+    }
+
+    /// How much of its memory it uses, in percent.
+    #[must_use]
+    pub fn memory_percent(&self) -> Option<u64> {
+        let (used, limit) = (self.memory?, self.memory_limit.filter(|limit| *limit > 0)?);
+        Some(used.saturating_mul(100) / limit)
+    }
+}
+
+/// A number that is not negative, without its fraction.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it saturates, and is not negative"
+)]
+fn number(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().or_else(|| {
+        let value: f64 = text.parse().ok()?;
+        (value >= 0.0).then_some(value as u64)
+    })
+}
+
+/// Why a gateway was not told to drain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrainFault {
+    /// It does not know how, or does not hold sockets. It drains when it is told to end.
+    #[error("expected a gateway that can be told to drain")]
+    Unsupported,
+    /// It may do so a little later.
+    #[error("expected the gateway to take the order to drain, {0}")]
+    NotNow(String),
 }
 
 /// Asks gateways.
@@ -43,40 +120,63 @@ impl Sampler {
     pub fn new() -> Result<Self, reqwest::Error> {
         // The client asks for the process's choice, though this is not TLS. Somebody may have chosen before, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client =
-            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(KEPT)
+            .build()?;
         Ok(Self { client })
     }
 
-    /// Asks all of them for `/metrics`, at these addresses of their admin ports: 64 at once, 1 s each.
-    pub async fn sample(&self, gateways: &[SocketAddr]) -> Sample {
+    /// Asks all of them for `/metrics`, at these addresses of their admin ports: 64 at once, 1 s each. Answers in the order in
+    /// which they were asked; `None`: no answer, or one without the number of sockets.
+    pub async fn sample(&self, gateways: &[SocketAddr]) -> Vec<Option<GatewaySample>> {
         // Owned, since closures over references are not `Send` for every lifetime, as tasks ask for.
         let asked = stream::iter(gateways.to_vec())
             .map(|gateway| async move { timeout(DEADLINE, self.ask(gateway)).await.ok().flatten() });
-        Sample { by_gateway: asked.buffered(AT_ONCE).collect().await }
+        asked.buffered(AT_ONCE).collect().await
     }
 
-    async fn ask(&self, gateway: SocketAddr) -> Option<u64> {
-        let mut answer = self.client.get(format!("http://{gateway}/metrics")).send().await.ok()?;
+    async fn ask(&self, gateway: SocketAddr) -> Option<GatewaySample> {
+        let answer = self.client.get(format!("http://{gateway}/metrics")).send().await.ok()?;
         if !answer.status().is_success() {
             return None;
         }
-        let mut text = Vec::new();
-        while let Some(chunk) = answer.chunk().await.ok()? {
-            text.extend_from_slice(&chunk);
-            if text.len() > MAX_ANSWER {
-                return None;
+        GatewaySample::of(std::str::from_utf8(&body(answer, MAX_ANSWER).await?).ok()?)
+    }
+
+    /// Tells a gateway to send its sockets away, which it may be told again and again; 1 s. Answers how many sockets it has.
+    ///
+    /// # Errors
+    /// When it cannot be told, or not now.
+    pub async fn drain(&self, gateway: SocketAddr, token: &str) -> Result<u64, DrainFault> {
+        let told = async {
+            let request = self.client.post(format!("http://{gateway}/drain")).bearer_auth(token);
+            let answer = request.send().await.map_err(|error| DrainFault::NotNow(error.to_string()))?;
+            match answer.status().as_u16() {
+                202 => {}
+                404 | 405 | 409 => return Err(DrainFault::Unsupported),
+                status => return Err(DrainFault::NotNow(format!("it answered {status}"))),
             }
-        }
-        connections(std::str::from_utf8(&text).ok()?)
+            let body = body(answer, MAX_DRAIN_ANSWER).await.unwrap_or_default();
+            let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            Ok(said["connections"].as_u64().unwrap_or_default())
+        };
+        timeout(DEADLINE, told).await.unwrap_or_else(|_| Err(DrainFault::NotNow("it does not answer".into())))
     }
 }
 
-/// The number in the text format of Prometheus.
-fn connections(metrics: &str) -> Option<u64> {
-    metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(CONNECTIONS)?.strip_prefix(' ')?.split(' ').next()?.parse().ok())
+/// All that it says, unless that is more than `most` bytes.
+async fn body(mut answer: reqwest::Response, most: usize) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        text.extend_from_slice(&chunk);
+        if text.len() > most {
+            return None;
+        }
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -93,13 +193,49 @@ mod tests {
         for (metrics, expected) in [
             ("# TYPE folkmoot_gateway_connections gauge\nfolkmoot_gateway_connections 12\n# EOF\n", Some(12)),
             ("folkmoot_gateway_connections 0 1767225600", Some(0)),
+            ("folkmoot_gateway_connections 1.2e3", Some(1_200)),
             ("folkmoot_gateway_connections_total 7\nfolkmoot_gateway_connections 3", Some(3)),
             ("folkmoot_gateway_connections_total 7", None),
             ("folkmoot_gateway_connections many", None),
+            ("folkmoot_gateway_connections -1", None),
             ("", None),
         ] {
-            assert_eq!(connections(metrics), expected, "{metrics}");
+            let found = GatewaySample::of(metrics).map(|sample| sample.connections);
+            assert_eq!(found, expected, "{metrics}");
         }
+    }
+
+    #[test]
+    fn what_else_a_gateway_says_is_read() {
+        let said = r#"# HELP folkmoot_gateway_refusals Upgrades and hellos refused
+folkmoot_gateway_connections 900
+folkmoot_gateway_draining 1
+folkmoot_gateway_refusals_total{reason="capacity"} 4
+folkmoot_gateway_refusals_total{reason="malformed"} 99
+folkmoot_gateway_hellos_waiting 2
+folkmoot_gateway_hellos_throttled_total 11
+folkmoot_process_resident_memory_bytes 750
+folkmoot_process_memory_limit_bytes 1000
+"#;
+        let sample = GatewaySample::of(said).unwrap();
+        let expected = GatewaySample {
+            connections: 900,
+            draining: true,
+            refused: 4,
+            hellos_waiting: 2,
+            hellos_throttled: 11,
+            memory: Some(750),
+            memory_limit: Some(1_000),
+        };
+        assert_eq!(sample, expected);
+        assert_eq!(sample.memory_percent(), Some(75));
+        assert_eq!(GatewaySample { memory_limit: None, ..sample }.memory_percent(), None);
+        assert!(!sample.is_pressed(&sample) && !sample.refuses(&sample));
+        let later = GatewaySample { refused: 5, hellos_throttled: 12, ..sample };
+        assert!(later.is_pressed(&sample) && later.refuses(&sample));
+        let again = GatewaySample::default();
+        assert!(!again.refuses(&sample), "it began anew");
+        assert!(GatewaySample { hellos_waiting: 65, ..again }.is_pressed(&again));
     }
 
     /// Answers everybody with this; nothing: takes connections and never answers.
@@ -121,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_does_not_say_leaves_the_total_open() {
+    async fn one_that_does_not_say_is_unknown_and_keeps_nobody_waiting() {
         let twelve = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nfolkmoot_gateway_connections 12\n";
         let good = gateway(Some(twelve)).await;
         let refuses =
@@ -130,12 +266,27 @@ mod tests {
         let hangs = gateway(None).await;
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let sampler = Sampler::new().unwrap();
-        let sample = sampler.sample(&[good, good]).await;
-        assert_eq!((sample.total(), sample.by_gateway), (Some(24), vec![Some(12), Some(12)]));
+        let asked = async |gateways: &[SocketAddr]| -> Vec<Option<u64>> {
+            let samples = sampler.sample(gateways).await;
+            samples.into_iter().map(|sample| sample.map(|sample| sample.connections)).collect()
+        };
+        assert_eq!(asked(&[good, good]).await, [Some(12), Some(12)]);
         let began = tokio::time::Instant::now();
-        let sample = sampler.sample(&[good, refuses, hangs, hangs, gone]).await;
-        assert_eq!((sample.total(), sample.by_gateway), (None, vec![Some(12), None, None, None, None]));
+        assert_eq!(asked(&[good, refuses, hangs, hangs, gone]).await, [Some(12), None, None, None, None]);
         assert!(began.elapsed() < Duration::from_secs(5), "they are asked at once");
-        assert_eq!(sampler.sample(&[]).await.total(), Some(0));
+        assert!(asked(&[]).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_gateway_is_told_to_drain_or_says_why_not() {
+        let sampler = Sampler::new().unwrap();
+        let told = async |answer: Option<&'static str>| sampler.drain(gateway(answer).await, "t").await;
+        let taken = "HTTP/1.1 202 Accepted\r\nconnection: close\r\n\r\n{\"draining\":true,\"connections\":7}";
+        assert_eq!(told(Some(taken)).await, Ok(7));
+        let unknown = "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n";
+        assert_eq!(told(Some(unknown)).await, Err(DrainFault::Unsupported));
+        let refused = "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n";
+        assert!(matches!(told(Some(refused)).await, Err(DrainFault::NotNow(why)) if why.contains("401")));
+        assert!(matches!(told(None).await, Err(DrainFault::NotNow(_))));
     }
 }

@@ -34,13 +34,17 @@ server-side apply, which asks for `patch`, and for `create` where nothing is the
 that somebody made of a child, leaves behind.
 */}}
 {{- define "folkmoot.rules" -}}
-# ChatClusters: watched; the finalizer of `deletionPolicy: Delete` is put on and taken off. Their spec is never written.
+# ChatClusters: watched; the finalizer of `deletionPolicy: Delete` is put on and taken off. Their spec is not written.
 - apiGroups: [folkmoot.dev]
   resources: [chatclusters]
   verbs: [list, watch, patch]
 # What is said of them.
 - apiGroups: [folkmoot.dev]
   resources: [chatclusters/status]
+  verbs: [patch]
+# But for one number, once: when somebody else is to decide how many gateways there are, it begins with those that run.
+- apiGroups: [folkmoot.dev]
+  resources: [chatclusters/scale]
   verbs: [patch]
 # Children name the ChatCluster as an owner whose end waits for theirs; some clusters admit that only with this right.
 - apiGroups: [folkmoot.dev]
@@ -49,6 +53,14 @@ that somebody made of a child, leaves behind.
 # The roles gateway, api and auth. Here and below, `get` sees before a first apply whether a name is somebody else's already.
 - apiGroups: [apps]
   resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+# Which template of the gateways is the newest, to which new sockets are led while others are replaced.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list, watch]
+# Who decides how many gateways there are, where a ChatCluster wants that.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
 # Names that lead to their pods, the identities of those, and their settings.
 - apiGroups: [""]
@@ -79,10 +91,11 @@ that somebody made of a child, leaves behind.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors, prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
-# Which gateways are ready, how many sockets they hold, why a migration failed.
+# Which gateways are ready, how many sockets they hold, why a migration failed. Gateways that leave are marked, so that these go and
+# no others; one that was emptied and is left all the same is deleted.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, patch, delete]
 # Transitions, for `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -16,10 +16,11 @@ use parking_lot::Mutex;
 
 use super::{
     Controller, Options, ReconcileError,
-    build::{self, BuildInput},
+    build::{self, BuildInput, GatewayNumbers},
     context::ask,
     decide::Decided,
     observe::Observed,
+    rollout::Role,
 };
 use crate::{
     kinds::{Child, ChildKind},
@@ -58,6 +59,11 @@ impl Resources<Prepared> {
             config: &decided.config,
             keys: &decided.keys,
             certificates: &decided.certificates,
+            admin_token: &decided.admin_token,
+            gateways: GatewayNumbers {
+                replicas: decided.scaling.plan.replicas,
+                newest: decided.scaling.newest.as_deref(),
+            },
             migration: decided.job(),
             capabilities: &observed.capabilities,
             operator: &options.identity,
@@ -216,7 +222,16 @@ impl Controller {
     ) -> Result<Resources<Applied>, ReconcileError> {
         for child in &prepared.children {
             let live = children.get(&(child.kind, child.name().to_owned()));
+            let is_gateway =
+                child.kind == ChildKind::Deployment && child.name() == names::role(&key.name, Role::Gateway);
+            if is_gateway {
+                // Should the answer not come, what was asked for is not known.
+                self.remember_sent(key, None);
+            }
             self.apply_one(key, cluster, child, live).await?;
+            if is_gateway {
+                self.remember_sent(key, Some(decided.scaling.plan.replicas));
+            }
         }
         let wanted = prepared.places();
         for ((kind, name), child) in orphans(cluster, children, decided, &wanted) {
@@ -409,7 +424,7 @@ mod tests {
         let first = world.decide().config.hash;
         world.cluster.spec.gateway.max_connections = 5;
         let is_orphan = |world: &World| orphans_of(world).contains(&format!("ConfigMap demo-config-{first}"));
-        for _ in crate::controller::rollout::Role::ALL {
+        for _ in Role::ALL {
             assert!(!is_orphan(&world), "a role runs it still");
             world.reconcile();
         }

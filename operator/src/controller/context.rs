@@ -148,8 +148,8 @@ pub struct Controller {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Known {
     pub uid: String,
-    /// When gateways were asked last, and what they said.
-    pub sampled: Option<(Instant, Option<u64>)>,
+    /// What gateways said.
+    pub gateways: super::gateways::Memory,
     /// When the status was written last.
     pub told: Option<Instant>,
     /// Whether the namespace in Pulsar was deleted.

@@ -11,6 +11,7 @@ use super::{
     events::Notice,
     observe::Observed,
     rollout::{self, Revision, RolloutPlan},
+    scaling::{self, Scaling},
     validate::{self, Problem},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         cassandra::migration::{self, JobOutcome, MigrationJob, MigrationPlan},
     },
     keys::{
-        SecretData,
+        SecretData, admin,
         certificates::{self, CertificatePlan},
         issue::{self, IssueError},
         signing::{self, SigningPlan},
@@ -60,6 +61,8 @@ pub struct Decided {
     pub config: Config,
     /// Which role runs what now.
     pub rollout: RolloutPlan,
+    /// How many gateways there are, and which go.
+    pub scaling: Scaling,
     /// What is to be done about the tables.
     pub migration: MigrationPlan,
     /// What is to be remembered of that.
@@ -70,6 +73,8 @@ pub struct Decided {
     pub keys: SecretData,
     /// Certificates by which processes know each other.
     pub certificates: SecretData,
+    /// The token by which gateways are told to drain.
+    pub admin_token: SecretData,
     /// When keys or certificates change next.
     secrets_due: Timestamp,
     notices: Vec<Notice>,
@@ -99,12 +104,15 @@ impl Decided {
         if let MigrationPlan::Failed { retry_at, .. } = &self.migration {
             due = due.min(*retry_at);
         }
-        let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        let mut wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        if self.scaling.is_under_way() {
+            wait = wait.min(super::gateways::SAMPLE_EVERY);
+        }
         wait.max(Duration::from_secs(1))
     }
 }
 
-/// Decides. `seed` gives random bytes for a key.
+/// Decides. `seed` gives random bytes for a key or a token.
 ///
 /// # Errors
 /// When no certificate can be made.
@@ -113,7 +121,7 @@ pub fn decide(
     image: &ImageSpec,
     observed: &Observed,
     now: Timestamp,
-    seed: impl FnOnce() -> [u8; 32],
+    mut seed: impl FnMut() -> [u8; 32],
 ) -> Result<Decided, IssueError> {
     let name = cluster.name_any();
     let missing = validate::validate_secrets(cluster, &observed.secrets).err().unwrap_or_default();
@@ -127,11 +135,12 @@ pub fn decide(
         matches!(migration, MigrationPlan::Run(_)) && observed.datastores.cassandra != Health::Ready;
 
     let target = Revision { image: image.reference.clone(), config: config.hash.clone() };
-    let rollout = rollout::plan(&target, migration == MigrationPlan::Current, &observed.roles(&name));
+    let mut rollout = rollout::plan(&target, migration == MigrationPlan::Current, &observed.roles(&name));
+    let scaling = scaling::decide(cluster, observed, &mut rollout, now);
 
-    let mut notices = Vec::new();
+    let mut notices = scaling.notices(&observed.gateways);
     let rotate_after = SignedDuration::from_hours(24 * i64::from(cluster.spec.auth.key_rotation_days));
-    let (keys, keys_due) = match signing::plan(observed.keys.as_ref(), rotate_after, now, seed) {
+    let (keys, keys_due) = match signing::plan(observed.keys.as_ref(), rotate_after, now, &mut seed) {
         SigningPlan::Keep { until } => (observed.keys.clone().unwrap_or_default(), until),
         SigningPlan::Replace { data, change } => {
             notices.push(Notice::normal("SigningKeysChanged", format!("signing keys: {change}")));
@@ -151,11 +160,13 @@ pub fn decide(
         missing,
         config,
         rollout,
+        scaling,
         migration,
         migration_status,
         awaits_cassandra,
         keys,
         certificates,
+        admin_token: admin::kept_or_made(observed.admin_token.as_ref(), seed),
         secrets_due: keys_due.min(certificates_due),
         notices,
     })

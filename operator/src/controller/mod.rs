@@ -3,9 +3,10 @@
 //! 1. [`observe`]: what is there, from the watches; what is in referenced Secrets, how the engines do, how many sockets there
 //!    are. Reads only.
 //! 2. [`validate`]: what only a person can put right. Pure.
-//! 3. decide: keys, certificates, the migration, [`rollout`]. Pure.
+//! 3. decide: keys, certificates, the migration, [`rollout`], [`scaling`]. Pure.
 //! 4. [`build`]: everything that should be there. Pure and infallible.
-//! 5. [`apply`]: server-side apply of what differs, deletion of what should not be there. Never touches a spec.
+//! 5. [`apply`]: server-side apply of what differs, deletion of what should not be there. [`gateways`]: pods that leave are marked,
+//!    told to drain, deleted. A spec is touched once: when others begin to write the number of gateways.
 //! 6. [`status`]: what a person is told, computed from what was applied. Pure; written only when it differs, with events for
 //!    what changed.
 //!
@@ -17,8 +18,10 @@ mod context;
 pub mod decide;
 pub mod events;
 pub mod finalize;
+mod gateways;
 pub mod observe;
 pub mod rollout;
+pub mod scaling;
 pub mod secrets;
 pub mod status;
 pub mod validate;
@@ -27,12 +30,15 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
+use folkmoot_crds::ChatCluster;
 use rand::RngExt as _;
 use tokio::time::Instant;
 
 use crate::live::Key;
 use apply::{Outcome, Resources};
 pub use context::{Controller, Options, ReconcileError};
+use decide::Decided;
+use observe::Observed;
 
 /// A `ChatCluster` that is well is looked at this often, since its engines are not watched.
 const WELL: Duration = Duration::from_secs(30);
@@ -57,6 +63,7 @@ impl Controller {
     pub async fn run(self: &Arc<Self>, workers: usize) {
         let mut leadership = self.leadership.clone();
         let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(Arc::clone(self).watch_gateways());
         for _ in 0..workers {
             let controller = Arc::clone(self);
             tasks.spawn(controller.work());
@@ -140,7 +147,7 @@ impl Controller {
             Ok(Outcome::SecretsMissing)
         } else {
             let prepared = Resources::prepared(&cluster, &image, &decided, &observed, &self.options);
-            self.apply(key, &cluster, &observed.children, &decided, prepared).await.map(Outcome::Applied)
+            self.change(key, &cluster, &observed, &decided, prepared).await.map(Outcome::Applied)
         };
         let (outcome, failed) = match applied {
             Ok(outcome) => (outcome, None),
@@ -148,8 +155,10 @@ impl Controller {
             // What cannot be done is told, and tried again.
             Err(error) => (Outcome::Refused(error.told()), Some(error)),
         };
-        if let Outcome::Applied(_) = outcome {
-            notices.extend(decided.notices());
+        match outcome {
+            Outcome::Applied(_) => notices.extend(decided.notices()),
+            // Somebody else may change the number meanwhile.
+            _ => self.remember_sent(key, None),
         }
         let view = status::View::of(&cluster, &image, &observed, &decided, &outcome);
         self.tell(&cluster, &view, &notices).await?;
@@ -157,5 +166,19 @@ impl Controller {
             return Err(error);
         }
         Ok(Again::After(decided.again(&observed, jiff::Timestamp::now()).min(WELL)))
+    }
+
+    async fn change(
+        &self,
+        key: &Key,
+        cluster: &ChatCluster,
+        observed: &Observed,
+        decided: &Decided,
+        prepared: Resources<apply::Prepared>,
+    ) -> Result<Resources<apply::Applied>, ReconcileError> {
+        let applied = self.apply(key, cluster, &observed.children, decided, prepared).await?;
+        self.act(key, observed, decided).await?;
+        self.hand_over(key, cluster, &decided.scaling).await?;
+        Ok(applied)
     }
 }

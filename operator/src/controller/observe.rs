@@ -1,12 +1,12 @@
 //! What is there. Reads only.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use folkmoot_crds::ChatCluster;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     Controller, ReconcileError,
@@ -14,25 +14,25 @@ use super::{
     context::ask,
     decide,
     events::Notice,
+    gateways,
     rollout::{Revision, Role, RoleState},
+    scaling::{self, Gateways},
     secrets,
 };
 use crate::{
     datastore::{Health, Mode, Report, Secrets},
     keys::SecretData,
     kinds::ChildKind,
-    live::{Children, DeploymentState, Detail, Key, Pods},
+    live::{Children, DeploymentState, Detail, Key, Pods, ReplicaSets},
     names,
 };
 
-/// Port of `/metrics` of chat-server's pods.
-const ADMIN_PORT: u16 = 8081;
 /// Engines that answer do so within this time.
 const AT_ONCE: Duration = Duration::from_millis(1_500);
 /// Those that take longer are looked at again after this time.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
-/// Gateways are asked for their sockets at most this often.
-const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// What gateways said is good for this long. They are asked more often while this process leads.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// All that decisions are made from, beside the `ChatCluster`.
 #[derive(Debug, Clone)]
@@ -41,16 +41,22 @@ pub struct Observed {
     pub children: Children,
     /// Pods that are there.
     pub pods: Pods,
+    /// `ReplicaSet`s of gateways that are there.
+    pub replica_sets: ReplicaSets,
     /// What is in the Secrets that are referred to.
     pub secrets: Secrets,
     /// The keys that are in use; `None`: there are none.
     pub keys: Option<SecretData>,
     /// The certificates that are in use; `None`: there are none.
     pub certificates: Option<SecretData>,
+    /// The token by which gateways are told to drain; `None`: there is none.
+    pub admin_token: Option<SecretData>,
     /// How the engines do.
     pub datastores: Report,
     /// Sockets that all gateways hold together, when all said so.
     pub connections: Option<u64>,
+    /// What gateways said.
+    pub gateways: Gateways,
     /// What the cluster knows.
     pub capabilities: Capabilities,
 }
@@ -70,7 +76,8 @@ impl Observed {
             Some(state) => RoleState::Running {
                 revision: Revision { image: state.image.clone(), config: state.config.clone() },
                 has_pods: state.replicas > 0,
-                settled: state.is_settled(),
+                // Nothing waits for the last gateway to have been there for long enough.
+                settled: if role == Role::Gateway { state.is_replaced() } else { state.is_settled() },
                 stalled: state.stalled.clone().map(|why| self.with_trouble(role, why)),
             },
         })
@@ -103,6 +110,11 @@ impl Observed {
     }
 }
 
+/// A number of sockets as a status has it.
+pub(super) fn told(connections: u64) -> i64 {
+    i64::try_from(connections).unwrap_or(i64::MAX)
+}
+
 /// How a role's Deployment does.
 #[must_use]
 pub fn deployment<'a>(children: &'a Children, cluster: &str, role: Role) -> Option<&'a DeploymentState> {
@@ -127,16 +139,23 @@ impl Controller {
             .secrets
             .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
             .await?;
-        let (datastores, connections) =
-            tokio::join!(self.ask_engines(key, cluster, &secrets), self.sample(key, &pods));
+        let fresh = if scaling::leaving(cluster).is_some() { gateways::SAMPLE_EVERY } else { FRESH };
+        let (datastores, ()) = tokio::join!(
+            self.ask_engines(key, cluster, &secrets),
+            self.ask_gateways(key, cluster, &pods, fresh)
+        );
+        let (connections, gateways) = self.gateways_of(key);
         Ok(Observed {
             keys: self.our_secret(key, cluster, &children, &names::signing_keys(&key.name)).await?,
             certificates: self.our_secret(key, cluster, &children, &names::internal_tls(&key.name)).await?,
+            admin_token: self.our_secret(key, cluster, &children, &names::admin_token(&key.name)).await?,
+            replica_sets: self.live.replica_sets(key),
             children,
             pods,
             secrets,
             datastores,
             connections,
+            gateways,
             capabilities: *self.capabilities.lock(),
         })
     }
@@ -202,25 +221,5 @@ impl Controller {
         Ok(found
             .filter(|secret| secret.metadata.deletion_timestamp.is_none() && owned(secret))
             .map(|secret| secrets::data_of(&secret)))
-    }
-
-    async fn sample(&self, key: &Key, pods: &Pods) -> Option<u64> {
-        let last = self.known.lock().get(key).and_then(|known| known.sampled);
-        if let Some((_, connections)) = last.filter(|(at, _)| at.elapsed() < SAMPLE_EVERY) {
-            return connections;
-        }
-        let gateways: Option<Vec<SocketAddr>> = pods
-            .values()
-            .filter(|pod| pod.component == Role::Gateway.as_str() && pod.ready)
-            .map(|pod| pod.address.map(|address| SocketAddr::new(address, ADMIN_PORT)))
-            .collect();
-        let connections = match gateways {
-            Some(gateways) if !gateways.is_empty() => self.sampler.sample(&gateways).await.total(),
-            _ => None,
-        };
-        if let Some(known) = self.known.lock().get_mut(key) {
-            known.sampled = Some((Instant::now(), connections));
-        }
-        connections
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImageSpec, RoleStatus};
+use folkmoot_crds::{ChatCluster, ChatClusterStatus, GatewayStatus, ImageSpec, RoleStatus, ScalingStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
@@ -20,6 +20,7 @@ use super::{
     events::{self, Notice},
     observe::{self, Observed},
     rollout::{Role, RolloutStep},
+    scaling,
     validate::Problem,
 };
 use crate::{
@@ -29,8 +30,12 @@ use crate::{
     times::{self, whole_second},
 };
 
-/// A status of which only the number of sockets changed is written at most this often.
+/// A status of which only the number of sockets changed, or the reason for the number of gateways, is written at most this often.
 const CONNECTIONS_EVERY: Duration = Duration::from_secs(30);
+/// And this often while the number of sockets moves.
+const MOVING_EVERY: Duration = Duration::from_millis(4_500);
+/// It moves when it changed by more than a hundredth, and by more than this many.
+const FEW: i64 = 10;
 /// Longest message of a condition, in characters; the API server takes 32,768.
 const MAX_MESSAGE: usize = 2_048;
 
@@ -103,7 +108,8 @@ impl View {
         ];
         conditions.push(gateway_available(observe::deployment(children, &cluster.name_any(), Role::Gateway)));
         let status = ChatClusterStatus { connections: None, ..last };
-        Self { conditions, status: with_roles(status, cluster, children) }
+        let scaling = scaling::status(cluster).cloned();
+        Self { conditions, status: with_roles(status, cluster, children, scaling) }
     }
 
     /// Of everything else.
@@ -138,7 +144,7 @@ impl View {
         let status = ChatClusterStatus {
             version: if settled { Some(names::image_version(&image.reference)) } else { last.version },
             url: Some(url(cluster)),
-            connections: observed.connections.map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
+            connections: observed.connections.map(observe::told),
             migration: Some(decided.migration_status.clone()),
             keyspace: Some(names::keyspace(cluster)),
             pulsar_namespace: Some(format!(
@@ -148,7 +154,12 @@ impl View {
             )),
             ..ChatClusterStatus::default()
         };
-        Self { conditions, status: with_roles(status, cluster, &observed.children) }
+        // What was not done is not remembered as begun.
+        let scaling = match outcome {
+            Outcome::Applied(_) => decided.scaling.status.clone(),
+            _ => scaling::status(cluster).cloned(),
+        };
+        Self { conditions, status: with_roles(status, cluster, &observed.children, scaling) }
     }
 
     /// The status at this time: a condition keeps the time of its last transition while its status is the same.
@@ -237,17 +248,37 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
         }
         Outcome::Refused(why) => return said(KIND, "False", "ApplyFailed", format!("{why}; trying again")),
     }
+    if let Some(leaving) = decided.scaling.plan.leaving.as_ref() {
+        let message = format!(
+            "{} gateways stay; {} send their sockets away, until {} at the latest: {}",
+            leaving.to,
+            leaving.pods.len(),
+            whole_second(leaving.deadline),
+            leaving.pods.join(", ")
+        );
+        return said(KIND, "True", "ScalingDown", message);
+    }
     match &decided.rollout.step {
+        RolloutStep::Replacing(Role::Gateway) if decided.scaling.is_held => said(
+            KIND,
+            "True",
+            "RolloutHeld",
+            "gateways: more clients come back than they can take at once; the next one is replaced when that is over, or \
+             after five minutes of it",
+        ),
         RolloutStep::AwaitingSchema => {
             said(KIND, "True", "AwaitingSchema", "the roles follow when the tables are ready")
         }
         RolloutStep::Replacing(role) => {
+            let state = observed.deployment(&cluster.name_any(), *role);
+            let is_replacing = state.is_none_or(|state| state.updated < state.replicas);
             let reason = match role {
                 Role::Auth => "RollingAuth",
                 Role::Api => "RollingApi",
-                Role::Gateway => "RollingGateway",
+                Role::Gateway if is_replacing || scaling::is_mixed(&observed.pods) => "RollingGateway",
+                Role::Gateway => "ScalingGateway",
             };
-            let counts = observed.deployment(&cluster.name_any(), *role).map_or_else(
+            let counts = state.map_or_else(
                 || "being made".to_owned(),
                 |state| format!("{} of {} updated, {} ready", state.updated, state.desired, state.ready),
             );
@@ -336,6 +367,10 @@ fn ready(name: &str, observed: &Observed, needed: &[&Said]) -> Said {
     }
 }
 
+fn of_notices(notices: &[Notice]) -> Vec<(bool, String, String)> {
+    notices.iter().map(|notice| (notice.warning, notice.reason.to_owned(), notice.note.clone())).collect()
+}
+
 fn url(cluster: &ChatCluster) -> String {
     match &cluster.spec.exposure {
         Some(exposure) => {
@@ -349,23 +384,31 @@ fn url(cluster: &ChatCluster) -> String {
     }
 }
 
-fn with_roles(status: ChatClusterStatus, cluster: &ChatCluster, children: &Children) -> ChatClusterStatus {
+fn with_roles(
+    status: ChatClusterStatus,
+    cluster: &ChatCluster,
+    children: &Children,
+    scaling: Option<ScalingStatus>,
+) -> ChatClusterStatus {
     let name = cluster.name_any();
     let of = |role: Role| {
-        let selector = (role == Role::Gateway).then(|| names::selector_text(&name, Component::Role(role)));
-        match observe::deployment(children, &name, role) {
-            None => RoleStatus { selector, ..RoleStatus::default() },
-            Some(state) => RoleStatus {
-                replicas: state.replicas,
-                ready_replicas: state.ready,
-                updated_replicas: state.updated,
-                image: Some(state.image.clone()),
-                selector,
-            },
-        }
+        observe::deployment(children, &name, role).map_or_else(RoleStatus::default, |state| RoleStatus {
+            replicas: state.replicas,
+            ready_replicas: state.ready,
+            updated_replicas: state.updated,
+            image: Some(state.image.clone()),
+        })
     };
+    let gateway = of(Role::Gateway);
     ChatClusterStatus {
-        gateway: Some(of(Role::Gateway)),
+        gateway: Some(GatewayStatus {
+            replicas: gateway.replicas,
+            ready_replicas: gateway.ready_replicas,
+            updated_replicas: gateway.updated_replicas,
+            image: gateway.image,
+            selector: Some(names::selector_text(&name, Component::Role(Role::Gateway))),
+            scaling,
+        }),
         api: Some(of(Role::Api)),
         auth: Some(of(Role::Auth)),
         ..status
@@ -378,8 +421,29 @@ fn is_news(before: Option<&ChatClusterStatus>, now: &ChatClusterStatus, told: Op
     if before == now {
         return false;
     }
-    let same_but_connections = ChatClusterStatus { connections: now.connections, ..before.clone() } == *now;
-    !same_but_connections || told.is_none_or(|told| told.elapsed() >= CONNECTIONS_EVERY)
+    let mut quiet = ChatClusterStatus { connections: now.connections, ..before.clone() };
+    let reason = |status: &ChatClusterStatus| status.gateway.as_ref()?.scaling.as_ref()?.reason.clone();
+    if let Some(scaling) = quiet.gateway.as_mut().and_then(|gateway| gateway.scaling.as_mut()) {
+        scaling.reason = reason(now);
+    }
+    let told = told.map(|told| told.elapsed());
+    quiet != *now
+        || is_worth_telling(before.connections, now.connections, told)
+        || told.is_none_or(|told| told >= CONNECTIONS_EVERY)
+}
+
+/// Whether the number of sockets is worth a write of the status, which was written last so long ago.
+#[must_use]
+pub fn is_worth_telling(before: Option<i64>, now: Option<i64>, told: Option<Duration>) -> bool {
+    let moved = match (before, now) {
+        (None, None) => 0,
+        (Some(before), Some(now)) => before.abs_diff(now),
+        _ => u64::MAX,
+    };
+    let much = before.max(now).unwrap_or_default() / 100;
+    let is_moving = moved > much.max(FEW).unsigned_abs() && moved < u64::MAX;
+    let enough = if is_moving { MOVING_EVERY } else { CONNECTIONS_EVERY };
+    moved > 0 && told.is_none_or(|told| told >= enough)
 }
 
 impl Controller {
@@ -400,13 +464,22 @@ impl Controller {
             let patch = Patch::Apply(json!({
                 "apiVersion": "folkmoot.dev/v1alpha1",
                 "kind": "ChatCluster",
-                "metadata": { "name": key.name, "uid": cluster.metadata.uid },
+                // What follows from an older version than the one that is there may not replace what was told of that: above all
+                // which gateways leave. The change that is not yet seen brings the next look.
+                "metadata": {
+                    "name": key.name,
+                    "uid": cluster.metadata.uid,
+                    "resourceVersion": cluster.metadata.resource_version,
+                },
                 "status": status,
             }));
             let params = PatchParams::apply(FIELD_MANAGER).force();
             match ask("write the status", api.patch_status(&key.name, &params, &patch)).await {
-                // It was deleted meanwhile.
-                Err(error) if matches!(error.code(), Some(404 | 409)) => return Ok(()),
+                // It was changed or deleted meanwhile.
+                Err(error) if matches!(error.code(), Some(404 | 409)) => {
+                    self.publish(cluster, of_notices(notices)).await;
+                    return Ok(());
+                }
                 written => drop(written?),
             }
             self.metrics.wrote_status();
@@ -416,9 +489,7 @@ impl Controller {
             let before = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
             changed = events::transitions(before, &status.conditions);
         }
-        changed.extend(
-            notices.iter().map(|notice| (notice.warning, notice.reason.to_owned(), notice.note.clone())),
-        );
+        changed.extend(of_notices(notices));
         self.publish(cluster, changed).await;
         Ok(())
     }

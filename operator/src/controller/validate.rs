@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use folkmoot_crds::{ChatCluster, CredentialsRef, FileStore, MAX_NAME, SecretKeyRef};
+use folkmoot_crds::{AutoscalingMode, ChatCluster, CredentialsRef, FileStore, MAX_NAME, SecretKeyRef};
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use kube::ResourceExt as _;
 
@@ -75,6 +75,18 @@ pub fn validate(cluster: &ChatCluster) -> Result<(), Vec<Problem>> {
                 "expected a quantity such as 500m or 256Mi",
             );
         }
+    }
+    if let Some(autoscaling) = &spec.gateway.autoscaling {
+        expect(
+            (1..=autoscaling.max_replicas).contains(&autoscaling.min_replicas),
+            "spec.gateway.autoscaling.maxReplicas",
+            "expected at least minReplicas, which is at least 1",
+        );
+        expect(
+            autoscaling.horizontal_pod_autoscaler.is_none() || autoscaling.mode == AutoscalingMode::External,
+            "spec.gateway.autoscaling.horizontalPodAutoscaler",
+            "expected it only with mode: External",
+        );
     }
     for (index, proxy) in spec.api.trusted_proxies.iter().flatten().enumerate() {
         expect(
@@ -244,6 +256,13 @@ mod tests {
             "chat",
             &json!({"gateway": {"resources": {"requests": {"cpu": "half", "memory": "1Gi"}}}}),
             &["spec.gateway.resources.requests.cpu"],
+        );
+        let autoscaling = |change: serde_json::Value| json!({"gateway": {"autoscaling": change}});
+        check("chat", &autoscaling(json!({"maxReplicas": 1})), &[]);
+        check(
+            "chat",
+            &autoscaling(json!({"minReplicas": 2, "maxReplicas": 1, "horizontalPodAutoscaler": {}})),
+            &["spec.gateway.autoscaling.maxReplicas", "spec.gateway.autoscaling.horizontalPodAutoscaler"],
         );
         check("chat", &json!({"files": {"store": "S3"}}), &["spec.files.s3"]);
         check("chat", &json!({"exposure": {"host": "a"}}), &["spec.exposure"]);

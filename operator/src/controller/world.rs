@@ -13,12 +13,13 @@ use super::{
     decide::{self, Decided},
     observe::Observed,
     rollout::Role,
+    scaling::Gateways,
     status::View,
 };
 use crate::{
     datastore::{Health, Report, Secrets},
     kinds::ChildKind,
-    live::{Children, Detail, JobState, LiveChild, LivePod, Pods},
+    live::{Children, Detail, JobState, LiveChild, LivePod, Pods, ReplicaSets},
     names::{self, Component},
 };
 
@@ -27,6 +28,8 @@ pub(super) struct World {
     pub cluster: ChatCluster,
     pub children: Children,
     pub pods: Pods,
+    pub replica_sets: ReplicaSets,
+    pub gateways: Gateways,
     pub cassandra: Health,
     pub pulsar: Health,
     pub now: Timestamp,
@@ -75,6 +78,8 @@ impl World {
             cluster: cluster(changes),
             children: Children::new(),
             pods: Pods::new(),
+            replica_sets: ReplicaSets::new(),
+            gateways: Gateways::default(),
             cassandra: Health::Ready,
             pulsar: Health::Ready,
             now: "2026-01-01T00:00:00Z".parse().expect("is a time"),
@@ -103,6 +108,9 @@ impl World {
                 due: self.now + SignedDuration::from_secs(30),
             },
             connections: Some(7),
+            gateways: self.gateways.clone(),
+            replica_sets: self.replica_sets.clone(),
+            admin_token: secret(names::admin_token(&self.cluster.name_any())),
             capabilities: Capabilities::default(),
         }
     }

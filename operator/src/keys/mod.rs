@@ -1,6 +1,7 @@
 //! What the operator keeps secret for a `ChatCluster`: the keys that sign access tokens, and the certificates by which its
 //! processes know each other. Nothing of it is ever logged.
 
+pub mod admin;
 pub mod certificates;
 pub mod issue;
 mod milliseconds;

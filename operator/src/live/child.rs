@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use crate::{
     keys::SecretData,
     kinds::ChildKind,
     names::{self, FIELD_MANAGER},
+    times,
 };
 
 /// An object of ours.
@@ -81,6 +82,17 @@ impl DeploymentState {
             && self.updated >= self.desired
             && self.replicas == self.updated
             && self.available >= self.desired
+    }
+}
+
+impl DeploymentState {
+    /// Whether all pods are of the template as it is, and take traffic, for however long.
+    #[must_use]
+    pub const fn is_replaced(&self) -> bool {
+        self.observed
+            && self.updated >= self.desired
+            && self.replicas == self.updated
+            && self.ready >= self.desired
     }
 }
 
@@ -209,6 +221,18 @@ pub struct LivePod {
     pub address: Option<std::net::IpAddr>,
     /// Whether it takes traffic.
     pub ready: bool,
+    /// Since when it does, or does not.
+    pub since: Option<Timestamp>,
+    /// Its uid.
+    pub uid: String,
+    /// Which template it was made from: the label that Deployments give.
+    pub hash: String,
+    /// The node that it is on.
+    pub node: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it is marked as one that goes first.
+    pub marked: bool,
     /// What keeps it from running, or how its last container ended: for people.
     pub trouble: Option<String>,
 }
@@ -220,18 +244,53 @@ impl LivePod {
         let label = |key: &str| object.metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
         let status = &object.data["status"];
         let leaving = object.metadata.deletion_timestamp.is_some();
-        let ready = !leaving
-            && status["conditions"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+        let condition = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "Ready");
+        let ready = !leaving && condition.is_some_and(|condition| condition["status"] == "True");
+        let created = object.metadata.creation_timestamp.as_ref().map(times::of_api);
+        let since = condition.and_then(|condition| condition["lastTransitionTime"].as_str()?.parse().ok());
         Self {
             component: label(names::COMPONENT_LABEL).unwrap_or_default(),
             job: label("batch.kubernetes.io/job-name"),
             address: status["podIP"].as_str().and_then(|address| address.parse().ok()),
             ready,
+            since: since.or(created),
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            hash: label(names::TEMPLATE_LABEL).unwrap_or_default(),
+            node: object.data["spec"]["nodeName"].as_str().map(str::to_owned),
+            deleting: leaving,
+            marked: object
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(names::DELETION_COST))
+                .is_some_and(|cost| cost == names::GOES_FIRST),
             trouble: trouble(status),
+        }
+    }
+}
+
+/// A `ReplicaSet` of gateways.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveReplicaSet {
+    /// The label by which its pods are told from those of others.
+    pub hash: String,
+    /// Which template of the Deployment it is: the highest is the template as it is now, also after a step back.
+    pub revision: u64,
+}
+
+impl LiveReplicaSet {
+    /// What is to be remembered of one.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let label = metadata.labels.as_ref().and_then(|all| all.get(names::TEMPLATE_LABEL));
+        let revision = metadata.annotations.as_ref().and_then(|all| all.get(names::REVISION));
+        Self {
+            hash: label.cloned().unwrap_or_default(),
+            revision: revision.and_then(|revision| revision.parse().ok()).unwrap_or_default(),
         }
     }
 }
@@ -380,13 +439,21 @@ mod tests {
         let pod = |deleted: Option<&str>| {
             LivePod::of(&object(json!({
                 "apiVersion": "v1", "kind": "Pod",
-                "metadata": { "name": "p", "deletionTimestamp": deleted, "labels": { names::COMPONENT_LABEL: "gateway" } },
+                "metadata": {
+                    "name": "p", "uid": "u", "deletionTimestamp": deleted, "creationTimestamp": "2026-01-01T00:00:00Z",
+                    "labels": { names::COMPONENT_LABEL: "gateway", "pod-template-hash": "abc" },
+                    "annotations": { "controller.kubernetes.io/pod-deletion-cost": "-1000" },
+                },
+                "spec": { "nodeName": "n" },
                 "status": { "podIP": "10.0.0.1", "conditions": [{ "type": "Ready", "status": "True" }] },
             })))
         };
         assert!(pod(None).ready);
         assert_eq!(pod(None).component, "gateway");
         assert_eq!(pod(None).address, "10.0.0.1".parse().ok());
-        assert!(!pod(Some("2026-01-01T00:00:00Z")).ready);
+        assert!(!pod(Some("2026-01-01T00:00:00Z")).ready && pod(Some("2026-01-01T00:00:00Z")).deleting);
+        let found = pod(None);
+        assert_eq!((found.uid.as_str(), found.hash.as_str(), found.node.as_deref()), ("u", "abc", Some("n")));
+        assert!(found.marked && !found.deleting && found.since.is_some());
     }
 }

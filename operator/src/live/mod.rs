@@ -10,11 +10,12 @@ use std::{
 };
 
 use folkmoot_crds::ChatCluster;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
 use parking_lot::Mutex;
 
 use crate::{kinds::ChildKind, names, queue::Queue};
-pub use child::{DeploymentState, Detail, JobState, LiveChild, LivePod};
+pub use child::{DeploymentState, Detail, JobState, LiveChild, LivePod, LiveReplicaSet};
 pub use watch::{Scope, Watches};
 
 /// Namespace and name of a `ChatCluster`.
@@ -41,8 +42,12 @@ impl Key {
 
     /// That of the `ChatCluster` which an object is labelled to belong to.
     fn of_owner(object: &DynamicObject) -> Option<Self> {
-        let instance = object.metadata.labels.as_ref()?.get(names::INSTANCE_LABEL)?;
-        Some(Self::new(object.namespace()?, instance))
+        Self::of_labels(&object.metadata)
+    }
+
+    fn of_labels(metadata: &ObjectMeta) -> Option<Self> {
+        let instance = metadata.labels.as_ref()?.get(names::INSTANCE_LABEL)?;
+        Some(Self::new(metadata.namespace.clone()?, instance))
     }
 }
 
@@ -56,6 +61,8 @@ impl std::fmt::Display for Key {
 pub type Children = BTreeMap<(ChildKind, String), LiveChild>;
 /// The pods of a `ChatCluster`, by name.
 pub type Pods = BTreeMap<String, LivePod>;
+/// The `ReplicaSet`s of a `ChatCluster`'s gateways, by name.
+pub type ReplicaSets = BTreeMap<String, LiveReplicaSet>;
 
 /// What is there now.
 #[derive(Debug, Default)]
@@ -69,6 +76,7 @@ struct State {
     clusters: HashMap<Key, Arc<ChatCluster>>,
     children: HashMap<Key, Children>,
     pods: HashMap<Key, Pods>,
+    replica_sets: HashMap<Key, ReplicaSets>,
     /// Versions of all Secrets, ours and others, by namespace and name.
     secrets: HashMap<(String, String), String>,
     /// Watches that have not yet seen everything that was there when they began.
@@ -104,6 +112,12 @@ impl Live {
     #[must_use]
     pub fn pods(&self, key: &Key) -> Pods {
         self.state.lock().pods.get(key).cloned().unwrap_or_default()
+    }
+
+    /// The `ReplicaSet`s of its gateways.
+    #[must_use]
+    pub fn replica_sets(&self, key: &Key) -> ReplicaSets {
+        self.state.lock().replica_sets.get(key).cloned().unwrap_or_default()
     }
 
     /// The version of a Secret; `None` when there is none.
@@ -191,6 +205,27 @@ impl Live {
         self.queue.touch(key);
     }
 
+    fn replica_set_is(&self, key: Key, name: String, metadata: &ObjectMeta) {
+        let now = LiveReplicaSet::of(metadata);
+        let before = {
+            let mut state = self.state.lock();
+            state.replica_sets.entry(key.clone()).or_default().insert(name, now.clone())
+        };
+        if before.is_none_or(|before| before != now) {
+            self.queue.touch(key);
+        }
+    }
+
+    fn replica_set_is_gone(&self, key: &Key, name: &str) {
+        let mut state = self.state.lock();
+        if let Some(sets) = state.replica_sets.get_mut(key) {
+            sets.remove(name);
+            if sets.is_empty() {
+                state.replica_sets.remove(key);
+            }
+        }
+    }
+
     /// A Secret of anybody's: whoever refers to it is told.
     fn secret_is(&self, place: &(String, String), version: Option<&str>) {
         let touched = {
@@ -255,6 +290,14 @@ impl Live {
         for (key, name) in gone {
             self.pod_is_gone(key, &name);
         }
+    }
+
+    fn only_these_replica_sets(&self, scope: &Scope, seen: &HashSet<(Key, String)>) {
+        let mut state = self.state.lock();
+        for (key, sets) in state.replica_sets.iter_mut().filter(|(key, _)| scope.covers(&key.namespace)) {
+            sets.retain(|name, _| seen.contains(&(key.clone(), name.clone())));
+        }
+        state.replica_sets.retain(|_, sets| !sets.is_empty());
     }
 
     fn only_these_secrets(&self, scope: &Scope, seen: &HashSet<(String, String)>) {

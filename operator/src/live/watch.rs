@@ -4,7 +4,10 @@ use std::{collections::HashSet, pin::pin, sync::Arc};
 
 use folkmoot_crds::ChatCluster;
 use futures_util::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    core::v1::{Pod, Secret},
+};
 use kube::{
     Api, Client, ResourceExt as _,
     core::{ApiResource, DynamicObject, PartialObjectMeta},
@@ -18,8 +21,9 @@ use tokio::task::JoinSet;
 
 use super::{Key, Live};
 use crate::{
+    controller::rollout::Role,
     kinds::ChildKind,
-    names::{FIELD_MANAGER, MANAGED_BY_LABEL},
+    names::{COMPONENT_LABEL, Component, FIELD_MANAGER, MANAGED_BY_LABEL},
 };
 
 /// Objects in one page of a list: what is parsed at once must fit into little memory.
@@ -87,6 +91,7 @@ impl Watches {
         for scope in &watches.scopes {
             watches.clusters(scope);
             watches.pods(scope);
+            watches.replica_sets(scope);
             watches.secrets(scope);
         }
         for kind in ChildKind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
@@ -161,6 +166,43 @@ impl Watches {
             Event::Delete(object) => {
                 if let Some(key) = Key::of_owner(&object) {
                     live.pod_is_gone(key, &object.name_any());
+                }
+            }
+        });
+    }
+
+    /// Which template of the gateways is the newest: their `ReplicaSet`s say so. Nothing but labels and annotations is asked for.
+    fn replica_sets(&self, scope: &Scope) {
+        let api: Api<PartialObjectMeta<ReplicaSet>> = match scope {
+            Scope::All => Api::all(self.client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+        };
+        let (live, scope) = (Arc::clone(&self.live), scope.clone());
+        let mut seen = HashSet::new();
+        let labels = format!(
+            "{MANAGED_BY_LABEL}={FIELD_MANAGER},{COMPONENT_LABEL}={}",
+            Component::Role(Role::Gateway).as_str()
+        );
+        let config = watcher::Config::default().labels(&labels).page_size(PAGE);
+        self.follow(format!("ReplicaSet metadata {scope}"), watcher::watcher(api, config), move |event| {
+            match event {
+                Event::Init => seen.clear(),
+                Event::InitApply(set) => {
+                    if let Some(key) = Key::of_labels(&set.metadata) {
+                        seen.insert((key.clone(), set.name_any()));
+                        live.replica_set_is(key, set.name_any(), &set.metadata);
+                    }
+                }
+                Event::InitDone => live.only_these_replica_sets(&scope, &std::mem::take(&mut seen)),
+                Event::Apply(set) => {
+                    if let Some(key) = Key::of_labels(&set.metadata) {
+                        live.replica_set_is(key, set.name_any(), &set.metadata);
+                    }
+                }
+                Event::Delete(set) => {
+                    if let Some(key) = Key::of_labels(&set.metadata) {
+                        live.replica_set_is_gone(&key, &set.name_any());
+                    }
                 }
             }
         });

@@ -192,6 +192,7 @@ async fn answer(
     if !is_lease {
         let verb = match (method.as_str(), request.subresource.as_str()) {
             ("PATCH", "status") => "status",
+            ("PATCH", "scale") => "scale",
             ("PATCH", _) if is_apply(&headers) => "apply",
             ("PATCH", _) => "patch",
             ("POST", _) => "create",
@@ -332,6 +333,15 @@ fn patch(store: &mut Store, request: &Request, body: &Value, is_apply: bool) -> 
             let mut object = (*found).clone();
             object["status"] = body["status"].clone();
             shown(request, &store.put(&request.place, object))
+        }
+        ("scale", Some(found), _) => {
+            let mut object = (*found).clone();
+            object["spec"]["gateway"]["replicas"] = body["spec"]["replicas"].clone();
+            let now = store.put(&request.place, object);
+            json_body(&json!({
+                "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": { "name": now["metadata"]["name"] },
+                "spec": { "replicas": now["spec"]["gateway"]["replicas"] },
+            }))
         }
         ("", found, true) => {
             let owner = |object: &Value| {

@@ -143,6 +143,10 @@ fn variables(cluster: &ChatCluster) -> BTreeMap<String, String> {
 
     settings.set("gateway.max_sockets", spec.gateway.max_connections.to_string());
     settings.set("gateway.drain_window_seconds", spec.gateway.drain_seconds.to_string());
+    if spec.gateway.max_connection_age_seconds > 0 {
+        let age = spec.gateway.max_connection_age_seconds;
+        settings.set("gateway.max_connection_age_seconds", age.to_string());
+    }
 
     settings.set("files.max_bytes", spec.files.max_bytes.to_string());
     settings.set(

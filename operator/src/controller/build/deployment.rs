@@ -6,7 +6,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             ConfigMapEnvSource, Container, ContainerPort, EnvFromSource, EnvVar, HTTPGetAction, Lifecycle,
-            LifecycleHandler, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction,
+            LifecycleHandler, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction, Toleration,
             TopologySpreadConstraint,
         },
     },
@@ -30,6 +30,12 @@ const LEAVE_SECONDS: i64 = 5;
 /// What a process may take to end beyond the time over which it sends sockets away, with [`LEAVE_SECONDS`]. chat-server ends
 /// itself 30 s after that time.
 const END_SECONDS: i64 = 45;
+/// Until the last of those who were sent away are back.
+const COME_BACK_SECONDS: i32 = 10;
+/// A pod that is not ready for long enough by then does not get ready; the time for which it must be comes on top.
+const PROGRESS_SECONDS: i32 = 598;
+/// For how long gateways stay on a node that does not answer any more.
+const SILENT_SECONDS: i64 = 30;
 /// For roles without sockets.
 const END_SECONDS_WITHOUT_SOCKETS: i64 = 60;
 
@@ -47,10 +53,10 @@ pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Option<Child> {
     let deployment = Deployment {
         metadata,
         spec: DeploymentSpec {
-            replicas: Some(replicas(cluster, role)),
+            replicas: Some(replicas(input, role)),
             paused: plan.held.then_some(true),
-            min_ready_seconds: Some(2),
-            progress_deadline_seconds: Some(600),
+            min_ready_seconds: Some(min_ready(cluster, role)),
+            progress_deadline_seconds: Some(min_ready(cluster, role) + PROGRESS_SECONDS),
             revision_history_limit: Some(3),
             selector: selector(cluster, component),
             strategy: Some(DeploymentStrategy {
@@ -80,11 +86,22 @@ fn revision(revision: &Revision) -> std::collections::BTreeMap<String, String> {
         .into()
 }
 
-fn replicas(cluster: &ChatCluster, role: Role) -> i32 {
+fn replicas(input: &BuildInput<'_>, role: Role) -> i32 {
     match role {
-        Role::Auth => cluster.spec.auth.replicas,
-        Role::Api => cluster.spec.api.replicas,
-        Role::Gateway => cluster.spec.gateway.replicas,
+        Role::Auth => input.cluster.spec.auth.replicas,
+        Role::Api => input.cluster.spec.api.replicas,
+        Role::Gateway => input.gateways.replicas,
+    }
+}
+
+/// How long a pod must have been ready before the next one is replaced. Of gateways that is until the sockets of the one before
+/// have come back: whoever replaces them, one drains at a time.
+fn min_ready(cluster: &ChatCluster, role: Role) -> i32 {
+    match role {
+        Role::Auth | Role::Api => 2,
+        Role::Gateway => {
+            i32::try_from(cluster.spec.gateway.drain_seconds).unwrap_or(3_600) + COME_BACK_SECONDS
+        }
     }
 }
 
@@ -117,16 +134,37 @@ fn pod_spec(input: &BuildInput<'_>, role: Role, plan: &RolePlan) -> PodSpec {
         ..Container::default()
     };
     let image = (plan.revision.image.as_str(), input.image);
-    let secrets = mounts::of_roles(cluster);
+    let secrets = mounts::of_role(cluster, role);
+    let pod = pod::pod(cluster, image, names::role(&name, role), &secrets, container);
     PodSpec {
+        tolerations: if role == Role::Gateway { tolerations(pod.tolerations) } else { pod.tolerations },
         termination_grace_period_seconds: Some(grace(cluster, role)),
         topology_spread_constraints: Some(
             ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
                 .map(|key| spread(cluster, role, key))
                 .into(),
         ),
-        ..pod::pod(cluster, image, names::role(&name, role), &secrets, container)
+        ..pod
     }
+}
+
+/// Those of the spec, and for half a minute those of a node that is silent, where Kubernetes would wait for five minutes: nothing of a
+/// gateway is lost with it, and those that are left hold the sockets of all.
+fn tolerations(given: Option<Vec<Toleration>>) -> Option<Vec<Toleration>> {
+    let mut tolerations = given.unwrap_or_default();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let is_given = |one: &Toleration| one.key.as_deref().is_none_or(|given| given == key);
+        if !tolerations.iter().any(is_given) {
+            tolerations.push(Toleration {
+                key: Some(key.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(SILENT_SECONDS),
+                value: None,
+            });
+        }
+    }
+    Some(tolerations)
 }
 
 fn env(cluster: &ChatCluster, role: Role) -> Vec<EnvVar> {
@@ -142,6 +180,7 @@ fn env(cluster: &ChatCluster, role: Role) -> Vec<EnvVar> {
             pod::field("POD_IP", "status.podIP"),
             pod::value(config::variable("cluster.listen"), format!("0.0.0.0:{}", ports::HOP)),
             pod::value(config::variable("cluster.advertise"), format!("$(POD_IP):{}", ports::HOP)),
+            pod::value(config::variable("server.admin_token_file"), mounts::Path::AdminToken.in_pod()),
             pod::value(config::variable("server.api_url"), url(Role::Api)),
             pod::value(config::variable("server.auth_url"), url(Role::Auth)),
         ]);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     kinds::{Child, ChildKind},
-    names::{self, Component},
+    names::Component,
 };
 
 /// That of an exposure.
@@ -37,7 +37,7 @@ fn rule(cluster: &str, route: &Route) -> Value {
         "backendRefs": [{
             "group": "",
             "kind": "Service",
-            "name": names::role(cluster, route.role),
+            "name": route.service(cluster),
             "port": ports::SERVICE,
             "weight": 1,
         }],

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     kinds::{Child, ChildKind},
-    names::{self, Component},
+    names::Component,
 };
 
 /// That of an exposure.
@@ -29,7 +29,7 @@ pub(super) fn ingress(cluster: &ChatCluster, exposure: &ExposureSpec, spec: &Ing
             path_type: if route.is_exact { "Exact" } else { "Prefix" }.to_owned(),
             backend: IngressBackend {
                 service: Some(IngressServiceBackend {
-                    name: names::role(&name, route.role),
+                    name: route.service(&name),
                     port: Some(ServiceBackendPort {
                         name: Some(ports::PUBLIC_NAME.to_owned()),
                         number: None,

@@ -3,6 +3,7 @@
 pub mod config;
 mod config_map;
 mod deployment;
+mod horizontal_pod_autoscaler;
 mod http_route;
 mod ingress;
 mod job;
@@ -51,6 +52,15 @@ pub struct OperatorIdentity {
     pub pod_labels: BTreeMap<String, String>,
 }
 
+/// How many gateways there are now, and where new sockets are led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayNumbers<'a> {
+    /// Pods.
+    pub replicas: i32,
+    /// Template to which new sockets are led, while there are pods of several.
+    pub newest: Option<&'a str>,
+}
+
 /// All that decides what should be there.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildInput<'a> {
@@ -66,6 +76,10 @@ pub struct BuildInput<'a> {
     pub keys: &'a SecretData,
     /// Certificates by which processes know each other.
     pub certificates: &'a SecretData,
+    /// The token by which gateways are told to drain.
+    pub admin_token: &'a SecretData,
+    /// How many gateways there are now.
+    pub gateways: GatewayNumbers<'a>,
     /// The Job that is to run, or runs; without one, a Job that is there is an orphan unless it runs.
     pub migration: Option<&'a MigrationJob>,
     /// What the cluster knows.
@@ -86,17 +100,19 @@ pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
         service_account::of_jobs(cluster),
         secret::signing_keys(input),
         secret::internal_tls(input),
+        secret::admin_token(input),
         config_map::config_map(input),
     ]);
     if spec.network_policy.enabled {
         children.extend(Role::ALL.iter().map(|role| network_policy::of_role(input, *role)));
         children.push(network_policy::of_jobs(cluster));
     }
-    children.push(service::of_chat(cluster));
+    children.push(service::of_chat(cluster, input.gateways.newest));
     children.extend(Role::ALL.iter().map(|role| service::of_role(cluster, *role)));
     children.extend(Role::ALL.iter().map(|role| pod_disruption_budget::of_role(cluster, *role)));
     children.extend(input.migration.map(|migration| job::migrate(cluster, input.image, migration)));
     children.extend(Role::ALL.iter().filter_map(|role| deployment::of_role(input, *role)));
+    children.extend(horizontal_pod_autoscaler::of_gateways(cluster));
     if let Some(exposure) = &spec.exposure {
         children
             .extend(exposure.ingress.as_ref().map(|ingress| ingress::ingress(cluster, exposure, ingress)));

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt as _;
 
 use crate::{
-    keys::{certificates, signing},
+    controller::rollout::Role,
+    keys::{admin, certificates, signing},
     names,
 };
 
@@ -28,6 +29,7 @@ pub(super) enum Path {
     InternalCa,
     InternalCertificate,
     InternalKey,
+    AdminToken,
 }
 
 impl Path {
@@ -42,6 +44,7 @@ impl Path {
             Self::InternalCa => "internal/ca.crt",
             Self::InternalCertificate => "internal/tls.crt",
             Self::InternalKey => "internal/tls.key",
+            Self::AdminToken => "admin/token",
         }
     }
 
@@ -70,7 +73,16 @@ impl Mount {
     }
 }
 
-/// Those of the roles.
+/// Those of a role.
+pub(super) fn of_role(cluster: &ChatCluster, role: Role) -> Vec<Mount> {
+    let mut mounts = of_roles(cluster);
+    if role == Role::Gateway {
+        mounts.push(Mount::new(&names::admin_token(&cluster.name_any()), admin::TOKEN, Path::AdminToken));
+    }
+    mounts
+}
+
+/// Those that all roles have.
 pub(super) fn of_roles(cluster: &ChatCluster) -> Vec<Mount> {
     let (name, spec) = (cluster.name_any(), &cluster.spec);
     let mut mounts = of_cassandra(&spec.cassandra, spec.cassandra.credentials_secret_ref.as_ref());

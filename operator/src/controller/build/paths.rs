@@ -1,6 +1,6 @@
 //! Which path leads to which role, for whatever routes by path.
 
-use crate::controller::rollout::Role;
+use crate::{controller::rollout::Role, names};
 
 /// A path, and who serves it.
 pub(super) struct Route {
@@ -8,6 +8,14 @@ pub(super) struct Route {
     /// Whether only the path itself is meant, and nothing below it.
     pub(super) is_exact: bool,
     pub(super) role: Role,
+}
+
+impl Route {
+    /// Name of the Service that leads there. To gateways it is that of the whole chat: while some are being replaced it leads to
+    /// those that stay, and the role's own one to all of them, for whatever reads metrics.
+    pub(super) fn service(&self, cluster: &str) -> String {
+        if self.role == Role::Gateway { cluster.to_owned() } else { names::role(cluster, self.role) }
+    }
 }
 
 /// Longer paths first.

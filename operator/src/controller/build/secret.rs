@@ -29,6 +29,11 @@ pub(super) fn internal_tls(input: &BuildInput<'_>) -> Child {
     secret(input, names::internal_tls(&input.cluster.name_any()), input.certificates, expires)
 }
 
+/// The token by which gateways are told to drain.
+pub(super) fn admin_token(input: &BuildInput<'_>) -> Child {
+    secret(input, names::admin_token(&input.cluster.name_any()), input.admin_token, BTreeMap::new())
+}
+
 fn secret(
     input: &BuildInput<'_>,
     name: String,

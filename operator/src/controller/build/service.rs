@@ -1,5 +1,7 @@
 //! Names that lead to pods: one for each role, and one for the whole chat, which gateways serve.
 
+use std::collections::BTreeMap;
+
 use folkmoot_crds::ChatCluster;
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
@@ -17,16 +19,21 @@ use crate::{
     names::{self, Component},
 };
 
-/// Of the whole chat: gateways hand REST on, so that it works without anything that routes by path.
-pub(super) fn of_chat(cluster: &ChatCluster) -> Child {
-    service(cluster, cluster.name_any(), Component::Shared, Role::Gateway, vec![public()])
+/// Of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest` is the template of
+/// gateways that takes new sockets, while others are being replaced by it.
+pub(super) fn of_chat(cluster: &ChatCluster, newest: Option<&str>) -> Child {
+    let mut selector = names::selector(&cluster.name_any(), Component::Role(Role::Gateway));
+    selector.extend(newest.map(|hash| (names::TEMPLATE_LABEL.to_owned(), hash.to_owned())));
+    service(cluster, cluster.name_any(), Component::Shared, selector, vec![public()])
 }
 
 /// Of a role. Its admin port is for what reads metrics.
 pub(super) fn of_role(cluster: &ChatCluster, role: Role) -> Child {
     let name = names::role(&cluster.name_any(), role);
     let admin = port(ports::ADMIN_NAME, ports::ADMIN, ports::ADMIN_NAME);
-    service(cluster, name, Component::Role(role), role, vec![public(), admin])
+    let component = Component::Role(role);
+    let selector = names::selector(&cluster.name_any(), component);
+    service(cluster, name, component, selector, vec![public(), admin])
 }
 
 fn public() -> ServicePort {
@@ -47,7 +54,7 @@ fn service(
     cluster: &ChatCluster,
     name: String,
     component: Component,
-    role: Role,
+    selector: BTreeMap<String, String>,
     ports: Vec<ServicePort>,
 ) -> Child {
     child(
@@ -56,7 +63,7 @@ fn service(
             metadata: metadata(cluster, name, component),
             spec: Some(ServiceSpec {
                 type_: Some("ClusterIP".to_owned()),
-                selector: Some(names::selector(&cluster.name_any(), Component::Role(role))),
+                selector: Some(selector),
                 ports: Some(ports),
                 ..ServiceSpec::default()
             }),

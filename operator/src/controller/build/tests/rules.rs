@@ -6,7 +6,7 @@ use folkmoot_crds::{ChatCluster, ChatClusterSpec};
 use serde_json::{Value, json};
 
 use super::{
-    super::{BuildInput, Config, SecretHashes, build, drop_job},
+    super::{BuildInput, Config, GatewayNumbers, SecretHashes, build, drop_job},
     specs::{self, built, built_with, cluster, image, named, secrets, with},
 };
 use crate::{
@@ -195,6 +195,8 @@ fn add_ons_that_the_cluster_lacks_are_left_out() {
         config: &config,
         keys: &empty,
         certificates: &empty,
+        admin_token: &empty,
+        gateways: GatewayNumbers { replicas: 2, newest: None },
         migration: None,
         capabilities: &super::super::Capabilities::default(),
         operator: &super::super::OperatorIdentity::default(),
@@ -301,11 +303,93 @@ fn files_that_settings_name_are_mounted() {
                     )
                 })
                 .collect();
+            let env = spec["containers"][0]["env"].as_array().unwrap();
+            let own = env.iter().filter_map(|variable| variable["value"].as_str()).map(str::to_owned);
             let named: BTreeSet<String> =
-                variables.values().filter(|value| value.starts_with("/etc/")).cloned().collect();
-            assert_eq!(mounted, named, "{variant}");
+                variables.values().cloned().chain(own).filter(|value| value.starts_with("/etc/")).collect();
+            assert_eq!(mounted, named, "{variant} {}", child.name());
         }
     }
+}
+
+#[test]
+fn gateways_are_replaced_one_drain_after_the_other() {
+    for (variant, cluster) in specs::all() {
+        let children = built(&cluster);
+        let of = |name: &str| {
+            let found =
+                children.iter().find(|child| child.kind == ChildKind::Deployment && child.name() == name);
+            found.unwrap().object.data["spec"].clone()
+        };
+        let gateway = of("chat-gateway");
+        let drain = i64::from(cluster.spec.gateway.drain_seconds);
+        let ready = gateway["minReadySeconds"].as_i64().unwrap();
+        assert_eq!(ready, drain + 10, "{variant}");
+        // Not a second less than a pod may take to start, which is three minutes.
+        assert!(gateway["progressDeadlineSeconds"].as_i64().unwrap() >= ready + 180, "{variant}");
+        assert_eq!(gateway["strategy"]["rollingUpdate"], json!({"maxSurge": 1, "maxUnavailable": 0}));
+        assert!(gateway["template"]["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap() >= drain + 45);
+        for name in ["chat-api", "chat-auth"] {
+            assert_eq!(
+                (&of(name)["minReadySeconds"], &of(name)["progressDeadlineSeconds"]),
+                (&json!(2), &json!(600))
+            );
+        }
+    }
+}
+
+#[test]
+fn an_autoscaler_is_made_on_request_and_writes_the_scale_of_the_chat() {
+    let built_for = |mode: &str, autoscaler: Option<Value>| {
+        let mut autoscaling = json!({
+            "mode": mode, "minReplicas": 2, "maxReplicas": 9, "targetConnectionsPerPod": 1_200,
+        });
+        if let Some(autoscaler) = autoscaler {
+            autoscaling["horizontalPodAutoscaler"] = autoscaler;
+        }
+        let spec = with("gateway", json!({"replicas": 4, "autoscaling": autoscaling}));
+        built(&cluster(spec))
+    };
+    let autoscaler = |children: &[Child]| {
+        children
+            .iter()
+            .find(|child| child.kind == ChildKind::HorizontalPodAutoscaler)
+            .map(|child| child.object.clone())
+    };
+    assert_eq!(autoscaler(&built_for("Operator", None)), None);
+    assert_eq!(autoscaler(&built_for("External", None)), None);
+    let children = built_for("External", Some(json!({"metric": "sockets"})));
+    let spec = autoscaler(&children).unwrap().data["spec"].clone();
+    assert_eq!(
+        spec["scaleTargetRef"],
+        json!({"apiVersion": "folkmoot.dev/v1alpha1", "kind": "ChatCluster", "name": "chat"})
+    );
+    assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&json!(2), &json!(9)));
+    let metric = &spec["metrics"][0]["pods"];
+    assert_eq!(
+        (&metric["metric"]["name"], &metric["target"]["averageValue"]),
+        (&json!("sockets"), &json!("1000"))
+    );
+    assert_eq!(spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 300);
+    assert_eq!(spec["behavior"]["scaleUp"]["policies"][0]["value"], 20);
+    let gateways = |children: &[Child]| {
+        let found = children
+            .iter()
+            .find(|child| child.name() == "chat-gateway" && child.kind == ChildKind::Deployment);
+        found.unwrap().object.data["spec"]["replicas"].clone()
+    };
+    assert_eq!(gateways(&children), 4, "that of whoever decides");
+    assert_eq!(gateways(&built_for("Operator", None)), 2, "the fewest, to begin with");
+}
+
+#[test]
+fn sockets_may_be_of_any_age_unless_the_spec_says_otherwise() {
+    let age = |gateway: Value| {
+        let config = Config::of(&cluster(with("gateway", gateway)), &SecretHashes::default());
+        config.variables.get("FOLKMOOT_GATEWAY__MAX_CONNECTION_AGE_SECONDS").cloned()
+    };
+    assert_eq!(age(json!({})), None);
+    assert_eq!(age(json!({"maxConnectionAgeSeconds": 3_600})).as_deref(), Some("3600"));
 }
 
 /// Whoever says it twice is not believed: the operator's own values win over `settings`.
@@ -331,6 +415,8 @@ fn every_variable_is_a_setting_of_the_server() {
     }
     // Being added to the server beside this.
     known.insert("FOLKMOOT_AUTH__SIGNING_KEYS_FILE".into());
+    known.insert("FOLKMOOT_SERVER__ADMIN_TOKEN_FILE".into());
+    known.insert("FOLKMOOT_GATEWAY__MAX_CONNECTION_AGE_SECONDS".into());
     known.extend(["API", "AUTH"].map(|role| format!("FOLKMOOT_SERVER__{role}_URL")));
     let check = |name: &str| assert!(known.contains(name), "{name}");
     for (_, cluster) in specs::all() {

@@ -3,9 +3,12 @@
 use folkmoot_crds::{ChatCluster, ImageSpec};
 use serde_json::{Value, json};
 
-use super::super::{BuildInput, Capabilities, Config, OperatorIdentity, SecretHashes, build};
+use super::super::{BuildInput, Capabilities, Config, GatewayNumbers, OperatorIdentity, SecretHashes, build};
 use crate::{
-    controller::rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
+    controller::{
+        rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
+        scaling::at_first,
+    },
     datastore::{Secrets, cassandra::migration::MigrationJob},
     keys::SecretData,
     kinds::Child,
@@ -195,6 +198,8 @@ pub(super) fn built_with(
         config: &config,
         keys: &keys,
         certificates: &certificates,
+        admin_token: &[("token", "T")].into_iter().collect(),
+        gateways: GatewayNumbers { replicas: at_first(cluster), newest: None },
         migration: Some(&migration),
         capabilities: &Capabilities { gateway_api: true, prometheus: true },
         operator: &OperatorIdentity {
