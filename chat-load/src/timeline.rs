@@ -1,6 +1,6 @@
 //! What happened when, in a run: what chaos is judged by. Microseconds count from the start of the run.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use chat_protocol::{ErrorCode, UserId};
 
@@ -112,8 +112,6 @@ pub struct Timeline {
     pub lost: Vec<u64>,
     /// Sockets that were lost.
     pub cuts: Vec<Cut>,
-    /// When sockets were welcomed again, and the numbers of their connections.
-    pub returns: Vec<(u64, u32)>,
     /// Reads of recent history.
     pub reads: Vec<ReadTime>,
     /// Presence, as it was and as it was told.
@@ -130,7 +128,6 @@ impl Timeline {
             refused: Vec::new(),
             lost: Vec::new(),
             cuts: Vec::new(),
-            returns: Vec::new(),
             reads: Vec::new(),
             sights: Vec::new(),
         }
@@ -143,7 +140,6 @@ impl Timeline {
         self.refused.extend(other.refused);
         self.lost.extend(other.lost);
         self.cuts.extend(other.cuts);
-        self.returns.extend(other.returns);
         self.reads.extend(other.reads);
         self.sights.extend(other.sights);
     }
@@ -158,10 +154,6 @@ impl Timeline {
 
     pub(crate) fn cut(&mut self, at_us: u64, why: &str) {
         push(&mut self.cuts, Cut { at_us, why: why.to_owned() });
-    }
-
-    pub(crate) fn came_back(&mut self, at_us: u64, connection: u32) {
-        push(&mut self.returns, (at_us, connection));
     }
 
     pub(crate) fn see(&mut self, at_us: u64, sight: Sight) {
@@ -214,16 +206,6 @@ impl Timeline {
         Tries { all: acked + refused + lost, in_time, late: acked - in_time, refused, lost }
     }
 
-    /// How often the connection came back that did so most often.
-    #[must_use]
-    pub fn most_returns(&self) -> usize {
-        let mut times: HashMap<u32, usize> = HashMap::new();
-        for (_, connection) in &self.returns {
-            *times.entry(*connection).or_default() += 1;
-        }
-        times.into_values().max().unwrap_or_default()
-    }
-
     /// Sockets that were lost in a span.
     #[must_use]
     pub fn cut_between(&self, from_us: u64, to_us: u64) -> usize {
@@ -254,14 +236,6 @@ mod tests {
         assert_eq!(timeline.slowest_send_us(100, 200), 850);
         assert_eq!(timeline.last_ack_us(200), 1_000);
         assert_eq!(timeline.sends_due(100, 300), (3, 2));
-    }
-
-    #[test]
-    fn whoever_came_back_most_often_counts() {
-        let mut timeline = Timeline::new(Instant::now());
-        assert_eq!(timeline.most_returns(), 0);
-        timeline.returns = vec![(1, 7), (2, 8), (9, 7)];
-        assert_eq!(timeline.most_returns(), 2);
     }
 
     #[test]

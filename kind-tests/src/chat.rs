@@ -44,7 +44,7 @@ const HEARD: Duration = Duration::from_secs(20);
 pub struct Door {
     /// `http://…`
     pub url: String,
-    forward: Option<Child>,
+    _forward: Option<Child>,
 }
 
 /// Finds the way to the chat's Service.
@@ -57,7 +57,7 @@ pub async fn door(scene: &Scene) -> Result<Door> {
     let port = spec.ports.unwrap_or_default().first().map(|port| port.port).context("expected a port")?;
     if scene.settings.reach == Reach::ClusterIp {
         let address = spec.cluster_ip.context("expected the Service to have an address")?;
-        return Ok(Door { url: format!("http://{address}:{port}"), forward: None });
+        return Ok(Door { url: format!("http://{address}:{port}"), _forward: None });
     }
     let local = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let forward = Command::new("kubectl")
@@ -72,7 +72,7 @@ pub async fn door(scene: &Scene) -> Result<Door> {
         Ok(())
     })
     .await?;
-    Ok(Door { url, forward: Some(forward) })
+    Ok(Door { url, _forward: Some(forward) })
 }
 
 /// The way to the chat's Service for a load: new connections find any gateway that the Service selects. `None` where there is only a

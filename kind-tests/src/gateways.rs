@@ -1,15 +1,14 @@
 //! The gateways of a chat: what its status says of them, and their pods.
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::Timestamp;
+use folkmoot_crds::{GatewayStatus, ScalingStatus};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{ResourceExt as _, api::ListParams};
-use serde::Deserialize;
 
 use crate::{
     command::kubectl,
     process,
-    scene::{CHAT, Scene},
+    scene::{Scene, status},
 };
 
 /// Label selector of their pods.
@@ -19,44 +18,6 @@ pub const DEPLOYMENT: &str = "chat-gateway";
 /// What says which pods a ReplicaSet is to delete first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// `status.gateway`, as a reader of the JSON sees it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Told {
-    /// Pods that there are to be.
-    pub replicas: i64,
-    /// Those that are ready.
-    pub ready_replicas: i64,
-    /// What is known of their number.
-    pub scaling: Scaling,
-}
-
-/// `status.gateway.scaling`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Scaling {
-    /// How many there should be.
-    pub wish: Option<i64>,
-    /// Why.
-    pub reason: Option<String>,
-    /// The mode that was honoured last.
-    pub mode: Option<String>,
-    /// When there became more for the last time.
-    pub last_scale_up: Option<Timestamp>,
-    /// Those that are on their way out.
-    pub leaving: Option<Leaving>,
-}
-
-/// `status.gateway.scaling.leaving`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Leaving {
-    /// Which.
-    pub pods: Vec<String>,
-    /// How many stay.
-    pub to: i64,
-}
-
 /// The gateways of a test's chat.
 pub struct Gateways<'a>(pub &'a Scene);
 
@@ -65,14 +26,16 @@ impl Gateways<'_> {
     ///
     /// # Errors
     /// When there is no such chat.
-    pub async fn told(&self) -> Result<Told> {
-        let chat = serde_json::to_value(self.raw().await?)?;
-        Ok(serde_json::from_value(chat["status"]["gateway"].clone()).unwrap_or_default())
+    pub async fn told(&self) -> Result<GatewayStatus> {
+        Ok(status(&self.0.chat().await?).gateway.unwrap_or_default())
     }
 
-    async fn raw(&self) -> Result<serde_json::Value> {
-        let arguments = ["-n", self.0.namespace.as_str(), "get", "chat", CHAT, "-o", "json"];
-        Ok(serde_json::from_str(&kubectl(&arguments, "").await?.succeeded()?)?)
+    /// What it says of their number.
+    ///
+    /// # Errors
+    /// When there is no such chat.
+    pub async fn scaling(&self) -> Result<ScalingStatus> {
+        Ok(self.told().await?.scaling.unwrap_or_default())
     }
 
     /// How many the Deployment is to have.
@@ -120,14 +83,15 @@ impl Gateways<'_> {
     pub async fn are(&self, count: usize) -> Result<()> {
         let (wanted, pods, told) = (self.wanted().await?, self.pods().await?, self.told().await?);
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        let number = i64::try_from(count)?;
+        let number = i32::try_from(count)?;
         ensure!(
-            i64::from(wanted) == number && pods.len() == count && ready == count,
+            wanted == number && pods.len() == count && ready == count,
             "the Deployment is to have {wanted}, {ready} of {} pods are ready; {told:?}",
             pods.len()
         );
         ensure!(told.replicas == number && told.ready_replicas == number, "the status says {told:?}");
-        ensure!(told.scaling.leaving.is_none(), "some are leaving: {told:?}");
+        let leaving = told.scaling.and_then(|scaling| scaling.leaving);
+        ensure!(leaving.is_none(), "some are leaving: {leaving:?}");
         Ok(())
     }
 

@@ -102,13 +102,15 @@ pub struct Shape {
     pub ramp: Option<f64>,
     /// How long all may take to connect.
     pub connect: Duration,
+    /// Over how long gateways that drain send their sockets away: what the rate of those that come back is compared with.
+    pub drain_window: Option<Duration>,
 }
 
 impl Shape {
     /// Sockets that connect at once and send so many messages a second together.
     #[must_use]
     pub const fn of(rate: f64) -> Self {
-        Self { rate, ramp: None, connect: Duration::from_secs(60) }
+        Self { rate, ramp: None, connect: Duration::from_secs(60), drain_window: None }
     }
 }
 
@@ -133,6 +135,7 @@ impl Load {
         let mut options = Options::new(&door.url, sockets);
         options.tokens = Some(tokens.path().to_owned());
         (options.rate, options.ramp, options.seconds) = (shape.rate, shape.ramp, LONGEST.as_secs_f64());
+        options.bars.drain_window = shape.drain_window.map(|window| window.as_secs_f64());
         options.connect_timeout = shape.connect.as_secs_f64();
         let (stop, stopped) = mpsc::channel();
         let (begun, has_begun) = oneshot::channel();
@@ -234,7 +237,7 @@ impl Ended {
             report.lost,
             report.duplicated,
             report.out_of_order,
-            self.timeline.cuts.len()
+            report.reconnects.attempts
         )
     }
 }

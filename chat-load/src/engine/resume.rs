@@ -101,7 +101,6 @@ impl Worker {
         let receiver = self.global(conn);
         if std::mem::replace(&mut self.conns[conn].welcomed, true) {
             self.shared.resumed.fetch_add(1, Ordering::Relaxed);
-            self.timeline.came_back(now, receiver);
             self.plan.record(|| Record::Reconnected { receiver });
         } else {
             self.shared.welcomed.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What is read from samples and timelines. Pure.
+//! What is read from samples. Pure.
 
 use serde::Serialize;
 
@@ -46,42 +46,6 @@ pub(super) fn times_down(samples: &[Sample], from: f64, to: f64) -> usize {
     within.windows(2).filter(|pair| pair[1].wanted < pair[0].wanted).count()
 }
 
-/// Sockets that came back one after another without a pause: those of a gateway that drained, or of several.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Return {
-    /// When the first came, in seconds.
-    pub(super) at: f64,
-    /// How many.
-    pub(super) sockets: usize,
-    /// The most in a second.
-    pub(super) peak: usize,
-}
-
-/// A pause that ends a [`Return`], in microseconds.
-const PAUSE_US: u64 = 3_000_000;
-const SECOND_US: u64 = 1_000_000;
-
-/// Splits the times at which sockets were welcomed again, in microseconds.
-pub(super) fn returns(mut times: Vec<u64>) -> Vec<Return> {
-    times.sort_unstable();
-    times
-        .chunk_by(|before, after| after - before < PAUSE_US)
-        .map(|chunk| {
-            let most_from = |(at, time): (usize, &u64)| {
-                chunk[at..].iter().take_while(|other| **other < time + SECOND_US).count()
-            };
-            let peak = chunk.iter().enumerate().map(most_from).max().unwrap_or_default();
-            Return { at: chunk[0] as f64 / 1e6, sockets: chunk.len(), peak }
-        })
-        .collect()
-}
-
-/// By how much the peak of a return is above the mean of a drain window of so many seconds. Of fewer than five a second the rate is
-/// chance, and they are no herd: they count as five.
-pub(super) fn above_mean(one: &Return, window: f64) -> f64 {
-    one.peak as f64 / (one.sockets as f64 / window).max(5.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,20 +78,5 @@ mod tests {
         assert_eq!((down.made, down.took()), (Some(112.0), Some(12.0)));
         assert_eq!(step_down(&samples[..7], 40.0, 60.0).took(), None);
         assert_eq!((times_down(&samples, 0.0, 110.0), times_down(&samples, 0.0, 120.0)), (0, 1));
-    }
-
-    #[test]
-    fn returns_are_split_by_pauses_and_have_a_peak() {
-        assert_eq!(returns(vec![]), []);
-        let evenly = (0..100).map(|n| n * 100_000);
-        let herd = (0..100).map(|n| 20 * SECOND_US + n * 1_000);
-        let found = returns(herd.chain(evenly).collect());
-        assert_eq!(
-            found,
-            [Return { at: 0.0, sockets: 100, peak: 10 }, Return { at: 20.0, sockets: 100, peak: 100 },]
-        );
-        assert!((above_mean(&found[0], 10.0) - 1.0).abs() < 1e-9);
-        assert!((above_mean(&found[1], 10.0) - 10.0).abs() < 1e-9);
-        assert!(above_mean(&Return { at: 0.0, sockets: 3, peak: 3 }, 10.0) < 1.0, "three are no herd");
     }
 }

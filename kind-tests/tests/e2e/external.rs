@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use folkmoot_crds::AutoscalingMode;
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
 use kind_tests::{
     chat,
@@ -44,8 +45,8 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     )
     .await?;
     until("the operator to decide", STEP, async || {
-        let told = gateways.told().await?.scaling;
-        ensure!(told.mode.as_deref() == Some("Operator"), "the status says {told:?}");
+        let told = gateways.scaling().await?;
+        ensure!(told.mode == Some(AutoscalingMode::Operator), "the status says {told:?}");
         Ok(())
     })
     .await?;
@@ -60,9 +61,12 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     // And back: the number that runs is the first that others see, though something else was written meanwhile.
     mode(&scene, &json!({ "mode": "External", "minReplicas": 1 })).await?;
     until("the number that runs in the spec", STEP, async || {
-        let told = gateways.told().await?.scaling;
+        let told = gateways.scaling().await?;
         let replicas = scene.chat().await?.spec.gateway.replicas;
-        ensure!(replicas == 2 && told.mode.as_deref() == Some("External"), "it is {replicas}, and {told:?}");
+        ensure!(
+            replicas == 2 && told.mode == Some(AutoscalingMode::External),
+            "it is {replicas}, and {told:?}"
+        );
         Ok(())
     })
     .await?;

@@ -17,7 +17,7 @@ use serde_json::json;
 /// Each of two waits until the clients of the one before are back.
 const REPLACED: Duration = Duration::from_secs(200);
 /// How often somebody may have to connect again in one roll-out.
-const TWICE: usize = 2;
+const TWICE: u32 = 2;
 
 pub(crate) async fn nobody_notices(scene: Scene) -> Result<()> {
     scene.make_secrets().await?;
@@ -66,7 +66,7 @@ where
     let took = began.elapsed();
     let ended = load.end().await?;
     ended.kept_all().with_context(|| name.to_owned())?;
-    let most = ended.timeline.most_returns();
+    let most = ended.report.reconnects.most_by_client;
     ensure!(most <= TWICE, "{name}: expected nobody to reconnect more than twice, somebody did {most} times");
     println!(
         "rollout: {name} after {:.1} s, at most {most} reconnects each; {}",

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use folkmoot_crds::AutoscalingMode;
 use kind_tests::{
     chat,
     gateways::Gateways,
@@ -55,10 +56,10 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
     let come = Load::start(&door, accounts.take(COME)?, Shape::of(5.0)).await?;
     let began = Instant::now();
     until("three gateways for 90 sockets", STEP, async || gateways.are(3).await).await?;
-    let (told, up) = (gateways.told().await?.scaling, began.elapsed());
+    let (told, up) = (gateways.scaling().await?, began.elapsed());
     ensure!(
         told.wish == Some(3)
-            && told.mode.as_deref() == Some("Operator")
+            && told.mode == Some(AutoscalingMode::Operator)
             && told.last_scale_up.is_some()
             && told.reason.as_ref().is_some_and(|reason| !reason.is_empty()),
         "expected the status to say why there are three: {told:?}"

@@ -33,7 +33,7 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
 
     scene.change(&json!({ "spec": { "gateway": { "replicas": 1 } } })).await?;
     let leaving = until("the plan in the status", Duration::from_secs(30), async || {
-        gateways.told().await?.scaling.leaving.context("expected some to be leaving")
+        gateways.scaling().await?.leaving.context("expected some to be leaving")
     })
     .await?;
     let (all, began) = (gateways.names().await?, Instant::now());
