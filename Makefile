@@ -7,10 +7,10 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz load chaos fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz load chaos chaos-cluster fmt lint screenshots clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build and serve a whole chat on http://127.0.0.1:8080 (ARGS="--help" tells the options)
 	@scripts/check-host.sh
@@ -65,6 +65,10 @@ load: ## 2,000 sockets, 100 messages/s, 10 % churn a minute for 60 s: nothing lo
 chaos: ## the load of a team while the parts of a cluster are killed and hang, one after another
 	@scripts/check-host.sh
 	@scripts/chaos.sh $(ARGS)
+
+chaos-cluster: ## a chat on Kubernetes is scaled, replaced and killed under load, as root on Linux; about 45 minutes
+	@scripts/check-host.sh
+	@scripts/chaos-cluster.sh $(ARGS)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs a nightly toolchain
 	@scripts/check-host.sh

@@ -12,8 +12,25 @@ const MAX_ENTRIES: usize = 1_000_000;
 pub struct AckedSend {
     /// When it was due.
     pub due_us: u64,
+    /// When the try that was acked was handed to a socket.
+    pub sent_us: u64,
     /// When it was acked.
     pub acked_us: u64,
+}
+
+/// How tries of sends went that were handed to a socket in some span: a try ends with its ack, a refusal, or the end of its socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// All of them.
+    pub all: usize,
+    /// Those that were acked in time.
+    pub in_time: usize,
+    /// Those that were acked late.
+    pub late: usize,
+    /// Those that were refused for the moment.
+    pub refused: usize,
+    /// Those that were never answered.
+    pub lost: usize,
 }
 
 /// A send that was refused and will be tried again.
@@ -91,6 +108,8 @@ pub struct Timeline {
     pub unacked: Vec<u64>,
     /// Sends that were refused for the moment.
     pub refused: Vec<Refused>,
+    /// When tries were handed to a socket that were never answered: it was cut, or nothing came for too long.
+    pub lost: Vec<u64>,
     /// Sockets that were lost.
     pub cuts: Vec<Cut>,
     /// When clients that had lost their socket, and not on purpose, tried to come back.
@@ -109,6 +128,7 @@ impl Timeline {
             sends: Vec::new(),
             unacked: Vec::new(),
             refused: Vec::new(),
+            lost: Vec::new(),
             cuts: Vec::new(),
             reconnects: Vec::new(),
             reads: Vec::new(),
@@ -121,6 +141,7 @@ impl Timeline {
         self.sends.extend(other.sends);
         self.unacked.extend(other.unacked);
         self.refused.extend(other.refused);
+        self.lost.extend(other.lost);
         self.cuts.extend(other.cuts);
         self.reconnects.extend(other.reconnects);
         self.reads.extend(other.reads);
@@ -129,6 +150,10 @@ impl Timeline {
 
     pub(crate) fn refuse(&mut self, refused: Refused) {
         push(&mut self.refused, refused);
+    }
+
+    pub(crate) fn lose(&mut self, sent_us: u64) {
+        push(&mut self.lost, sent_us);
     }
 
     pub(crate) fn cut(&mut self, at_us: u64, why: &str) {
@@ -175,6 +200,20 @@ impl Timeline {
         (acked + not, acked)
     }
 
+    /// How the tries went that were handed to a socket in a span; in time is what took at most `in_time_us`.
+    #[must_use]
+    pub fn tries(&self, from_us: u64, to_us: u64, in_time_us: u64) -> Tries {
+        let span = from_us..to_us;
+        let acked = self.sends.iter().filter(|send| span.contains(&send.sent_us));
+        let (acked, in_time) = acked.fold((0, 0), |(acked, in_time), send| {
+            let took_us = send.acked_us.saturating_sub(send.sent_us);
+            (acked + 1, in_time + usize::from(took_us <= in_time_us))
+        });
+        let refused = self.refused.iter().filter(|refused| span.contains(&refused.sent_us)).count();
+        let lost = self.lost.iter().filter(|sent_us| span.contains(sent_us)).count();
+        Tries { all: acked + refused + lost, in_time, late: acked - in_time, refused, lost }
+    }
+
     /// Sockets that were lost in a span.
     #[must_use]
     pub fn cut_between(&self, from_us: u64, to_us: u64) -> usize {
@@ -195,7 +234,7 @@ mod tests {
     #[test]
     fn a_wait_counts_from_the_fault_or_from_when_it_was_due() {
         let mut timeline = Timeline::new(Instant::now());
-        let send = |due_us, acked_us| AckedSend { due_us, acked_us };
+        let send = |due_us, acked_us| AckedSend { due_us, sent_us: due_us, acked_us };
         timeline.sends = vec![send(0, 10), send(90, 130), send(120, 145), send(210, 900)];
         assert_eq!(timeline.slowest_send_us(100, 200), 30, "the one that was under way waited 30 of its 40");
         assert_eq!(timeline.slowest_send_us(110, 200), 25);
@@ -205,5 +244,18 @@ mod tests {
         assert_eq!(timeline.slowest_send_us(100, 200), 850);
         assert_eq!(timeline.last_ack_us(200), 1_000);
         assert_eq!(timeline.sends_due(100, 300), (3, 2));
+    }
+
+    #[test]
+    fn each_try_is_counted_once() {
+        let mut timeline = Timeline::new(Instant::now());
+        let send = |due_us, sent_us, acked_us| AckedSend { due_us, sent_us, acked_us };
+        // The last one was due in the span and was tried after it.
+        timeline.sends = vec![send(0, 10, 20), send(0, 15, 25), send(5, 40, 95), send(90, 100, 110)];
+        timeline.refused = vec![Refused { at_us: 30, sent_us: 12, code: ErrorCode::Overloaded }];
+        timeline.lost = vec![11, 99, 100];
+        let tries = Tries { all: 6, in_time: 2, late: 1, refused: 1, lost: 2 };
+        assert_eq!(timeline.tries(10, 100, 50), tries);
+        assert_eq!(timeline.tries(200, 300, 50), Tries::default());
     }
 }

@@ -75,6 +75,19 @@ pub async fn door(scene: &Scene) -> Result<Door> {
     Ok(Door { url, _forward: Some(forward) })
 }
 
+/// The way to the chat's Service for a load: new connections find any gateway that the Service selects. `None` where there is only a
+/// forwarded port, which leads to one gateway for as long as that lives: what a test is about would not happen, and it says so.
+///
+/// # Errors
+/// When there is no way.
+pub async fn shared_door(scene: &Scene) -> Result<Option<Door>> {
+    if scene.settings.reach == Reach::ClusterIp {
+        return door(scene).await.map(Some);
+    }
+    println!("NOT TESTED HERE: {}: a forwarded port leads to one gateway only", scene.namespace);
+    Ok(None)
+}
+
 /// Somebody with the `folkmoot` program, and a login of their own.
 pub struct Person<'a> {
     scene: &'a Scene,
@@ -111,7 +124,7 @@ impl<'a> Person<'a> {
     /// The program, for one that runs beside the test.
     #[must_use]
     pub fn program(&self) -> Command {
-        let mut program = Command::new(&self.scene.settings.cli);
+        let mut program = Command::new(self.scene.settings.programs.join("folkmoot"));
         program.env("FOLKMOOT_CONFIG_DIR", self.home.path()).env("FOLKMOOT_URL", &self.url);
         program
     }

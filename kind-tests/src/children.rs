@@ -28,7 +28,7 @@ const fn kind(group: &'static str, version: &'static str, kind: &'static str, pl
 
 /// Kinds of which every object must be there as long as its `ChatCluster` is. Jobs are not among them: one that did its work is
 /// allowed to go.
-pub const LASTING: [Kind; 11] = [
+pub const LASTING: [Kind; 12] = [
     kind("", "v1", "ServiceAccount", "serviceaccounts"),
     kind("", "v1", "Secret", "secrets"),
     kind("", "v1", "ConfigMap", "configmaps"),
@@ -36,6 +36,7 @@ pub const LASTING: [Kind; 11] = [
     kind("", "v1", "Service", "services"),
     kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     kind("apps", "v1", "Deployment", "deployments"),
+    kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     kind("networking.k8s.io", "v1", "Ingress", "ingresses"),
     kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
     kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),

@@ -3,16 +3,22 @@
 //!
 //! This library is what the tests in `tests/e2e` are written in: [`scene`] is a test's own namespace, [`wait`] how it waits,
 //! [`cassandra`], [`pulsar`] and [`chat`] ask the engines and the chat themselves, [`audit`] tells who asked the API server for
-//! what, [`operator`] handles the operator's processes, [`document`] reads the commands of a page, and [`runner`] runs the tests beside each other.
+//! what, [`operator`] and [`gateways`] handle processes, [`load`] holds sockets through whatever happens, [`document`] reads the
+//! commands of a page, and [`runner`] runs the tests beside each other. [`chaos`] is the long form of some of them, which
+//! scripts/chaos-cluster.sh runs.
 
 pub mod audit;
 pub mod cassandra;
+pub mod chaos;
 pub mod chat;
 pub mod children;
 pub mod command;
 pub mod document;
+pub mod gateways;
+pub mod load;
 pub mod manifest;
 pub mod operator;
+pub mod process;
 pub mod pulsar;
 pub mod runner;
 pub mod scene;

@@ -1,6 +1,6 @@
 //! The operator's own processes.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
@@ -8,9 +8,8 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
-use tokio::process::Command;
 
-use crate::{command, scene::Scene, wait::until};
+use crate::{command, process, scene::Scene, wait::until};
 
 /// Name of the Deployment, the Lease and the account.
 pub const NAME: &str = "folkmoot-operator";
@@ -116,7 +115,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// When it cannot.
     pub async fn kill(&self, pod: &Pod) -> Result<()> {
-        if signal(pod, "KILL").await? {
+        if process::signal(pod, NAME, "KILL").await? {
             return Ok(());
         }
         let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -130,28 +129,6 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// When the process cannot be told.
     pub async fn hang(&self, pod: &Pod, hang: bool) -> Result<bool> {
-        signal(pod, if hang { "STOP" } else { "CONT" }).await
+        process::signal(pod, NAME, if hang { "STOP" } else { "CONT" }).await
     }
-}
-
-/// Sends a signal to the operator's process of a pod; `false` when no process of this machine is it.
-async fn signal(pod: &Pod, signal: &str) -> Result<bool> {
-    let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let Some(process) = process_of(&uid) else { return Ok(false) };
-    let mut kill = Command::new("kill");
-    let said = command::run(kill.args([&format!("-{signal}"), &process.to_string()]), "").await?;
-    // Somebody else's process, where one is not root.
-    Ok(said.status.success())
-}
-
-/// The operator's process in the cgroup of a pod.
-fn process_of(uid: &str) -> Option<u32> {
-    let spellings = [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))];
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let process: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
-        let arguments = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-        let ours = spellings.iter().any(|spelling| groups.contains(spelling.as_str()));
-        (ours && arguments.split('\0').next()?.ends_with(NAME)).then_some(process)
-    })
 }

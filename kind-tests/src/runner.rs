@@ -154,7 +154,7 @@ async fn run(test: &Test, scene: Scene, places: Option<Arc<Semaphore>>) -> (&'st
 }
 
 /// What is in the namespace of a failed test, and what its pods said.
-async fn keep(scene: &Scene, name: &str) {
+pub(crate) async fn keep(scene: &Scene, name: &str) {
     let folder = scene.settings.logs.join(name);
     let namespace = scene.namespace.as_str();
     let everything =

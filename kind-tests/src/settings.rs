@@ -1,4 +1,4 @@
-//! What `scripts/kind-tests.sh` tells the tests, by environment.
+//! What `scripts/kube/testbed.sh` tells the tests, by environment.
 
 use std::{env, fs, path::PathBuf};
 
@@ -13,8 +13,10 @@ pub struct Settings {
     pub system: String,
     /// Tag of the images that the charts install.
     pub version: String,
-    /// The `folkmoot` program.
-    pub cli: PathBuf,
+    /// Where `folkmoot` and `chat-server` are.
+    pub programs: PathBuf,
+    /// The `--dir` of scripts/engines, where those run the engines.
+    pub engines: Option<PathBuf>,
     /// Where what a failed test left is written to.
     pub logs: PathBuf,
     /// The API server's audit log, where it keeps one that can be read from here.
@@ -98,7 +100,8 @@ impl Settings {
             root: required("FOLKMOOT_KIND_ROOT")?.into(),
             system: required("FOLKMOOT_KIND_SYSTEM")?,
             version: required("FOLKMOOT_KIND_VERSION")?,
-            cli: required("FOLKMOOT_KIND_CLI")?.into(),
+            programs: required("FOLKMOOT_KIND_PROGRAMS")?.into(),
+            engines: optional("FOLKMOOT_KIND_ENGINES").map(PathBuf::from),
             logs: required("FOLKMOOT_KIND_LOGS")?.into(),
             audit_log: optional("FOLKMOOT_KIND_AUDIT_LOG").map(PathBuf::from),
             concurrency: concurrency.parse().context("expected FOLKMOOT_KIND_CONCURRENCY to be a number")?,

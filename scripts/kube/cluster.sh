@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# A real Kubernetes on this machine without a registry: control plane and one node as plain processes, in a network namespace
+# A real Kubernetes on this machine without a registry: control plane and a node or two as plain processes, in a network namespace
 # of their own that has no way out.
 #
-#     scripts/kube/cluster.sh up [--dir DIR] [--control-plane-only]   start it, ready when this returns
+#     scripts/kube/cluster.sh up [--dir DIR] [--nodes 2 | --control-plane-only]   start it, ready when this returns
 #     scripts/kube/cluster.sh down [--dir DIR]                        stop it and forget it
 #     scripts/kube/cluster.sh status [--dir DIR]                      which processes run
 #     scripts/kube/cluster.sh exec [--dir DIR] COMMAND…               run it where the cluster can be reached; kubectl and
 #                                                                     helm are in its PATH, KUBECONFIG is set
-#     scripts/kube/cluster.sh load [--dir DIR] ARCHIVE…               images, made by scripts/images.sh, for its node
+#     scripts/kube/cluster.sh load [--dir DIR] ARCHIVE…               images, made by scripts/images.sh, for its nodes
 #     scripts/kube/cluster.sh kill|start NAME [--dir DIR]             SIGKILL one process, start it again
 #
 # Clusters of different DIR (target/kube) run beside each other. DIR has NAME/{pid,log} of each process, kubeconfig, kube.env
-# and kube-apiserver/audit.log with what service accounts asked for. A node needs root. With --control-plane-only nothing is run, so
+# and kube-apiserver/audit.log with what service accounts asked for. Each node has a zone of its own; they share the network, so one
+# kube-proxy serves both. A node needs root. With --control-plane-only nothing is run, so
 # objects come to be and pods stay pending: enough for most tests of controllers. It needs no root, and is on a loopback
 # address: KUBECONFIG suffices to reach it.
 source "$(dirname "$0")/lib.sh"
@@ -19,12 +20,14 @@ source "$(dirname "$0")/lib.sh"
 ENGINES_DIR=${KUBE_DIR:-$TARGET_DIR/kube}
 NODE=folkmoot
 NODE_ADDRESS=10.111.0.1
+# Beside the nodes', for whatever else is to be reached from pods: three nodes of Cassandra need an address each.
+MORE_ADDRESSES="10.111.0.11 10.111.0.12 10.111.0.13"
 NOWHERE=10.111.0.254
 SERVICES=10.96.0.0/16
 PODS=10.244.0.0/16
 DNS_ADDRESS=10.96.0.10
 CONTROL_PLANE="etcd kube-apiserver kube-controller-manager kube-scheduler"
-NODE_PROCESSES="containerd kubelet kube-proxy"
+NODE_PROCESSES="containerd kubelet kube-proxy containerd2 kubelet2"
 
 BIN=$(component_dir kubernetes)
 
@@ -40,6 +43,21 @@ paths() {
 }
 
 is_control_plane_only() { [ ! -e "$DIR/node" ]; }
+
+# The numbers of the nodes.
+nodes() { [ ! -e "$DIR/node" ] || seq 1 "$(cat "$DIR/node")"; }
+
+# as_node I: its name, its address, and the suffix of whatever each node has one of. Of the first there is none.
+as_node() {
+    MY_SUFFIX=
+    [ "$1" = 1 ] || MY_SUFFIX=$1
+    MY_NUMBER=$1
+    MY_NAME=$NODE$MY_SUFFIX
+    MY_ADDRESS=${NODE_ADDRESS%.*}.$1
+    MY_SOCKET=$SOCKETS/containerd$MY_SUFFIX.sock
+    # Whatever a kubelet finds below its own root and does not know, it removes.
+    MY_CGROUP=$NAMESPACE$MY_SUFFIX
+}
 
 # `ip netns exec` would hide the cgroups.
 inside() {
@@ -78,7 +96,10 @@ network() {
     ip -n "$NAMESPACE" link set lo up
     ip -n "$NAMESPACE" link add node0 type veth peer name void0
     ip -n "$NAMESPACE" link set void0 up
-    ip -n "$NAMESPACE" addr add "$NODE_ADDRESS/24" dev node0
+    local address
+    for address in $(for node in $(nodes); do as_node "$node"; echo "$MY_ADDRESS"; done) $MORE_ADDRESSES; do
+        ip -n "$NAMESPACE" addr add "$address/24" dev node0
+    done
     ip -n "$NAMESPACE" link set node0 up
     ip -n "$NAMESPACE" neigh add "$NOWHERE" lladdr 02:00:00:00:00:fe dev node0 nud permanent
     ip -n "$NAMESPACE" route add default via "$NOWHERE" dev node0
@@ -107,6 +128,12 @@ encryptionAlgorithm: ECDSA-P256
 YAML
     inside "$BIN/kubeadm" init phase certs all --config "$DIR/kubeadm.yaml" >"$DIR/kubeadm.log" 2>&1
     inside "$BIN/kubeadm" init phase kubeconfig all --kubeconfig-dir "$DIR/kubeconfigs" --config "$DIR/kubeadm.yaml" >>"$DIR/kubeadm.log" 2>&1
+    if [ "$(nodes | wc -l)" -gt 1 ]; then
+        as_node 2
+        sed "s/name: $NODE,/name: $MY_NAME,/" "$DIR/kubeadm.yaml" >"$DIR/kubeadm2.yaml"
+        inside "$BIN/kubeadm" init phase kubeconfig kubelet --kubeconfig-dir "$DIR/kubeconfigs/2" --config "$DIR/kubeadm2.yaml" >>"$DIR/kubeadm.log" 2>&1
+        mv "$DIR/kubeconfigs/2/kubelet.conf" "$DIR/kubeconfigs/kubelet2.conf"
+    fi
     # kubeadm, which refuses loopback addresses, points some of them at the node's.
     sed -i "s#https://$NODE_ADDRESS:6443#https://$API_ADDRESS:6443#" "$DIR"/kubeconfigs/*.conf
     cp "$DIR/kubeconfigs/super-admin.conf" "$KUBECONFIG"
@@ -191,35 +218,40 @@ node_images() {
 
 load() {
     local archive
-    for archive in "$@"; do ctr -a "$SOCKETS/containerd.sock" -n k8s.io images import "$archive" >&2; done
+    local node
+    for node in $(nodes); do
+        as_node "$node"
+        for archive in "$@"; do ctr -a "$MY_SOCKET" -n k8s.io images import "$archive" >&2; done
+    done
 }
 
 # Pods of several clusters must not meet in one cgroup.
 cgroups() {
     local controller
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-        mkdir -p "/sys/fs/cgroup/$NAMESPACE"
+        mkdir -p "/sys/fs/cgroup/$MY_CGROUP"
         for controller in cpuset cpu io memory hugetlb pids; do
             echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
-            echo "+$controller" >"/sys/fs/cgroup/$NAMESPACE/cgroup.subtree_control"
+            echo "+$controller" >"/sys/fs/cgroup/$MY_CGROUP/cgroup.subtree_control"
         done 2>/dev/null || true
     else
-        for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller$NAMESPACE" 2>/dev/null || true; done
+        for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller$MY_CGROUP" 2>/dev/null || true; done
         # A new cpuset is empty, and takes no process until it is told its share.
         for controller in cpus mems; do
-            cat "/sys/fs/cgroup/cpuset/cpuset.$controller" >"/sys/fs/cgroup/cpuset/$NAMESPACE/cpuset.$controller" 2>/dev/null || true
+            cat "/sys/fs/cgroup/cpuset/cpuset.$controller" >"/sys/fs/cgroup/cpuset/$MY_CGROUP/cpuset.$controller" 2>/dev/null || true
         done
     fi
 }
 
-run_containerd() {
-    mkdir -p "$DIR/containerd/cni" "$SOCKETS" "$DISK"
-    cat >"$DIR/containerd/config.toml" <<TOML
+begin_containerd() {
+    local dir=$DIR/containerd$MY_SUFFIX
+    mkdir -p "$dir/cni" "$SOCKETS" "$DISK"
+    cat >"$dir/config.toml" <<TOML
 version = 2
-root = "$DISK/containerd"
-state = "$SOCKETS/containerd"
+root = "$DISK/containerd$MY_SUFFIX"
+state = "$SOCKETS/containerd$MY_SUFFIX"
 [grpc]
-  address = "$SOCKETS/containerd.sock"
+  address = "$MY_SOCKET"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "registry.k8s.io/pause:3.10.1"
   tolerate_missing_hugetlb_controller = true
@@ -231,43 +263,53 @@ state = "$SOCKETS/containerd"
   SystemdCgroup = false
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "$(component_dir cni)"
-  conf_dir = "$DIR/containerd/cni"
+  conf_dir = "$dir/cni"
 TOML
-    cat >"$DIR/containerd/cni/10-bridge.conflist" <<JSON
-{"cniVersion": "0.4.0", "name": "folkmoot", "plugins": [
-  {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
-   "ipam": {"type": "host-local", "dataDir": "$SOCKETS/cni", "ranges": [[{"subnet": "10.244.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+    # A bridge for each node: pods of both reach each other by the one network that they are in.
+    cat >"$dir/cni/10-bridge.conflist" <<JSON
+{"cniVersion": "0.4.0", "name": "folkmoot$MY_SUFFIX", "plugins": [
+  {"type": "bridge", "bridge": "cni$((MY_NUMBER - 1))", "isGateway": true, "ipMasq": false, "hairpinMode": true,
+   "ipam": {"type": "host-local", "dataDir": "$SOCKETS/cni$MY_SUFFIX", "ranges": [[{"subnet": "${PODS%.0.0/*}.$((MY_NUMBER - 1)).0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 JSON
-    chmod -R a+rX "$DIR/containerd/cni"
-    run containerd containerd -c "$DIR/containerd/config.toml"
-    await "$DIR/containerd" 30 ctr -a "$SOCKETS/containerd.sock" version >/dev/null
+    chmod -R a+rX "$dir/cni"
+    run "containerd$MY_SUFFIX" containerd -c "$dir/config.toml"
+    await "$dir" 30 ctr -a "$MY_SOCKET" version >/dev/null
 }
 
-run_kubelet() {
-    mkdir -p "$DIR/kubelet/pki" "$DIR/kubelet/manifests" "$DISK"
-    printf 'nameserver 127.0.0.1\n' >"$DIR/kubelet/resolv.conf"
-    cat >"$DIR/kubelet/config.yaml" <<YAML
+begin_kubelet() {
+    local dir=$DIR/kubelet$MY_SUFFIX
+    mkdir -p "$dir/pki" "$dir/manifests" "$DISK"
+    printf 'nameserver 127.0.0.1\n' >"$dir/resolv.conf"
+    cat >"$dir/config.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+address: $MY_ADDRESS
+healthzBindAddress: $MY_ADDRESS
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $PKI/ca.crt}}
 authorization: {mode: Webhook}
 cgroupDriver: cgroupfs
-cgroupRoot: /$NAMESPACE
-containerRuntimeEndpoint: unix://$SOCKETS/containerd.sock
+cgroupRoot: /$MY_CGROUP
+containerRuntimeEndpoint: unix://$MY_SOCKET
 clusterDNS: [$DNS_ADDRESS]
 clusterDomain: cluster.local
-resolvConf: $DIR/kubelet/resolv.conf
-staticPodPath: $DIR/kubelet/manifests
+resolvConf: $dir/resolv.conf
+staticPodPath: $dir/manifests
 failSwapOn: false
 failCgroupV1: false
 imageGCHighThresholdPercent: 100
 # Images and disks of a development machine are not the node's to judge.
 evictionHard: {memory.available: 100Mi, nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
 YAML
-    run kubelet "$BIN/kubelet" "--config=$DIR/kubelet/config.yaml" "--kubeconfig=$DIR/kubeconfigs/kubelet.conf" \
-        "--root-dir=$DISK/kubelet" "--cert-dir=$DIR/kubelet/pki" "--hostname-override=$NODE" "--node-ip=$NODE_ADDRESS"
+    run "kubelet$MY_SUFFIX" "$BIN/kubelet" "--config=$dir/config.yaml" "--kubeconfig=$DIR/kubeconfigs/kubelet$MY_SUFFIX.conf" \
+        "--root-dir=$DISK/kubelet$MY_SUFFIX" "--cert-dir=$dir/pki" "--hostname-override=$MY_NAME" "--node-ip=$MY_ADDRESS" \
+        "--node-labels=topology.kubernetes.io/zone=zone$MY_NUMBER"
 }
+
+run_containerd() { as_node 1 && begin_containerd; }
+run_containerd2() { as_node 2 && begin_containerd; }
+run_kubelet() { as_node 1 && begin_kubelet; }
+run_kubelet2() { as_node 2 && begin_kubelet; }
 
 run_kube-proxy() {
     mkdir -p "$DIR/kube-proxy"
@@ -283,14 +325,24 @@ YAML
     run kube-proxy "$BIN/kube-proxy" "--config=$DIR/kube-proxy/config.yaml"
 }
 
-node() {
+begin_nodes() {
+    local node
     node_images
-    cgroups
-    run_containerd
+    for node in $(nodes); do
+        as_node "$node"
+        cgroups
+        begin_containerd
+    done
     load "$DIR/pause.tar" "$DIR/coredns.tar"
-    run_kubelet
+    for node in $(nodes); do
+        as_node "$node"
+        begin_kubelet
+    done
     run_kube-proxy
-    await "$DIR/kubelet" 90 kubectl wait --for=condition=Ready "node/$NODE" --timeout=1s >/dev/null 2>&1
+    for node in $(nodes); do
+        as_node "$node"
+        await "$DIR/kubelet$MY_SUFFIX" 90 kubectl wait --for=condition=Ready "node/$MY_NAME" --timeout=1s >/dev/null 2>&1
+    done
     kubectl apply -f "$KUBE/manifests/" >/dev/null
     await "$DIR/kubelet" 120 kubectl -n kube-system rollout status deployment/coredns --timeout=1s >/dev/null 2>&1
 }
@@ -335,7 +387,7 @@ up() {
         [ "$(id -u)" = 0 ] || die "a node needs root; --control-plane-only does not"
         packages
         "$KUBE/build.sh" >/dev/null
-        touch "$DIR/node"
+        echo "$NODES" >"$DIR/node"
     fi
     # A cluster that did not become whole is not left behind.
     trap 'say "stopping what was started"; STATUS=1 down' EXIT
@@ -344,7 +396,7 @@ up() {
     certificates
     control_plane
     say "the control plane is ready after $((SECONDS - began)) s"
-    is_control_plane_only || node
+    is_control_plane_only || begin_nodes
     environment_file
     trap - EXIT
     say "Kubernetes $KUBERNETES_VERSION is ready after $((SECONDS - began)) s: KUBECONFIG=$KUBECONFIG"
@@ -357,26 +409,26 @@ unmount_all() {
 }
 
 down() {
-    local name group
-    end "$DIR/kubelet"
-    end "$DIR/kube-proxy"
-    if [ -S "$SOCKETS/containerd.sock" ]; then
-        timeout 60 "$(component_dir crictl)/crictl" --runtime-endpoint "unix://$SOCKETS/containerd.sock" rmp -fa >/dev/null 2>&1 || true
-    fi
-    for name in containerd kube-scheduler kube-controller-manager kube-apiserver etcd; do
+    local name group socket
+    for name in kubelet kubelet2 kube-proxy; do end "$DIR/$name"; done
+    for socket in "$SOCKETS"/containerd{,2}.sock; do
+        [ ! -S "$socket" ] ||
+            timeout 60 "$(component_dir crictl)/crictl" --runtime-endpoint "unix://$socket" rmp -fa >/dev/null 2>&1 || true
+    done
+    for name in containerd containerd2 kube-scheduler kube-controller-manager kube-apiserver etcd; do
         # All have nothing to lose but their state, which goes with them.
-        if alive "$DIR/$name" && [ "$name" != containerd ]; then kill -9 "$(cat "$DIR/$name/pid")"; fi
+        if alive "$DIR/$name" && [ "${name%2}" != containerd ]; then kill -9 "$(cat "$DIR/$name/pid")"; fi
         end "$DIR/$name"
     done
     if [ -e "$DIR/node" ]; then
         unmount_all
         ip netns del "$NAMESPACE" 2>/dev/null || true
-        for group in /sys/fs/cgroup/"$NAMESPACE" /sys/fs/cgroup/*/"$NAMESPACE"; do
+        for group in /sys/fs/cgroup/{,*/}"$NAMESPACE"{,2}; do
             [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
         done
         rm -rf "${DISK:?}" "${SOCKETS:?}"
     fi
-    for name in kube.env kubeconfig kubeconfigs pki etcd node address audit.yaml kubeadm.yaml pause.tar coredns.tar; do
+    for name in kube.env kubeconfig kubeconfigs pki etcd node address audit.yaml kubeadm.yaml kubeadm2.yaml pause.tar coredns.tar; do
         rm -rf "${DIR:?}/$name"
     done
     # Logs of the last run stay: whoever looks into a failure comes after the end.
@@ -388,7 +440,7 @@ status() {
     for name in $CONTROL_PLANE $NODE_PROCESSES; do
         if alive "$DIR/$name"; then
             echo "$name runs, pid $(cat "$DIR/$name/pid")"
-        elif ! is_control_plane_only || [[ " $CONTROL_PLANE " == *" $name "* ]]; then
+        elif [ -d "$DIR/$name" ]; then
             echo "$name does not run"
         fi
     done
@@ -404,6 +456,7 @@ exec_inside() {
 }
 
 ONLY_CONTROL_PLANE=
+NODES=1
 command=${1:-}
 [ $# -eq 0 ] || shift
 if [ "$command" = exec ]; then
@@ -413,8 +466,17 @@ if [ "$command" = exec ]; then
     fi
 else
     options=()
-    for option in "$@"; do
-        if [ "$option" = --control-plane-only ]; then ONLY_CONTROL_PLANE=1; else options+=("$option"); fi
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --control-plane-only) ONLY_CONTROL_PLANE=1 ;;
+            --nodes)
+                NODES=${2:-}
+                [ "$NODES" = 1 ] || [ "$NODES" = 2 ] || die "expected --nodes 1 or 2"
+                shift
+                ;;
+            *) options+=("$1") ;;
+        esac
+        shift
     done
     engine_options ${options[@]+"${options[@]}"}
     set -- ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}

@@ -191,9 +191,9 @@ mod tests {
         let mut timeline = Timeline::new(Instant::now());
         timeline.end_us = 60 * S;
         timeline.sends = vec![
-            AckedSend { due_us: 9 * S, acked_us: 9 * S + 1 },
-            AckedSend { due_us: 20 * S, acked_us: 45 * S },
-            AckedSend { due_us: 50 * S, acked_us: 50 * S + 2 },
+            AckedSend { due_us: 9 * S, sent_us: 9 * S, acked_us: 9 * S + 1 },
+            AckedSend { due_us: 20 * S, sent_us: 20 * S, acked_us: 45 * S },
+            AckedSend { due_us: 50 * S, sent_us: 50 * S, acked_us: 50 * S + 2 },
         ];
         let code = ErrorCode::Overloaded;
         timeline.refused = vec![Refused { at_us: 10 * S + 400_000, sent_us: 10 * S, code }];

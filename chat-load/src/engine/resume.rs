@@ -336,6 +336,9 @@ impl Worker {
                 self.outcome.measured -= u64::from(!send.interrupted);
             }
             send.interrupted |= deliberate;
+            if !deliberate {
+                self.timeline.lose(send.sent_us);
+            }
             state.outbox.push_front(send);
         }
     }

@@ -131,6 +131,7 @@ impl Worker {
         let overdue: Vec<Send> =
             state.in_flight.extract_if(.., |send| send.sent_us + ACK_DEADLINE_US <= now).collect();
         self.outcome.resent += overdue.len() as u64;
+        overdue.iter().for_each(|send| self.timeline.lose(send.sent_us));
         state.outbox.extend(overdue);
         if let Some(oldest) = state.in_flight.iter().map(|send| send.sent_us).min() {
             state.acks_armed = true;
@@ -153,7 +154,7 @@ impl Worker {
             self.shared.acked.fetch_add(1, Ordering::Relaxed);
             ack.times = Some(Times { sent_us: send.first_us, acked_us: now });
             self.outcome.through.record(now.saturating_sub(send.first_us));
-            self.timeline.sends.push(AckedSend { due_us: send.due_us, acked_us: now });
+            self.timeline.sends.push(AckedSend { due_us: send.due_us, sent_us: send.sent_us, acked_us: now });
             self.outcome.most_tries = self.outcome.most_tries.max(send.tries);
             if send.kind == Kind::Measured {
                 let prompt = now.saturating_sub(send.sent_us) <= PROMPT_US;

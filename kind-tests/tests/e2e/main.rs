@@ -5,13 +5,18 @@ mod deletion;
 mod document;
 mod drift;
 mod everywhere;
+mod external;
 mod install;
 mod leader;
+mod node;
 mod pods;
 mod rights;
+mod rollout;
 mod rules;
+mod scale;
 mod successor;
 mod timeline;
+mod unfinished;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -34,11 +39,16 @@ const TESTS: &[Test] = &[
     test!("install", First, install::ten_lines_become_a_chat),
     test!("given-up", Waiting, away::engines_that_stay_away_are_given_up),
     test!("deleted-meanwhile", Waiting, away::what_is_retained_holds_nothing_up),
+    test!("rollout", Beside, rollout::nobody_notices),
     test!("upgrade", Beside, upgrade::roles_follow_one_another_and_a_bad_image_stops),
+    test!("scale", Beside, scale::gateways_follow_their_sockets),
+    test!("external", Beside, external::somebody_else_may_decide),
     test!("drift", Beside, drift::what_somebody_changes_comes_back),
     test!("away", Beside, away::engines_may_come_later),
     test!("deletion", Beside, deletion::keyspace_and_topics_go_when_asked_for),
     test!("rules", Beside, rules::each_refuses_its_bad_case),
+    test!("node", Alone, node::a_dead_gateway_and_an_empty_node_cost_nothing),
+    test!("unfinished", Alone, unfinished::a_plan_outlives_its_operator),
     test!("leader", Alone, leader::another_takes_over_and_two_never_write),
     test!("successor", Alone, successor::a_new_operator_restarts_nothing),
     test!("rights", Alone, rights::all_are_used_and_none_is_missing),

@@ -68,6 +68,25 @@ const MADE: &[Case] = &[
         says: "expected terminationGracePeriodSeconds to be at least drainSeconds + 45",
     },
     Case {
+        changes: &[("/gateway", || json!({ "autoscaling": { "minReplicas": 3, "maxReplicas": 2 } }))],
+        says: "expected maxReplicas to be at least minReplicas",
+    },
+    Case {
+        changes: &[(
+            "/gateway",
+            || json!({ "autoscaling": { "maxReplicas": 2, "horizontalPodAutoscaler": {} } }),
+        )],
+        says: "expected mode: External with horizontalPodAutoscaler",
+    },
+    Case {
+        changes: &[("/gateway", || json!({ "maxConnections": 9_999, "autoscaling": { "maxReplicas": 2 } }))],
+        says: "expected autoscaling.targetConnectionsPerPod to be at most maxConnections",
+    },
+    Case {
+        changes: &[("/gateway", || json!({ "maxConnectionAgeSeconds": 59 }))],
+        says: "expected maxConnectionAgeSeconds to be 0",
+    },
+    Case {
         changes: &[("/settings", || json!({ "cassandra.keyspace": "mine" }))],
         says: "expected keys such as gateway.max_in_flight",
     },

@@ -1,0 +1,139 @@
+//! The gateways of a chat: what its status says of them, and their pods.
+
+use anyhow::{Context as _, Result, ensure};
+use folkmoot_crds::{GatewayStatus, ScalingStatus};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{ResourceExt as _, api::ListParams};
+
+use crate::{
+    command::kubectl,
+    process,
+    scene::{Scene, status},
+};
+
+/// Label selector of their pods.
+pub const GATEWAYS: &str = "app.kubernetes.io/instance=chat,app.kubernetes.io/component=gateway";
+/// The Deployment.
+pub const DEPLOYMENT: &str = "chat-gateway";
+/// What says which pods a ReplicaSet is to delete first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// The gateways of a test's chat.
+pub struct Gateways<'a>(pub &'a Scene);
+
+impl Gateways<'_> {
+    /// What the status says.
+    ///
+    /// # Errors
+    /// When there is no such chat.
+    pub async fn told(&self) -> Result<GatewayStatus> {
+        Ok(status(&self.0.chat().await?).gateway.unwrap_or_default())
+    }
+
+    /// What it says of their number.
+    ///
+    /// # Errors
+    /// When there is no such chat.
+    pub async fn scaling(&self) -> Result<ScalingStatus> {
+        Ok(self.told().await?.scaling.unwrap_or_default())
+    }
+
+    /// How many the Deployment is to have.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn wanted(&self) -> Result<i32> {
+        Ok(self.0.api::<Deployment>().get(DEPLOYMENT).await?.spec.replicas.unwrap_or(1))
+    }
+
+    /// Their pods that are not being deleted.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn pods(&self) -> Result<Vec<Pod>> {
+        let mut pods = self.0.api::<Pod>().list(&ListParams::default().labels(GATEWAYS)).await?.items;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(pods)
+    }
+
+    /// Their names, in order.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let mut names: Vec<_> = self.pods().await?.iter().map(kube::ResourceExt::name_any).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Those that are said to cost least to delete.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn marked(&self) -> Result<Vec<String>> {
+        let mut pods = self.pods().await?;
+        pods.retain(|pod| pod.annotations().get(DELETION_COST).is_some_and(|cost| cost.starts_with('-')));
+        Ok(pods.iter().map(kube::ResourceExt::name_any).collect())
+    }
+
+    /// That the chat has `count` of them: wanted, there, ready and told, and none on its way out.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub async fn are(&self, count: usize) -> Result<()> {
+        let (wanted, pods, told) = (self.wanted().await?, self.pods().await?, self.told().await?);
+        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+        let number = i32::try_from(count)?;
+        ensure!(
+            wanted == number && pods.len() == count && ready == count,
+            "the Deployment is to have {wanted}, {ready} of {} pods are ready; {told:?}",
+            pods.len()
+        );
+        ensure!(told.replicas == number && told.ready_replicas == number, "the status says {told:?}");
+        let leaving = told.scaling.and_then(|scaling| scaling.leaving);
+        ensure!(leaving.is_none(), "some are leaving: {leaving:?}");
+        Ok(())
+    }
+
+    /// Reason and message of each event of the chat.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn events(&self) -> Result<Vec<String>> {
+        let arguments = [
+            "-n",
+            self.0.namespace.as_str(),
+            "get",
+            "events",
+            "--field-selector",
+            "involvedObject.kind=ChatCluster",
+            "--sort-by=.metadata.creationTimestamp",
+            "-o",
+            r#"jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}"#,
+        ];
+        Ok(kubectl(&arguments, "").await?.succeeded()?.lines().map(str::to_owned).collect())
+    }
+}
+
+/// Whether a pod is ready.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.filter(|told| told.type_ == "Ready").any(|told| told.status == "True")
+}
+
+/// Ends a pod's chat-server as a crash would. Where its process is not to be seen from here, the pod is deleted by force.
+///
+/// # Errors
+/// When it cannot.
+pub async fn kill(scene: &Scene, pod: &Pod) -> Result<()> {
+    if process::signal(pod, "chat-server", "KILL").await? {
+        return Ok(());
+    }
+    let name = pod.metadata.name.as_deref().context("expected a name")?;
+    let namespace = scene.namespace.as_str();
+    kubectl(&["-n", namespace, "delete", "pod", name, "--grace-period=0", "--force"], "")
+        .await?
+        .succeeded()?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! As many gateways as the sockets need.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use folkmoot_crds::AutoscalingMode;
+use kind_tests::{
+    chat,
+    gateways::Gateways,
+    load::{Accounts, Load, Shape},
+    manifest,
+    scene::{READY, Scene},
+    wait::until,
+};
+use serde_json::{Value, json};
+
+/// Sockets that a gateway is to hold.
+const TARGET: usize = 30;
+/// Those that stay all the time: one gateway is enough for them.
+const STAY: usize = 25;
+/// Those that come and go: with them three are needed.
+const COME: usize = 65;
+/// How long the operator waits until it believes that fewer are enough.
+const STABLE: Duration = Duration::from_secs(10);
+/// A step on a machine that runs other tests meanwhile. scripts/chaos-cluster.sh judges the time on one that does nothing else.
+const STEP: Duration = Duration::from_secs(90);
+
+/// A chat whose gateways follow their sockets.
+pub(crate) fn following(scene: &Scene) -> Value {
+    let mut object = manifest::small(&scene.settings);
+    object["spec"]["gateway"]["autoscaling"] = json!({
+        "mode": "Operator",
+        "minReplicas": 1,
+        "maxReplicas": 4,
+        "targetConnectionsPerPod": TARGET,
+        "bufferPercent": 0,
+        "stabilizationSeconds": STABLE.as_secs(),
+    });
+    object
+}
+
+pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
+    scene.make_secrets().await?;
+    scene.apply(&following(&scene)).await?;
+    scene.until_ready(READY).await?;
+    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let gateways = Gateways(&scene);
+    let mut accounts = Accounts::make(&scene, 90, 10).await?;
+    let stay = Load::start(&door, accounts.take(STAY)?, Shape::of(5.0)).await?;
+    gateways.are(1).await.context("one is enough at first")?;
+    let first = gateways.names().await?;
+
+    let come = Load::start(&door, accounts.take(COME)?, Shape::of(5.0)).await?;
+    let began = Instant::now();
+    until("three gateways for 90 sockets", STEP, async || gateways.are(3).await).await?;
+    let (told, up) = (gateways.scaling().await?, began.elapsed());
+    ensure!(
+        told.wish == Some(3)
+            && told.mode == Some(AutoscalingMode::Operator)
+            && told.last_scale_up.is_some()
+            && told.reason.as_ref().is_some_and(|reason| !reason.is_empty()),
+        "expected the status to say why there are three: {told:?}"
+    );
+
+    // They were all on the first one, since there was no other: the new ones are empty.
+    come.end().await?.kept_all().context("those who came and went")?;
+    let began = Instant::now();
+    let marked = watch_the_way_down(&gateways).await?;
+    let down = began.elapsed();
+    ensure!(gateways.names().await? == first, "expected the occupied gateway to stay, not another");
+    ensure!(!marked.is_empty(), "expected those that go to be marked for the ReplicaSet");
+    ensure!(first.iter().all(|name| !marked.contains(name)), "expected only empty ones to be: {marked:?}");
+    ensure!(down >= STABLE / 2, "expected a wait before there were fewer, it was {down:?}");
+
+    let stayed = stay.end().await?;
+    stayed.kept_all().context("those who stayed")?;
+    ensure!(stayed.timeline.cuts.is_empty(), "expected nobody to notice: {:?}", stayed.timeline.cuts);
+    tells_the_story(&gateways).await?;
+    println!(
+        "scale: three gateways after {:.1} s, one again {:.1} s after the sockets went; {}",
+        up.as_secs_f64(),
+        down.as_secs_f64(),
+        stayed.title()
+    );
+    Ok(())
+}
+
+/// Waits until there is one again; those that were said to cost least meanwhile.
+async fn watch_the_way_down(gateways: &Gateways<'_>) -> Result<BTreeSet<String>> {
+    let mut marked = BTreeSet::new();
+    let deadline = Instant::now() + STABLE + STEP;
+    loop {
+        marked.extend(gateways.marked().await?);
+        match gateways.are(1).await {
+            Ok(()) => return Ok(marked),
+            Err(missing) if Instant::now() >= deadline => {
+                return Err(missing).context("expected one gateway again");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Whoever looks later sees how many there were, and why.
+async fn tells_the_story(gateways: &Gateways<'_>) -> Result<()> {
+    until("events about more and about fewer gateways", Duration::from_secs(20), async || {
+        let events = gateways.events().await?;
+        let about: Vec<_> = events.iter().filter(|event| event.to_lowercase().contains("gateway")).collect();
+        for word in ["up", "down"] {
+            ensure!(
+                about.iter().any(|event| {
+                    let reason = event.split(':').next().unwrap_or_default().to_lowercase();
+                    reason.contains("scal") && reason.contains(word)
+                }),
+                "expected an event about scaling {word}: {events:#?}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,59 @@
+//! Fewer gateways, by an operator that does not live to see it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use kind_tests::{
+    chat,
+    gateways::Gateways,
+    load::{Accounts, Load, Shape},
+    manifest,
+    operator::{LEASE, Operator},
+    scene::{READY, Scene},
+    wait::until,
+};
+use serde_json::json;
+
+/// Long enough for the operator to be killed meanwhile.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Another one leads, waits for the drain, and lowers the number; on a machine that runs nothing else.
+const DONE: Duration = LEASE.saturating_add(DRAIN).saturating_add(Duration::from_secs(90));
+
+pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
+    scene.make_secrets().await?;
+    let mut object = manifest::small(&scene.settings);
+    object["spec"]["gateway"] = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
+    scene.apply(&object).await?;
+    scene.until_ready(READY).await?;
+    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let (gateways, operator) = (Gateways(&scene), Operator::of(&scene));
+    operator.until_whole().await?;
+    let mut accounts = Accounts::make(&scene, 60, 20).await?;
+    let load = Load::start(&door, accounts.take(60)?, Shape::of(20.0)).await?;
+
+    scene.change(&json!({ "spec": { "gateway": { "replicas": 1 } } })).await?;
+    let leaving = until("the plan in the status", Duration::from_secs(30), async || {
+        gateways.scaling().await?.leaving.context("expected some to be leaving")
+    })
+    .await?;
+    let (all, began) = (gateways.names().await?, Instant::now());
+    ensure!(leaving.pods.len() == 2 && leaving.to == 1, "expected two of three to leave: {leaving:?}");
+    ensure!(all.len() == 3, "expected the plan to be told before anything goes: {all:?}");
+    operator.kill(&operator.leader().await?).await?;
+
+    until("the plan to be completed", DONE, async || gateways.are(1).await).await?;
+    let took = began.elapsed();
+    let stayed = gateways.names().await?;
+    ensure!(
+        stayed.iter().all(|name| all.contains(name) && !leaving.pods.contains(name)),
+        "expected those to go that the plan named, {leaving:?}: {stayed:?} of {all:?} stayed"
+    );
+    let ended = load.end().await?;
+    ended.kept_all()?;
+    println!(
+        "unfinished: the plan was completed {:.1} s after its operator was killed; {}",
+        took.as_secs_f64(),
+        ended.title()
+    );
+    operator.until_whole().await
+}
