@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn what_was_read_is_put_before_what_is_there_unless_it_is_deleted_by_now() {
         let mut recent = Recent::default();
-        let mut before = |recent: &mut Recent, seq, body| {
+        let before = |recent: &mut Recent, seq, body| {
             let (event, frame) = event(seq, body);
             recent.add_before(&event, frame)
         };

@@ -192,9 +192,11 @@ struct Slow {
     go: Semaphore,
 }
 
-impl Owners for Arc<Slow> {
+struct OwnedBy(Arc<Slow>);
+
+impl Owners for OwnedBy {
     fn remote(&self, _: ChannelId) -> Option<Arc<dyn Remote>> {
-        Some(Arc::clone(self) as Arc<dyn Remote>)
+        Some(Arc::clone(&self.0) as Arc<dyn Remote>)
     }
 }
 
@@ -220,7 +222,7 @@ async fn nobody_waits_for_the_answer_to_somebody_else() {
     let channel = far.create_channel(&world.ada, request).await.unwrap().id;
     let bob = world.member("bob", &far, channel).await;
     let slow = Arc::new(Slow { chat: far, under_way: AtomicUsize::new(0), go: Semaphore::new(0) });
-    near.set_owners(Arc::new(Arc::clone(&slow)));
+    near.set_owners(Arc::new(OwnedBy(Arc::clone(&slow))));
     let submit = async |actor: &Actor| world.submit_as(actor, &near, channel, ClientId::new()).await.unwrap();
 
     let first = submit(&world.ada).await;

@@ -131,7 +131,7 @@ async fn log_in(client: Client, settings: Arc<Settings>) -> Result<()> {
 
 /// What the script says, all of it.
 async fn run(scene: &Scene, script: &str) -> Result<String> {
-    let programs = scene.settings.cli.parent().context("expected a folder of programs")?;
+    let programs = &scene.settings.programs;
     let path = format!("{}:{}", std::env::var("PATH")?, programs.display());
     let home = tempfile::tempdir()?;
     let mut shell = Command::new("bash");
