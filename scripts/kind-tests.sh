@@ -295,5 +295,6 @@ engines_ready
 say "ready for tests after $((SECONDS - began)) s"
 export FOLKMOOT_KIND_TESTS=1 FOLKMOOT_KIND_LOGS=$LOGS FOLKMOOT_KIND_SYSTEM=$SYSTEM FOLKMOOT_KIND_ROOT=$ROOT \
     FOLKMOOT_KIND_CLI=$TARGET_DIR/debug/folkmoot FOLKMOOT_KIND_VERSION=$VERSION
+[ "$CLUSTER" = given ] || export FOLKMOOT_KIND_OURS=1
 inside "$E2E" ${chosen[@]+"${chosen[@]}"}
 say "kind-tests passed after $((SECONDS - began)) s"

@@ -41,6 +41,14 @@ impl Said {
 /// # Errors
 /// When it cannot be started or takes longer than two minutes.
 pub async fn run(command: &mut Command, input: &str) -> Result<Said> {
+    run_for(command, input, DEADLINE).await
+}
+
+/// The same for one that may take as long as this.
+///
+/// # Errors
+/// When it cannot be started or takes longer.
+pub async fn run_for(command: &mut Command, input: &str, deadline: Duration) -> Result<Said> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::piped())
@@ -53,9 +61,9 @@ pub async fn run(command: &mut Command, input: &str) -> Result<Said> {
         // A program that does not read its input may have ended before.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = timeout(DEADLINE, child.wait_with_output())
+    let output = timeout(deadline, child.wait_with_output())
         .await
-        .with_context(|| format!("expected {program} to end within {} s", DEADLINE.as_secs()))??;
+        .with_context(|| format!("expected {program} to end within {} s", deadline.as_secs()))??;
     Ok(Said {
         status: output.status,
         out: String::from_utf8_lossy(&output.stdout).into_owned(),

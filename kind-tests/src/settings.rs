@@ -23,6 +23,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How Services are reached.
     pub reach: Reach,
+    /// Whether the cluster was made for these tests and ends with them.
+    pub is_ours: bool,
     /// The system of record.
     pub cassandra: Cassandra,
     /// The bus.
@@ -101,6 +103,7 @@ impl Settings {
             audit_log: optional("FOLKMOOT_KIND_AUDIT_LOG").map(PathBuf::from),
             concurrency: concurrency.parse().context("expected FOLKMOOT_KIND_CONCURRENCY to be a number")?,
             reach,
+            is_ours: optional("FOLKMOOT_KIND_OURS").is_some(),
             cassandra: Cassandra {
                 contact_points: points.split(',').map(str::to_owned).collect(),
                 credentials,

@@ -2,6 +2,7 @@
 
 mod away;
 mod deletion;
+mod document;
 mod drift;
 mod everywhere;
 mod install;
@@ -42,6 +43,7 @@ const TESTS: &[Test] = &[
     test!("successor", Alone, successor::a_new_operator_restarts_nothing),
     test!("rights", Alone, rights::all_are_used_and_none_is_missing),
     test!("everywhere", Alone, everywhere::all_namespaces_by_choice),
+    test!("document", Alone, document::a_reader_gets_what_the_page_says),
 ];
 
 fn main() -> ExitCode {
