@@ -93,6 +93,8 @@ pub struct Timeline {
     pub refused: Vec<Refused>,
     /// Sockets that were lost.
     pub cuts: Vec<Cut>,
+    /// When clients that had lost their socket, and not on purpose, tried to come back.
+    pub reconnects: Vec<u64>,
     /// Reads of recent history.
     pub reads: Vec<ReadTime>,
     /// Presence, as it was and as it was told.
@@ -108,6 +110,7 @@ impl Timeline {
             unacked: Vec::new(),
             refused: Vec::new(),
             cuts: Vec::new(),
+            reconnects: Vec::new(),
             reads: Vec::new(),
             sights: Vec::new(),
         }
@@ -119,6 +122,7 @@ impl Timeline {
         self.unacked.extend(other.unacked);
         self.refused.extend(other.refused);
         self.cuts.extend(other.cuts);
+        self.reconnects.extend(other.reconnects);
         self.reads.extend(other.reads);
         self.sights.extend(other.sights);
     }
@@ -129,6 +133,10 @@ impl Timeline {
 
     pub(crate) fn cut(&mut self, at_us: u64, why: &str) {
         push(&mut self.cuts, Cut { at_us, why: why.to_owned() });
+    }
+
+    pub(crate) fn reconnect(&mut self, at_us: u64) {
+        push(&mut self.reconnects, at_us);
     }
 
     pub(crate) fn see(&mut self, at_us: u64, sight: Sight) {
