@@ -302,6 +302,7 @@ fn pressed_since(
 }
 
 /// What is so now.
+#[derive(Clone, Copy)]
 struct Now<'a> {
     mode: Option<AutoscalingMode>,
     wish: i32,
