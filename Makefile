@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench fuzz load chaos chaos-cluster fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz load chaos chaos-cluster fmt lint screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ images: ## the images of chat-server and of the operator, as archives (scripts/i
 bench: ## delivery cost, memory per socket, connect rate; durable sends and long logs on Cassandra; the operator
 	@scripts/check-host.sh
 	@scripts/bench.sh $(ARGS)
+
+simulate: ## the autoscaler over a day of 75,000 and of 2,500,000 users: pods used and overload (docs/autoscaling.md)
+	@scripts/check-host.sh
+	cargo run --locked --quiet -p folkmoot-operator --example simulate -- docs/images
 
 load: ## 2,000 sockets, 100 messages/s, 10 % churn a minute for 60 s: nothing lost, doubled or reordered
 	@scripts/check-host.sh

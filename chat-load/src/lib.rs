@@ -1,5 +1,6 @@
 //! Open-loop load for a Folkmoot server, and the truth about what became of it.
 
+pub mod bars;
 pub mod bench;
 pub mod broadcaster;
 pub mod chaos;
@@ -14,6 +15,7 @@ pub mod message;
 pub mod options;
 mod progress;
 mod reads;
+pub mod reconnects;
 pub mod report;
 pub mod rest;
 pub mod run;

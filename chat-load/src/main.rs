@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 /// Sends messages at their scheduled times over many sockets, and checks that nothing acked is lost, doubled or
 /// reordered.
 ///
-/// Prints one JSON object. Exits with 0 when the server kept every promise, 1 when it did not or did not
-/// answer, 2 when the options make no sense.
+/// Prints one JSON object. Exits with 0 when the server kept every promise and met the bars that were given, 1 when it
+/// did not or did not answer, 2 when the options make no sense.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
@@ -68,6 +68,9 @@ fn explain(report: &Report) {
     }
     for (violation, times) in &report.details.violations {
         eprintln!("chat-load: {violation} ({times} times)");
+    }
+    for missed in &report.details.missed {
+        eprintln!("chat-load: {missed}");
     }
     if report.sent > 0 && report.acked == 0 {
         eprintln!("chat-load: nothing that was sent was acked");

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, net::ToSocketAddrs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::bars::Bars;
+
 /// What the other side speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
@@ -16,8 +18,8 @@ pub enum Protocol {
 /// A run.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// A gateway, such as <http://127.0.0.1:8080>; TLS is not spoken. May be repeated: sockets are dealt out, and
-    /// one that fails goes to the next
+    /// A gateway, or what balances to several, such as <http://127.0.0.1:8080>; TLS is not spoken. May be repeated: sockets
+    /// are dealt out, and one that fails goes to the next. A name is looked up once
     #[arg(long = "url", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub urls: Vec<String>,
     /// Where logs are read over REST [default: the first --url]
@@ -62,7 +64,8 @@ pub struct Options {
     /// Seconds to wait at the end for what is under way
     #[arg(long, value_name = "S", default_value_t = 15.0)]
     pub drain: f64,
-    /// Most new connections a second [default: as fast as the server takes them]
+    /// Most first connections a second; who lost a socket comes back when it wants to [default: as fast as the server takes
+    /// them]
     #[arg(long, value_name = "PER_SECOND")]
     pub ramp: Option<f64>,
     /// Most connections that are being set up at once
@@ -89,6 +92,9 @@ pub struct Options {
     /// No progress line
     #[arg(long, short)]
     pub quiet: bool,
+    /// What it is judged by besides the promises
+    #[command(flatten)]
+    pub bars: Bars,
 }
 
 /// A run that cannot be made.
@@ -176,6 +182,7 @@ impl Options {
             history: None,
             protocol: Protocol::Folkmoot,
             quiet: true,
+            bars: Bars::default(),
         }
     }
 
@@ -215,6 +222,9 @@ impl Options {
             ("connect-timeout", self.connect_timeout),
             ("stay-away", self.stay_away),
             ("read-rate", self.read_rate),
+            ("drain-window", self.bars.drain_window.unwrap_or_default()),
+            ("max-reconnect-peak", self.bars.max_reconnect_peak.unwrap_or_default()),
+            ("min-prompt", self.bars.min_prompt.unwrap_or_default()),
         ];
         if self.protocol == Protocol::Folkmoot && self.tokens.is_none() {
             return Err(OptionsError::NoTokens);

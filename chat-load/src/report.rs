@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::histogram::Quantiles;
+use crate::{histogram::Quantiles, reconnects::Reconnects};
 
 /// What a run found. Times are counted from when a message was due, not from when it was sent, so a stalled
 /// server cannot hide behind messages that were never sent (no coordinated omission).
@@ -40,8 +40,33 @@ pub struct Report {
     /// Growth of the server's resident memory from before the first connect until all are connected and
     /// quiet, by connections. It holds what the server keeps for a socket, not what the kernel does.
     pub server_rss_bytes_per_connection: Option<f64>,
+    /// How clients came back whose sockets the server took away.
+    #[serde(default)]
+    pub reconnects: Reconnects,
+    /// How sends fared, try by try.
+    #[serde(default)]
+    pub sends: Sends,
     /// Everything else.
     pub details: Details,
+}
+
+/// How the measured sends fared. A send is tried by handing it to a socket; it is tried again when that socket is lost, when
+/// the server refuses it for the moment, and when no answer comes for 5 s. What churn cut off on purpose is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sends {
+    /// Tries.
+    pub tries: u64,
+    /// Tries that were acked within 500 ms.
+    pub prompt_tries: u64,
+    /// Their share in percent; none without tries.
+    pub prompt_percent: Option<f64>,
+    /// The share in percent of the messages that were acked within 500 ms of when they were due, waiting for a socket
+    /// included; none without messages.
+    pub prompt_from_due_percent: Option<f64>,
+    /// The most tries that an acked message took.
+    pub most_tries: u32,
+    /// Messages of the whole run that were refused for good, or not acked by its end however often they were tried.
+    pub not_acked: u64,
 }
 
 /// What explains the numbers above.
@@ -98,16 +123,20 @@ pub struct Details {
     pub violations: BTreeMap<String, u64>,
     /// The first few findings of the comparison with the logs.
     pub findings: Vec<String>,
+    /// Bars that were given and missed, in words.
+    #[serde(default)]
+    pub missed: Vec<String>,
 }
 
 impl Report {
-    /// Whether the server kept every promise and answered at all.
+    /// Whether the server kept every promise, met every bar that was given, and answered at all.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost == 0
             && self.duplicated == 0
             && self.out_of_order == 0
             && self.details.violations.is_empty()
+            && self.details.missed.is_empty()
             && self.connections > 0
             && (self.sent == 0 || self.acked > 0)
     }

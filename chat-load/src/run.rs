@@ -21,7 +21,8 @@ use crate::{
     logs::{self, LogReader, LogsError},
     options::{Options, OptionsError, Protocol},
     progress::Progress,
-    report::{Details, Report},
+    reconnects::{self, Reconnects},
+    report::{Details, Report, Sends},
     server_process::{cpu_time, resident_bytes},
     sight,
     timeline::Timeline,
@@ -159,7 +160,11 @@ pub fn run_during<T: Send + 'static>(
     logs::record(&plan, &reader);
     flush_history(&plan)?;
     details.presence_wrong_ms = sight::longest_wrong_us(&timeline, 0, timeline.end_us) as f64 / 1e3;
-    let report = report(connections, &plan, &shared, outcome, &logs, &details, &reader);
+    let mut report = report(connections, &plan, &shared, outcome, &logs, &details, &reader);
+    let waves = reconnects::waves(timeline.reconnects.clone(), options.bars.drain_window_us());
+    let Reconnects { most_by_client, clients, lost_sockets, .. } = report.reconnects;
+    report.reconnects = Reconnects { most_by_client, clients, lost_sockets, ..waves };
+    report.details.missed = options.bars.missed(&report);
     Ok(Run { report, timeline, script })
 }
 
@@ -236,6 +241,20 @@ fn report(
         server_cpu_us_per_delivery: cpu.map(|s| s * 1e6 / details.window_deliveries as f64),
         server_rss_bytes_per_connection: rss
             .map(|(after, before)| (after as f64 - before as f64) / f64::from(connections)),
+        reconnects: Reconnects {
+            most_by_client: outcome.most_lost,
+            clients: outcome.losers,
+            lost_sockets: outcome.lost_sockets,
+            ..Reconnects::default()
+        },
+        sends: Sends {
+            tries: outcome.tries,
+            prompt_tries: outcome.prompt_tries,
+            prompt_percent: percent(outcome.prompt_tries, outcome.tries),
+            prompt_from_due_percent: percent(outcome.prompt, outcome.measured),
+            most_tries: outcome.most_tries,
+            not_acked: outcome.unacked + get(&shared.refused),
+        },
         details: Details {
             unacked: outcome.unacked,
             refused: get(&shared.refused),
@@ -255,6 +274,10 @@ fn report(
             ..details.clone()
         },
     }
+}
+
+fn percent(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 
 fn flush_history(plan: &Plan) -> Result<(), RunError> {

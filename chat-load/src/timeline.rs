@@ -112,6 +112,8 @@ pub struct Timeline {
     pub lost: Vec<u64>,
     /// Sockets that were lost.
     pub cuts: Vec<Cut>,
+    /// When clients that had lost their socket, and not on purpose, tried to come back.
+    pub reconnects: Vec<u64>,
     /// Reads of recent history.
     pub reads: Vec<ReadTime>,
     /// Presence, as it was and as it was told.
@@ -128,6 +130,7 @@ impl Timeline {
             refused: Vec::new(),
             lost: Vec::new(),
             cuts: Vec::new(),
+            reconnects: Vec::new(),
             reads: Vec::new(),
             sights: Vec::new(),
         }
@@ -140,6 +143,7 @@ impl Timeline {
         self.refused.extend(other.refused);
         self.lost.extend(other.lost);
         self.cuts.extend(other.cuts);
+        self.reconnects.extend(other.reconnects);
         self.reads.extend(other.reads);
         self.sights.extend(other.sights);
     }
@@ -154,6 +158,10 @@ impl Timeline {
 
     pub(crate) fn cut(&mut self, at_us: u64, why: &str) {
         push(&mut self.cuts, Cut { at_us, why: why.to_owned() });
+    }
+
+    pub(crate) fn reconnect(&mut self, at_us: u64) {
+        push(&mut self.reconnects, at_us);
     }
 
     pub(crate) fn see(&mut self, at_us: u64, sight: Sight) {

@@ -52,9 +52,14 @@ pub enum WsError {
     /// Not an HTTP head, or too long for one.
     #[error("expected an HTTP head")]
     Head,
-    /// An answer other than 101, with its status.
-    #[error("expected status 101, got {0}")]
-    Refused(u16),
+    /// An answer other than 101.
+    #[error("expected status 101, got {status}")]
+    Refused {
+        /// Its status.
+        status: u16,
+        /// When to come back, in seconds, if it says so.
+        retry_after: Option<u16>,
+    },
     /// `Sec-WebSocket-Accept` does not answer the key.
     #[error("expected the accept key that answers ours")]
     AcceptKey,
@@ -183,7 +188,8 @@ pub fn upgrade_answer(buffer: &[u8], key: &str) -> Result<Option<usize>, WsError
         .filter(|_| head.starts_with("HTTP/1.1 "))
         .ok_or(WsError::Head)?;
     if status != 101 {
-        return Err(WsError::Refused(status));
+        let retry_after = header(head, "retry-after").and_then(|seconds| seconds.parse().ok());
+        return Err(WsError::Refused { status, retry_after });
     }
     if header(head, "sec-websocket-accept") != Some(derive_accept_key(key.as_bytes()).as_str()) {
         return Err(WsError::AcceptKey);
@@ -289,7 +295,10 @@ mod tests {
         assert_eq!(upgrade_answer(answer.as_bytes(), key), Ok(Some(answer.len())));
         assert_eq!(upgrade_answer(answer.as_bytes(), "another"), Err(WsError::AcceptKey));
         assert_eq!(upgrade_answer(&answer.as_bytes()[..20], key), Ok(None));
-        let refused = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
-        assert_eq!(upgrade_answer(refused.as_bytes(), key), Err(WsError::Refused(503)));
+        for (more, retry_after) in [("", None), ("Retry-After: 2\r\n", Some(2))] {
+            let refused = format!("HTTP/1.1 503 Service Unavailable\r\n{more}\r\n");
+            let expected = WsError::Refused { status: 503, retry_after };
+            assert_eq!(upgrade_answer(refused.as_bytes(), key), Err(expected));
+        }
     }
 }

@@ -46,6 +46,8 @@ fn a_clean_run_prints_one_object_and_exits_with_0() {
         "presence_ms",
         "server_cpu_us_per_delivery",
         "server_rss_bytes_per_connection",
+        "reconnects",
+        "sends",
     ] {
         assert!(object.get(key).is_some(), "{key} is promised");
     }
@@ -79,6 +81,7 @@ fn options_that_make_no_sense_exit_with_2() {
         &["--url", "http://127.0.0.1:1"][..],
         &["--url", "https://127.0.0.1:1", "--protocol", "bare"],
         &["--url", "http://127.0.0.1:1", "--protocol", "bare", "--churn", "-1"],
+        &["--url", "http://127.0.0.1:1", "--protocol", "bare", "--max-reconnect-peak", "2"],
         &["--nonsense"],
     ] {
         let output = chat_load(arguments);

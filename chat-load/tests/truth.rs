@@ -7,9 +7,11 @@ mod fake;
 use std::io::BufReader;
 
 use chat_load::{
+    bars::Bars,
     broadcaster::Broadcaster,
     history::record::replay,
     options::{Options, Protocol},
+    reconnects::Reconnects,
     report::Report,
     run::run,
 };
@@ -62,6 +64,9 @@ async fn a_good_server_is_clean_and_everything_is_measured() {
     assert!(report.delivery_ms.is_some());
     assert_eq!(report.presence_ms, None);
     assert!(report.details.trouble.is_empty(), "{:?}", report.details.trouble);
+    assert_eq!(report.reconnects, Reconnects::default());
+    assert_eq!((report.sends.tries, report.sends.most_tries), (225, 1), "those of the window");
+    assert_eq!(report.sends.prompt_percent, Some(100.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +79,7 @@ async fn churn_loses_nothing() {
     assert_clean(&report);
     assert!(report.resumed > 3 && report.details.recovered > 0, "{report:#?}");
     assert_eq!(report.resumed, report.details.dropped);
+    assert_eq!(report.reconnects, Reconnects::default(), "who was dropped on purpose did not have to");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +141,34 @@ async fn a_server_that_drops_everybody_is_come_back_to() {
     let report = run_against(Fault::Crash, |_| {}).await;
     assert_clean(&report);
     assert!(report.resumed >= 20 && report.details.resent > 0, "{report:#?}");
+    let reconnects = &report.reconnects;
+    assert_eq!((reconnects.most_by_client, reconnects.clients, reconnects.lost_sockets), (1, 20, 20));
+    assert_eq!((reconnects.attempts, reconnects.waves.len()), (20, 1), "{reconnects:?}");
+    assert_eq!(reconnects.peak_per_second, 20.0, "all at once");
+    assert!(
+        report.sends.tries > report.sends.prompt_tries,
+        "a try was lost with its socket: {:?}",
+        report.sends
+    );
+    assert_eq!((report.sends.most_tries, report.sends.not_acked), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bars_that_are_missed_are_told_and_make_the_run_a_bad_one() {
+    let bars = Bars {
+        max_reconnects: Some(0),
+        drain_window: Some(10.0),
+        max_reconnect_peak: Some(2.0),
+        min_prompt: Some(100.0),
+        max_unacked: Some(0),
+    };
+    let report = run_against(Fault::Crash, |options| options.bars = bars).await;
+    let missed = &report.details.missed;
+    assert!(!report.is_clean());
+    assert_eq!(missed.len(), 3, "{missed:?}");
+    for what in ["had to reconnect 1 times", "times their mean rate", "acked within 500 ms"] {
+        assert!(missed.iter().any(|missed| missed.contains(what)), "{what}: {missed:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,10 @@
-//! The admin address: is the process alive, does it want traffic, how is it doing?
+//! The admin address: is the process alive, does it want traffic, how is it doing? And, for who has the token, the order
+//! to drain.
+
+mod drain;
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,10 +17,10 @@ use axum::{
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
 
-use crate::{metrics::Metrics, store::Store};
+use crate::{gateway::Gateway, metrics::Metrics, store::Store};
 
 /// A store that has not answered by then is not ready.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
@@ -34,16 +38,23 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// Whether the process wants traffic; off while it starts and drains.
     pub ready: Arc<AtomicBool>,
+    /// File with the token for the order to drain; empty: it cannot be given.
+    pub token_file: Arc<Path>,
+    /// What can be drained; `None` in a process that holds no sockets.
+    pub gateway: Option<Arc<Gateway>>,
 }
 
 /// The routes of the admin address.
 pub fn router(state: AdminState) -> Router {
-    Router::new()
+    let mut routes = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/readyz/process", get(readyz_process))
-        .route("/metrics", get(metrics))
-        .with_state(state)
+        .route("/metrics", get(metrics));
+    if !state.token_file.as_os_str().is_empty() {
+        routes = routes.route("/drain", post(drain::drain));
+    }
+    routes.with_state(state)
 }
 
 async fn healthz() -> &'static str {

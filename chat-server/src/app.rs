@@ -188,7 +188,13 @@ impl App {
         );
 
         let ready = Arc::new(AtomicBool::new(true));
-        let admin = admin::router(AdminState { store, metrics, ready: Arc::clone(&ready) });
+        let admin = admin::router(AdminState {
+            store,
+            metrics,
+            ready: Arc::clone(&ready),
+            token_file: config.server.admin_token_file.as_path().into(),
+            gateway: has(Role::Gateway).then(|| Arc::clone(&gateway)),
+        });
         let mut app = Self {
             chat,
             auth,
@@ -249,6 +255,7 @@ impl App {
     }
 
     /// Leaves: not ready, sockets sent away over the drain window, requests finished, all within a bounded time.
+    /// A drain that was asked for on the admin address is carried on with, and costs nothing more when it is over.
     /// Answers whether all sockets went by themselves.
     pub async fn drain(self) -> bool {
         self.ready.store(false, Ordering::Release);

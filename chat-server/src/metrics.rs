@@ -1,5 +1,8 @@
 //! What the admin endpoint tells Prometheus. Names follow its conventions: base units, `_total` for counters.
 
+mod memory;
+mod reasons;
+
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
@@ -9,17 +12,29 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use reasons::{ByReason, Reason, Refused, SentAway};
+
 /// All metrics of a process. Cheap to update from anywhere.
 pub struct Metrics {
     registry: Mutex<Registry>,
     /// Sockets that are open now.
     pub connections: Gauge,
-    /// 1 from the moment in which no sockets are taken any more, since the process ends.
+    /// Sockets that are taken at most.
+    pub capacity: Gauge,
+    /// 1 from the moment in which a drain begins; it ends with the process.
     pub draining: Gauge,
+    /// Sockets that were told to reconnect.
+    pub sent_away: ByReason<SentAway>,
     /// Sockets that were welcomed.
     pub welcomes: Counter,
     /// Upgrades and hellos that were refused.
-    pub refusals: Counter,
+    pub refusals: ByReason<Refused>,
+    /// Hellos that were said and not answered yet.
+    pub hellos_waiting: Gauge,
+    /// Hellos that had to wait for their turn at the store.
+    pub hellos_throttled: Counter,
+    /// From a hello to its welcome.
+    pub hello_seconds: Histogram,
     /// Events that came from the bus and were passed to a channel's sockets.
     pub events: Counter,
     /// Event frames handed to sockets.
@@ -62,12 +77,33 @@ impl Metrics {
         };
         let connections = Gauge::default();
         registry.register("gateway_connections", "Sockets that are open now", connections.clone());
+        let capacity = Gauge::default();
+        registry.register("gateway_capacity", "Sockets that are taken at most", capacity.clone());
         let draining = Gauge::default();
         registry.register(
             "gateway_draining",
-            "1 when sockets are sent away, since the process ends",
+            "1 from the moment in which a drain begins, to the end of the process",
             draining.clone(),
         );
+        let sent_away = ByReason::new();
+        registry.register("gateway_sent_away", "Sockets that were told to reconnect", sent_away.family());
+        let refusals = ByReason::new();
+        registry.register("gateway_refusals", "Upgrades and hellos that were refused", refusals.family());
+        let hellos_waiting = Gauge::default();
+        registry.register(
+            "gateway_hellos_waiting",
+            "Hellos that were said and not answered yet",
+            hellos_waiting.clone(),
+        );
+        // 1 ms to 16 s, doubling.
+        let hello_seconds = Histogram::new(std::iter::successors(Some(0.001), |b| Some(b * 2.0)).take(15));
+        registry.register_with_unit(
+            "gateway_hello",
+            "From a hello to its welcome",
+            Unit::Seconds,
+            hello_seconds.clone(),
+        );
+        registry.register_collector(Box::new(memory::ProcessMemory));
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
         let cluster_processes = Gauge::default();
@@ -93,7 +129,12 @@ impl Metrics {
         );
         Self {
             connections,
+            capacity,
             draining,
+            sent_away,
+            refusals,
+            hellos_waiting,
+            hello_seconds,
             cluster_processes,
             ack_seconds,
             hop_seconds,
@@ -109,7 +150,11 @@ impl Metrics {
             ),
             hop_served: counter(&mut registry, "hop_served", "Batches appended for other processes"),
             welcomes: counter(&mut registry, "gateway_welcomes", "Sockets that were welcomed"),
-            refusals: counter(&mut registry, "gateway_refusals", "Upgrades and hellos that were refused"),
+            hellos_throttled: counter(
+                &mut registry,
+                "gateway_hellos_throttled",
+                "Hellos that had to wait for their turn at the store",
+            ),
             events: counter(&mut registry, "gateway_events", "Events passed to their channel's sockets"),
             deliveries: counter(&mut registry, "gateway_deliveries", "Event frames handed to sockets"),
             slow_consumers: counter(

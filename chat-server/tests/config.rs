@@ -96,6 +96,11 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
             "folkmoot.toml:2: gateway.max_sockets is -5, expected a whole number from 1 to 1000000",
         ),
         (
+            "[gateway]\nmax_connection_age_seconds = 59",
+            &[],
+            "folkmoot.toml:2: gateway.max_connection_age_seconds is 59, expected 0, or a whole number from 60 to 604800",
+        ),
+        (
             "[auth]\nregistration = true",
             &[],
             "folkmoot.toml:2: auth.registration is a value of type boolean, expected \"open\" or \"closed\"",
@@ -209,7 +214,7 @@ fn a_changed_value_arrives_where_it_is_used() {
             | config::Kind::Path
             | config::Kind::OptionalPath => "other".to_owned(),
             config::Kind::Address => "127.0.0.9:9".into(),
-            config::Kind::Integer(min, max) => {
+            config::Kind::Integer(min, max) | config::Kind::IntegerOrZero(min, max) => {
                 let default = (setting.get)(&Config::default()).to_string();
                 if default == max.to_string() { min.to_string() } else { max.to_string() }
             }

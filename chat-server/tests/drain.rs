@@ -1,17 +1,67 @@
-//! Going away: nobody new, what was sent is finished, everybody is told when to come back.
+//! Going away: nobody new, what was sent is finished, everybody is told when to come back. By a signal, by the operator's
+//! order, and each socket for itself when it is old.
 
 mod harness;
 
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use chat_protocol::{CloseCode, ServerFrame};
+use chat_server::app::{App, Role};
 use harness::{
     TestServer,
-    ws::{Incoming, TestSocket},
+    process::{ServerProcess, seed},
+    read,
+    ws::{DEADLINE, Incoming, TestSocket},
 };
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+const TOKEN: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ";
+
+fn token_file(dir: &Path) -> String {
+    let file = dir.join("admin-token");
+    std::fs::write(&file, format!("{TOKEN}\n")).expect("is written");
+    file.display().to_string()
+}
+
+/// `POST /drain`.
+async fn order(http: &Client, admin_url: &str, query: &str, token: &str) -> reqwest::Response {
+    http.post(format!("{admin_url}/drain{query}")).bearer_auth(token).send().await.expect("answers")
+}
+
+/// Waits for the order to leave, and then for the close; when the first came, and what it said.
+async fn told_to_leave(mut socket: TestSocket) -> (Instant, u64) {
+    let mut told = None;
+    loop {
+        match socket.next().await {
+            Incoming::Frame(ServerFrame::Reconnect { after_ms }) => {
+                assert!(told.is_none(), "a socket is told once");
+                told = Some((Instant::now(), after_ms));
+            }
+            Incoming::Frame(_) => {}
+            Incoming::Closed(code) => {
+                assert_eq!(code, Some(CloseCode::Restart.code()));
+                return told.expect("is told before it is closed");
+            }
+        }
+    }
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !so().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 #[tokio::test]
 async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
-    let server =
-        TestServer::with(|config| config.gateway.drain_window = std::time::Duration::from_millis(300)).await;
+    let server = TestServer::with(|config| config.gateway.drain_window = Duration::from_millis(300)).await;
     let ada = server.register("ada").await;
     let channel = server.channel_of(&ada, &[], "drain").await;
     let mut sockets = Vec::new();
@@ -57,4 +107,194 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
     assert_eq!(silent.closed().await, Some(CloseCode::Restart.code()), "nobody waits for a hello");
     drop(silent);
     assert!(draining.await.expect("the drain ends"), "all have gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_are_told_evenly_over_the_window_and_come_back_so() {
+    const SOCKETS: usize = 60;
+    const WINDOW: Duration = Duration::from_secs(3);
+    let server = TestServer::with(|config| {
+        config.gateway.drain_window = WINDOW;
+        config.gateway.max_sockets_per_user = SOCKETS;
+    })
+    .await;
+    let ada = server.register("ada").await;
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        sockets.push(tokio::spawn(told_to_leave(
+            TestSocket::connect(&server.base_url, &ada.access_token).await,
+        )));
+    }
+    let began = Instant::now();
+    let draining = server.begin_drain();
+    let mut back = Vec::new();
+    for socket in sockets {
+        let (told, after_ms) = socket.await.expect("is told");
+        assert!(after_ms <= 100, "nobody stays away for long: {after_ms} ms");
+        back.push(told - began + Duration::from_millis(after_ms));
+    }
+    assert!(draining.await.expect("the drain ends"), "all have gone");
+    assert_eq!(server.metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}").await, 60.0);
+    back.sort();
+    let second = Duration::from_secs(1);
+    let peak =
+        back.iter().map(|from| back.iter().filter(|at| (*from..*from + second).contains(at)).count()).max();
+    let mean = SOCKETS / 3;
+    assert!(peak.is_some_and(|peak| peak <= 2 * mean), "{peak:?} in a second, the mean is {mean}: {back:?}");
+    assert!(back.last().is_some_and(|last| *last > WINDOW * 9 / 10), "the whole window is used: {back:?}");
+}
+
+#[tokio::test]
+async fn a_drain_is_ordered_by_who_has_the_token_and_the_process_stays() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = token_file(dir.path());
+    let server = TestServer::with(|config| config.server.admin_token_file = (&file).into()).await;
+    let order =
+        |query: &'static str, token: &'static str| order(&server.http, &server.admin_url, query, token);
+    let status = async |path: &str| {
+        server.http.get(format!("{}{path}", server.admin_url)).send().await.expect("answers").status()
+    };
+    for token in ["", "wrong", "c2VjcmV0"] {
+        assert_eq!(order("", token).await.status(), StatusCode::UNAUTHORIZED, "{token:?}");
+    }
+    for query in ["?after=301", "?after=-1", "?after=soon"] {
+        assert_eq!(order(query, TOKEN).await.status(), StatusCode::BAD_REQUEST, "{query}");
+    }
+    assert_eq!(status("/readyz/process").await, StatusCode::OK);
+
+    let ada = server.register("ada").await;
+    let socket = TestSocket::connect(&server.base_url, &ada.access_token).await;
+    for _ in 0..2 {
+        let answer: Value = read(order("?after=300", TOKEN).await, StatusCode::ACCEPTED).await;
+        assert_eq!(answer, json!({ "draining": true, "connections": 1 }));
+    }
+    for path in ["/readyz", "/readyz/process"] {
+        assert_eq!(status(path).await, StatusCode::SERVICE_UNAVAILABLE, "balancers hear of it at once");
+    }
+    assert_eq!(server.metric("folkmoot_gateway_draining").await, 1.0);
+    // Until they have, nobody is refused.
+    let second = TestSocket::connect(&server.base_url, &ada.access_token).await;
+
+    let answer: Value = read(order("?after=0", TOKEN).await, StatusCode::ACCEPTED).await;
+    assert_eq!(answer["connections"], 2);
+    told_to_leave(socket).await;
+    told_to_leave(second).await;
+    until("all have gone", async || server.metric("folkmoot_gateway_connections").await == 0.0).await;
+    assert!(TestSocket::upgrade(&server.base_url, None, None).await.is_err(), "nobody comes back to it");
+    assert_eq!(status("/healthz").await, StatusCode::OK);
+    let answer: Value = read(order("", TOKEN).await, StatusCode::ACCEPTED).await;
+    assert_eq!(answer, json!({ "draining": true, "connections": 0 }));
+    assert!(server.begin_drain().await.expect("ends"), "a signal finds nothing left to do");
+}
+
+#[tokio::test]
+async fn without_a_token_or_sockets_there_is_nothing_to_order() {
+    let server = TestServer::start().await;
+    assert_eq!(order(&server.http, &server.admin_url, "", TOKEN).await.status(), StatusCode::NOT_FOUND);
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut config = server.config.clone();
+    config.data.dir = dir.path().join("data");
+    config.server.listen.set_port(0);
+    config.server.admin_listen.set_port(0);
+    config.server.admin_token_file = token_file(dir.path()).into();
+    let app = App::start_roles(&config, &[Role::Api, Role::Auth]).await.expect("starts");
+    let admin_url = format!("http://{}", app.admin_address());
+    assert_eq!(order(&server.http, &admin_url, "", TOKEN).await.status(), StatusCode::CONFLICT);
+    std::fs::remove_file(&config.server.admin_token_file).expect("is removed");
+    let answer = order(&server.http, &admin_url, "", TOKEN).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "a token that cannot be read is nobody's");
+    assert!(app.drain().await);
+}
+
+/// The first token of a seeded store.
+fn seeded(data: &Path) -> String {
+    let accounts = std::fs::read_to_string(seed(data, 1, 1, 1)).expect("is readable");
+    let account: Value = serde_json::from_str(accounts.lines().next().expect("a line")).expect("is JSON");
+    account["token"].as_str().expect("a token").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_carries_on_with_the_drain_that_was_ordered() {
+    const SOCKETS: u64 = 12;
+    let dir = tempfile::tempdir().expect("a folder");
+    let token = seeded(dir.path());
+    let file = format!("server.admin_token_file={}", token_file(dir.path()));
+    let mut server = ServerProcess::start_with(dir.path(), &[&file, "gateway.drain_window_seconds=3"]);
+    let http = Client::builder().no_proxy().build().expect("a client");
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        sockets.push(tokio::spawn(told_to_leave(TestSocket::connect(&server.base_url, &token).await)));
+    }
+    let began = Instant::now();
+    let answer: Value =
+        read(order(&http, &server.admin_url, "?after=0", TOKEN).await, StatusCode::ACCEPTED).await;
+    assert_eq!(answer["connections"], SOCKETS);
+    assert!(server.wait_for_metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}", 6.0).await);
+    server.terminate();
+    for socket in sockets {
+        socket.await.expect("each is told once");
+    }
+    assert!(server.ended().await);
+    let took = began.elapsed();
+    // Begun anew in its middle it would take 4.25 s at least.
+    assert!((Duration::from_millis(2_500)..Duration::from_millis(4_200)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_after_the_drain_ends_the_process_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let token = seeded(dir.path());
+    let file = format!("server.admin_token_file={}", token_file(dir.path()));
+    let mut server = ServerProcess::start_with(dir.path(), &[&file, "gateway.drain_window_seconds=60"]);
+    let http = Client::builder().no_proxy().build().expect("a client");
+    let socket = TestSocket::connect(&server.base_url, &token).await;
+    assert_eq!(order(&http, &server.admin_url, "?after=0", TOKEN).await.status(), StatusCode::ACCEPTED);
+    told_to_leave(socket).await;
+    until("all have gone", async || {
+        let answer: Value =
+            read(order(&http, &server.admin_url, "", TOKEN).await, StatusCode::ACCEPTED).await;
+        answer["connections"] == 0
+    })
+    .await;
+    drop(http);
+    let told = Instant::now();
+    server.terminate();
+    assert!(server.ended().await);
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn sockets_that_are_old_are_told_to_reconnect_and_what_they_sent_is_finished() {
+    let server = TestServer::with(|config| {
+        config.gateway.max_connection_age = Some(Duration::from_secs(2));
+    })
+    .await;
+    let ada = server.register("ada").await;
+    let channel = server.channel_of(&ada, &[], "old").await;
+    let began = Instant::now();
+    let mut old = TestSocket::connect(&server.base_url, &ada.access_token).await;
+    let (mut sent, mut acked) = (vec![old.say(channel, "first").await], 0);
+    let code = loop {
+        match old.next().await {
+            Incoming::Frame(ServerFrame::Ack { id, .. }) => {
+                assert_eq!(sent.last(), Some(&id));
+                acked += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                sent.push(old.say(channel, "next").await);
+            }
+            // What is on its way to the server now may not be read any more; what it took is answered.
+            Incoming::Frame(_) => {}
+            Incoming::Closed(code) => break code,
+        }
+    };
+    assert_eq!(code, Some(CloseCode::Restart.code()));
+    // 1.6 s at the least, to the second in which it is found.
+    assert!(began.elapsed() >= Duration::from_millis(600), "{:?}", began.elapsed());
+    assert!(acked >= sent.len() - 1, "{acked} of {} acked", sent.len());
+    assert_eq!(server.metric("folkmoot_gateway_sent_away_total{reason=\"age\"}").await, 1.0);
+    assert_eq!(server.metric("folkmoot_gateway_draining").await, 0.0);
+    let mut back = TestSocket::connect(&server.base_url, &ada.access_token).await;
+    assert!(back.sync(channel, 0).await.0.len() > acked, "it resumes");
+    assert!(server.begin_drain().await.expect("ends"));
 }

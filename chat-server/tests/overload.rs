@@ -444,6 +444,8 @@ async fn a_process_whose_store_is_away_still_wants_traffic() {
         store: Arc::clone(&world.guarded) as _,
         metrics: Arc::new(Metrics::new()),
         ready: Arc::clone(&ready),
+        token_file: Arc::from(std::path::Path::new("")),
+        gateway: None,
     });
     let statuses = async || {
         let mut statuses = [0; 2];

@@ -204,7 +204,9 @@ impl Driver {
                 Err(End::UpgradeRefused(status))
             }
             OpenError::Upgrade { status, retry_after } => {
-                let wait = retry_after.map(|after| after.max(self.options.backoff.draw(self.failures)));
+                // As above: everybody who was refused was told the same whole number of seconds.
+                let wait =
+                    retry_after.map(|after| after.saturating_add(self.options.backoff.hinted(self.failures)));
                 self.lost(wait, format!("the server answered with status {status}"));
                 Ok(())
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chat_client::{ConnectionState, Options, SendError};
+use chat_client::{Backoff, ConnectionState, Options, SendError};
 use chat_protocol::{ClientFrame, CloseCode, ErrorCode, ServerFrame};
 
 use crate::{CHANNEL, after, event, events, head, options, server::Server, start, state};
@@ -102,6 +102,32 @@ async fn a_server_too_busy_to_welcome_is_asked_again_when_it_says() {
     .await;
     assert!(wait >= Duration::from_millis(300), "waits {wait:?}");
     server.welcome(head(0)).await;
+}
+
+#[tokio::test]
+async fn who_is_refused_comes_back_after_the_time_that_was_named_and_not_all_at_once() {
+    let mut server = Server::start().await;
+    *server.rest.going_away.lock() = 3;
+    let backoff = Backoff { base: Duration::from_millis(400), cap: Duration::from_secs(1) };
+    let mut waits = Vec::new();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let (client, mut updates) = start(server.url(), Options { backoff, ..options() }).await;
+        let wait = state(&mut updates, |state| match state {
+            ConnectionState::Waiting { retry_in, .. } => Some(retry_in),
+            _ => None,
+        });
+        waits.push(wait.await);
+        clients.push((client, updates));
+    }
+    let named = Duration::from_secs(1);
+    for wait in &waits {
+        assert!((named..=named + backoff.base).contains(wait), "{waits:?}");
+    }
+    assert!(waits[0] != waits[1] || waits[1] != waits[2], "they differ by chance: {waits:?}");
+    for _ in 0..3 {
+        server.welcome(head(0)).await;
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub(crate) struct Rest {
     pub(crate) unavailable: Mutex<u32>,
     /// Access tokens that `/v1/users/me` does not accept.
     pub(crate) rejected: Mutex<Vec<String>>,
+    /// How many upgrades are refused first, with 503 and a `Retry-After` of 1 s.
+    pub(crate) going_away: Mutex<u32>,
 }
 
 impl Server {
@@ -91,6 +93,14 @@ async fn serve(stream: TcpStream, sockets: mpsc::Sender<Socket>, rest: Arc<Rest>
     #[expect(clippy::result_large_err, reason = "tungstenite's callback has this shape")]
     let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         assert_eq!(request.headers()["sec-websocket-protocol"], SUBPROTOCOL);
+        let mut going_away = rest.going_away.lock();
+        if *going_away > 0 {
+            *going_away -= 1;
+            let mut refused = ErrorResponse::new(None);
+            *refused.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+            refused.headers_mut().insert("retry-after", "1".parse().unwrap());
+            return Err(refused);
+        }
         response.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
         Ok(response)
     };

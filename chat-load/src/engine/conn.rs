@@ -64,6 +64,8 @@ pub(crate) struct Send {
     pub(crate) first_us: u64,
     /// When it was last handed to one.
     pub(crate) sent_us: u64,
+    /// How often it was handed to a socket.
+    pub(crate) tries: u32,
     /// Its socket was dropped on purpose while it was in flight: its ack is not measured.
     pub(crate) interrupted: bool,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Conn {
     pub(crate) generation: u32,
     /// Failed attempts since it was last welcomed.
     pub(crate) attempts: u32,
+    /// How often it lost a socket that was welcomed, and not on purpose.
+    pub(crate) lost: u32,
     pub(crate) welcomed: bool,
     pub(crate) slots: Vec<Slot>,
     pub(crate) outbox: VecDeque<Send>,
@@ -98,6 +102,7 @@ impl Conn {
             gateway,
             generation: 0,
             attempts: 0,
+            lost: 0,
             welcomed: false,
             slots: Vec::new(),
             outbox: VecDeque::new(),

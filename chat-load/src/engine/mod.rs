@@ -184,6 +184,17 @@ pub(crate) struct Outcome {
     pub(crate) through: Histogram,
     /// Sends of which nobody but the server knows what became: dropped by it or sent again.
     pub(crate) resent: u64,
+    /// Tries of the measured sends, and those that were acked promptly.
+    pub(crate) tries: u64,
+    pub(crate) prompt_tries: u64,
+    /// Measured sends, and those that were acked promptly after they were due.
+    pub(crate) measured: u64,
+    pub(crate) prompt: u64,
+    pub(crate) most_tries: u32,
+    /// Clients that lost a socket, the most that one of them did, and all of these losses.
+    pub(crate) losers: u64,
+    pub(crate) most_lost: u32,
+    pub(crate) lost_sockets: u64,
     pub(crate) gaps: u64,
     pub(crate) recovered: u64,
     pub(crate) paged: u64,
@@ -208,6 +219,14 @@ impl Outcome {
         }
         self.unacked += other.unacked;
         self.resent += other.resent;
+        self.tries += other.tries;
+        self.prompt_tries += other.prompt_tries;
+        self.measured += other.measured;
+        self.prompt += other.prompt;
+        self.most_tries = self.most_tries.max(other.most_tries);
+        self.losers += other.losers;
+        self.most_lost = self.most_lost.max(other.most_lost);
+        self.lost_sockets += other.lost_sockets;
         self.gaps += other.gaps;
         self.recovered += other.recovered;
         self.paged += other.paged;

@@ -47,14 +47,33 @@ impl Worker {
         )]
         let spacing =
             options.ramp.filter(|r| *r > 0.0).map_or(0, |ramp| (1e6 * threads as f64 / ramp) as u64);
-        while self.handshakes < most && !self.to_connect.is_empty() && self.connect_budget_us <= now {
-            let Some(conn) = self.to_connect.pop_front() else { return };
-            // Time that passed unused is not made up for in a burst.
-            self.connect_budget_us = self.connect_budget_us.max(now.saturating_sub(10_000)) + spacing;
+        while self.handshakes < most {
+            let conn = match self.to_return.pop_front() {
+                Some(conn) => conn,
+                None if self.connect_budget_us <= now => {
+                    let Some(conn) = self.to_connect.pop_front() else { return };
+                    // Time that passed unused is not made up for in a burst.
+                    self.connect_budget_us = self.connect_budget_us.max(now.saturating_sub(10_000)) + spacing;
+                    conn
+                }
+                None => return,
+            };
             if matches!(self.conns[conn].link, Link::Down { .. }) {
                 self.connect(conn, now);
             }
         }
+    }
+
+    /// The time has come for one that has no socket. Who was here before is not held up by the ramp, or a herd of them would
+    /// look as orderly as the ramp is.
+    pub(super) fn come_back(&mut self, conn: usize, now: u64) {
+        if !self.conns[conn].welcomed {
+            return self.to_connect.push_back(conn);
+        }
+        if self.conns[conn].link == (Link::Down { deliberate: false }) {
+            self.timeline.reconnect(now);
+        }
+        self.to_return.push_back(conn);
     }
 
     fn connect(&mut self, conn: usize, now: u64) {
@@ -248,6 +267,7 @@ impl Worker {
         let was_live = self.conns[conn].link == Link::Live;
         if was_live {
             self.timeline.cut(now, why);
+            self.conns[conn].lost += 1;
         }
         self.take_down(conn, false);
         let target = self.plan.targets.contains(&self.global(conn));
@@ -310,6 +330,11 @@ impl Worker {
         }
         self.outcome.resent += state.in_flight.len() as u64;
         for mut send in state.in_flight.drain(..).rev() {
+            if deliberate && send.kind == Kind::Measured {
+                // Our own doing: neither this try nor how long it takes from here is the server's.
+                self.outcome.tries -= 1;
+                self.outcome.measured -= u64::from(!send.interrupted);
+            }
             send.interrupted |= deliberate;
             if !deliberate {
                 self.timeline.lose(send.sent_us);

@@ -20,6 +20,8 @@ use crate::{
 
 /// An ack that has not come after this long is asked for again by sending the same once more.
 const ACK_DEADLINE_US: u64 = 5_000_000;
+/// An ack within this time is prompt.
+const PROMPT_US: u64 = 500_000;
 /// Wait before a refused send is tried again when the server does not say how long.
 const RETRY_MS: u64 = 200;
 
@@ -85,8 +87,10 @@ impl Worker {
             due_us,
             first_us: 0,
             sent_us: 0,
+            tries: 0,
             interrupted: false,
         });
+        self.outcome.measured += u64::from(kind == Kind::Measured);
         self.shared.sent.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -99,6 +103,8 @@ impl Worker {
             }
             let Some(mut send) = state.outbox.pop_front() else { return };
             send.sent_us = now;
+            send.tries += 1;
+            self.outcome.tries += u64::from(send.kind == Kind::Measured);
             if send.first_us == 0 {
                 send.first_us = now;
             }
@@ -150,8 +156,15 @@ impl Worker {
             self.outcome.through.record(now.saturating_sub(send.first_us));
             let (due_us, sent_us) = (send.due_us, send.sent_us);
             self.timeline.sends.push(AckedSend { due_us, sent_us, acked_us: now });
+            self.outcome.most_tries = self.outcome.most_tries.max(send.tries);
+            if send.kind == Kind::Measured {
+                let prompt = now.saturating_sub(send.sent_us) <= PROMPT_US;
+                self.outcome.prompt_tries += u64::from(in_flight.is_some() && prompt);
+            }
             if send.kind == Kind::Measured && !send.interrupted {
-                self.outcome.ack.record(now.saturating_sub(send.due_us));
+                let took_us = now.saturating_sub(send.due_us);
+                self.outcome.ack.record(took_us);
+                self.outcome.prompt += u64::from(took_us <= PROMPT_US);
             }
             if self.channel_ids[send.channel as usize] != ack.channel {
                 self.violation("an ack named another channel than its send");

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) timers: Timers,
     /// Connections that want a socket, in turn.
     pub(super) to_connect: VecDeque<usize>,
+    /// The same of those that were welcomed before.
+    pub(super) to_return: VecDeque<usize>,
     /// Connections whose socket is being set up.
     pub(super) handshakes: usize,
     pub(super) connect_budget_us: u64,
@@ -108,6 +110,7 @@ impl Worker {
             channel_ids: Vec::new(),
             timers: Timers::default(),
             to_connect: (0..mine).collect(),
+            to_return: VecDeque::new(),
             handshakes: 0,
             connect_budget_us: 0,
             rng,
@@ -167,7 +170,6 @@ impl Worker {
             if !self.take_commands(now) {
                 return Ok(self.finish());
             }
-            self.connect_some(now);
             self.send_due(now);
             self.churn_due(now);
             self.toggle_due(now);
@@ -176,6 +178,8 @@ impl Worker {
                     self.woken(timer, now);
                 }
             }
+            // Behind the timers: who is to come back now does not wait for the next turn.
+            self.connect_some(now);
             self.publish();
             match self.poll.poll(&mut events, Some(self.patience())) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -232,7 +236,7 @@ impl Worker {
     fn woken(&mut self, timer: Timer, now: u64) {
         let conn = timer.conn;
         match timer.wake {
-            Wake::Reconnect => self.to_connect.push_back(conn),
+            Wake::Reconnect => self.come_back(conn, now),
             Wake::Handshake => {
                 if self.conns[conn].link == Link::Setup {
                     self.fail(conn, "not welcomed in time", now);
@@ -292,9 +296,14 @@ impl Worker {
 
     fn take_bytes(&mut self, conn: usize, bytes: &mut [u8], now: u64) -> Result<(), String> {
         let mut at = 0;
-        let Some(socket) = &mut self.conns[conn].socket else { return Ok(()) };
+        let state = &mut self.conns[conn];
+        let Some(socket) = &mut state.socket else { return Ok(()) };
         if let Stage::Upgrading(key) = &socket.stage {
-            match ws::upgrade_answer(bytes, key).map_err(|e| e.to_string())? {
+            let answer = ws::upgrade_answer(bytes, key);
+            if let Err(ws::WsError::Refused { retry_after: Some(seconds), .. }) = answer {
+                state.come_back_ms = Some(u64::from(seconds) * 1_000);
+            }
+            match answer.map_err(|e| e.to_string())? {
                 Some(end) => {
                     at = end;
                     socket.stage = Stage::Open;
@@ -351,6 +360,9 @@ impl Worker {
             self.say_goodbye(conn);
             let (receiver, state) = (self.global(conn), &mut self.conns[conn]);
             self.outcome.unacked += (state.outbox.len() + state.in_flight.len()) as u64;
+            self.outcome.losers += u64::from(state.lost > 0);
+            self.outcome.most_lost = self.outcome.most_lost.max(state.lost);
+            self.outcome.lost_sockets += u64::from(state.lost);
             self.timeline.unacked.extend(state.outbox.iter().chain(&state.in_flight).map(|send| send.due_us));
             self.outcome.receipts.extend(state.slots.drain(..).map(|slot| crate::history::Receipt {
                 receiver,

@@ -60,8 +60,10 @@ pub struct Config {
 pub struct ServerConfig {
     /// REST, sockets and the web client.
     pub listen: SocketAddr,
-    /// Health and metrics; not for the public.
+    /// Health, metrics and the order to drain; not for the public.
     pub admin_listen: SocketAddr,
+    /// File with the token for the order to drain; empty: it cannot be given.
+    pub admin_token_file: PathBuf,
     /// Addresses, or blocks of them, of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// `http://host:port` of a process with the role `api`, for those without; empty: there is no such path here.
@@ -84,6 +86,7 @@ impl Default for ServerConfig {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             admin_listen: ([127, 0, 0, 1], 8081).into(),
+            admin_token_file: PathBuf::new(),
             trusted_proxies: Vec::new(),
             api_url: String::new(),
             auth_url: String::new(),

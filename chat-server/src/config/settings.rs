@@ -171,7 +171,13 @@ pub const SETTINGS: &[Setting] = &[
     address!(
         "server.admin_listen",
         server.admin_listen,
-        "Where `/healthz`, `/readyz`, `/readyz/process` and `/metrics` are served. Keep it private."
+        "Where `/healthz`, `/readyz`, `/readyz/process`, `/metrics` and `/drain` are served. Keep it private."
+    ),
+    path!(
+        "server.admin_token_file",
+        server.admin_token_file,
+        "File with the token, alone on its first line, by which `POST /drain` on the admin address is allowed; read at each \
+         request. Empty: there is no such path."
     ),
     list!(
         "server.allowed_origins",
@@ -479,6 +485,18 @@ pub const SETTINGS: &[Setting] = &[
         gateway.drain_window,
         "Over how long sockets are told to leave when the server stops, so that they do not all come back at once."
     ),
+    Setting {
+        key: "gateway.max_connection_age_seconds",
+        kind: Kind::IntegerOrZero(60, 604_800),
+        help: "Sockets older than this, give or take a fifth by chance, are told to reconnect, so that gateways which were \
+               added get their share. 0: never.",
+        get: |c| Value::Integer(c.gateway.max_connection_age.map_or(0, |age| age.as_secs())),
+        set: |c, v| {
+            if let Value::Integer(n) = v {
+                c.gateway.max_connection_age = (n > 0).then(|| Duration::from_secs(n));
+            }
+        },
+    },
     number!(
         "gateway.recent_events",
         1,

@@ -17,6 +17,8 @@ pub enum Kind {
     OptionalPath,
     /// A whole number from the first to the second.
     Integer(u64, u64),
+    /// A whole number from the first to the second, or 0 for none.
+    IntegerOrZero(u64, u64),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Texts; in a variable or flag, separated by commas.
@@ -58,7 +60,7 @@ pub enum Value {
     Text(String),
     /// For [`Kind::Address`].
     Address(SocketAddr),
-    /// For [`Kind::Integer`].
+    /// For [`Kind::Integer`] and [`Kind::IntegerOrZero`].
     Integer(u64),
     /// For [`Kind::List`].
     List(Vec<String>),
@@ -94,13 +96,12 @@ impl Kind {
                 .map(|t| Value::Text(t.into())),
             Self::Choice(words) => text().filter(|t| words.contains(t)).map(|t| Value::Text(t.into())),
             Self::Address => text().and_then(|t| t.parse().ok()).map(Value::Address),
-            Self::Integer(min, max) => match raw {
-                Raw::Integer(number) => u64::try_from(*number).ok(),
-                Raw::Untyped(text) => text.trim().replace('_', "").parse().ok(),
-                _ => None,
+            Self::Integer(min, max) => {
+                number(raw).filter(|number| (min..=max).contains(number)).map(Value::Integer)
             }
-            .filter(|number| (min..=max).contains(number))
-            .map(Value::Integer),
+            Self::IntegerOrZero(min, max) => {
+                number(raw).filter(|number| *number == 0 || (min..=max).contains(number)).map(Value::Integer)
+            }
             Self::List => match raw {
                 Raw::List(items) => Some(Value::List(items.clone())),
                 Raw::Untyped(text) => {
@@ -123,6 +124,7 @@ impl Kind {
             Self::OptionalPath => "a path; empty for none".into(),
             Self::Address => "an IP address with a port, such as 127.0.0.1:8080".into(),
             Self::Integer(min, max) => format!("a whole number from {min} to {max}"),
+            Self::IntegerOrZero(min, max) => format!("0, or a whole number from {min} to {max}"),
             Self::Choice(words) => {
                 words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
             }
@@ -131,5 +133,13 @@ impl Kind {
                 "error, warn, info, debug, trace, or directives such as info,chat_server=debug".into()
             }
         }
+    }
+}
+
+fn number(raw: &Raw) -> Option<u64> {
+    match raw {
+        Raw::Integer(number) => u64::try_from(*number).ok(),
+        Raw::Untyped(text) => text.trim().replace('_', "").parse().ok(),
+        _ => None,
     }
 }

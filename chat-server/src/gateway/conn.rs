@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -40,8 +40,10 @@ pub(super) struct Conn {
     pub(super) channels: Mutex<Vec<ChannelId>>,
     /// Seconds since `epoch` when something was last heard.
     heard: AtomicU32,
+    /// Seconds since `epoch` when it is old enough to be sent away.
+    old_at: AtomicU32,
     epoch: Instant,
-    /// The server drains: finish what is in flight, take nothing new.
+    /// It was told to go: finish what is in flight, take nothing new.
     leaving: AtomicBool,
 }
 
@@ -56,6 +58,7 @@ impl Conn {
             actor: OnceLock::new(),
             channels: Mutex::default(),
             heard: AtomicU32::new(0),
+            old_at: AtomicU32::new(u32::MAX),
             epoch,
             leaving: AtomicBool::new(false),
         };
@@ -131,8 +134,21 @@ impl Conn {
     }
 
     pub(super) fn hear(&self) {
-        let seconds = u32::try_from(self.epoch.elapsed().as_secs()).unwrap_or(u32::MAX);
-        self.heard.store(seconds, Ordering::Relaxed);
+        self.heard.store(self.after(Duration::ZERO), Ordering::Relaxed);
+    }
+
+    /// It is old after this time.
+    pub(super) fn live_for(&self, time: Duration) {
+        self.old_at.store(self.after(time), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_old(&self) -> bool {
+        self.old_at.load(Ordering::Relaxed) <= self.after(Duration::ZERO)
+    }
+
+    /// A time from now, in seconds since `epoch`.
+    fn after(&self, time: Duration) -> u32 {
+        u32::try_from((self.epoch.elapsed() + time).as_secs()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn silent_seconds(&self) -> u64 {

@@ -1,10 +1,11 @@
 //! Role `gateway`: WebSocket sessions, fan-out, presence, drain.
 //!
-//! A socket's life: `upgrade` → `session` (hello, commands, acks). What comes the other way: the bus → `hub` →
-//! each socket's `outbox`, written by whoever has something for it. `decode`, `presence`, `roster` and `answer` are pure.
+//! A socket's life: `upgrade` → `session` (hello, commands, acks; `welcome` answers the hello). What comes the other way: the bus → `hub` →
+//! each socket's `outbox`, written by whoever has something for it. `decode`, `presence`, `roster`, `answer` and `pace` are pure.
 //!
 //! The gateway never waits on a slow socket and never hashes a password.
 
+mod age;
 mod answer;
 mod conn;
 mod decode;
@@ -12,6 +13,7 @@ mod drain;
 mod hub;
 mod options;
 mod outbox;
+mod pace;
 mod presence;
 mod reads;
 mod recent;
@@ -19,6 +21,7 @@ mod roster;
 mod session;
 mod tasks;
 mod upgrade;
+mod welcome;
 mod wire;
 
 use std::{
@@ -35,7 +38,7 @@ use axum::{Router, routing};
 use chat_protocol::{ChannelId, Seq, UserId};
 use governor::Quota;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use decode::decode;
@@ -48,6 +51,7 @@ use crate::{
     metrics::Metrics,
 };
 use conn::Conn;
+use drain::Stage;
 use hub::Hub;
 use presence::Presence;
 use reads::Reads;
@@ -70,7 +74,9 @@ pub struct Gateway {
     places: Arc<Semaphore>,
     next_id: AtomicU64,
     started: Instant,
-    /// Cancelled when the gateway begins to drain.
+    /// How far it is with its drain.
+    stage: watch::Sender<Stage>,
+    /// Cancelled when upgrades begin to be refused, since it drains.
     draining: CancellationToken,
 }
 
@@ -89,20 +95,22 @@ impl Gateway {
         let hub = Hub::new(Arc::clone(&chat), Arc::clone(&metrics), &options);
         let recent: Arc<dyn RecentEvents> = Arc::<Hub>::clone(&hub);
         chat.set_recent_events(Arc::downgrade(&recent));
+        metrics.capacity.set(i64::try_from(options.max_sockets).unwrap_or(i64::MAX));
         Arc::new(Self {
             cluster,
             quota: Quota::per_second(per_second).allow_burst(burst),
             chat,
             verifier,
+            reads: Reads::new(metrics.hellos_throttled.clone()),
             metrics,
             hub,
             presence: Mutex::default(),
             claims: Mutex::default(),
             users: Mutex::default(),
-            reads: Reads::new(),
             places: Arc::new(Semaphore::new(options.max_sockets)),
             next_id: AtomicU64::new(1),
             started: Instant::now(),
+            stage: watch::Sender::new(Stage::Serving),
             draining: CancellationToken::new(),
             options,
         })
@@ -131,8 +139,14 @@ impl Gateway {
         self.options.max_sockets - self.places.available_permits()
     }
 
+    /// Whether upgrades are refused.
     fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
+    }
+
+    /// Whether a drain was asked for; upgrades may still be taken.
+    fn has_begun_to_drain(&self) -> bool {
+        *self.stage.borrow() != Stage::Serving
     }
 
     fn next_id(&self) -> u64 {

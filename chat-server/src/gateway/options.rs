@@ -29,6 +29,8 @@ pub struct GatewayOptions {
     pub allowed_origins: Vec<String>,
     /// Over how long sockets are told to leave when the server drains.
     pub drain_window: Duration,
+    /// Sockets older than this, ±20 % by chance, are told to reconnect; `None`: never.
+    pub max_connection_age: Option<Duration>,
     /// Events kept in memory per channel, for those who resume.
     pub recent_events: usize,
     /// Memory for all recent events together, in bytes.
@@ -53,6 +55,7 @@ impl Default for GatewayOptions {
             max_queued_bytes: 1024 * 1024,
             allowed_origins: Vec::new(),
             drain_window: Duration::from_secs(10),
+            max_connection_age: None,
             recent_events: 1_000,
             recent_bytes: 64 * 1024 * 1024,
             recent_of_all: false,

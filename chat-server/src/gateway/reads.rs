@@ -6,7 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use chat_protocol::{ChannelId, Seq, UserId, limits};
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::wire;
 use crate::{
@@ -31,20 +32,28 @@ pub(super) struct SyncRead {
 
 pub(super) struct Reads {
     welcomes: Semaphore,
+    /// Counts those who had to wait for their turn.
+    throttled: Counter,
     heads: Flights<ChannelId, Result<Heads, ChatError>>,
     syncs: Flights<SyncKey, Result<Arc<SyncRead>, ChatError>>,
 }
 
 impl Reads {
-    pub(super) fn new() -> Self {
-        Self { welcomes: Semaphore::new(WELCOMES), heads: Flights::new(), syncs: Flights::new() }
+    pub(super) fn new(throttled: Counter) -> Self {
+        Self { welcomes: Semaphore::new(WELCOMES), throttled, heads: Flights::new(), syncs: Flights::new() }
     }
 
     /// A user's channels.
     pub(super) async fn memberships(&self, chat: &Chat, user: UserId) -> Result<Vec<Membership>, ChatError> {
-        // Never closed.
-        let _turn = self.welcomes.acquire().await;
-        chat.memberships(user).await
+        let mut turn = self.welcomes.try_acquire();
+        if turn.is_err() {
+            self.throttled.inc();
+            // Never closed.
+            turn = self.welcomes.acquire().await.map_err(|_| TryAcquireError::Closed);
+        }
+        let memberships = chat.memberships(user).await;
+        drop(turn);
+        memberships
     }
 
     /// Where logs end. The caller must have subscribed to them before: then whoever began a read that this one joins

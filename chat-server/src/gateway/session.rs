@@ -6,9 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chat_protocol::{
-    ChannelId, ChannelState, ClientFrame, ClientId, CloseCode, ErrorCode, Seq, ServerFrame, limits,
-};
+use chat_protocol::{ChannelId, ClientFrame, ClientId, CloseCode, ErrorCode, Seq, ServerFrame, limits};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use governor::{DefaultDirectRateLimiter, RateLimiter};
 use tokio_tungstenite::{
@@ -23,7 +21,10 @@ use super::{
     hub::InMemory,
     wire,
 };
-use crate::chat::{Actor, ChatError, Command, now_ms, permissions::ChannelAction};
+use crate::{
+    chat::{Actor, ChatError, Command, permissions::ChannelAction},
+    metrics::Refused,
+};
 
 /// Typing in one channel is passed on once in this time.
 const TYPING_SECONDS: u64 = 3;
@@ -31,6 +32,9 @@ const TYPING_SECONDS: u64 = 3;
 const PATIENCE: u32 = 200;
 /// How long a client may take to read what waits for it, before a close and before the answer to a `sync`.
 const READING_SECONDS: u64 = 5;
+/// How long the answers to what was taken are waited for when the socket is to go: a command whose outcome takes longer
+/// to find out is sent again by the client, with the same id.
+const LAST_ANSWERS: Duration = Duration::from_secs(8);
 
 type Socket = WebSocketStream<SocketIo>;
 
@@ -67,11 +71,11 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
             session.serve(&mut socket).await
         }
         Ok(Err(end)) => {
-            gateway.metrics.refusals.inc();
+            gateway.metrics.refusals.inc(Refused::closed_with(end));
             end
         }
         Err(_) => {
-            gateway.metrics.refusals.inc();
+            gateway.metrics.refusals.inc(Refused::HelloTimeout);
             Some(CloseCode::HelloTimeout)
         }
     };
@@ -177,10 +181,13 @@ impl Session<'_> {
                 }
             }
         }
-        // The server drains: what was taken is finished, nothing new is read.
-        while let Some(answer) = self.in_flight.next().await {
-            self.conn.send(&answer);
-        }
+        // The socket is to go: what was taken is finished, nothing new is read.
+        let answers = async {
+            while let Some(answer) = self.in_flight.next().await {
+                self.conn.send(&answer);
+            }
+        };
+        let _ = tokio::time::timeout(LAST_ANSWERS, answers).await;
         Some(CloseCode::Restart)
     }
 
@@ -336,78 +343,5 @@ const fn id_of(frame: &ClientFrame) -> Option<ClientId> {
         | ClientFrame::Watch { id, .. }
         | ClientFrame::Sync { id, .. }
         | ClientFrame::Ping { id } => *id,
-    }
-}
-
-impl Gateway {
-    /// Accepts a token and subscribes the socket to its user's channels, so that together with the heads of the
-    /// welcome nothing can be missed: whatever is handed out after the subscription reaches the socket,
-    /// whatever was before is covered by a head.
-    async fn welcome(&self, conn: &Arc<Conn>, token: &str) -> Result<Actor, Option<CloseCode>> {
-        let refuse = |error: ChatError, code| {
-            conn.welcome(&error.frame(None));
-            Err(Some(code))
-        };
-        let actor = match self.verifier.verify(token).await {
-            Ok(actor) => actor,
-            Err(error) if error.code == ErrorCode::Unauthenticated => {
-                return refuse(error, CloseCode::Unauthenticated);
-            }
-            Err(error) => return refuse(error, CloseCode::TryLater),
-        };
-        conn.identify(actor);
-        if !self.register(conn, actor.user) {
-            let error = ChatError::rate_limited(10_000);
-            return refuse(error, CloseCode::TooManySockets);
-        }
-        // A revocation that came between the token check and the registration found no socket to close.
-        if self.verifier.revoked().contains(actor.session) {
-            let error = ChatError::new(ErrorCode::Unauthenticated, "the session was revoked");
-            return refuse(error, CloseCode::SessionRevoked);
-        }
-        let channels = match self.subscribe(conn, &actor).await {
-            Ok(channels) => channels,
-            Err(error) => return refuse(error, CloseCode::TryLater),
-        };
-        self.metrics.welcomes.inc();
-        conn.welcome(&ServerFrame::Welcome {
-            user: actor.user,
-            session: actor.session,
-            gateway: self.options.name.clone(),
-            now: now_ms(),
-            heartbeat_ms: u64::try_from(self.options.ping_after.as_millis()).unwrap_or(u64::MAX),
-            channels,
-        });
-        Ok(actor)
-    }
-
-    async fn subscribe(&self, conn: &Arc<Conn>, actor: &Actor) -> Result<Vec<ChannelState>, ChatError> {
-        loop {
-            let departures = self.hub.departures();
-            let memberships = self.reads.memberships(&self.chat, actor.user).await?;
-            let mut states = Vec::with_capacity(memberships.len());
-            let mut unknown = Vec::new();
-            for membership in &memberships {
-                let channel = membership.channel;
-                let head = self.hub.subscribe(channel, conn);
-                if head.is_none() {
-                    unknown.push(channel);
-                }
-                states.push(ChannelState { channel, head: head.unwrap_or_default(), read: membership.read });
-            }
-            if !unknown.is_empty() {
-                for (channel, head) in self.reads.heads(&self.chat, &unknown).await? {
-                    let head = self.hub.learn_head(channel, head);
-                    if let Some(state) = states.iter_mut().find(|state| state.channel == channel) {
-                        state.head = head;
-                    }
-                }
-            }
-            if self.hub.departures() == departures {
-                return Ok(states);
-            }
-            // Somebody left some channel meanwhile. Should it be this user, what was read is outdated.
-            self.hub.unsubscribe_all(conn);
-        }
     }
 }

@@ -39,6 +39,7 @@ impl Gateway {
         tokio::spawn(bus_loop(Arc::downgrade(self), self.chat.bus().subscribe()));
         tokio::spawn(turn_loop(Arc::downgrade(self)));
         tokio::spawn(sweep_loop(Arc::downgrade(self)));
+        self.spawn_ageing();
     }
 
     fn handle(self: &Arc<Self>, message: &BusMessage) {

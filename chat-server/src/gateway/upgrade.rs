@@ -22,14 +22,14 @@ use super::{
     conn::{Conn, SocketIo},
     session,
 };
-use crate::chat::ChatError;
+use crate::{chat::ChatError, metrics::Refused};
 
 /// Answers an upgrade request.
 pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
     let key = match check(&gateway, &request) {
         Ok(key) => key,
-        Err(error) => {
-            gateway.metrics.refusals.inc();
+        Err((why, error)) => {
+            gateway.metrics.refusals.inc(why);
             let too_old = error.code == ErrorCode::Malformed;
             let mut response = error.into_response();
             if too_old {
@@ -40,16 +40,21 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
         }
     };
     let Some(place) = gateway.place() else {
-        gateway.metrics.refusals.inc();
+        gateway.metrics.refusals.inc(Refused::Capacity);
         return ChatError::overloaded(5_000).into_response();
     };
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let _place = place;
-        let upgraded = match upgraded.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
+        // Bounded, or a client that does not read the answer would keep its place, and a drain waiting for it.
+        let upgraded = match tokio::time::timeout(gateway.options.hello_timeout, upgraded).await {
+            Ok(Ok(upgraded)) => upgraded,
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "upgrade was not completed");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!("upgrade was not completed in time");
                 return;
             }
         };
@@ -88,14 +93,15 @@ fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
 }
 
 /// The request's key, when all is as §4.2.1 wants it.
-fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, ChatError> {
+fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, (Refused, ChatError)> {
     let headers = request.headers();
-    let malformed = |message: &str| ChatError::new(ErrorCode::Malformed, message);
+    let malformed = |message: &str| (Refused::Malformed, ChatError::new(ErrorCode::Malformed, message));
     if gateway.is_draining() {
-        return Err(ChatError {
+        let error = ChatError {
             message: "this server is going away; try again".into(),
             ..ChatError::overloaded(1_000)
-        });
+        };
+        return Err((Refused::Draining, error));
     }
     let upgrades = has_token(headers, &header::CONNECTION, "upgrade")
         && has_token(headers, &header::UPGRADE, "websocket")
@@ -110,7 +116,8 @@ fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, ChatError>
         return Err(malformed(&format!("expected Sec-WebSocket-Protocol: {SUBPROTOCOL}")));
     }
     if !origin_allowed(headers, &gateway.options.allowed_origins) {
-        return Err(ChatError::forbidden("this Origin is not on the server's allow-list"));
+        let error = ChatError::forbidden("this Origin is not on the server's allow-list");
+        return Err((Refused::Malformed, error));
     }
     headers
         .get(header::SEC_WEBSOCKET_KEY)

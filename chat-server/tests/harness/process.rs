@@ -14,16 +14,25 @@ const READY: Duration = Duration::from_secs(30);
 pub struct ServerProcess {
     child: Child,
     data: PathBuf,
+    settings: Vec<String>,
     ports: (u16, u16),
     pub base_url: String,
+    pub admin_url: String,
 }
 
 impl ServerProcess {
     pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// With these settings, each `section.key=value`.
+    pub fn start_with(data: &Path, settings: &[&str]) -> Self {
         let ports = (free_port(), free_port());
-        let base_url = format!("http://127.0.0.1:{}", ports.0);
-        let child = spawn(data, ports);
-        Self { child, data: data.to_owned(), ports, base_url }
+        let (base_url, admin_url) =
+            (format!("http://127.0.0.1:{}", ports.0), format!("http://127.0.0.1:{}", ports.1));
+        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let child = spawn(data, &settings, ports);
+        Self { child, data: data.to_owned(), settings, ports, base_url, admin_url }
     }
 
     #[must_use]
@@ -39,7 +48,25 @@ impl ServerProcess {
 
     /// Starts again on the same data and ports.
     pub fn restart(&mut self) {
-        self.child = spawn(&self.data, self.ports);
+        self.child = spawn(&self.data, &self.settings, self.ports);
+    }
+
+    /// SIGTERM, as Kubernetes ends a process.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(sent.expect("kill starts").success(), "the process is there");
+    }
+
+    /// Waits until it has ended by itself; whether with success.
+    pub async fn ended(&mut self) -> bool {
+        let deadline = Instant::now() + READY;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("can be waited for") {
+                return status.success();
+            }
+            assert!(Instant::now() < deadline, "chat-server does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until a metric has reached a value.
@@ -62,12 +89,13 @@ impl Drop for ServerProcess {
     }
 }
 
-fn spawn(data: &Path, ports: (u16, u16)) -> Child {
+fn spawn(data: &Path, settings: &[String], ports: (u16, u16)) -> Child {
     let child = Command::new(BINARY)
         .args(["dev", "--no-demo", "--data-dir"])
         .arg(data)
         .args(["--listen", &format!("127.0.0.1:{}", ports.0)])
         .args(["--admin-listen", &format!("127.0.0.1:{}", ports.1)])
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())

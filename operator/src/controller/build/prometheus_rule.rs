@@ -42,10 +42,12 @@ impl Alert {
     }
 }
 
-fn alerts(cluster: &ChatCluster) -> [Alert; 7] {
+fn alerts(cluster: &ChatCluster) -> [Alert; 12] {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let ours = format!(r#"namespace="{namespace}",app_kubernetes_io_instance="{name}""#);
     let gateways = format!(r#"{ours},app_kubernetes_io_component="gateway""#);
+    // Of the operator, whose own namespace is another.
+    let scaled = format!(r#"chat_namespace="{namespace}",chat="{name}""#);
     let chat = format!("Chat {namespace}/{name}");
     let nearly_full = u64::from(cluster.spec.gateway.max_connections) * 9 / 10;
     [
@@ -107,7 +109,62 @@ fn alerts(cluster: &ChatCluster) -> [Alert; 7] {
             lasts: "5m",
             severity: "warning",
             summary: format!("{chat} has a gateway that is nearly full"),
-            description: "Beyond spec.gateway.maxConnections sockets are refused. Raise spec.gateway.replicas.",
+            description: "Beyond spec.gateway.maxConnections sockets are refused. Raise spec.gateway.replicas, or \
+                          maxReplicas of its autoscaling.",
+        },
+        Alert {
+            name: "FolkmootSocketsRefused",
+            expression: format!(
+                r#"sum(rate(folkmoot_gateway_refusals_total{{{gateways},reason="capacity"}}[5m])) > 0"#
+            ),
+            lasts: "2m",
+            severity: "critical",
+            summary: format!("{chat} refuses sockets, since its gateways are full"),
+            description: "Who is refused tries another gateway. Raise spec.gateway.replicas, or maxReplicas of its \
+                          autoscaling; if that is high enough, look for pods that find no node.",
+        },
+        Alert {
+            name: "FolkmootGatewayMemory",
+            expression: format!(
+                "max by (pod) (folkmoot_process_resident_memory_bytes{{{gateways}}} \
+                 / folkmoot_process_memory_limit_bytes{{{gateways}}}) > 0.9"
+            ),
+            lasts: "5m",
+            severity: "warning",
+            summary: format!("{chat} has a gateway that is short of memory"),
+            description: "At its limit it is killed with all of its sockets. Raise its limit, or lower \
+                          targetConnectionsPerPod.",
+        },
+        Alert {
+            name: "FolkmootReconnectsCrowd",
+            expression: format!("sum(rate(folkmoot_gateway_hellos_throttled_total{{{gateways}}}[5m])) > 1"),
+            lasts: "10m",
+            severity: "warning",
+            summary: format!("{chat} has more people coming back than it can welcome at once"),
+            description: "They wait, and nothing is lost. If it does not end, look at the store, and for a balancer that \
+                          cuts sockets.",
+        },
+        Alert {
+            name: "FolkmootScalingHeld",
+            expression: format!(
+                "max(folkmoot_operator_scaling_wish{{{scaled}}}) > max(folkmoot_operator_scaling_replicas{{{scaled}}})"
+            ),
+            lasts: "10m",
+            severity: "warning",
+            summary: format!("{chat} needs more gateways than it is given"),
+            description: "maxScaleUpPerMinute is too low, or the operator is paused or does not get on: look at its log, \
+                          and at the conditions of the ChatCluster.",
+        },
+        Alert {
+            name: "FolkmootDrainsLate",
+            expression: format!(
+                r#"sum(increase(folkmoot_operator_scaling_drains_total{{{scaled},outcome="deadline"}}[30m])) > 0"#
+            ),
+            lasts: "0m",
+            severity: "warning",
+            summary: format!("{chat} had a gateway that was not empty in time when it was taken away"),
+            description: "Clients that did not come back elsewhere by themselves were cut off and came back then. Look \
+                          for clients that ignore reconnect frames, and for gateways that refuse.",
         },
     ]
 }

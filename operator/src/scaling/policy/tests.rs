@@ -183,7 +183,7 @@ fn pressure_adds_a_step_a_minute_and_holds() {
 
 #[test]
 fn what_is_lost_is_replaced_within_bounds() {
-    let mut check = |replicas, lost, said: &str, expected: &str| {
+    let check = |replicas, lost, said: &str, expected: &str| {
         let observed = Observed { replicas, leaving: 0, lost, gateways: gateways(said) };
         assert_eq!(Check::new(SETTINGS, replicas).decide(0, &observed), expected, "{lost}: {said}");
     };
@@ -199,7 +199,7 @@ fn what_is_lost_is_replaced_within_bounds() {
 
 #[test]
 fn those_that_leave_are_waited_for() {
-    let mut check = |leaving, said: &str, expected: &str| {
+    let check = |leaving, said: &str, expected: &str| {
         let observed = Observed { replicas: 3, leaving, lost: 0, gateways: gateways(said) };
         let settings = Settings { stabilization: SignedDuration::ZERO, ..SETTINGS };
         let mut check = Check::new(settings, 3);

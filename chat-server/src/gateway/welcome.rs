@@ -1,0 +1,104 @@
+//! From `hello` to `welcome`: who it is, and the channels that the socket gets from then on.
+
+use std::{sync::Arc, time::Instant};
+
+use chat_protocol::{ChannelState, CloseCode, ErrorCode, ServerFrame};
+
+use super::{Gateway, conn::Conn};
+use crate::{
+    chat::{Actor, ChatError, now_ms},
+    metrics::Metrics,
+};
+
+/// A hello that is not answered yet.
+struct Waiting<'a>(&'a Metrics);
+
+impl<'a> Waiting<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.hellos_waiting.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.hellos_waiting.dec();
+    }
+}
+
+impl Gateway {
+    /// Accepts a token and subscribes the socket to its user's channels, so that together with the heads of the
+    /// welcome nothing can be missed: whatever is handed out after the subscription reaches the socket,
+    /// whatever was before is covered by a head.
+    pub(super) async fn welcome(&self, conn: &Arc<Conn>, token: &str) -> Result<Actor, Option<CloseCode>> {
+        let began = Instant::now();
+        let _waiting = Waiting::new(&self.metrics);
+        let refuse = |error: ChatError, code| {
+            conn.welcome(&error.frame(None));
+            Err(Some(code))
+        };
+        let actor = match self.verifier.verify(token).await {
+            Ok(actor) => actor,
+            Err(error) if error.code == ErrorCode::Unauthenticated => {
+                return refuse(error, CloseCode::Unauthenticated);
+            }
+            Err(error) => return refuse(error, CloseCode::TryLater),
+        };
+        conn.identify(actor);
+        if !self.register(conn, actor.user) {
+            let error = ChatError::rate_limited(10_000);
+            return refuse(error, CloseCode::TooManySockets);
+        }
+        // A revocation that came between the token check and the registration found no socket to close.
+        if self.verifier.revoked().contains(actor.session) {
+            let error = ChatError::new(ErrorCode::Unauthenticated, "the session was revoked");
+            return refuse(error, CloseCode::SessionRevoked);
+        }
+        let channels = match self.subscribe(conn, &actor).await {
+            Ok(channels) => channels,
+            Err(error) => return refuse(error, CloseCode::TryLater),
+        };
+        self.metrics.welcomes.inc();
+        self.metrics.hello_seconds.observe(began.elapsed().as_secs_f64());
+        self.draw_lifetime(conn);
+        conn.welcome(&ServerFrame::Welcome {
+            user: actor.user,
+            session: actor.session,
+            gateway: self.options.name.clone(),
+            now: now_ms(),
+            heartbeat_ms: u64::try_from(self.options.ping_after.as_millis()).unwrap_or(u64::MAX),
+            channels,
+        });
+        Ok(actor)
+    }
+
+    async fn subscribe(&self, conn: &Arc<Conn>, actor: &Actor) -> Result<Vec<ChannelState>, ChatError> {
+        loop {
+            let departures = self.hub.departures();
+            let memberships = self.reads.memberships(&self.chat, actor.user).await?;
+            let mut states = Vec::with_capacity(memberships.len());
+            let mut unknown = Vec::new();
+            for membership in &memberships {
+                let channel = membership.channel;
+                let head = self.hub.subscribe(channel, conn);
+                if head.is_none() {
+                    unknown.push(channel);
+                }
+                states.push(ChannelState { channel, head: head.unwrap_or_default(), read: membership.read });
+            }
+            if !unknown.is_empty() {
+                for (channel, head) in self.reads.heads(&self.chat, &unknown).await? {
+                    let head = self.hub.learn_head(channel, head);
+                    if let Some(state) = states.iter_mut().find(|state| state.channel == channel) {
+                        state.head = head;
+                    }
+                }
+            }
+            if self.hub.departures() == departures {
+                return Ok(states);
+            }
+            // Somebody left some channel meanwhile. Should it be this user, what was read is outdated.
+            self.hub.unsubscribe_all(conn);
+        }
+    }
+}
