@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
-use folkmoot_crds::{ChatCluster, ImagePullPolicy, ImageSpec};
+use folkmoot_crds::{AutoscalingMode, ChatCluster, ImagePullPolicy, ImageSpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -162,8 +162,28 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
             print!("{}", difference(&before, &after));
         }
     }
+    if let Some(line) = about_gateways(&cluster) {
+        println!("{line}");
+    }
     println!("{changes} objects would change");
     Ok(())
+}
+
+/// Who decides how many gateways there are, where that is not just what the spec says.
+fn about_gateways(cluster: &ChatCluster) -> Option<String> {
+    let status = scaling::status(cluster).cloned().unwrap_or_default();
+    let wish = scaling::at_first(cluster);
+    if let Some(settings) = scaling::settings(cluster) {
+        let why = status.reason.map(|why| format!(" ({why})")).unwrap_or_default();
+        let (min, max) = (settings.min_replicas, settings.max_replicas);
+        return Some(format!(
+            "the operator decides how many gateways there are, from {min} to {max}: {wish} now{why}"
+        ));
+    }
+    let runs = status.wish.filter(|_| status.mode == Some(AutoscalingMode::Operator))?;
+    Some(format!(
+        "{runs} would be written into spec.gateway.replicas, since that many run; from then on others write it"
+    ))
 }
 
 /// What is in the Secrets that are referred to, since the configuration's hash covers some of it.
@@ -215,4 +235,33 @@ fn compared(object: &DynamicObject) -> Value {
 /// Lines that differ, with three lines around them.
 fn difference(before: &str, after: &str) -> String {
     similar::TextDiff::from_lines(before, after).unified_diff().context_radius(3).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use folkmoot_crds::{ChatClusterStatus, GatewayStatus, ScalingStatus};
+
+    use super::*;
+
+    #[test]
+    fn who_decides_about_gateways_is_said() {
+        let mut cluster = crate::controller::world_cluster(&json!({
+            "gateway": { "replicas": 9, "autoscaling": { "minReplicas": 2, "maxReplicas": 5 } },
+        }));
+        let said = about_gateways(&cluster).unwrap();
+        assert_eq!(said, "the operator decides how many gateways there are, from 2 to 5: 2 now");
+        let scaling = ScalingStatus {
+            mode: Some(AutoscalingMode::Operator),
+            wish: Some(4),
+            reason: Some("enough".into()),
+            ..ScalingStatus::default()
+        };
+        let gateway = GatewayStatus { scaling: Some(scaling), ..GatewayStatus::default() };
+        cluster.status = Some(ChatClusterStatus { gateway: Some(gateway), ..ChatClusterStatus::default() });
+        assert!(about_gateways(&cluster).unwrap().ends_with("4 now (enough)"));
+        cluster.spec.gateway.autoscaling = None;
+        assert!(about_gateways(&cluster).unwrap().starts_with("4 would be written"));
+        cluster.status = None;
+        assert_eq!(about_gateways(&cluster), None);
+    }
 }

@@ -224,11 +224,13 @@ impl Controller {
             let live = children.get(&(child.kind, child.name().to_owned()));
             let is_gateway =
                 child.kind == ChildKind::Deployment && child.name() == names::role(&key.name, Role::Gateway);
+            let is_locked =
+                child.kind == ChildKind::Secret || (is_gateway && self.gateways_of(key).1.sent.is_none());
             if is_gateway {
                 // Should the answer not come, what was asked for is not known.
                 self.remember_sent(key, None);
             }
-            self.apply_one(key, cluster, child, live).await?;
+            self.apply_one(key, cluster, child, live, is_locked).await?;
             if is_gateway {
                 self.remember_sent(key, Some(decided.scaling.plan.replicas));
             }
@@ -241,13 +243,14 @@ impl Controller {
         Ok(prepared.done())
     }
 
-    /// Sends an object, when that is needed.
+    /// Sends an object, when that is needed; `is_locked`: only if it has not changed since it was seen.
     pub(super) async fn apply_one(
         &self,
         key: &Key,
         cluster: &ChatCluster,
         child: &Child,
         live: Option<&LiveChild>,
+        is_locked: bool,
     ) -> Result<(), ReconcileError> {
         let hash = hash(child);
         let (kind, name) = (child.kind, child.name());
@@ -268,8 +271,9 @@ impl Controller {
                     return Err(ReconcileError::NameTaken { kind, name: name.to_owned() });
                 }
             }
-            // New keys follow from the last ones: refused, should these have changed since they were seen.
-            Some(live) if kind == ChildKind::Secret => {
+            // New keys follow from the last ones, and how many gateways there are from how many there were when another operator
+            // wrote that: refused, should these have changed since they were seen.
+            Some(live) if is_locked => {
                 object.metadata.resource_version = Some(live.resource_version.clone());
             }
             Some(_) => {}

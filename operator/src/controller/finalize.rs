@@ -110,7 +110,7 @@ impl Controller {
             }
             Some(_) => Some(format!("the keyspace {keyspace}, which is being dropped")),
             None => {
-                self.apply_one(key, cluster, &job, None).await?;
+                self.apply_one(key, cluster, &job, None, false).await?;
                 Some(format!("the keyspace {keyspace}, which is being dropped"))
             }
         })

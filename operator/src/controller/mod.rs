@@ -27,6 +27,8 @@ pub mod status;
 pub mod validate;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+pub(crate) use world::cluster as world_cluster;
 
 use std::{sync::Arc, time::Duration};
 
@@ -152,6 +154,12 @@ impl Controller {
         let (outcome, failed) = match applied {
             Ok(outcome) => (outcome, None),
             Err(error @ ReconcileError::NotLeader(_)) => return Err(error),
+            // What was seen is not the newest: the change that was missed is on its way.
+            Err(error) if error.code() == Some(409) => {
+                tracing::debug!(chatcluster = %key, error = &error as &dyn std::error::Error, "looking again");
+                self.remember_sent(key, None);
+                return Ok(Again::After(FIRST_RETRY));
+            }
             // What cannot be done is told, and tried again.
             Err(error) => (Outcome::Refused(error.told()), Some(error)),
         };

@@ -225,7 +225,9 @@ pub fn decide(
     Scaling { plan, is_held, newest: newest(&observed.pods, &observed.replica_sets), hand_over, status }
 }
 
-fn is_of(plan: &RolePlan, live: &DeploymentState) -> bool {
+/// Whether a Deployment has the template of a plan.
+#[must_use]
+pub fn is_of(plan: &RolePlan, live: &DeploymentState) -> bool {
     plan.revision.image == live.image && plan.revision.config == live.config
 }
 
@@ -256,7 +258,15 @@ fn drain(name: &str, pod: &LivePod, gateways: &Gateways) -> Drain {
             let is_empty = |(at, sample): &(Timestamp, GatewaySample)| {
                 sample.draining && sample.connections == 0 && at.duration_since(*since) >= LEAVES_AFTER
             };
-            if sample.is_some_and(is_empty) { Drain::Empty } else { Drain::Told }
+            // It began anew, and knows of nothing.
+            let forgot = |(at, sample): &(Timestamp, GatewaySample)| {
+                !sample.draining && at.duration_since(*since) >= LEAVES_AFTER
+            };
+            match sample {
+                Some(sample) if is_empty(sample) => Drain::Empty,
+                Some(sample) if forgot(sample) => Drain::Untold,
+                _ => Drain::Told,
+            }
         }
     }
 }

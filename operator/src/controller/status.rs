@@ -271,7 +271,10 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
         }
         RolloutStep::Replacing(role) => {
             let state = observed.deployment(&cluster.name_any(), *role);
-            let is_replacing = state.is_none_or(|state| state.updated < state.replicas);
+            let is_replacing = state.is_none_or(|state| {
+                let runs = decided.rollout.of(*role).is_some_and(|plan| scaling::is_of(plan, state));
+                !runs || state.updated < state.replicas
+            });
             let reason = match role {
                 Role::Auth => "RollingAuth",
                 Role::Api => "RollingApi",
@@ -282,7 +285,14 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
                 || "being made".to_owned(),
                 |state| format!("{} of {} updated, {} ready", state.updated, state.desired, state.ready),
             );
-            said(KIND, "True", reason, format!("{}: {counts}", role.as_str()))
+            let status = decided.scaling.status.as_ref();
+            let goes_on = *role == Role::Gateway && status.is_some_and(|status| status.held_since.is_some());
+            let note = if goes_on {
+                "; it goes on although clients come back faster than they are taken"
+            } else {
+                ""
+            };
+            said(KIND, "True", reason, format!("{}: {counts}{note}", role.as_str()))
         }
         RolloutStep::Stalled { role, why } => said(
             KIND,
@@ -435,15 +445,14 @@ fn is_news(before: Option<&ChatClusterStatus>, now: &ChatClusterStatus, told: Op
 /// Whether the number of sockets is worth a write of the status, which was written last so long ago.
 #[must_use]
 pub fn is_worth_telling(before: Option<i64>, now: Option<i64>, told: Option<Duration>) -> bool {
-    let moved = match (before, now) {
-        (None, None) => 0,
-        (Some(before), Some(now)) => before.abs_diff(now),
-        _ => u64::MAX,
+    let is_moving = match (before, now) {
+        (Some(before), Some(now)) => before.abs_diff(now) > (before.max(now) / 100).max(FEW).unsigned_abs(),
+        (None, Some(_)) => true,
+        // Most often it is known again after a moment.
+        (_, None) => false,
     };
-    let much = before.max(now).unwrap_or_default() / 100;
-    let is_moving = moved > much.max(FEW).unsigned_abs() && moved < u64::MAX;
     let enough = if is_moving { MOVING_EVERY } else { CONNECTIONS_EVERY };
-    moved > 0 && told.is_none_or(|told| told >= enough)
+    before != now && told.is_none_or(|told| told >= enough)
 }
 
 impl Controller {

@@ -264,6 +264,44 @@ async fn connections_alone_are_written_now_and_then() {
 }
 
 #[test]
+fn connections_that_move_are_written_soon() {
+    let check = |before: Option<i64>, now: Option<i64>, after: u64, expected: bool| {
+        let told = Some(Duration::from_secs(after));
+        assert_eq!(is_worth_telling(before, now, told), expected, "{before:?} {now:?} {after}");
+    };
+    for (before, now, soon) in [
+        (Some(7), Some(7), false),
+        (Some(0), Some(10), false),
+        (Some(0), Some(11), true),
+        (Some(3_000), Some(3_030), false),
+        (Some(3_000), Some(2_900), true),
+        (None, Some(5), true),
+        (Some(5), None, false),
+    ] {
+        check(before, now, 4, false);
+        check(before, now, 5, soon);
+        check(before, now, 30, before != now);
+    }
+    assert!(is_worth_telling(Some(1), Some(2), None), "nothing was told yet");
+}
+
+#[test]
+fn why_there_are_as_many_gateways_is_written_now_and_then() {
+    let mut world = settled();
+    world.cluster.spec.gateway.autoscaling =
+        Some(serde_json::from_value(json!({ "maxReplicas": 3 })).expect("is one"));
+    let before = world.reconcile();
+    let mut now = before.clone();
+    let scaling =
+        now.gateway.as_mut().and_then(|gateway| gateway.scaling.as_mut()).expect("the operator decides");
+    scaling.reason = Some("another".into());
+    assert!(!is_news(Some(&before), &now, Some(Instant::now())));
+    assert!(is_news(Some(&before), &now, None));
+    now.gateway.as_mut().and_then(|gateway| gateway.scaling.as_mut()).expect("as before").wish = Some(3);
+    assert!(is_news(Some(&before), &now, Some(Instant::now())));
+}
+
+#[test]
 fn events_are_about_transitions_only() {
     let mut world = settled();
     let before = world.cluster.status.clone().expect("was told").conditions;

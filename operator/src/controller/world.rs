@@ -41,7 +41,7 @@ pub(super) struct World {
 }
 
 /// The shortest `ChatCluster`, with changes (RFC 7396) to its spec.
-pub(super) fn cluster(changes: &Value) -> ChatCluster {
+pub(crate) fn cluster(changes: &Value) -> ChatCluster {
     let mut spec = json!({
         "image": { "reference": "folkmoot/chat-server:1" },
         "cassandra": { "contactPoints": ["cassandra:9042"] },
