@@ -144,7 +144,7 @@ impl Day {
             }
             let online = self.online(second);
             fleet.step(second, online, &mut chance);
-            if second % LOOK_SECONDS == 0 {
+            if second.is_multiple_of(LOOK_SECONDS) {
                 self.look(second, &mut fleet, &mut history, &mut outcome, &mut chance);
             }
             self.count(second, online, &fleet, &mut outcome);
@@ -189,7 +189,7 @@ impl Day {
             outcome.above_target += 1;
             outcome.above_target_zone += u32::from((ZONE_LOST..ZONE_LOST + 600).contains(&second));
         }
-        if second % 60 == 0 {
+        if second.is_multiple_of(60) {
             outcome.minutes.push(Minute { second, pods, ideal, fullest });
         }
     }

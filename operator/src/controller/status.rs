@@ -271,15 +271,16 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
         }
         RolloutStep::Replacing(role) => {
             let state = observed.deployment(&cluster.name_any(), *role);
-            let is_replacing = state.is_none_or(|state| {
+            let is_scaling = state.is_some_and(|state| {
                 let runs = decided.rollout.of(*role).is_some_and(|plan| scaling::is_of(plan, state));
-                !runs || state.updated < state.replicas
+                let is_short = state.ready < state.desired || state.replicas != state.desired;
+                runs && is_short && state.updated >= state.replicas && !scaling::is_mixed(&observed.pods)
             });
             let reason = match role {
                 Role::Auth => "RollingAuth",
                 Role::Api => "RollingApi",
-                Role::Gateway if is_replacing || scaling::is_mixed(&observed.pods) => "RollingGateway",
-                Role::Gateway => "ScalingGateway",
+                Role::Gateway if is_scaling => "ScalingGateway",
+                Role::Gateway => "RollingGateway",
             };
             let counts = state.map_or_else(
                 || "being made".to_owned(),
