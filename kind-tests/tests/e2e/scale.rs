@@ -49,11 +49,11 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
     let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 90, 10).await?;
-    let stay = Load::start(&door, accounts.take(STAY)?, Shape::of(5.0)).await?;
+    let stay = Load::start(&door, &accounts.take(STAY)?, Shape::of(5.0)).await?;
     gateways.are(1).await.context("one is enough at first")?;
     let first = gateways.names().await?;
 
-    let come = Load::start(&door, accounts.take(COME)?, Shape::of(5.0)).await?;
+    let come = Load::start(&door, &accounts.take(COME)?, Shape::of(5.0)).await?;
     let began = Instant::now();
     until("three gateways for 90 sockets", STEP, async || gateways.are(3).await).await?;
     let (told, up) = (gateways.scaling().await?, began.elapsed());
