@@ -34,7 +34,6 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 const BEGUN: Duration = Duration::from_secs(60);
 
 /// Accounts that sockets can be opened with, in the order of their channels.
-#[derive(Debug, Clone)]
 pub struct Accounts(Vec<String>);
 
 impl Accounts {
@@ -119,7 +118,7 @@ pub struct Load {
     clock: Clock,
     began: Instant,
     sockets: u32,
-    stop: mpsc::Sender<()>,
+    stop: mpsc::SyncSender<()>,
     outcome: oneshot::Receiver<Result<Run<()>>>,
 }
 
@@ -128,7 +127,7 @@ impl Load {
     ///
     /// # Errors
     /// When nobody is let in.
-    pub async fn start(door: &Door, accounts: Accounts, shape: Shape) -> Result<Self> {
+    pub async fn start(door: &Door, accounts: &Accounts, shape: Shape) -> Result<Self> {
         let sockets = u32::try_from(accounts.0.len())?;
         let mut tokens = NamedTempFile::new()?;
         tokens.write_all(accounts.0.join("\n").as_bytes())?;
@@ -137,7 +136,7 @@ impl Load {
         (options.rate, options.ramp, options.seconds) = (shape.rate, shape.ramp, LONGEST.as_secs_f64());
         options.bars.drain_window = shape.drain_window.map(|window| window.as_secs_f64());
         options.connect_timeout = shape.connect.as_secs_f64();
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = mpsc::sync_channel(1);
         let (begun, has_begun) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
         // A thread and no task: it waits, for minutes, and has a runtime of its own.

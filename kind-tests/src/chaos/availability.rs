@@ -108,7 +108,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     chat(scene, &json!({ "gateway": gateway, "api": two, "auth": two })).await?;
     let door = door(scene).await?;
     let accounts = Accounts::make(scene, extent.of(SOCKETS), CHANNEL.min(extent.of(SOCKETS))).await?;
-    let load = Load::start(&door, accounts, Shape::of(RATE)).await?;
+    let load = Load::start(&door, &accounts, Shape::of(RATE)).await?;
     tokio::time::sleep(CALM).await;
     let mut marks = vec![];
     for minute in 0..extent.minutes as usize {

@@ -45,7 +45,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     let (mut bars, mut details) = (vec![], vec![]);
     for (name, spec, replaces) in changes {
         eprintln!("chaos-cluster: {name}");
-        let (ended, took) = one(scene, &door, accounts.clone(), &spec, replaces).await?;
+        let (ended, took) = one(scene, &door, &accounts, &spec, replaces).await?;
         bars.extend(judge(name, &ended));
         details.push(json!({
             "what": name,
@@ -63,7 +63,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
 async fn one(
     scene: &Scene,
     door: &Door,
-    accounts: Accounts,
+    accounts: &Accounts,
     spec: &Value,
     replaces: bool,
 ) -> Result<(Ended, Duration)> {

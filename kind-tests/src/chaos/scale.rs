@@ -65,7 +65,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
         connect: Duration::from_secs(300),
         ..Shape::of(10.0)
     };
-    let load = Load::start(&door, accounts.take(steady as usize)?, shape).await?;
+    let load = Load::start(&door, &accounts.take(steady as usize)?, shape).await?;
     let mut noise = Noise { parts: vec![], idle: vec![] };
     for _ in 0..PARTS {
         noise.idle.push(accounts.take(part as usize)?);
@@ -145,7 +145,7 @@ impl Noise {
         }
         while self.parts.len() < parts {
             let Some(accounts) = self.idle.pop() else { break };
-            self.parts.push((Load::start(door, accounts.clone(), Shape::of(0.0)).await?, accounts));
+            self.parts.push((Load::start(door, &accounts, Shape::of(0.0)).await?, accounts));
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ pub(crate) async fn a_dead_gateway_and_an_empty_node_cost_nothing(scene: Scene) 
     let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
-    let load = Load::start(&door, accounts.take(60)?, Shape::of(20.0)).await?;
+    let load = Load::start(&door, &accounts.take(60)?, Shape::of(20.0)).await?;
 
     let pods = gateways.pods().await?;
     let killed = pods.first().context("expected gateways")?;

@@ -29,15 +29,15 @@ pub(crate) async fn nobody_notices(scene: Scene) -> Result<()> {
     let mut accounts = Accounts::make(&scene, 180, 20).await?;
 
     let next = scene.settings.image("next");
-    one(&scene, &door, "another image", accounts.take(60)?, async || {
+    one(&scene, &door, "another image", &accounts.take(60)?, async || {
         scene.change(&json!({ "spec": { "image": { "reference": next } } })).await.map(drop)
     })
     .await?;
-    one(&scene, &door, "another setting", accounts.take(60)?, async || {
+    one(&scene, &door, "another setting", &accounts.take(60)?, async || {
         scene.change(&json!({ "spec": { "settings": { "gateway.max_in_flight": "31" } } })).await.map(drop)
     })
     .await?;
-    one(&scene, &door, "kubectl rollout restart", accounts.take(60)?, async || {
+    one(&scene, &door, "kubectl rollout restart", &accounts.take(60)?, async || {
         let target = format!("deployment/{DEPLOYMENT}");
         let arguments = ["-n", scene.namespace.as_str(), "rollout", "restart", target.as_str()];
         kubectl(&arguments, "").await?.succeeded().map(drop)
@@ -46,7 +46,7 @@ pub(crate) async fn nobody_notices(scene: Scene) -> Result<()> {
 }
 
 /// One roll-out under load: every gateway is another one afterwards.
-async fn one<F, Fut>(scene: &Scene, door: &Door, name: &str, accounts: Accounts, change: F) -> Result<()>
+async fn one<F, Fut>(scene: &Scene, door: &Door, name: &str, accounts: &Accounts, change: F) -> Result<()>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<()>>,

@@ -49,11 +49,11 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
     let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 90, 10).await?;
-    let stay = Load::start(&door, accounts.take(STAY)?, Shape::of(5.0)).await?;
+    let stay = Load::start(&door, &accounts.take(STAY)?, Shape::of(5.0)).await?;
     gateways.are(1).await.context("one is enough at first")?;
     let first = gateways.names().await?;
 
-    let come = Load::start(&door, accounts.take(COME)?, Shape::of(5.0)).await?;
+    let come = Load::start(&door, &accounts.take(COME)?, Shape::of(5.0)).await?;
     let began = Instant::now();
     until("three gateways for 90 sockets", STEP, async || gateways.are(3).await).await?;
     let (told, up) = (gateways.scaling().await?, began.elapsed());
@@ -79,6 +79,7 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
     stayed.kept_all().context("those who stayed")?;
     ensure!(stayed.timeline.cuts.is_empty(), "expected nobody to notice: {:?}", stayed.timeline.cuts);
     tells_the_story(&gateways).await?;
+    one_that_was_emptied_for_nothing_is_replaced(&scene, &gateways).await?;
     println!(
         "scale: three gateways after {:.1} s, one again {:.1} s after the sockets went; {}",
         up.as_secs_f64(),
@@ -119,6 +120,31 @@ async fn tells_the_story(gateways: &Gateways<'_>) -> Result<()> {
             );
         }
         Ok(())
+    })
+    .await
+}
+
+/// A gateway that was told to send its sockets away takes none any more. When there may be no fewer after all and no more than there
+/// are, another one takes its place.
+async fn one_that_was_emptied_for_nothing_is_replaced(scene: &Scene, gateways: &Gateways<'_>) -> Result<()> {
+    let autoscale = async |fields: Value| {
+        scene.change(&json!({ "spec": { "gateway": { "autoscaling": fields } } })).await.map(drop)
+    };
+    autoscale(json!({ "minReplicas": 2, "maxReplicas": 2, "stabilizationSeconds": 0 })).await?;
+    until("two gateways", STEP, async || gateways.are(2).await).await?;
+    autoscale(json!({ "minReplicas": 1 })).await?;
+    let leaving = until("one of two to be on its way out", STEP, async || {
+        gateways.scaling().await?.leaving.context("expected one to be leaving")
+    })
+    .await?;
+    autoscale(json!({ "minReplicas": 2 })).await?;
+    until("another one in its place", STEP, async || {
+        let names = gateways.names().await?;
+        ensure!(
+            !names.iter().any(|name| leaving.pods.contains(name)),
+            "of {leaving:?} there is still {names:?}"
+        );
+        gateways.are(2).await
     })
     .await
 }

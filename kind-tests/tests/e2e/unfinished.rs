@@ -29,7 +29,7 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
     let (gateways, operator) = (Gateways(&scene), Operator::of(&scene));
     operator.until_whole().await?;
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
-    let load = Load::start(&door, accounts.take(60)?, Shape::of(20.0)).await?;
+    let load = Load::start(&door, &accounts.take(60)?, Shape::of(20.0)).await?;
 
     scene.change(&json!({ "spec": { "gateway": { "replicas": 1 } } })).await?;
     let leaving = until("the plan in the status", Duration::from_secs(30), async || {
