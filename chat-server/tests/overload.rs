@@ -353,14 +353,15 @@ async fn what_the_bus_loses_of_a_channel_that_is_read_is_in_memory_nevertheless(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_from_the_store_is_remembered_before_what_came_since() {
     let world = World::new(ROOMY).await;
-    let server = Server::start(&world, 1).await;
-    let channel = server.channels[0];
+    // All of the channel so far is another process's, and this one has seen nothing of it.
+    let other = Server::start(&world, 1).await;
+    let channel = other.channels[0];
+    let server = Server::start(&world, 0).await;
     let (http, url) = (reqwest_client(), format!("{}/v1/channels/{channel}", server.base_url));
     let events = async || {
         let answer = http.get(format!("{url}/events?after=0")).bearer_auth(&server.token).send().await;
         answer.expect("answers").text().await.expect("is read")
     };
-    // By another process, before this one looked at the channel.
     for text in ["first", "second"] {
         world.store.append(channel, vec![message(&world.actor, text)]).await.expect("is appended");
     }

@@ -70,7 +70,7 @@ fn without_autoscaling_the_spec_says_how_many_and_the_status_nothing_of_it() {
     assert_eq!(status.gateway.unwrap().replicas, 3);
     let decided = world.decide();
     let deployment = deployment(&world, &decided);
-    assert_eq!((&deployment["replicas"], &deployment["paused"]), (&json!(3), &Value::Null));
+    assert_eq!((&deployment["replicas"], &deployment["paused"]), (&json!(3), &json!(false)));
     assert!(!decided.scaling.is_under_way() && decided.notices().is_empty());
 }
 
