@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use http::Request;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -81,15 +80,15 @@ impl Sampling {
 async fn look(scene: &Scene, began: Instant) -> Result<Sample> {
     let gateways = Gateways(scene);
     let (wanted, pods) = (gateways.wanted().await?, gateways.pods().await?);
-    let asked = pods.iter().map(|pod| connections(scene, pod));
+    let asked = pods.iter().map(|pod| connections(scene, pod.name_any()));
     let sockets = join_all(asked).await.into_iter().try_fold(0, |sum, one| Some(sum + one.ok()?));
     let ready = pods.iter().filter(|pod| is_ready(pod)).count();
     Ok(Sample { at: began.elapsed().as_secs_f64(), sockets, wanted, pods: pods.len(), ready })
 }
 
 /// Asked by way of the API server, which is reached from everywhere.
-async fn connections(scene: &Scene, pod: &Pod) -> Result<u64> {
-    let (namespace, pod) = (&scene.namespace, pod.name_any());
+async fn connections(scene: &Scene, pod: String) -> Result<u64> {
+    let namespace = &scene.namespace;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{ADMIN}/proxy/metrics");
     let text = scene.client.request_text(Request::get(path).body(vec![])?).await?;
     let number = text.lines().find_map(|line| line.strip_prefix(CONNECTIONS));
