@@ -251,7 +251,7 @@ async fn a_scale_down_goes_on_where_the_operator_before_left_it() {
     assert!(asked.contains(&"event ScaledDown".to_owned()), "{asked:#?}");
     assert_eq!(asked.iter().filter(|request| request.contains(" pods/")).count(), 1, "{asked:#?}");
     until("the Deployment goes on", || {
-        stage.get(DEPLOYMENTS, "demo-gateway").unwrap()["spec"]["paused"].is_null()
+        stage.get(DEPLOYMENTS, "demo-gateway").unwrap()["spec"]["paused"] == false
     })
     .await;
 
