@@ -53,8 +53,13 @@ async fn versions(scene: &Scene) -> Result<BTreeMap<String, String>> {
 
 async fn nothing_is_written_when_nothing_changed(scene: &Scene) -> Result<()> {
     let operator = Operator::of(scene);
-    // Deployments settle a little after their pods are ready.
-    let before = until("everything to rest", Duration::from_secs(30), async || {
+    // Kubernetes counts pods as available only a drain window after they are ready.
+    let before = until("everything to rest", Duration::from_secs(90), async || {
+        for child in scene.children().await? {
+            let status = &child.object.data["status"];
+            let is_there = status["availableReplicas"] == status["replicas"];
+            ensure!(child.kind.plural != "deployments" || is_there, "{} is not all available", child.title());
+        }
         let before = versions(scene).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         ensure!(versions(scene).await? == before, "something changes still");
