@@ -26,6 +26,10 @@ const AT_ONCE: usize = 16;
 const BACK: u64 = 20;
 /// Longest wait for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Between two tries to find out where a log ends.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often that is tried before the log is read from its beginning.
+const TRIES: usize = 50;
 /// Different reasons that are kept of reads that failed.
 const MAX_REASONS: usize = 50;
 /// Reads that are kept for the comparison.
@@ -58,9 +62,8 @@ pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mut
     runtime.spawn(async move {
         // Who reads has been there before, and begins where the log ends.
         for (channel, account) in &readers {
-            if let Ok(head) = rest.head(*channel, &plan.accounts[*account].token).await {
-                kept.lock().last.insert(*channel, head);
-            }
+            let head = begin(&rest, *channel, &plan.accounts[*account].token).await;
+            kept.lock().last.insert(*channel, head);
             one(&rest, &plan, &kept, *channel, *account).await;
         }
         let mut rng = SmallRng::seed_from_u64(plan.options.seed);
@@ -78,6 +81,17 @@ pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mut
         }
     });
     reads
+}
+
+/// Where a log ends now. While thousands connect, who reads is told to come back.
+async fn begin(rest: &Rest, channel: ChannelId, token: &str) -> u64 {
+    for _ in 0..TRIES {
+        if let Ok(head) = rest.head(channel, token).await {
+            return head;
+        }
+        time::sleep(AGAIN).await;
+    }
+    0
 }
 
 async fn one(rest: &Rest, plan: &Plan, reads: &Mutex<Reads>, channel: ChannelId, account: usize) {
