@@ -312,7 +312,7 @@ mod tests {
     }
 
     /// How long it is to be waited.
-    fn wait(decision: Decision) -> Duration {
+    fn wait(decision: &Decision) -> Duration {
         match decision {
             Decision::Write(_) => panic!("expected it to be another's"),
             Decision::Wait(until) => until.saturating_duration_since(Instant::now()),
@@ -337,19 +337,19 @@ mod tests {
         let (ada, bob) = (elector("ada"), elector("bob"));
         let (life, second) = (DURATION - SPARE, Duration::from_secs(1));
         let mut held = write(ada.decide(None));
-        assert_eq!(wait(bob.decide(Some(&held))), life);
+        assert_eq!(wait(&bob.decide(Some(&held))), life);
         tokio::time::advance(life - second).await;
-        assert_eq!(wait(bob.decide(Some(&held))), second);
+        assert_eq!(wait(&bob.decide(Some(&held))), second);
         // A renewal begins it anew, whatever the clock of the holder says.
         held.renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
-        assert_eq!(wait(bob.decide(Some(&held))), life);
+        assert_eq!(wait(&bob.decide(Some(&held))), life);
         tokio::time::advance(life - second).await;
-        assert_eq!(wait(bob.decide(Some(&held))), second);
+        assert_eq!(wait(&bob.decide(Some(&held))), second);
         tokio::time::advance(second).await;
         assert_eq!(write(bob.decide(Some(&held))).holder_identity.as_deref(), Some("bob"));
         // Its length is what its holder said, who may be of another version.
         let longer = LeaseSpec { lease_duration_seconds: Some(60), ..held };
-        assert_eq!(wait(elector("eve").decide(Some(&longer))), Duration::from_secs(60) - SPARE);
+        assert_eq!(wait(&elector("eve").decide(Some(&longer))), Duration::from_secs(60) - SPARE);
     }
 
     #[tokio::test(start_paused = true)]
