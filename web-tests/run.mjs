@@ -334,6 +334,7 @@ test("several tabs renew the session once, together", { timeout: TEST_MS }, asyn
   t.after(() => person.context.close());
   await person.signIn("tabitha", PASSWORD);
   const pages = [person.page, await person.tab(), await person.tab()];
+  for (const page of pages) await page.locator("#me small", { hasText: "Online" }).waitFor({ state: "attached" });
   let renewals = 0;
   person.context.on("request", (request) => (renewals += request.url().endsWith("/v1/auth/refresh") ? 1 : 0));
   await person.page.evaluate(() => {
