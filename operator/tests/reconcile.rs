@@ -8,18 +8,17 @@ mod fake;
 use std::{sync::Arc, time::Duration};
 
 use fake::{
+    Started,
     api_server::{ApiServer, CHATS},
     engines::Engines,
-    store::Place,
+    place,
 };
-use folkmoot_crds::ImageSpec;
 use folkmoot_operator::{
     addons,
-    controller::{Again, Controller, Options, ReconcileError, build::Capabilities},
+    controller::{Again, Controller, ReconcileError, build::Capabilities},
     kinds::ChildKind,
     lease::{Elector, Leadership, LeaseOptions},
-    live::{Key, Live, Scope, Watches},
-    metrics::Metrics,
+    live::{Key, Live, Watches},
     names,
     queue::Queue,
 };
@@ -71,10 +70,6 @@ struct Stage {
     watches: Watches,
 }
 
-fn place(collection: &str, name: &str) -> Place {
-    Place::new(collection, "chat", name)
-}
-
 /// Waits until something is so.
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -105,21 +100,7 @@ impl Stage {
                 json!({ "apiVersion": "folkmoot.dev/v1alpha1", "kind": "ChatCluster", "metadata": {}, "spec": spec }),
             );
         });
-        let queue = Arc::new(Queue::default());
-        let live = Arc::new(Live::new(Arc::clone(&queue)));
-        let options = Options {
-            default_image: Some(ImageSpec {
-                reference: "folkmoot/chat-server:1".into(),
-                pull_policy: folkmoot_crds::ImagePullPolicy::default(),
-                pull_secrets: Vec::new(),
-            }),
-            ..Options::default()
-        };
-        let leadership = leadership(&server);
-        let metrics = Arc::new(Metrics::default());
-        let controller =
-            Controller::new(server.client(), Arc::clone(&live), queue, leadership, metrics, options).unwrap();
-        let watches = Watches::start(server.client(), Arc::clone(&live), Scope::of(&[]));
+        let Started { live, controller, watches } = Started::before(&server, leadership(&server));
         let stage = Self { server, engines, live, controller, key: Key::new("chat", "demo"), watches };
         stage.happen(scenario).await;
         stage
@@ -300,18 +281,12 @@ async fn an_unchanged_chat_costs_nothing() {
 async fn another_operator_looks_at_each_object_once_and_changes_none() {
     let stage = Stage::set(Scenario::Settled).await;
     let version = stage.server.act(|store| store.version);
-    let queue = Arc::new(Queue::default());
-    let options = Options {
-        default_image: Some(ImageSpec {
-            reference: "folkmoot/chat-server:1".into(),
-            pull_policy: folkmoot_crds::ImagePullPolicy::default(),
-            pull_secrets: Vec::new(),
-        }),
-        ..Options::default()
-    };
-    let (live, metrics) = (Arc::clone(&stage.live), Arc::new(Metrics::default()));
-    let another =
-        Controller::new(stage.server.client(), live, queue, Leadership::alone(), metrics, options).unwrap();
+    let another = fake::controller(
+        &stage.server,
+        Arc::clone(&stage.live),
+        Arc::new(Queue::default()),
+        Leadership::alone(),
+    );
     another.reconcile(&stage.key).await.unwrap();
     let asked = stage.server.requests();
     assert!(asked.iter().all(|request| request.starts_with("apply ")), "{asked:#?}");

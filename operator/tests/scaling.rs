@@ -15,19 +15,13 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fake::{
+    Started,
     api_server::{ApiServer, CHATS},
     engines::Engines,
+    place,
     store::{Place, Store, merge_patch},
 };
-use folkmoot_crds::ImageSpec;
-use folkmoot_operator::{
-    controller::{Controller, Options, rollout::Role},
-    lease::Leadership,
-    live::{Live, Scope, Watches},
-    metrics::Metrics,
-    names,
-    queue::Queue,
-};
+use folkmoot_operator::{controller::rollout::Role, lease::Leadership, live::Watches, names};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
@@ -42,10 +36,6 @@ const PODS: &str = "api/v1/pods";
 const SECRETS: &str = "api/v1/secrets";
 /// A scale-down takes its time: until load balancers have heard, and until gateways were asked again.
 const IN_TIME: Duration = Duration::from_secs(60);
-
-fn place(collection: &str, name: &str) -> Place {
-    Place::new(collection, "chat", name)
-}
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + IN_TIME;
@@ -130,22 +120,7 @@ impl Stage {
     }
 
     fn operator(&self) -> Operator {
-        let queue = Arc::new(Queue::default());
-        let live = Arc::new(Live::new(Arc::clone(&queue)));
-        let options = Options {
-            default_image: Some(ImageSpec {
-                reference: "folkmoot/chat-server:1".into(),
-                pull_policy: folkmoot_crds::ImagePullPolicy::default(),
-                pull_secrets: Vec::new(),
-            }),
-            ..Options::default()
-        };
-        let metrics = Arc::new(Metrics::default());
-        let client = self.server.client();
-        let controller =
-            Controller::new(client.clone(), Arc::clone(&live), queue, Leadership::alone(), metrics, options)
-                .unwrap();
-        let watches = Watches::start(client, live, Scope::of(&[]));
+        let Started { controller, watches, .. } = Started::before(&self.server, Leadership::alone());
         let running = tokio::spawn(async move { controller.run(4).await });
         Operator { running, _watches: watches }
     }

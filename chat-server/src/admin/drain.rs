@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::atomic::Ordering, time::Duration};
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use super::AdminState;
+use crate::{chat::ChatError, http::BearerToken};
 
 /// Longest time until sockets are told, in seconds.
 const MAX_AFTER: u64 = 300;
@@ -42,7 +43,7 @@ struct Draining {
 
 pub(super) async fn drain(
     State(state): State<AdminState>,
-    headers: HeaderMap,
+    given: Result<BearerToken, ChatError>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let token = match token(&state.token_file).await {
@@ -52,7 +53,7 @@ pub(super) async fn drain(
             return (StatusCode::SERVICE_UNAVAILABLE, "the token cannot be read here\n").into_response();
         }
     };
-    if !bearer(&headers).is_some_and(|given| same(given, &token)) {
+    if !given.is_ok_and(|BearerToken(given)| same(&given, &token)) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "expected the token of this chat\n").into_response();
     }
@@ -82,11 +83,6 @@ async fn token(file: &Path) -> io::Result<String> {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 /// Whether two secrets are the same, in a time that tells nothing of where they differ: what is compared are hashes, which
 /// nobody who guesses can steer, and all of their bytes.
 fn same(given: &str, expected: &str) -> bool {
@@ -96,8 +92,6 @@ fn same(given: &str, expected: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -106,17 +100,6 @@ mod tests {
         {
             assert_eq!(same(given, "abc"), expected, "{given:?}");
         }
-    }
-
-    #[test]
-    fn the_token_is_taken_from_the_header() {
-        for (value, expected) in
-            [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("abc", None)]
-        {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
-            assert_eq!(bearer(&headers), expected, "{value:?}");
-        }
-        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 
     #[tokio::test]

@@ -210,15 +210,14 @@ fn take(queue: &mut VecDeque<Unit>, busy: &HashSet<UserId>) -> Taken {
     let (mut taken, mut events) = (Taken::default(), 0);
     let (mut stay, mut stays) = (VecDeque::with_capacity(queue.len()), HashSet::new());
     while let Some(unit) = queue.pop_front() {
-        let mut authors = unit.events.iter().map(|event| event.by);
+        let authors = unit.events.iter().map(|event| event.by);
         let is_full = !taken.units.is_empty() && events + unit.events.len() > BATCH_EVENTS;
         if is_full || authors.clone().any(|by| busy.contains(&by) || stays.contains(&by)) {
             stays.extend(authors);
             stay.push_back(unit);
         } else if unit.decide() {
             events += unit.events.len();
-            taken.authors.extend(&mut authors);
-            drop(authors);
+            taken.authors.extend(authors);
             taken.units.push(unit);
         }
     }

@@ -111,7 +111,8 @@ impl Gateway {
         let deadline = Instant::now() + PATIENCE;
         while self.connections() > 0 {
             // Sockets that were about to say hello when it began.
-            let late: Vec<Arc<Conn>> = self.users.lock().values().flatten().cloned().collect();
+            let late: Vec<Arc<Conn>> =
+                self.users.lock().values().flatten().filter(|conn| !conn.is_leaving()).cloned().collect();
             for conn in late {
                 self.send_one_away(&conn, SentAway::Drain);
             }

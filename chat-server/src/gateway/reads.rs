@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chat_protocol::{ChannelId, Seq, UserId, limits};
 use futures_util::FutureExt as _;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::Semaphore;
 
 use super::wire;
 use crate::{
@@ -45,15 +45,15 @@ impl Reads {
 
     /// A user's channels.
     pub(super) async fn memberships(&self, chat: &Chat, user: UserId) -> Result<Vec<Membership>, ChatError> {
-        let mut turn = self.welcomes.try_acquire();
-        if turn.is_err() {
-            self.throttled.inc();
-            // Never closed.
-            turn = self.welcomes.acquire().await.map_err(|_| TryAcquireError::Closed);
-        }
-        let memberships = chat.memberships(user).await;
-        drop(turn);
-        memberships
+        let _turn = match self.welcomes.try_acquire() {
+            Ok(turn) => Ok(turn),
+            Err(_) => {
+                self.throttled.inc();
+                // Never closed.
+                self.welcomes.acquire().await
+            }
+        };
+        chat.memberships(user).await
     }
 
     /// Where logs end. The caller must have subscribed to them before: then whoever began a read that this one joins

@@ -104,3 +104,23 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_token_is_taken_from_the_header() {
+        let token = async |request: http::request::Builder| {
+            let (mut parts, ()) = request.body(()).expect("a request").into_parts();
+            BearerToken::from_request_parts(&mut parts, &()).await.ok().map(|BearerToken(token)| token)
+        };
+        for (value, expected) in
+            [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("abc", None)]
+        {
+            let request = http::Request::builder().header(header::AUTHORIZATION, value);
+            assert_eq!(token(request).await.as_deref(), expected, "{value:?}");
+        }
+        assert_eq!(token(http::Request::builder()).await, None);
+    }
+}

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Controller, ReconcileError,
+    build::ADMIN_PORT,
     context::ask,
     decide::{self, Decided},
     observe::{self, Observed},
@@ -36,8 +37,6 @@ use crate::{
     },
 };
 
-/// Port of `/metrics` and `/drain` of chat-server's pods.
-const ADMIN_PORT: u16 = 8081;
 /// Gateways are asked this often.
 pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// `ChatCluster`s whose gateways are asked at once.
@@ -170,8 +169,7 @@ impl Controller {
             let patch = Patch::Merge(
                 json!({ "metadata": { "annotations": { names::DELETION_COST: names::GOES_FIRST } } }),
             );
-            let params =
-                PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            let params = PatchParams::apply(FIELD_MANAGER);
             gone_is_fine(
                 ask(format!("mark the pod {name}"), pods.patch_metadata(name, &params, &patch)).await,
             )?;
@@ -251,14 +249,12 @@ impl Controller {
             "metadata": { "resourceVersion": cluster.metadata.resource_version },
             "spec": { "replicas": replicas },
         }));
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match ask("write the number of gateways", api.patch_scale(&key.name, &params, &patch)).await {
-            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
-            written => {
-                tracing::info!(chatcluster = %key, replicas, "others write the number of gateways from now on");
-                written.map(drop)
-            }
+        let params = PatchParams::apply(FIELD_MANAGER);
+        let written = ask("write the number of gateways", api.patch_scale(&key.name, &params, &patch)).await;
+        if written.is_ok() {
+            tracing::info!(chatcluster = %key, replicas, "others write the number of gateways from now on");
         }
+        gone_is_fine(written)
     }
 }
 

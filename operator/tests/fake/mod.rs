@@ -9,3 +9,56 @@ pub(crate) mod api_server;
 pub(crate) mod engines;
 #[path = "store.rs"]
 pub(crate) mod store;
+
+use std::sync::Arc;
+
+use folkmoot_crds::ImageSpec;
+use folkmoot_operator::{
+    controller::{Controller, Options},
+    lease::Leadership,
+    live::{Key, Live, Scope, Watches},
+    metrics::Metrics,
+    queue::Queue,
+};
+
+use self::{api_server::ApiServer, store::Place};
+
+/// Where an object of the tests' namespace is.
+pub(crate) fn place(collection: &str, name: &str) -> Place {
+    Place::new(collection, "chat", name)
+}
+
+/// An operator before an API server, which watches and has not begun to reconcile.
+pub(crate) struct Started {
+    pub(crate) live: Arc<Live>,
+    pub(crate) controller: Arc<Controller>,
+    pub(crate) watches: Watches,
+}
+
+impl Started {
+    pub(crate) fn before(server: &ApiServer, leadership: Leadership) -> Self {
+        let queue = Arc::new(Queue::default());
+        let live = Arc::new(Live::new(Arc::clone(&queue)));
+        let controller = controller(server, Arc::clone(&live), queue, leadership);
+        let watches = Watches::start(server.client(), Arc::clone(&live), Scope::of(&[]));
+        Self { live, controller, watches }
+    }
+}
+
+/// An operator with a default image, which reconciles what `live` knows.
+pub(crate) fn controller(
+    server: &ApiServer,
+    live: Arc<Live>,
+    queue: Arc<Queue<Key>>,
+    leadership: Leadership,
+) -> Arc<Controller> {
+    let options = Options {
+        default_image: Some(ImageSpec {
+            reference: "folkmoot/chat-server:1".into(),
+            pull_policy: folkmoot_crds::ImagePullPolicy::default(),
+            pull_secrets: Vec::new(),
+        }),
+        ..Options::default()
+    };
+    Controller::new(server.client(), live, queue, leadership, Arc::new(Metrics::default()), options).unwrap()
+}

@@ -33,6 +33,7 @@ use crate::{
     kinds::Child,
 };
 pub use config::{Config, SecretHashes};
+pub(super) use ports::ADMIN_PORT;
 
 /// Kinds of add-ons that the cluster knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,8 +8,10 @@ use folkmoot_crds::{ChatCluster, FileStore};
 pub(super) const PUBLIC: i32 = 8080;
 /// Name of [`PUBLIC`] in pods and Services.
 pub(super) const PUBLIC_NAME: &str = "http";
-/// Health and metrics.
-pub(super) const ADMIN: i32 = 8081;
+/// Health, metrics, the order to drain.
+pub(in crate::controller) const ADMIN_PORT: u16 = 8081;
+/// [`ADMIN_PORT`] as Kubernetes takes it.
+pub(super) const ADMIN: i32 = ADMIN_PORT as i32;
 /// Name of [`ADMIN`] in pods and Services.
 pub(super) const ADMIN_NAME: &str = "admin";
 /// What processes hand to gateways.
