@@ -1,14 +1,16 @@
 //! The gateways of a chat: what its status says of them, and their pods.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use folkmoot_crds::{GatewayStatus, ScalingStatus};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{ResourceExt as _, api::ListParams};
+use serde_json::Value;
 
 use crate::{
+    chat::{self, Door},
     command::kubectl,
-    process,
-    scene::{Scene, status},
+    manifest, process,
+    scene::{READY, Scene, status},
 };
 
 /// Label selector of their pods.
@@ -17,6 +19,22 @@ pub const GATEWAYS: &str = "app.kubernetes.io/instance=chat,app.kubernetes.io/co
 pub const DEPLOYMENT: &str = "chat-gateway";
 /// What says which pods a ReplicaSet is to delete first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// A small chat with these fields of its gateways, ready, and the way to it for a load; `None` where there is none that leads to all
+/// gateways ([`chat::shared_door`]), and so nothing to test.
+///
+/// # Errors
+/// When it does not get ready.
+pub async fn serve(scene: &Scene, fields: &Value) -> Result<Option<Door>> {
+    scene.make_secrets().await?;
+    let mut object = manifest::small(&scene.settings);
+    for (field, value) in fields.as_object().into_iter().flatten() {
+        object["spec"]["gateway"][field.as_str()] = value.clone();
+    }
+    scene.apply(&object).await?;
+    scene.until_ready(READY).await?;
+    chat::shared_door(scene).await
+}
 
 /// The gateways of a test's chat.
 pub struct Gateways<'a>(pub &'a Scene);
@@ -122,18 +140,10 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.filter(|told| told.type_ == "Ready").any(|told| told.status == "True")
 }
 
-/// Ends a pod's chat-server as a crash would. Where its process is not to be seen from here, the pod is deleted by force.
+/// Ends a pod's chat-server as [`process::kill`] does.
 ///
 /// # Errors
 /// When it cannot.
 pub async fn kill(scene: &Scene, pod: &Pod) -> Result<()> {
-    if process::signal(pod, "chat-server", "KILL").await? {
-        return Ok(());
-    }
-    let name = pod.metadata.name.as_deref().context("expected a name")?;
-    let namespace = scene.namespace.as_str();
-    kubectl(&["-n", namespace, "delete", "pod", name, "--grace-period=0", "--force"], "")
-        .await?
-        .succeeded()?;
-    Ok(())
+    process::kill(&scene.api::<Pod>(), pod, "chat-server").await
 }

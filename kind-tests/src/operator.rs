@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, api::ListParams};
 
 use crate::{command, process, scene::Scene, wait::until};
 
@@ -109,19 +106,12 @@ impl<'a> Operator<'a> {
         found.with_context(|| format!("expected a metric {name} of {pod}"))
     }
 
-    /// Ends a pod's process as a crash of its machine would: it can say goodbye to nobody. Where its process is not to be seen from here,
-    /// the pod is deleted by force, which is nearly that.
+    /// Ends a pod's process as [`process::kill`] does.
     ///
     /// # Errors
     /// When it cannot.
     pub async fn kill(&self, pod: &Pod) -> Result<()> {
-        if process::signal(pod, NAME, "KILL").await? {
-            return Ok(());
-        }
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let parameters = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-        self.pod_api().delete(name, &parameters).await?;
-        Ok(())
+        process::kill(&self.pod_api(), pod, NAME).await
     }
 
     /// Lets a pod's process hang, or go on. Whether it could be done: its process must be to be seen from here.

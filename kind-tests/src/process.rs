@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::DeleteParams};
 use tokio::process::Command;
 
 use crate::command;
@@ -19,6 +20,21 @@ pub async fn signal(pod: &Pod, program: &str, signal: &str) -> Result<bool> {
     let said = command::run(kill.args([&format!("-{signal}"), &process.to_string()]), "").await?;
     // Somebody else's process, where one is not root.
     Ok(said.status.success())
+}
+
+/// Ends a pod's process of this program as a crash of its machine would: it can say goodbye to nobody. Where its process is not to be
+/// seen from here, the pod is deleted by force, which is nearly that.
+///
+/// # Errors
+/// When it cannot.
+pub async fn kill(pods: &Api<Pod>, pod: &Pod, program: &str) -> Result<()> {
+    if signal(pod, program, "KILL").await? {
+        return Ok(());
+    }
+    let name = pod.metadata.name.as_deref().context("expected a name")?;
+    let by_force = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    pods.delete(name, &by_force).await?;
+    Ok(())
 }
 
 /// The process of a program in the cgroup of a pod.

@@ -137,16 +137,7 @@ YAML
     # kubeadm, which refuses loopback addresses, points some of them at the node's.
     sed -i "s#https://$NODE_ADDRESS:6443#https://$API_ADDRESS:6443#" "$DIR"/kubeconfigs/*.conf
     cp "$DIR/kubeconfigs/super-admin.conf" "$KUBECONFIG"
-    # What accounts of the operator and of pods ask for: rights that they have and do not use are found by it.
-    cat >"$DIR/audit.yaml" <<'YAML'
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
-  - {level: Metadata, userGroups: ["system:serviceaccounts"]}
-  - {level: None}
-YAML
+    cp "$ROOT/scripts/kube/audit.yaml" "$DIR/audit.yaml"
 }
 
 run_etcd() {

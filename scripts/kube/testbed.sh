@@ -57,15 +57,7 @@ inside() {
 # A control plane that writes down what accounts of pods ask for, and two workers.
 begin_kind() {
     mkdir -p "$SCRATCH/audit"
-    cat >"$SCRATCH/audit/policy.yaml" <<'YAML'
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
-  - {level: Metadata, userGroups: ["system:serviceaccounts"]}
-  - {level: None}
-YAML
+    cp "$ROOT/scripts/kube/audit.yaml" "$SCRATCH/audit/policy.yaml"
     cat >"$SCRATCH/kind.yaml" <<YAML
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4

@@ -6,12 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use folkmoot_crds::AutoscalingMode;
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
 use kind_tests::{
-    chat,
     command::kubectl,
-    gateways::Gateways,
+    gateways::{self, Gateways},
     load::{Accounts, Load, Shape},
-    manifest,
-    scene::{CHAT, READY, Scene},
+    scene::{CHAT, Scene},
     wait::{throughout, until},
 };
 use kube::api::ListParams;
@@ -23,10 +21,7 @@ const STEP: Duration = Duration::from_secs(90);
 const A_WHILE: Duration = Duration::from_secs(6);
 
 pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
-    scene.make_secrets().await?;
-    scene.apply(&manifest::small(&scene.settings)).await?;
-    scene.until_ready(READY).await?;
-    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let Some(door) = gateways::serve(&scene, &json!({})).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 40, 20).await?;
     let load = Load::start(&door, &accounts.take(40)?, Shape::of(10.0)).await?;

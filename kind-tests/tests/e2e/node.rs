@@ -8,11 +8,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kind_tests::{
-    chat,
     command::kubectl,
     gateways::{self, Gateways},
     load::{Accounts, Load, Shape},
-    manifest,
     operator::Operator,
     scene::{READY, Scene},
     wait::until,
@@ -24,12 +22,7 @@ use serde_json::json;
 const BACK: Duration = Duration::from_secs(90);
 
 pub(crate) async fn a_dead_gateway_and_an_empty_node_cost_nothing(scene: Scene) -> Result<()> {
-    scene.make_secrets().await?;
-    let mut object = manifest::small(&scene.settings);
-    object["spec"]["gateway"]["replicas"] = json!(2);
-    scene.apply(&object).await?;
-    scene.until_ready(READY).await?;
-    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let Some(door) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
     let load = Load::start(&door, &accounts.take(60)?, Shape::of(20.0)).await?;

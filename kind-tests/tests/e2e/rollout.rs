@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use kind_tests::{
-    chat::{self, Door},
+    chat::Door,
     command::kubectl,
-    gateways::{DEPLOYMENT, Gateways},
+    gateways::{self, DEPLOYMENT, Gateways},
     load::{Accounts, Load, Shape},
-    manifest,
-    scene::{READY, Scene},
+    scene::Scene,
     wait::until,
 };
 use serde_json::json;
@@ -20,12 +19,7 @@ const REPLACED: Duration = Duration::from_secs(200);
 const TWICE: u32 = 2;
 
 pub(crate) async fn nobody_notices(scene: Scene) -> Result<()> {
-    scene.make_secrets().await?;
-    let mut object = manifest::small(&scene.settings);
-    object["spec"]["gateway"]["replicas"] = json!(2);
-    scene.apply(&object).await?;
-    scene.until_ready(READY).await?;
-    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let Some(door) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
     let mut accounts = Accounts::make(&scene, 180, 20).await?;
 
     let next = scene.settings.image("next");

@@ -8,11 +8,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use folkmoot_crds::AutoscalingMode;
 use kind_tests::{
-    chat,
-    gateways::Gateways,
+    gateways::{self, Gateways},
     load::{Accounts, Load, Shape},
-    manifest,
-    scene::{READY, Scene},
+    scene::Scene,
     wait::until,
 };
 use serde_json::{Value, json};
@@ -28,10 +26,8 @@ const STABLE: Duration = Duration::from_secs(10);
 /// A step on a machine that runs other tests meanwhile. scripts/chaos-cluster.sh judges the time on one that does nothing else.
 const STEP: Duration = Duration::from_secs(90);
 
-/// A chat whose gateways follow their sockets.
-pub(crate) fn following(scene: &Scene) -> Value {
-    let mut object = manifest::small(&scene.settings);
-    object["spec"]["gateway"]["autoscaling"] = json!({
+pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
+    let autoscaling = json!({
         "mode": "Operator",
         "minReplicas": 1,
         "maxReplicas": 4,
@@ -39,14 +35,9 @@ pub(crate) fn following(scene: &Scene) -> Value {
         "bufferPercent": 0,
         "stabilizationSeconds": STABLE.as_secs(),
     });
-    object
-}
-
-pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
-    scene.make_secrets().await?;
-    scene.apply(&following(&scene)).await?;
-    scene.until_ready(READY).await?;
-    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let Some(door) = gateways::serve(&scene, &json!({ "autoscaling": autoscaling })).await? else {
+        return Ok(());
+    };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 90, 10).await?;
     let stay = Load::start(&door, &accounts.take(STAY)?, Shape::of(5.0)).await?;

@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use kind_tests::{
-    chat,
-    gateways::Gateways,
+    gateways::{self, Gateways},
     load::{Accounts, Load, Shape},
-    manifest,
     operator::{LEASE, Operator},
-    scene::{READY, Scene},
+    scene::Scene,
     wait::until,
 };
 use serde_json::json;
@@ -20,12 +18,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const DONE: Duration = LEASE.saturating_add(DRAIN).saturating_add(Duration::from_secs(90));
 
 pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
-    scene.make_secrets().await?;
-    let mut object = manifest::small(&scene.settings);
-    object["spec"]["gateway"] = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
-    scene.apply(&object).await?;
-    scene.until_ready(READY).await?;
-    let Some(door) = chat::shared_door(&scene).await? else { return Ok(()) };
+    let fields = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
+    let Some(door) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
     let (gateways, operator) = (Gateways(&scene), Operator::of(&scene));
     operator.until_whole().await?;
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
