@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
+    net::TcpStream,
     process::{Child, Command},
     task::JoinHandle,
 };
@@ -47,7 +48,8 @@ pub struct Door {
     _forward: Option<Child>,
 }
 
-/// Finds the way to the chat's Service.
+/// Finds the way to the chat's Service, and waits until it leads somewhere: nodes hear of a pod that is ready later than whoever asks
+/// the API server.
 ///
 /// # Errors
 /// When there is none.
@@ -55,24 +57,25 @@ pub async fn door(scene: &Scene) -> Result<Door> {
     let service = scene.api::<Service>().get(CHAT).await.context("expected a Service of the chat's name")?;
     let spec = service.spec.unwrap_or_default();
     let port = spec.ports.unwrap_or_default().first().map(|port| port.port).context("expected a port")?;
-    if scene.settings.reach == Reach::ClusterIp {
+    let (address, forward) = if scene.settings.reach == Reach::ClusterIp {
         let address = spec.cluster_ip.context("expected the Service to have an address")?;
-        return Ok(Door { url: format!("http://{address}:{port}"), _forward: None });
-    }
-    let local = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let forward = Command::new("kubectl")
-        .args(["-n", &scene.namespace, "port-forward", "service/chat", &format!("{local}:{port}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let url = format!("http://127.0.0.1:{local}");
-    until("the forwarded port to answer", HEARD, async || {
-        tokio::net::TcpStream::connect(("127.0.0.1", local)).await?;
+        (format!("{address}:{port}"), None)
+    } else {
+        let local = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let forward = Command::new("kubectl")
+            .args(["-n", &scene.namespace, "port-forward", "service/chat", &format!("{local}:{port}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        (format!("127.0.0.1:{local}"), Some(forward))
+    };
+    until("the chat's Service to take connections", HEARD, async || {
+        TcpStream::connect(&address).await?;
         Ok(())
     })
     .await?;
-    Ok(Door { url, _forward: Some(forward) })
+    Ok(Door { url: format!("http://{address}"), _forward: forward })
 }
 
 /// The way to the chat's Service for a load: new connections find any gateway that the Service selects. `None` where there is only a
