@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Rust, pinned, into $FOLKMOOT_CACHE (~/.cache/folkmoot), and prints where it is:
 #
-#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|moto|chromium|node|helm|kubectl
+#     scripts/tools.sh cargo-deny|cargo-fuzz|schemathesis|moto|chromium|node|prometheus|helm|kubectl
 #
 # Running it again costs nothing: what is there in the right version stays. `make run` needs none of these.
 source "$(dirname "$0")/lib.sh"
@@ -94,6 +94,31 @@ find_node() {
     command -v node
 }
 
+# Debian's package is unpacked, not installed: installed, it would also run a service.
+find_prometheus() {
+    local dir=$CACHE/prometheus staged
+    if [ -n "${PROMETHEUS_BIN:-}" ]; then
+        [ -x "$PROMETHEUS_BIN" ] || die "PROMETHEUS_BIN=$PROMETHEUS_BIN is not an executable file"
+        echo "$PROMETHEUS_BIN"
+        return
+    fi
+    if command -v prometheus; then return; fi
+    if [ ! -e "$dir" ]; then
+        command -v apt-get >/dev/null 2>&1 && command -v dpkg >/dev/null 2>&1 ||
+            die "recording metrics needs Prometheus: https://prometheus.io/download; PROMETHEUS_BIN=… names one"
+        say "fetching prometheus"
+        mkdir -p "$CACHE"
+        staged=$(mktemp -d "$CACHE/staging.XXXXXX")
+        [ "$(id -u)" != 0 ] || retry 3 apt-get update -qq >&2
+        (cd "$staged" && retry 3 apt-get download -qq -o APT::Sandbox::User=root prometheus >&2)
+        dpkg -x "$staged"/prometheus_*.deb "$staged/root"
+        "$staged/root/usr/bin/prometheus" --version >/dev/null
+        mv -T "$staged/root" "$dir" 2>/dev/null || [ -e "$dir" ]
+        rm -rf "$staged"
+    fi
+    echo "$dir/usr/bin/prometheus"
+}
+
 # kube_tool NAME COMPONENT: what is installed already does; else it is built from Go modules, like the cluster of the tests.
 kube_tool() {
     if command -v "$1" >/dev/null 2>&1; then
@@ -108,8 +133,8 @@ case ${1:-} in
     cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
     schemathesis) python_tool schemathesis schemathesis ;;
     moto) python_tool moto moto_server ;;
-    chromium | node) "find_$1" ;;
+    chromium | node | prometheus) "find_$1" ;;
     helm) kube_tool helm helm ;;
     kubectl) kube_tool kubectl kubernetes ;;
-    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node, helm, kubectl" ;;
+    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node, prometheus, helm, kubectl" ;;
 esac

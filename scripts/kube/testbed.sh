@@ -15,6 +15,7 @@ PROGRAMS=$TARGET_DIR/$PROFILE
 RELEASE=()
 [ "$PROFILE" = debug ] || RELEASE=(--release)
 ENGINES_STARTING=
+RECORDING=
 SYSTEM=folkmoot-system
 # Of kind's cluster.
 NAME=folkmoot-$$
@@ -181,6 +182,26 @@ install_charts() {
     say "the operator runs, $((SECONDS - began)) s after its charts came"
 }
 
+# begin_recording PROMETHEUS DIR: what the metrics of chats and operator are from now until the testbed ends.
+begin_recording() {
+    local waited=0
+    inside "$ROOT/scripts/kube/record.sh" "$1" "$2" "$SCRATCH" &
+    RECORDING=$!
+    until grep -qs 'ready to receive web requests' "$SCRATCH/prometheus.log"; do
+        kill -0 "$RECORDING" 2>/dev/null && [ "$waited" -lt 300 ] || { cat "$SCRATCH/prometheus.log" >&2; die "Prometheus does not start"; }
+        sleep 0.1
+        waited=$((waited + 1))
+    done
+    say "recording into $2"
+}
+
+end_recording() {
+    [ -n "$RECORDING" ] || return 0
+    kill "$(cat "$SCRATCH/prometheus.pid")" 2>/dev/null
+    wait "$RECORDING"
+    RECORDING=
+}
+
 # --- end ---
 
 gather() {
@@ -213,6 +234,7 @@ end() {
     local status=$? pid
     trap - EXIT
     set +e
+    end_recording
     if [ "$status" -ne 0 ] && [ -e "$SCRATCH/installing" ]; then gather; fi
     if [ -n "$KEEP" ] && [ -e "$SCRATCH/installing" ]; then
         tell_what_runs
