@@ -21,6 +21,7 @@ pub mod rest;
 pub mod run;
 pub mod server_process;
 pub mod sight;
+pub mod stretches;
 pub mod timeline;
 pub mod tokens;
 pub mod ws;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{histogram::Quantiles, reconnects::Reconnects};
+use crate::{histogram::Quantiles, reconnects::Reconnects, stretches::Worst};
 
 /// What a run found. Times are counted from when a message was due, not from when it was sent, so a stalled
 /// server cannot hide behind messages that were never sent (no coordinated omission).
@@ -33,6 +33,10 @@ pub struct Report {
     /// From due to received, over all receivers. What a socket recovered after a `welcome` is left out: it
     /// was not there.
     pub delivery_ms: Option<Quantiles>,
+    /// The worst five seconds of deliveries. What a socket recovered after a `welcome` is in here, from due to received as all
+    /// the rest, unless churn keeps some away on purpose.
+    #[serde(default)]
+    pub delivery_worst: Option<Worst>,
     /// From a watched user's coming (`hello` sent) or going (TCP closed) to a watcher's hearing of it.
     pub presence_ms: Option<Quantiles>,
     /// CPU time of the server in the measured window (user and system, all threads) by events received in it.

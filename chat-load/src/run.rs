@@ -237,6 +237,7 @@ fn report(
         resumed: get(&shared.resumed),
         ack_ms: outcome.ack.quantiles(),
         delivery_ms: outcome.delivery.quantiles(),
+        delivery_worst: outcome.stretches.worst(),
         presence_ms: outcome.presence.quantiles(),
         server_cpu_us_per_delivery: cpu.map(|s| s * 1e6 / details.window_deliveries as f64),
         server_rss_bytes_per_connection: rss

@@ -122,8 +122,14 @@ impl Worker {
         if observation == Observation::Seen {
             return;
         }
-        if was_live && let Some(due_us) = due(self.plan.tag, head.id.as_ref()) {
-            self.outcome.delivery.record(now.saturating_sub(due_us));
+        // Nobody is away on purpose without churn.
+        let counts = was_live || self.plan.options.churn <= 0.0;
+        if counts && let Some(due_us) = due(self.plan.tag, head.id.as_ref()) {
+            let took_us = now.saturating_sub(due_us);
+            self.outcome.stretches.record(now, took_us);
+            if was_live {
+                self.outcome.delivery.record(took_us);
+            }
         }
         if observation == Observation::Ahead {
             self.gap(conn, slot, now);

@@ -35,6 +35,7 @@ use crate::{
     histogram::Histogram,
     history::{Ack, Read, Receipt, record::Record},
     options::{Options, Protocol, Target},
+    stretches::Stretches,
     timeline::Timeline,
     tokens::Account,
 };
@@ -172,6 +173,8 @@ pub(crate) struct PageRequest {
 pub(crate) struct Outcome {
     pub(crate) ack: Histogram,
     pub(crate) delivery: Histogram,
+    /// Deliveries by when they came, what sockets caught up with too.
+    pub(crate) stretches: Stretches,
     pub(crate) presence: Histogram,
     pub(crate) acks: Vec<Ack>,
     pub(crate) receipts: Vec<Receipt>,
@@ -208,6 +211,7 @@ impl Outcome {
     pub(crate) fn merge(&mut self, other: Self) {
         self.ack.merge(&other.ack);
         self.delivery.merge(&other.delivery);
+        self.stretches.merge(other.stretches);
         self.presence.merge(&other.presence);
         self.acks.extend(other.acks);
         self.receipts.extend(other.receipts);

@@ -44,6 +44,7 @@ pub(crate) struct Sample {
 
 /// Looks until it is dropped or ended.
 pub(crate) struct Sampling {
+    scene: Scene,
     began: Instant,
     samples: Arc<Mutex<Vec<Sample>>>,
     looking: JoinHandle<()>,
@@ -52,18 +53,18 @@ pub(crate) struct Sampling {
 impl Sampling {
     pub(crate) fn start(scene: &Scene) -> Self {
         let (began, samples) = (Instant::now(), Arc::new(Mutex::new(vec![])));
-        let (scene, told) = (scene.clone(), Arc::clone(&samples));
+        let (looks_at, told) = (scene.clone(), Arc::clone(&samples));
         let looking = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(EVERY);
             loop {
                 ticks.tick().await;
                 // A look that failed is no sample: the next one comes soon.
-                if let Ok(Ok(sample)) = timeout(DEADLINE, look(&scene, began)).await {
+                if let Ok(Ok(sample)) = timeout(DEADLINE, look(&looks_at, began)).await {
                     told.lock().push(sample);
                 }
             }
         });
-        Self { began, samples, looking }
+        Self { scene: scene.clone(), began, samples, looking }
     }
 
     /// Seconds since its beginning, as in samples.
@@ -71,9 +72,13 @@ impl Sampling {
         self.began.elapsed().as_secs_f64()
     }
 
-    pub(crate) fn end(self) -> Vec<Sample> {
+    /// Ends with one more look: what was waited for may be so since the last one.
+    pub(crate) async fn end(self) -> Vec<Sample> {
         self.looking.abort();
-        self.samples.lock().clone()
+        let last = timeout(DEADLINE, look(&self.scene, self.began)).await;
+        let mut samples = self.samples.lock().clone();
+        samples.extend(last.ok().and_then(Result::ok));
+        samples
     }
 }
 

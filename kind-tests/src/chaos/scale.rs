@@ -92,7 +92,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     let window = Duration::from_secs(WINDOW.into());
     let _ = until("one gateway again", window + WAIT, async || gateways.are(1).await).await;
     let events = gateways.events().await?;
-    let samples = sampling.end();
+    let samples = sampling.end().await;
 
     let mut bars: Vec<_> =
         steps_up(&samples, target.into(), 3).iter().map(|step| judged(step, "up")).collect();

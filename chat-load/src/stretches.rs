@@ -1,0 +1,85 @@
+//! The worst seconds of a run, which quantiles over all of it hide.
+
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Histogram;
+
+/// Length of a stretch.
+const STRETCH_US: u64 = 5_000_000;
+/// Stretches that are told apart, of 18 KiB each; what comes after almost an hour counts to the last one.
+const MAX_STRETCHES: usize = 700;
+/// Of fewer values there is no 99th percentile to speak of.
+const JUDGED: u64 = 200;
+
+/// Latencies by when they ended.
+#[derive(Debug, Default)]
+pub(crate) struct Stretches(Vec<Histogram>);
+
+/// The stretch of a run with the highest p99, of those with 200 values or more.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Worst {
+    /// When it began, in seconds from the start of the run.
+    pub at_seconds: f64,
+    /// How long it was.
+    pub seconds: f64,
+    /// Values in it.
+    pub count: u64,
+    /// 99 in 100 of them were no slower than this, in milliseconds.
+    pub p99_ms: f64,
+}
+
+impl Stretches {
+    /// Counts a value that was known at this time; both in microseconds.
+    pub(crate) fn record(&mut self, at_us: u64, us: u64) {
+        let index = usize::try_from(at_us / STRETCH_US).unwrap_or(MAX_STRETCHES).min(MAX_STRETCHES - 1);
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, Histogram::default);
+        }
+        self.0[index].record(us);
+    }
+
+    /// Adds what another one counted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize_with(other.0.len(), Histogram::default);
+        }
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            mine.merge(theirs);
+        }
+    }
+
+    /// The worst; none when no stretch has enough values.
+    pub(crate) fn worst(&self) -> Option<Worst> {
+        let judged = self.0.iter().enumerate().filter(|(_, stretch)| stretch.count() >= JUDGED);
+        let worst = judged.max_by_key(|(_, stretch)| stretch.quantile_us(0.99));
+        worst.map(|(index, stretch)| Worst {
+            at_seconds: index as f64 * STRETCH_US as f64 / 1e6,
+            seconds: STRETCH_US as f64 / 1e6,
+            count: stretch.count(),
+            p99_ms: stretch.quantile_us(0.99) as f64 / 1e3,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_bad_seconds_show_and_a_handful_of_values_do_not() {
+        let (mut all, mut more) = (Stretches::default(), Stretches::default());
+        assert_eq!(all.worst(), None);
+        for at in 0..10_000 {
+            // Ten seconds' worth of two values a millisecond; in the second five of them, one in fifty takes a second.
+            let us = if at >= 5_000 && at % 50 == 0 { 1_000_000 } else { 2_000 };
+            all.record(at * 1_000, us);
+            more.record(at * 1_000, 2_000);
+        }
+        more.record(17_000_000, 9_000_000);
+        more.record(u64::MAX, 9_000_000);
+        all.merge(more);
+        let worst = all.worst().expect("there are enough");
+        assert_eq!((worst.at_seconds, worst.seconds, worst.count), (5.0, 5.0, 10_000));
+        assert!((1_000.0..1_020.0).contains(&worst.p99_ms), "{worst:?}");
+    }
+}
