@@ -34,7 +34,7 @@ use super::{
 };
 
 /// How long a read or repeatable write is waited for before another node is asked as well.
-const SPECULATE_AFTER: Duration = Duration::from_millis(500);
+const SPECULATE_AFTER: Duration = Duration::from_millis(250);
 /// A node that does not answer a ping within the one, sent every other, is taken off.
 const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 const PING_EVERY: Duration = Duration::from_millis(1_500);

@@ -50,6 +50,8 @@ pub(super) struct Call {
     pub(super) items: Vec<Item>,
     /// The bucket of a batch that was sent and not answered.
     unsettled: Option<i32>,
+    /// Batches that were settled for want of an answer.
+    unanswered: u32,
 }
 
 impl Call {
@@ -60,7 +62,7 @@ impl Call {
             let json = serde_json::to_string(&event.body)?;
             items.push(Item { key: key(event.by, id), json, event, tried: Vec::new(), outcome: None });
         }
-        Ok(Self { items, unsettled: None })
+        Ok(Self { items, unsettled: None, unanswered: 0 })
     }
 
     /// Events that nothing is known of yet.
@@ -137,6 +139,12 @@ impl Call {
     /// It was looked up what became of it.
     pub(super) fn settled(&mut self) {
         self.unsettled = None;
+        self.unanswered += 1;
+    }
+
+    /// How many batches were settled for want of an answer.
+    pub(super) fn unanswered(&self) -> u32 {
+        self.unanswered
     }
 
     /// Whether any event is one that others follow from.

@@ -1,6 +1,7 @@
 //! The conditional batch: events, client ids and the new head, all of them or none.
 
 use chat_protocol::{ChannelId, EventBody, Millis, Seq};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Log,
@@ -44,10 +45,15 @@ impl Log {
                 _ => {}
             }
         }
-        let rows = match self.cql.batch(self.statements(channel, tail, after, call, placed)).await {
-            Ok(rows) => rows,
-            Err(error @ CqlError::Timeout(_)) => return Ok(Verdict::Unanswered(error)),
-            Err(error) => return Err(error.into()),
+        let began = Instant::now();
+        let batch = self.cql.batch(self.statements(channel, tail, after, call, placed));
+        let answer = timeout(self.patience.of(call.unanswered()), batch).await;
+        self.patience.took(began.elapsed());
+        let rows = match answer {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error @ CqlError::Timeout(_))) => return Ok(Verdict::Unanswered(error)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(late) => return Ok(Verdict::Unanswered(CqlError::Timeout(late.into()))),
         };
         if rows.iter().any(Row::applied) {
             return Ok(Verdict::Applied(after));

@@ -18,6 +18,7 @@ mod ids;
 mod markers;
 mod metrics;
 mod names;
+mod patience;
 mod plan;
 mod project;
 mod read;
@@ -31,7 +32,9 @@ use async_trait::async_trait;
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, limits, rest::Message};
 use prometheus_client::registry::Registry;
 
-use self::{bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, tail::Tails};
+use self::{
+    bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, patience::Patience, tail::Tails,
+};
 use super::{CassandraStore, cql::Cql};
 use crate::store::{Appended, LogStore, NewEvent, StoreError, StoredEvent};
 
@@ -94,6 +97,7 @@ pub(super) struct Log {
     full_buckets: FullBuckets,
     markers: Arc<Markers>,
     metrics: LogMetrics,
+    patience: Patience,
 }
 
 impl Log {
@@ -108,6 +112,7 @@ impl Log {
             full_buckets: FullBuckets::new(full_buckets),
             markers: Arc::new(Markers::new(Arc::clone(&cql))),
             metrics: LogMetrics::new(),
+            patience: Patience::new(),
             cql,
             options,
         }
