@@ -3,7 +3,7 @@
 //!
 //! This library is what the tests in `tests/e2e` are written in: [`scene`] is a test's own namespace, [`wait`] how it waits,
 //! [`cassandra`], [`pulsar`] and [`chat`] ask the engines and the chat themselves, [`audit`] tells who asked the API server for
-//! what, [`operator`] and [`gateways`] handle processes, [`load`] holds sockets through whatever happens, [`document`] reads the
+//! what, [`operator`] and [`gateways`] handle processes, [`fault`] kills them, [`load`] holds sockets through whatever happens, [`document`] reads the
 //! commands of a page, and [`runner`] runs the tests beside each other. [`chaos`] is the long form of some of them, which
 //! scripts/chaos-cluster.sh runs.
 
@@ -14,6 +14,7 @@ pub mod chat;
 pub mod children;
 pub mod command;
 pub mod document;
+pub mod fault;
 pub mod gateways;
 pub mod load;
 pub mod manifest;

@@ -11,7 +11,7 @@
 # DIR (target/engines) holds everything of the nodes: cassandraI/{pid,address,conf,data,log}, the certificates in tls/, and
 # engines.env with what a client needs. --fresh forgets earlier data. Environment: CASSANDRA_ADDRESSES=127.0.11.1,…
 # (free ones of 127.0.0.0/8), CASSANDRA_PORT (9042), CASSANDRA_STORAGE_PORT (7000), CASSANDRA_HEAP (1G for one node, 768M each
-# for several), ENGINES_JIT, JAVA_HOME. Passwords are asked for, and TLS is served on the same port as plain connections.
+# for several), ENGINES_JIT, ENGINES_NICE (of a node until it is ready), JAVA_HOME. Passwords are asked for, and TLS is served on the same port as plain connections.
 source "$(dirname "$0")/lib.sh"
 
 VERSION=5.0.5
@@ -261,6 +261,7 @@ start() {
     local began=$SECONDS
     alive "$(node_dir "$1")" || start_node "$1"
     wait_for_node "$1" "$began"
+    at_full_priority "$(node_dir "$1")"
     describe
 }
 

@@ -153,6 +153,7 @@ launch() {
     local dir=$1 detach=
     shift
     command -v setsid >/dev/null 2>&1 && detach=setsid
+    [ -z "${ENGINES_NICE:-}" ] || detach="nice -n $ENGINES_NICE $detach"
     # One that ended by itself left its number.
     rm -f "$dir/pid"
     # The engine outlives whoever starts it, and must not go on holding what is open there: a lock, say.
@@ -160,6 +161,17 @@ launch() {
     $detach bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- && echo $$ >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && shift && exec "$@"' _ "$dir" "$@" \
         >"$dir/log/stdout.log" 2>&1 </dev/null &
     until [ -s "$dir/pid" ]; do sleep 0.02; done
+}
+
+# at_full_priority DIR: ends what ENGINES_NICE began, now that the engine of DIR is ready: it starts with that niceness, as if it had
+# processors of its own to start with. Lowering it takes root.
+at_full_priority() {
+    local thread
+    [ -n "${ENGINES_NICE:-}" ] || return 0
+    # Twice: threads that were begun meanwhile have it of those that began them.
+    for thread in "/proc/$(cat "$1/pid")"/task/* "/proc/$(cat "$1/pid")"/task/*; do
+        renice -n 0 -p "$(basename "$thread")" >/dev/null 2>&1 || true
+    done
 }
 
 # coarse_timers: what is started from here on may be woken half a millisecond late (Linux only). Cassandra's workers that have

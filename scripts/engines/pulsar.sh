@@ -9,7 +9,7 @@
 #
 # DIR (target/engines) holds pulsar/{pid,address,log,…}, the certificates in tls/, a token and engines.env with what a client
 # needs. --fresh forgets earlier data. Environment: PULSAR_ADDRESS (a free one of 127.0.0.0/8), PULSAR_PORT (6650),
-# PULSAR_TLS_PORT (6651), PULSAR_HTTP_PORT (8080), PULSAR_HEAP (512m), ENGINES_JIT, JAVA_HOME. Tokens are
+# PULSAR_TLS_PORT (6651), PULSAR_HTTP_PORT (8080), PULSAR_HEAP (512m), ENGINES_JIT, ENGINES_NICE (until it is ready), JAVA_HOME. Tokens are
 # asked for on all ports.
 source "$(dirname "$0")/lib.sh"
 
@@ -128,6 +128,7 @@ start() {
     local began=$SECONDS
     alive "$DIR" || launch_broker
     await "$DIR" 180 ready
+    at_full_priority "$DIR"
     say "pulsar on $(cat "$DIR/address"):$PORT, pid $(cat "$DIR/pid"), ready after $((SECONDS - began)) s"
     describe
 }

@@ -7,17 +7,14 @@ use chat_load::{
     report::Sends,
     timeline::{Timeline, Tries},
 };
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Bar, Extent, chat, engines};
+use super::{Bar, Extent, chat};
 use crate::{
     chat::door,
-    gateways::{self, is_ready},
+    fault::Fault,
     load::{Accounts, Load, Shape},
-    operator::Operator,
     scene::Scene,
 };
 
@@ -29,65 +26,10 @@ const RATE: f64 = 50.0;
 const EVERY: Duration = Duration::from_secs(60);
 /// The first minute's load before its fault.
 const CALM: Duration = Duration::from_secs(10);
-/// How long a node of Cassandra is away.
-const AWAY: Duration = Duration::from_secs(20);
 /// What a try of a send may take, in microseconds.
 const IN_TIME_US: u64 = 500_000;
 /// The share of tries that are acked in time.
 const PERCENT: f64 = 99.95;
-
-/// What is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Gateway,
-    Api,
-    Auth,
-    Operator,
-    Broker,
-    CassandraNode,
-}
-
-impl Fault {
-    const ALL: [Self; 6] =
-        [Self::Gateway, Self::Api, Self::Auth, Self::Operator, Self::Broker, Self::CassandraNode];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Api => "api",
-            Self::Auth => "auth",
-            Self::Operator => "operator",
-            Self::Broker => "broker",
-            Self::CassandraNode => "one Cassandra node",
-        }
-    }
-
-    async fn make(self, scene: &Scene) -> Result<()> {
-        let settings = &scene.settings;
-        match self {
-            Self::Gateway | Self::Api | Self::Auth => {
-                let of_role =
-                    format!("app.kubernetes.io/instance=chat,app.kubernetes.io/component={}", self.name());
-                let pods = scene.api::<Pod>().list(&ListParams::default().labels(&of_role)).await?.items;
-                let pod = pods.iter().find(|pod| is_ready(pod)).context("expected a pod that is ready")?;
-                gateways::kill(scene, pod).await
-            }
-            Self::Operator => {
-                let operator = Operator::of(scene);
-                operator.kill(&operator.leader().await?).await
-            }
-            Self::Broker => {
-                engines::act(settings, "pulsar", &["kill"]).await?;
-                engines::act(settings, "pulsar", &["start"]).await
-            }
-            Self::CassandraNode => {
-                engines::act(settings, "cassandra", &["kill", "2"]).await?;
-                tokio::time::sleep(AWAY).await;
-                engines::act(settings, "cassandra", &["start", "2"]).await
-            }
-        }
-    }
-}
 
 /// A minute.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,6 @@
 //! tests (`tests/e2e`).
 
 mod availability;
-mod engines;
 mod judge;
 mod rollouts;
 mod sampling;

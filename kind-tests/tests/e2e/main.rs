@@ -6,6 +6,7 @@ mod document;
 mod drift;
 mod everywhere;
 mod external;
+mod faults;
 mod install;
 mod leader;
 mod node;
@@ -48,6 +49,7 @@ const TESTS: &[Test] = &[
     test!("deletion", Beside, deletion::keyspace_and_topics_go_when_asked_for),
     test!("rules", Beside, rules::each_refuses_its_bad_case),
     test!("node", Alone, node::a_dead_gateway_and_an_empty_node_cost_nothing),
+    test!("faults", Alone, faults::every_send_is_acknowledged_whatever_dies),
     test!("unfinished", Alone, unfinished::a_plan_outlives_its_operator),
     test!("leader", Alone, leader::another_takes_over_and_two_never_write),
     test!("successor", Alone, successor::a_new_operator_restarts_nothing),
