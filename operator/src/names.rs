@@ -27,6 +27,8 @@ pub const NAME_LABEL: &str = "app.kubernetes.io/name";
 pub const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
 /// Label: which part, see [`Component`].
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+/// The zone of a node. Kubernetes writes it on the node's pods too, from 1.35 on (KEP-4742).
+pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// Label: who made it. Always [`FIELD_MANAGER`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label of Deployments: the version of their image.

@@ -284,8 +284,7 @@ fn candidates(observed: &Observed) -> Vec<Candidate> {
             revision: revision(&pod.hash),
             connections: observed.gateways.connections.get(name).copied(),
             node: pod.node.clone(),
-            // Nodes are not the operator's to read.
-            zone: None,
+            zone: pod.zone.clone(),
         })
         .collect()
 }

@@ -75,6 +75,20 @@ fn without_autoscaling_the_spec_says_how_many_and_the_status_nothing_of_it() {
 }
 
 #[test]
+fn of_gateways_equally_full_one_goes_from_the_zone_that_has_the_most() {
+    for crowded in ["ab", "ac", "bc"] {
+        let mut world = settled(&json!({ "replicas": 3 }), "abc");
+        for (name, pod) in &mut world.pods {
+            pod.zone = Some(if crowded.contains(name.as_str()) { "crowded" } else { "other" }.into());
+        }
+        world.cluster.spec.gateway.replicas = 2;
+        let status = world.reconcile();
+        let leaving = status.gateway.unwrap().scaling.unwrap().leaving.unwrap();
+        assert_eq!(leaving.pods, [&crowded[..1]]);
+    }
+}
+
+#[test]
 fn fewer_are_written_down_emptied_and_only_then_taken_away() {
     let mut world = settled(&json!({ "replicas": 3 }), "abc");
     says(&mut world, "b", 1, false);

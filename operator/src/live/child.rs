@@ -229,6 +229,8 @@ pub struct LivePod {
     pub hash: String,
     /// The node that it is on.
     pub node: Option<String>,
+    /// The zone of that node, where Kubernetes or somebody else wrote it on the pod: nodes are not the operator's to read.
+    pub zone: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// Whether it is marked as one that goes first.
@@ -261,6 +263,7 @@ impl LivePod {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             hash: label(names::TEMPLATE_LABEL).unwrap_or_default(),
             node: object.data["spec"]["nodeName"].as_str().map(str::to_owned),
+            zone: label(names::ZONE_LABEL),
             deleting: leaving,
             marked: object
                 .metadata
@@ -441,7 +444,9 @@ mod tests {
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {
                     "name": "p", "uid": "u", "deletionTimestamp": deleted, "creationTimestamp": "2026-01-01T00:00:00Z",
-                    "labels": { names::COMPONENT_LABEL: "gateway", "pod-template-hash": "abc" },
+                    "labels": {
+                        names::COMPONENT_LABEL: "gateway", "pod-template-hash": "abc", "topology.kubernetes.io/zone": "z",
+                    },
                     "annotations": { "controller.kubernetes.io/pod-deletion-cost": "-1000" },
                 },
                 "spec": { "nodeName": "n" },
@@ -453,7 +458,8 @@ mod tests {
         assert_eq!(pod(None).address, "10.0.0.1".parse().ok());
         assert!(!pod(Some("2026-01-01T00:00:00Z")).ready && pod(Some("2026-01-01T00:00:00Z")).deleting);
         let found = pod(None);
-        assert_eq!((found.uid.as_str(), found.hash.as_str(), found.node.as_deref()), ("u", "abc", Some("n")));
+        assert_eq!((found.uid.as_str(), found.hash.as_str()), ("u", "abc"));
+        assert_eq!((found.node.as_deref(), found.zone.as_deref()), (Some("n"), Some("z")));
         assert!(found.marked && !found.deleting && found.since.is_some());
     }
 }

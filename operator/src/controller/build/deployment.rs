@@ -141,9 +141,7 @@ fn pod_spec(input: &BuildInput<'_>, role: Role, plan: &RolePlan) -> PodSpec {
         tolerations: if role == Role::Gateway { tolerations(pod.tolerations) } else { pod.tolerations },
         termination_grace_period_seconds: Some(grace(cluster, role)),
         topology_spread_constraints: Some(
-            ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-                .map(|key| spread(cluster, role, key))
-                .into(),
+            [names::ZONE_LABEL, "kubernetes.io/hostname"].map(|key| spread(cluster, role, key)).into(),
         ),
         ..pod
     }
