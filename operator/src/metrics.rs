@@ -50,6 +50,13 @@ struct Drain {
     outcome: &'static str,
 }
 
+impl Drain {
+    fn of(chat: &Chat, in_time: bool) -> Self {
+        let Chat { chat_namespace, chat } = chat.clone();
+        Self { chat_namespace, chat, outcome: if in_time { "empty" } else { "deadline" } }
+    }
+}
+
 /// All metrics of the operator.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -137,6 +144,10 @@ impl Metrics {
         for (gauges, value) in [(&self.wish, wish), (&self.replicas, replicas), (&self.leaving, leaving)] {
             gauges.get_or_create(chat).set(value.into());
         }
+        // From zero on: of a counter that begins with its first event Prometheus sees no increase.
+        for in_time in [true, false] {
+            drop(self.drains.get_or_create(&Drain::of(chat, in_time)));
+        }
     }
 
     /// A decision other than to hold was written: [`ScalePlan::direction`] and [`Why::code`].
@@ -150,9 +161,7 @@ impl Metrics {
 
     /// A gateway that was to go is empty, or its deadline has passed.
     pub fn drained(&self, chat: &Chat, in_time: bool) {
-        let Chat { chat_namespace, chat } = chat.clone();
-        let outcome = if in_time { "empty" } else { "deadline" };
-        self.drains.get_or_create(&Drain { chat_namespace, chat, outcome }).inc();
+        self.drains.get_or_create(&Drain::of(chat, in_time)).inc();
     }
 
     /// A chat has no gateways to scale any more: it was deleted, or others decide.
@@ -175,5 +184,28 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be written as text");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drains_count_from_zero_and_a_chat_that_is_gone_has_no_gateways() {
+        let metrics = Metrics::default();
+        let chat = Chat { chat_namespace: "n".into(), chat: "c".into() };
+        metrics.gateways(&chat, 3, 2, 1);
+        let text = metrics.text();
+        for outcome in ["empty", "deadline"] {
+            let zero =
+                format!(r#"scaling_drains_total{{chat_namespace="n",chat="c",outcome="{outcome}"}} 0"#);
+            assert!(text.contains(&zero), "{text}");
+        }
+        assert!(text.contains("scaling_wish{"), "{text}");
+        metrics.forget_gateways(&chat);
+        for gauge in ["wish", "replicas", "leaving"] {
+            assert!(!metrics.text().contains(&format!("scaling_{gauge}{{")), "{}", metrics.text());
+        }
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     apply::Memory,
     build::{Capabilities, OperatorIdentity},
+    gateways,
     secrets::SecretReader,
 };
 use crate::{
@@ -238,5 +239,6 @@ impl Controller {
         if let Some(known) = self.known.lock().remove(key) {
             self.datastores.forget(&known.uid);
         }
+        self.metrics.forget_gateways(&gateways::chat(key));
     }
 }

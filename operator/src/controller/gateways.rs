@@ -109,10 +109,11 @@ impl Controller {
     }
 
     fn measure(&self, key: &Key, gateways: &Gateways) {
-        let numbers = self.known.lock().get(key).map(|known| known.gateways.numbers).unwrap_or_default();
-        match &gateways.decision {
-            Some(decision) => {
-                let (stay, leave) = numbers;
+        // Under the lock: who forgets a chat forgets its metrics after it.
+        let known = self.known.lock();
+        match known.get(key).zip(gateways.decision.as_ref()) {
+            Some((known, decision)) => {
+                let (stay, leave) = known.gateways.numbers;
                 self.metrics.gateways(&chat(key), decision.wish, stay.saturating_add(leave), leave);
             }
             None => self.metrics.forget_gateways(&chat(key)),
@@ -258,7 +259,8 @@ impl Controller {
     }
 }
 
-fn chat(key: &Key) -> Chat {
+/// As metrics name it.
+pub(super) fn chat(key: &Key) -> Chat {
     Chat { chat_namespace: key.namespace.clone(), chat: key.name.clone() }
 }
 
