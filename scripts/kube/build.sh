@@ -107,12 +107,15 @@ build() {
         say "building $component $(component_version "$component") (once)"
         GO=${GO:-$(find_go)}
         fresh=$(staging)
+        mkdir -p "$CACHE/build"
+        touch "$CACHE/build/$component.begun"
         "make_$component" "$fresh"
         chmod -R a+rX "$fresh"
         (cd "$fresh" && sha256sum -- * >SHA256SUMS)
         pins "$component" >"$fresh/PINS"
         rm -rf "$dir"
         settle "$fresh" "$dir"
+        rm "$CACHE/build/$component.begun"
         say "$component is in $dir after $((SECONDS - began)) s"
         BUILT=1
     fi
@@ -129,5 +132,6 @@ exec 9>"$CACHE/kube-build.lock"
 flock 9
 BUILT=
 for component in "$@"; do build "$component"; done
-# The sources and half-built packages are of no use afterwards, and are gigabytes.
-[ -z "$BUILT" ] || rm -rf "$CACHE/build/go" "$CACHE/build/go-modules"
+# The sources and half-built packages are of no use afterwards, and are gigabytes; unless another build was interrupted, which goes on
+# with them.
+if [ -n "$BUILT" ] && ! compgen -G "$CACHE/build/*.begun" >/dev/null; then rm -rf "$CACHE/build/go" "$CACHE/build/go-modules"; fi

@@ -210,6 +210,10 @@ gather() {
     for process in "$SCRATCH"/kube/*/log/stdout.log; do
         cp "$process" "$LOGS/$(basename "$(dirname "$(dirname "$process")")").log" 2>/dev/null || true
     done
+    for process in "$SCRATCH"/engines/*/log; do
+        mkdir -p "$LOGS/engines"
+        cp -r "$process" "$LOGS/engines/$(basename "$(dirname "$process")")" 2>/dev/null || true
+    done
     cp "${FOLKMOOT_KIND_AUDIT_LOG:-/nowhere}" "$SCRATCH"/*.log "$LOGS" 2>/dev/null || true
     [ ! -e "$SCRATCH/kind" ] || kind export logs "$LOGS/kind" --name "$NAME" >/dev/null 2>&1 || true
     inside kubectl get events -A --sort-by=.lastTimestamp >"$LOGS/events.txt" 2>&1 || true
