@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz load chaos chaos-cluster fmt lint screenshots clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz load chaos chaos-cluster fmt lint screenshots dashboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ screenshots: ## take docs/images again from a running server in Chromium
 	@scripts/check-host.sh
 	@scripts/screenshots.sh
 
+dashboard: ## draw docs/images/dashboard.png from a recording of chaos-cluster, with Grafana's panels (ARGS=DIR)
+	@scripts/dashboard.sh $(ARGS)
+
 clean: ## remove what was built here (the tool cache in ~/.cache/folkmoot stays)
 	cargo clean
-	rm -rf web-tests/node_modules fuzz/target bench-results
+	rm -rf web-tests/node_modules scripts/dashboard/node_modules fuzz/target bench-results
