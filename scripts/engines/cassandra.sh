@@ -165,7 +165,7 @@ start_node() {
         -XX:+ExitOnOutOfMemoryError $(jit) -Dcassandra.set_sep_thread_name=false \
         "-Dcassandra.config=file://$dir/conf/cassandra.yaml" "-Dcassandra.storagedir=$dir" "-Dcassandra.logdir=$dir/log" \
         "-Dlogback.configurationFile=file://$dir/conf/logback.xml" "-Dcassandra.jmx.local.port=$(cat "$dir/jmx_port")" \
-        -Dcassandra.available_processors=2 -Djava.library.path= -Djna.nosys=true \
+        -Dcassandra.available_processors=2 -Dcassandra.disable_paxos_auto_repairs=true -Djava.library.path= -Djna.nosys=true \
         -Dcassandra.ring_delay_ms=2000 -Dcassandra.skip_wait_for_gossip_to_settle=0 \
         -Dcassandra.consistent.rangemovement=false -Dcassandra.superuser_setup_delay_ms=200 \
         "-Dcassandra.system_auth.default_rf=$((count < 3 ? count : 3))" -Dcassandra.auth_bcrypt_gensalt_log2_rounds=4 \
