@@ -70,8 +70,8 @@ mod tests {
         let (mut all, mut more) = (Stretches::default(), Stretches::default());
         assert_eq!(all.worst(), None);
         for at in 0..10_000 {
-            // Ten seconds' worth of two values a millisecond; in the second five of them, one in fifty takes a second.
-            let us = if at >= 5_000 && at % 50 == 0 { 1_000_000 } else { 2_000 };
+            // Ten seconds of two values a millisecond; in their second half one in forty takes a second.
+            let us = if at >= 5_000 && at % 20 == 0 { 1_000_000 } else { 2_000 };
             all.record(at * 1_000, us);
             more.record(at * 1_000, 2_000);
         }
