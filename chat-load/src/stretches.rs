@@ -39,7 +39,7 @@ impl Stretches {
     }
 
     /// Adds what another one counted.
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize_with(other.0.len(), Histogram::default);
         }
@@ -77,7 +77,7 @@ mod tests {
         }
         more.record(17_000_000, 9_000_000);
         more.record(u64::MAX, 9_000_000);
-        all.merge(more);
+        all.merge(&more);
         let worst = all.worst().expect("there are enough");
         assert_eq!((worst.at_seconds, worst.seconds, worst.count), (5.0, 5.0, 10_000));
         assert!((1_000.0..1_020.0).contains(&worst.p99_ms), "{worst:?}");

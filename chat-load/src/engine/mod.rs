@@ -211,7 +211,7 @@ impl Outcome {
     pub(crate) fn merge(&mut self, other: Self) {
         self.ack.merge(&other.ack);
         self.delivery.merge(&other.delivery);
-        self.stretches.merge(other.stretches);
+        self.stretches.merge(&other.stretches);
         self.presence.merge(&other.presence);
         self.acks.extend(other.acks);
         self.receipts.extend(other.receipts);
