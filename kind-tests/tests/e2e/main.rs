@@ -44,6 +44,7 @@ const TESTS: &[Test] = &[
     test!("upgrade", Beside, upgrade::roles_follow_one_another_and_a_bad_image_stops),
     test!("scale", Beside, scale::gateways_follow_their_sockets),
     test!("external", Beside, external::somebody_else_may_decide),
+    test!("taken-back", Beside, unfinished::a_plan_may_be_taken_back),
     test!("drift", Beside, drift::what_somebody_changes_comes_back),
     test!("away", Beside, away::engines_may_come_later),
     test!("deletion", Beside, deletion::keyspace_and_topics_go_when_asked_for),

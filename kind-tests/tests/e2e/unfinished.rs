@@ -1,8 +1,9 @@
-//! Fewer gateways, by an operator that does not live to see it.
+//! Fewer gateways, by an operator that does not live to see it, or for somebody who thinks again.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use folkmoot_crds::LeavingStatus;
 use kind_tests::{
     gateways::{self, Gateways},
     load::{Accounts, Load, Shape},
@@ -17,6 +18,17 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Another one leads, waits for the drain, and lowers the number; on a machine that runs nothing else.
 const DONE: Duration = LEASE.saturating_add(DRAIN).saturating_add(Duration::from_secs(90));
 
+/// Asks for one of three, and waits for the plan.
+async fn begin(scene: &Scene) -> Result<LeavingStatus> {
+    scene.change(&json!({ "spec": { "gateway": { "replicas": 1 } } })).await?;
+    let leaving = until("the plan in the status", Duration::from_secs(30), async || {
+        Gateways(scene).scaling().await?.leaving.context("expected some to be leaving")
+    })
+    .await?;
+    ensure!(leaving.pods.len() == 2 && leaving.to == 1, "expected two of three to leave: {leaving:?}");
+    Ok(leaving)
+}
+
 pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
     let fields = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
     let Some(door) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
@@ -25,13 +37,8 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
     let load = Load::start(&door, &accounts.take(60)?, Shape::of(20.0)).await?;
 
-    scene.change(&json!({ "spec": { "gateway": { "replicas": 1 } } })).await?;
-    let leaving = until("the plan in the status", Duration::from_secs(30), async || {
-        gateways.scaling().await?.leaving.context("expected some to be leaving")
-    })
-    .await?;
+    let leaving = begin(&scene).await?;
     let (all, began) = (gateways.names().await?, Instant::now());
-    ensure!(leaving.pods.len() == 2 && leaving.to == 1, "expected two of three to leave: {leaving:?}");
     ensure!(all.len() == 3, "expected the plan to be told before anything goes: {all:?}");
     operator.kill(&operator.leader().await?).await?;
 
@@ -50,4 +57,27 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
         ended.title()
     );
     operator.until_whole().await
+}
+
+pub(crate) async fn a_plan_may_be_taken_back(scene: Scene) -> Result<()> {
+    let fields = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
+    let Some(door) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
+    let gateways = Gateways(&scene);
+    let accounts = Accounts::make(&scene, 60, 20).await?;
+    let load = Load::start(&door, &accounts, Shape::of(20.0)).await?;
+
+    let leaving = begin(&scene).await?;
+    scene.change(&json!({ "spec": { "gateway": { "replicas": 3 } } })).await?;
+    // A gateway that was told to drain takes nobody any more, so it is replaced when it is empty.
+    until("others in place of those that were to leave", DONE, async || {
+        gateways.are(3).await?;
+        let names = gateways.names().await?;
+        ensure!(!names.iter().any(|name| leaving.pods.contains(name)), "{leaving:?} are still in {names:?}");
+        Ok(())
+    })
+    .await?;
+    let ended = load.end().await?;
+    ended.kept_all()?;
+    println!("taken-back: {}", ended.title());
+    Ok(())
 }

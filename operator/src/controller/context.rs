@@ -150,7 +150,7 @@ pub struct Controller {
 pub(super) struct Known {
     pub uid: String,
     /// What gateways said.
-    pub gateways: super::gateways::Memory,
+    pub gateways: gateways::Memory,
     /// When the status was written last.
     pub told: Option<Instant>,
     /// Whether the namespace in Pulsar was deleted.
