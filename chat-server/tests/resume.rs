@@ -62,7 +62,9 @@ async fn what_memory_lacks_comes_from_the_store_and_what_is_too_much_is_said_so(
     assert_eq!(head, end);
     assert_eq!(seqs(&events), (end - 499..=end).collect::<Vec<_>>());
     let (events, head, recovered) = again.sync(channel, 0).await;
-    assert_eq!((events.len(), head, recovered), (0, end, false), "never partly");
+    // The last one may still come live: it was acked before it was delivered to everybody.
+    let older = seqs(&events).into_iter().filter(|seq| *seq < end).count();
+    assert_eq!((older, head, recovered), (0, end, false), "never partly");
 }
 
 #[tokio::test]
