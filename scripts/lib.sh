@@ -36,6 +36,20 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive retry 3 apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "$@" >&2
 }
 
+# A directory to prepare an installation in, beside where it goes, so that moving it there is one step.
+staging() {
+    mkdir -p "$CACHE"
+    mktemp -d "$CACHE/staging.XXXXXX"
+}
+
+# settle FROM TO: moves a complete installation to its place. Of two that are ready at once, one stays.
+settle() {
+    if ! mv -T "$1" "$2" 2>/dev/null; then
+        [ -e "$2" ] || mv "$1" "$2"
+        rm -rf "$1"
+    fi
+}
+
 # A loopback port that nobody listens on, below the range that the kernel hands out to clients.
 free_port() {
     local port

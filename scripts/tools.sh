@@ -107,13 +107,12 @@ find_prometheus() {
         command -v apt-get >/dev/null 2>&1 && command -v dpkg >/dev/null 2>&1 ||
             die "recording metrics needs Prometheus: https://prometheus.io/download; PROMETHEUS_BIN=… names one"
         say "fetching prometheus"
-        mkdir -p "$CACHE"
-        staged=$(mktemp -d "$CACHE/staging.XXXXXX")
+        staged=$(staging)
         [ "$(id -u)" != 0 ] || retry 3 apt-get update -qq >&2
         (cd "$staged" && retry 3 apt-get download -qq -o APT::Sandbox::User=root prometheus >&2)
         dpkg -x "$staged"/prometheus_*.deb "$staged/root"
         "$staged/root/usr/bin/prometheus" --version >/dev/null
-        mv -T "$staged/root" "$dir" 2>/dev/null || [ -e "$dir" ]
+        settle "$staged/root" "$dir"
         rm -rf "$staged"
     fi
     echo "$dir/usr/bin/prometheus"

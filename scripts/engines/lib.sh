@@ -78,20 +78,6 @@ verify() {
     [ "$listed" -eq "$found" ] || die "expected $((listed)) files in $1, there are $((found))"
 }
 
-# A directory to prepare an installation in, beside where it goes, so that moving it there is one step.
-staging() {
-    mkdir -p "$CACHE"
-    mktemp -d "$CACHE/staging.XXXXXX"
-}
-
-# settle FROM TO: moves a complete installation to its place. Of two that are ready at once, one stays.
-settle() {
-    if ! mv -T "$1" "$2" 2>/dev/null; then
-        [ -e "$2" ] || mv "$1" "$2"
-        rm -rf "$1"
-    fi
-}
-
 # The option of the JVM for ENGINES_JIT: `quick` (the default) compiles each method once and lightly, so that an engine is up with
 # a third of the processor time and fast from its first second; `full` is what servers run with, and is faster from its
 # second minute: for measuring throughput.
