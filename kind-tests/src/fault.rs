@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::{
     command,
-    gateways::{self, is_ready},
+    gateways::{self, is_ready, restarts},
     operator::Operator,
     scene::Scene,
     settings::Settings,
@@ -87,11 +87,6 @@ impl Fault {
             }
         }
     }
-}
-
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    statuses.map(|status| status.restart_count).sum()
 }
 
 /// What is done to an engine: the words of `scripts/engines/NAME.sh`.

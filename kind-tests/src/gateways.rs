@@ -140,6 +140,13 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.filter(|told| told.type_ == "Ready").any(|told| told.status == "True")
 }
 
+/// How often the containers of a pod were begun again.
+#[must_use]
+pub fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| status.restart_count).sum()
+}
+
 /// Ends a pod's chat-server as [`process::kill`] does.
 ///
 /// # Errors

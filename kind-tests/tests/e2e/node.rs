@@ -52,11 +52,7 @@ pub(crate) async fn a_dead_gateway_and_an_empty_node_cost_nothing(scene: Scene) 
 }
 
 fn restarts(pods: &[Pod]) -> i32 {
-    let statuses = pods.iter().filter_map(|pod| pod.status.as_ref());
-    statuses
-        .flat_map(|status| status.container_statuses.iter().flatten())
-        .map(|status| status.restart_count)
-        .sum()
+    pods.iter().map(gateways::restarts).sum()
 }
 
 /// Cordons and drains a node with a gateway on it, as whoever upgrades nodes does: its name, and how long it took.
