@@ -16,7 +16,11 @@ pub struct Step {
 }
 
 /// The step to version 1, to version 2, and so on. Steps are never changed once released, only added.
-pub const STEPS: &[Step] = &[Step { statements: &[LOGS, PEOPLE, FILES], works_with: 1 }];
+pub const STEPS: &[Step] = &[
+    Step { statements: &[LOGS, PEOPLE, FILES], works_with: 1 },
+    // Version 0.2.0. It only adds, so servers of 0.1.0 serve beside it.
+    Step { statements: &[COUNTS, ROLES, GENERATIONS, CONSUMERS, REACTIONS], works_with: 1 },
+];
 
 /// The partition of `public_channels`. Some ten thousand names fit well; more partitions can be added beside it.
 pub const PUBLIC_SHARD: i8 = 0;
@@ -81,4 +85,51 @@ const FILES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS blob_chunks (file uuid, part int, n int, bytes blob, PRIMARY KEY ((file, part), n))",
     // Uploads that are going on, by the hour in which they began.
     "CREATE TABLE IF NOT EXISTS staged_blobs (hour int, file uuid, PRIMARY KEY ((hour), file))",
+];
+
+/// Counted positions.
+const COUNTS: &[&str] = &[
+    // Of the log's end: how many counted messages stand up to there (`end_n`), how many of them were deleted (`end_d`), how
+    // many mention the whole channel (`end_m`), where counting began (`n_from`). The four belong to `seen`: where that is
+    // not `head`, a server of 0.1.0 has written since, and counting begins anew. `ruled` is the last event that changed
+    // who may do what; it holds for `seen` too. `reacted` is the last reaction.
+    "ALTER TABLE events ADD IF NOT EXISTS (
+        end_n bigint static, end_d bigint static, end_m bigint static, n_from bigint static, seen bigint static,
+        ruled bigint static, reacted bigint static)",
+    // The same up to each event; null in events of 0.1.0.
+    "ALTER TABLE events ADD IF NOT EXISTS (n bigint, d bigint, m bigint)",
+    // The same up to the read marker, and the position that they belong to. `own` is the user's last counted message.
+    "ALTER TABLE user_channels ADD IF NOT EXISTS (
+        read_at bigint, read_n bigint, read_d bigint, read_m bigint, own bigint)",
+];
+
+/// Roles that change.
+const ROLES: &[&str] = &[
+    // Rises with each change of the role and each deactivation; tokens carry it.
+    "ALTER TABLE users ADD IF NOT EXISTS (auth_version bigint)",
+];
+
+/// Lives of the store.
+const GENERATIONS: &[&str] = &[
+    // One row: a restore begins another generation.
+    "CREATE TABLE IF NOT EXISTS generations (ring tinyint PRIMARY KEY, id uuid, since bigint)",
+];
+
+/// Durable consumers of the logs.
+const CONSUMERS: &[&str] = &[
+    // Every channel, written when it is made; and those that were written to in an hour, kept for a week.
+    "CREATE TABLE IF NOT EXISTS all_channels (shard smallint, channel uuid, PRIMARY KEY ((shard), channel))",
+    "CREATE TABLE IF NOT EXISTS channel_hours (hour bigint, shard smallint, channel uuid, PRIMARY KEY ((hour, shard), channel))",
+    // How far a consumer has come in each log.
+    "CREATE TABLE IF NOT EXISTS cursors (consumer text, channel uuid, seq bigint, PRIMARY KEY ((consumer, channel)))",
+];
+
+/// Reactions to messages.
+const REACTIONS: &[&str] = &[
+    // In the bucket of the message, so that a page of messages costs one more read. `seq` is the event's position, and the
+    // write's timestamp. `channels.reacted` is the last reaction that is in this table, and all before it.
+    "CREATE TABLE IF NOT EXISTS reactions (
+        channel uuid, bucket int, target bigint, emoji text, user uuid, seq bigint,
+        PRIMARY KEY ((channel, bucket), target, emoji, user))",
+    "ALTER TABLE channels ADD IF NOT EXISTS (reacted bigint)",
 ];

@@ -6,7 +6,7 @@ use super::OpenError;
 
 /// One step per version, in order; `PRAGMA user_version` counts those that were taken. Steps are never changed
 /// once released, only added.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Ids are 16-byte blobs, times are milliseconds since the Unix epoch, enums are the numbers in `codec`.
 const V1: &str = "
@@ -110,6 +110,48 @@ CREATE TABLE files (
     size INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
     created_at INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// Version 0.2.0: counts, roles that change, generations, consumers, reactions.
+const V2: &str = "
+-- Where a log ends, beyond `head`: how many counted messages stand up to there (`n`), how many of them were deleted (`d`),
+-- how many mention the whole channel (`m`), and where counting began (`n_from`). The four belong to `seen`; where that is
+-- not `head`, counting begins anew. `ruled` is the last event that changed who may do what.
+ALTER TABLE channels ADD COLUMN n INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN d INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN m INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN n_from INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0;
+-- The same three up to each event; NULL for events of an older version.
+ALTER TABLE events ADD COLUMN n INTEGER;
+ALTER TABLE events ADD COLUMN d INTEGER;
+ALTER TABLE events ADD COLUMN m INTEGER;
+-- The same three up to the read marker, and the position that they belong to. `own` is the user's last counted message.
+ALTER TABLE user_channels ADD COLUMN read_at INTEGER;
+ALTER TABLE user_channels ADD COLUMN read_n INTEGER;
+ALTER TABLE user_channels ADD COLUMN read_d INTEGER;
+ALTER TABLE user_channels ADD COLUMN read_m INTEGER;
+ALTER TABLE user_channels ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
+
+-- Rises with each change of the role and each deactivation; tokens carry it.
+ALTER TABLE users ADD COLUMN auth_version INTEGER NOT NULL DEFAULT 0;
+
+-- One row: the life of this store. A restore begins another one.
+CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, since INTEGER NOT NULL);
+
+-- How far each consumer of the logs has come: `events.row` of the last event that it has had.
+CREATE TABLE consumers (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Who reacted to which message with what; `seq` is the event's position.
+CREATE TABLE reactions (
+    channel BLOB NOT NULL,
+    target INTEGER NOT NULL,
+    emoji TEXT NOT NULL,
+    user BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (channel, target, emoji, user)
 ) WITHOUT ROWID;
 ";
 
