@@ -250,7 +250,7 @@ async fn append_channel(store: &dyn Store, channel: &SeedChannel) -> Result<(), 
     let joined = channel.members.iter().map(|user| EventBody::MemberJoined { user: *user });
     let events: Vec<NewEvent> = std::iter::once(created)
         .chain(joined)
-        .map(|body| NewEvent { by: channel.created_by, id: None, at: channel.at, body })
+        .map(|body| NewEvent::of_server(channel.created_by, channel.at, body))
         .collect();
     for events in events.chunks(EVENTS_AT_ONCE) {
         for outcome in store.append(channel.id, events.to_vec()).await? {
@@ -278,11 +278,9 @@ async fn add_messages(
         let events: Vec<NewEvent> = numbers
             .iter()
             .zip(members.iter().cycle())
-            .map(|(number, by)| NewEvent {
-                by: *by,
-                id: Some(ClientId::new()),
-                at: now_ms(),
-                body: EventBody::Message { text: text(number), files: Vec::new(), deleted: false },
+            .map(|(number, by)| {
+                let body = EventBody::Message { text: text(number), files: Vec::new(), deleted: false };
+                NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(*by, now_ms(), body) }
             })
             .collect();
         store.append(channel, events).await?;

@@ -49,7 +49,7 @@ async fn play(cql: Arc<dyn Cql>, scenario: Scenario) {
         let body =
             EventBody::ChannelCreated { channel_kind, name: Some(name("first", i)), topic: String::new() };
         let channel = ChannelId::new();
-        let created = vec![NewEvent { by: UserId::new(), id: None, at: now(), body }];
+        let created = vec![NewEvent::of_server(UserId::new(), now(), body)];
         assert_eq!(clean.append(channel, created).await.unwrap(), [Appended::New { seq: 1 }]);
         channels.push(channel);
     }
@@ -104,7 +104,7 @@ async fn check(cql: &dyn Cql, clean: &CassandraStore, cast: &Cast, senders: &[Se
     for &channel in &cast.channels {
         // Whoever decides on top of the log brings what follows from it up to date.
         let body = EventBody::TopicChanged { topic: uuid::Uuid::new_v4().to_string() };
-        let event = NewEvent { by: UserId::new(), id: None, at: now(), body };
+        let event = NewEvent::of_server(UserId::new(), now(), body);
         let appended = clean.append(channel, vec![event]).await.unwrap();
         let log = clean.events(channel, 0, 100_000).await.unwrap();
         let head = log.len() as Seq;
@@ -205,7 +205,7 @@ async fn a_refusal_is_not_decided_at_an_end_that_has_moved() {
     let first = CassandraStore::with_logs(keyspace.connect().await, options());
     let second = CassandraStore::with_logs(keyspace.connect().await, options());
     let (channel, ada, grace) = (ChannelId::new(), UserId::new(), UserId::new());
-    let event = |body| NewEvent { by: ada, id: Some(ClientId::new()), at: now(), body };
+    let event = |body| NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(ada, now(), body) };
     let message = || event(EventBody::Message { text: "hi".into(), files: Vec::new(), deleted: false });
     let created = EventBody::ChannelCreated {
         channel_kind: ChannelKind::Private,
@@ -234,7 +234,7 @@ async fn batches_are_counted_by_what_became_of_them() {
     let faulty = FaultyCql::new(keyspace.connect().await, script, Hits::Conditional);
     let store = CassandraStore::new(Arc::new(faulty));
     let (channel, ada) = (ChannelId::new(), UserId::new());
-    let event = |body| vec![NewEvent { by: ada, id: Some(ClientId::new()), at: now(), body }];
+    let event = |body| vec![NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(ada, now(), body) }];
     let message = || event(EventBody::Message { text: "hi".into(), files: Vec::new(), deleted: false });
     let created = EventBody::ChannelCreated {
         channel_kind: ChannelKind::Private,

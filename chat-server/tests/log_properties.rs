@@ -71,11 +71,9 @@ struct Sender {
 
 impl Sender {
     fn new_call(&self, channel: ChannelId, count: usize) -> Call {
-        let message = |_| NewEvent {
-            by: self.user,
-            id: Some(ClientId::new()),
-            at: u64::MAX >> 2,
-            body: EventBody::Message { text: "hi".into(), files: vec![], deleted: false },
+        let message = |_| {
+            let body = EventBody::Message { text: "hi".into(), files: vec![], deleted: false };
+            NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(self.user, u64::MAX >> 2, body) }
         };
         Call { channel, events: (0..count).map(message).collect(), acked: None, in_doubt: false }
     }
@@ -175,7 +173,7 @@ async fn play(scenario: Scenario) {
     for &channel in &*channels {
         let body =
             EventBody::ChannelCreated { channel_kind: ChannelKind::Direct, name: None, topic: String::new() };
-        let create = NewEvent { by: UserId::new(), id: None, at: 1, body };
+        let create = NewEvent::of_server(UserId::new(), 1, body);
         store.append(channel, vec![create]).await.unwrap();
     }
     drop(store);

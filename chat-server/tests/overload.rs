@@ -530,11 +530,11 @@ async fn a_process_whose_store_is_away_still_wants_traffic() {
 }
 
 fn message(actor: &Actor, text: &str) -> NewEvent {
+    let body = EventBody::Message { text: text.into(), files: vec![], deleted: false };
     NewEvent {
-        by: actor.user,
         id: Some(fresh()),
-        at: now_ms(),
-        body: EventBody::Message { text: text.into(), files: vec![], deleted: false },
+        authority: Some(actor.authority()),
+        ..NewEvent::of_server(actor.user, now_ms(), body)
     }
 }
 

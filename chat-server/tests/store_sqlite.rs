@@ -254,7 +254,7 @@ async fn a_seeded_store_is_like_one_filled_by_hand() {
     assert_eq!(store.memberships(users[5].id).await.unwrap().len(), 6);
     let log = store.events(channels[3].id, 0, 100).await.unwrap();
     assert!(log.iter().map(|event| event.seq).eq(1..=21));
-    assert_eq!(store.channel(channels[3].id).await.unwrap().unwrap().head, 21 as Seq);
+    assert_eq!(store.channel(channels[3].id).await.unwrap().unwrap().end.head, 21 as Seq);
     let member = store.membership(channels[3].id, users[3].id).await.unwrap().unwrap();
     assert_eq!((member.since, member.read), (2, 2));
     // Once more adds nothing.

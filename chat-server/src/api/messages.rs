@@ -223,6 +223,7 @@ mod tests {
             by: UserId::new(),
             id: Some(ClientId::new()),
             body: Arc::from(body),
+            counts: None,
         };
         let future = r#"{"kind":"reaction","target":1,"emoji":"👍"}"#;
         let items = vec![event(1, r#"{"kind":"message","text":"hi"}"#), event(2, future)];

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_protocol::{ChannelId, EventBody, Seq, SessionId, UserId};
+use chat_log::{Body, count::End};
+use chat_protocol::{ChannelId, Seq, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A committed event, encoded once.
@@ -19,9 +20,11 @@ pub struct CommittedEvent {
     /// Its position.
     pub seq: Seq,
     /// What happened, for those on the way who must know (membership changes, channel settings).
-    pub body: EventBody,
+    pub body: Body,
     /// The server frame `{"type":"event",…}`, as every client gets it.
     pub json: Bytes,
+    /// Where its log ended with it; `None` when its publisher did not say (a server of 0.1.0).
+    pub end: Option<End>,
 }
 
 /// What a process of the cluster says of itself every few seconds: that it lives, where it can be reached, who is at it

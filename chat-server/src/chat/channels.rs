@@ -9,10 +9,10 @@ use chat_protocol::{
 use uuid::Uuid;
 
 use super::{
-    Actor, Chat, ChatError,
+    Actor, Chat, ChatError, now_ms,
     permissions::{self, ChannelAction, OrgAction, allow_org},
 };
-use crate::store::{Appended, Refusal};
+use crate::store::{Appended, NewEvent, Refusal};
 
 /// Direct and group channels are named by their members (UUIDv5 of the sorted ids), so the same people always
 /// find the same channel, however many of them open it at once and on whatever store.
@@ -95,7 +95,7 @@ impl Chat {
             bodies.insert(usize::from(brought_back), EventBody::Renamed { name: check_name(&name)? });
         }
         if !bodies.is_empty() {
-            let events = bodies.into_iter().map(|body| Self::new_event(actor.user, body)).collect();
+            let events = bodies.into_iter().map(|body| Self::new_event(actor, body)).collect();
             tolerate_no_effect(&self.append(channel, events).await?)?;
         }
         self.channel(actor, channel).await
@@ -163,9 +163,13 @@ impl Chat {
         created: EventBody,
         members: impl IntoIterator<Item = UserId>,
     ) -> Result<(), ChatError> {
-        let mut events = vec![Self::new_event(actor.user, created)];
+        // Whether the actor may make it was decided by the organisation's rules: the log has none before its first event.
+        let at = now_ms();
+        let mut events = vec![NewEvent::of_server(actor.user, at, created)];
         events.extend(
-            members.into_iter().map(|user| Self::new_event(actor.user, EventBody::MemberJoined { user })),
+            members
+                .into_iter()
+                .map(|user| NewEvent::of_server(actor.user, at, EventBody::MemberJoined { user })),
         );
         match self.append(channel, events).await?.first() {
             Some(Appended::Refused(Refusal::ChannelExists)) | Some(Appended::New { .. }) => Ok(()),
@@ -180,10 +184,8 @@ impl Chat {
         channel: ChannelId,
         users: impl IntoIterator<Item = UserId>,
     ) -> Result<(), ChatError> {
-        let events: Vec<_> = users
-            .into_iter()
-            .map(|user| Self::new_event(actor.user, EventBody::MemberJoined { user }))
-            .collect();
+        let events: Vec<_> =
+            users.into_iter().map(|user| Self::new_event(actor, EventBody::MemberJoined { user })).collect();
         if events.is_empty() {
             return Ok(());
         }
@@ -191,7 +193,7 @@ impl Chat {
     }
 
     async fn remove(&self, actor: &Actor, channel: ChannelId, user: UserId) -> Result<(), ChatError> {
-        let event = Self::new_event(actor.user, EventBody::MemberLeft { user });
+        let event = Self::new_event(actor, EventBody::MemberLeft { user });
         tolerate_no_effect(&self.append(channel, vec![event]).await?)
     }
 

@@ -213,7 +213,7 @@ mod tests {
     };
 
     async fn append(store: &SqliteStore, channel: ChannelId, by: UserId, body: EventBody) {
-        let event = NewEvent { by, id: None, at: now_ms(), body };
+        let event = NewEvent::of_server(by, now_ms(), body);
         store.append(channel, vec![event]).await.expect("is appended");
     }
 

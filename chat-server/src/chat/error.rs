@@ -1,5 +1,6 @@
 //! One error for everything a user can ask of the domain; the socket and REST show it each in its own form.
 
+use chat_log::permission::Denial;
 use chat_protocol::{ErrorCode, Problem, ServerFrame, limits::IDEMPOTENCY_WINDOW_MS};
 
 use crate::store::{Refusal, StoreError};
@@ -115,6 +116,24 @@ impl From<StoreError> for ChatError {
     }
 }
 
+impl From<Denial> for ChatError {
+    fn from(denial: Denial) -> Self {
+        let code = match denial {
+            Denial::NotVisible => ErrorCode::NotFound,
+            Denial::Archived => ErrorCode::Archived,
+            Denial::RoleChanged => ErrorCode::Unauthenticated,
+            Denial::NotMember
+            | Denial::NotAuthor
+            | Denial::NotAuthorOrModerator
+            | Denial::FixedMembers
+            | Denial::GuestAdds
+            | Denial::GuestChanges
+            | Denial::NotModerator => ErrorCode::Forbidden,
+        };
+        Self::new(code, denial.message())
+    }
+}
+
 impl From<Refusal> for ChatError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -127,6 +146,7 @@ impl From<Refusal> for ChatError {
             Refusal::NoTarget => {
                 Self::new(ErrorCode::NotFound, "expected the seq of a message that is not deleted")
             }
+            Refusal::Denied(denial) => denial.into(),
         }
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     bus::{Bus, BusMessage, CommittedEvent},
-    store::{Appended, NewEvent, Store, StoredEvent},
+    store::{Appended, Commit, End, NewEvent, Store, StoredEvent},
 };
 
 /// Units that may wait for one channel's next batch.
@@ -271,11 +271,11 @@ impl Writer {
             let batch = units.insert(self.take(channel, usize::MAX));
             batch.iter().flat_map(|unit| unit.events.iter().cloned()).collect()
         };
-        let appended = self.store.append_when_there_is_room(channel, &mut take).await;
+        let commit = self.store.commit_when_there_is_room(channel, &mut take).await;
         // Without room, those are told who wait for as long as that was looked for.
         let units = units.unwrap_or_else(|| self.take(channel, waiting));
-        let appended = match appended {
-            Ok(appended) => appended,
+        let Commit { outcomes: appended, before } = match commit {
+            Ok(commit) => commit,
             Err(error) => {
                 let error = ChatError::from(error);
                 for unit in units {
@@ -292,6 +292,7 @@ impl Writer {
             self.heads.note(channel, head);
         }
         let mut outcomes = appended.into_iter();
+        let mut end = before;
         for unit in units {
             let mut own: Vec<Appended> = outcomes.by_ref().take(unit.events.len()).collect();
             if unit.origin == Origin::InDoubt {
@@ -301,7 +302,8 @@ impl Writer {
             }
             for (event, outcome) in unit.events.into_iter().zip(&own) {
                 if let Appended::New { seq } = outcome {
-                    self.publish(channel, *seq, event).await;
+                    end = end.filter(|end| end.head + 1 == *seq).map(|end| end.after(&event.body));
+                    self.publish(channel, *seq, event, end).await;
                 }
             }
             // The caller may have gone; what was committed stays committed.
@@ -309,18 +311,14 @@ impl Writer {
         }
     }
 
-    async fn publish(&self, channel: ChannelId, seq: u64, event: NewEvent) {
-        self.directory.observe(channel, &event.body);
-        let body = match serde_json::to_string(&event.body) {
-            Ok(body) => Arc::from(body),
-            Err(error) => {
-                tracing::error!(%channel, seq, %error, "committed event cannot be encoded");
-                return;
-            }
-        };
-        let stored = StoredEvent { channel, seq, at: event.at, by: event.by, id: event.id, body };
+    /// Hands a committed event to the bus; `end` is where the log ends with it, when that is known.
+    async fn publish(&self, channel: ChannelId, seq: u64, event: NewEvent, end: Option<End>) {
+        let NewEvent { by, id, at, body, .. } = event;
+        self.directory.observe(channel, &body);
+        let counts = end.map(|end| end.counts);
+        let stored = StoredEvent { channel, seq, at, by, id, body: Arc::clone(body.json()), counts };
         let json = event_json(&stored, true).into();
-        let message = BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body: event.body, json }));
+        let message = BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end }));
         if let Err(error) = self.bus.publish(message).await {
             // Not the sender's trouble: the event is committed, and receivers repair the gap from the store.
             tracing::warn!(%channel, seq, %error, "committed event was not published");

@@ -93,7 +93,14 @@ impl Chat {
             Err(error) => return Err(error),
         };
         let at = now_ms();
-        let event = NewEvent { by: actor.user, id: Some(id), at, body };
+        let event = NewEvent {
+            by: actor.user,
+            id: Some(id),
+            at,
+            body: body.into(),
+            authority: Some(actor.authority()),
+            seen: None,
+        };
         let submitted = self.logs.submit(channel, vec![event])?;
         Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted) })
     }

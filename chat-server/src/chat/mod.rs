@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use chat_protocol::{ChannelId, ErrorCode, Seq, UserId, rest::Committed};
+use chat_protocol::{ChannelId, ErrorCode, Seq, rest::Committed};
 
 pub use crate::clock::now_ms;
 pub use encode::event_json;
@@ -160,8 +160,8 @@ impl Chat {
     }
 
     /// An event that a request made, without a client id.
-    fn new_event(by: UserId, body: chat_protocol::EventBody) -> NewEvent {
-        NewEvent { by, id: None, at: now_ms(), body }
+    fn new_event(actor: &Actor, body: chat_protocol::EventBody) -> NewEvent {
+        NewEvent { authority: Some(actor.authority()), ..NewEvent::of_server(actor.user, now_ms(), body) }
     }
 }
 

@@ -1,8 +1,14 @@
-//! Who may do what: the one place that decides.
+//! Who may do what, for the doors: channels by the rules of `chat_log::permission`, which the commit asks again, and the
+//! organisation by its own.
 //!
 //! Pure: callers load what a decision needs, this module decides, callers act.
 
-use chat_protocol::{ChannelKind, SessionId, UserId, rest::Role};
+pub use chat_log::permission::{ChannelAction, ChannelView};
+use chat_log::{
+    Authority,
+    permission::{is_admin, rank},
+};
+use chat_protocol::{SessionId, UserId, rest::Role};
 
 use super::ChatError;
 
@@ -17,48 +23,12 @@ pub struct Actor {
     pub session: SessionId,
 }
 
-/// What a decision about a channel depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChannelView {
-    /// Who may see and join it.
-    pub kind: ChannelKind,
-    /// Read-only.
-    pub archived: bool,
-    /// Whether the actor is a member.
-    pub member: bool,
-    /// Whether the actor made the channel.
-    pub creator: bool,
-}
-
-/// What can be done to a channel or in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChannelAction {
-    /// See that it exists, its log, members and files.
-    Read,
-    /// Send, upload, show typing.
-    Post,
-    /// Edit this message.
-    Edit {
-        /// It is the actor's own.
-        own: bool,
-    },
-    /// Delete this message.
-    Delete {
-        /// It is the actor's own.
-        own: bool,
-    },
-    /// Become a member.
-    Join,
-    /// Stop being one.
-    Leave,
-    /// Make others members.
-    AddMembers,
-    /// Make somebody else stop being one.
-    RemoveMember,
-    /// Change name or topic.
-    Describe,
-    /// Archive or bring back.
-    Archive,
+impl Actor {
+    /// What the commit decides by.
+    #[must_use]
+    pub const fn authority(&self) -> Authority {
+        Authority { role: self.role, auth_version: 0 }
+    }
 }
 
 /// What can be done in the organisation.
@@ -79,21 +49,6 @@ pub enum OrgAction {
         /// Their role afterwards.
         to: Role,
     },
-}
-
-/// Higher ranks administer lower ones.
-const fn rank(role: Role) -> u8 {
-    match role {
-        Role::Owner => 4,
-        Role::Admin => 3,
-        Role::Member => 2,
-        Role::Bot => 2,
-        Role::Guest => 1,
-    }
-}
-
-const fn is_admin(role: Role) -> bool {
-    rank(role) >= 3
 }
 
 /// Decides about the organisation.
@@ -126,108 +81,15 @@ pub fn allow_org(actor: &Actor, action: OrgAction) -> Result<(), ChatError> {
 /// # Errors
 /// `not_found`, `forbidden` or `archived`, with what would be needed.
 pub fn allow(actor: &Actor, view: &ChannelView, action: ChannelAction) -> Result<(), ChatError> {
-    use ChannelAction as A;
-    let may_read = view.member || (view.kind == ChannelKind::Public && rank(actor.role) >= 2);
-    if !may_read {
-        return Err(ChatError::not_found("channel"));
-    }
-    let writes = !matches!(action, A::Read | A::Leave | A::Archive);
-    if writes && view.archived {
-        return Err(ChatError::new(
-            chat_protocol::ErrorCode::Archived,
-            "the channel is archived; expected it to be brought back first",
-        ));
-    }
-    let needs_member = matches!(
-        action,
-        A::Post
-            | A::Edit { .. }
-            | A::Delete { .. }
-            | A::AddMembers
-            | A::RemoveMember
-            | A::Describe
-            | A::Archive
-    );
-    let moderates = is_admin(actor.role) || view.creator;
-    let fixed = view.kind.is_direct();
-    let refusal = match action {
-        _ if needs_member && !view.member => Some("expected a member of the channel; join it first"),
-        A::Edit { own: false } => Some("expected the author; nobody edits others' messages"),
-        A::Delete { own: false } if !moderates || fixed => {
-            Some("expected the author, the channel's creator or an admin")
-        }
-        A::Join if fixed => Some("direct and group channels have fixed members"),
-        A::Leave | A::AddMembers | A::RemoveMember | A::Describe | A::Archive if fixed => {
-            Some("direct and group channels have fixed members and no settings")
-        }
-        A::AddMembers if rank(actor.role) < 2 => Some("guests cannot add members"),
-        A::RemoveMember if !moderates => Some("expected the channel's creator or an admin"),
-        A::Describe if rank(actor.role) < 2 => Some("guests cannot change a channel"),
-        A::Archive if !moderates => Some("expected the channel's creator or an admin"),
-        _ => None,
-    };
-    refusal.map_or(Ok(()), |message| Err(ChatError::forbidden(message)))
+    chat_log::permission::allow(actor.role, view, action).map_err(Into::into)
 }
 
 #[cfg(test)]
 mod tests {
-    use chat_protocol::ErrorCode;
-
     use super::*;
 
     fn actor(role: Role) -> Actor {
         Actor { user: UserId::new(), role, session: SessionId::new() }
-    }
-
-    fn view(kind: ChannelKind, member: bool) -> ChannelView {
-        ChannelView { kind, archived: false, member, creator: false }
-    }
-
-    #[test]
-    fn channels_are_decided_by_kind_membership_and_role() {
-        use ChannelAction as A;
-        use ChannelKind as K;
-        use ErrorCode as E;
-        let cases: &[(Role, K, bool, A, Option<E>)] = &[
-            (Role::Member, K::Public, false, A::Read, None),
-            (Role::Guest, K::Public, false, A::Read, Some(E::NotFound)),
-            (Role::Guest, K::Public, true, A::Read, None),
-            (Role::Owner, K::Private, false, A::Read, Some(E::NotFound)),
-            (Role::Owner, K::Direct, false, A::Post, Some(E::NotFound)),
-            (Role::Member, K::Public, false, A::Post, Some(E::Forbidden)),
-            (Role::Guest, K::Private, true, A::Post, None),
-            (Role::Member, K::Public, false, A::Join, None),
-            (Role::Member, K::Private, false, A::Join, Some(E::NotFound)),
-            (Role::Member, K::Private, true, A::AddMembers, None),
-            (Role::Guest, K::Private, true, A::AddMembers, Some(E::Forbidden)),
-            (Role::Member, K::Direct, true, A::AddMembers, Some(E::Forbidden)),
-            (Role::Member, K::Group, true, A::Leave, Some(E::Forbidden)),
-            (Role::Owner, K::Public, true, A::Edit { own: false }, Some(E::Forbidden)),
-            (Role::Member, K::Public, true, A::Edit { own: true }, None),
-            (Role::Admin, K::Public, true, A::Delete { own: false }, None),
-            (Role::Member, K::Public, true, A::Delete { own: false }, Some(E::Forbidden)),
-            (Role::Admin, K::Direct, true, A::Delete { own: false }, Some(E::Forbidden)),
-            (Role::Member, K::Public, true, A::RemoveMember, Some(E::Forbidden)),
-            (Role::Member, K::Public, true, A::Archive, Some(E::Forbidden)),
-            (Role::Admin, K::Public, true, A::Archive, None),
-        ];
-        for (role, kind, member, action, expected) in cases {
-            let got = allow(&actor(*role), &view(*kind, *member), *action).err().map(|e| e.code);
-            assert_eq!(got, *expected, "{role:?} {kind:?} member={member} {action:?}");
-        }
-    }
-
-    #[test]
-    fn an_archived_channel_can_be_read_left_and_brought_back_only() {
-        use ChannelAction as A;
-        let archived = ChannelView { kind: ChannelKind::Public, archived: true, member: true, creator: true };
-        for action in [A::Read, A::Leave, A::Archive] {
-            assert!(allow(&actor(Role::Member), &archived, action).is_ok(), "{action:?}");
-        }
-        for action in [A::Post, A::Edit { own: true }, A::AddMembers, A::Describe] {
-            let code = allow(&actor(Role::Owner), &archived, action).err().map(|e| e.code);
-            assert_eq!(code, Some(ErrorCode::Archived), "{action:?}");
-        }
     }
 
     #[test]

@@ -276,7 +276,7 @@ impl Chat {
             archived: row.archived,
             created_by: row.created_by,
             created_at: row.created_at,
-            head: row.head,
+            head: row.end.head,
             read: membership.map(|m| m.read),
             users,
         })

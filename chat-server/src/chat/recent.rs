@@ -4,8 +4,9 @@
 //! also answer who asks for history, as far as they go. What they do not have is an error as before.
 
 use bytes::Bytes;
+use chat_log::fold;
 use chat_protocol::{
-    ChannelId, Event, EventBody, Seq, ServerFrame,
+    ChannelId, Event, Seq, ServerFrame,
     rest::{Message, Page},
 };
 
@@ -53,7 +54,7 @@ pub(super) fn messages_page(
     let frames = recent.tail(channel);
     let events: Vec<Event> = frames.iter().map(event).collect::<Option<Vec<_>>>()?;
     let first = events.first()?.seq;
-    let mut messages = project(events);
+    let mut messages = fold::messages(events);
     messages.retain(|message| message.seq < before);
     messages.reverse();
     let more = messages.len() > limit || first > 1;
@@ -63,39 +64,6 @@ pub(super) fn messages_page(
     }
     let next = messages.last().filter(|_| more).map(|message| message.seq.to_string());
     Some(Page { items: messages, next })
-}
-
-/// The messages among consecutive events, in their order, as they read after all of them.
-fn project(events: Vec<Event>) -> Vec<Message> {
-    let mut messages: Vec<Message> = Vec::new();
-    for Event { channel, seq, at, by, id, body } in events {
-        match body {
-            EventBody::Message { text, files, deleted } => {
-                messages.push(Message { channel, seq, at, by, id, text, files, edited_at: None, deleted });
-            }
-            EventBody::Edited { target, text, .. } => {
-                if let Some(message) = find(&mut messages, target).filter(|message| !message.deleted) {
-                    message.text = text;
-                    message.edited_at = Some(at);
-                }
-            }
-            EventBody::Deleted { target } => {
-                if let Some(message) = find(&mut messages, target) {
-                    message.text.clear();
-                    message.files.clear();
-                    message.edited_at = None;
-                    message.deleted = true;
-                }
-            }
-            _ => {}
-        }
-    }
-    messages
-}
-
-fn find(messages: &mut [Message], seq: Seq) -> Option<&mut Message> {
-    let at = messages.binary_search_by_key(&seq, |message| message.seq).ok()?;
-    messages.get_mut(at)
 }
 
 fn event(frame: &Bytes) -> Option<Event> {
@@ -113,7 +81,7 @@ fn stored(frame: &Bytes) -> Option<StoredEvent> {
         fields.remove(field);
     }
     let body = serde_json::to_string(&fields).ok()?.into();
-    Some(StoredEvent { channel, seq, at, by, id, body })
+    Some(StoredEvent { channel, seq, at, by, id, body, counts: None })
 }
 
 #[cfg(test)]
@@ -153,6 +121,7 @@ mod tests {
             by: UserId(uuid::Uuid::nil()),
             id: None,
             body: Arc::from(*body),
+            counts: None,
         };
         let frames = (first..).zip(bodies).map(|event| event_json(&stored(event), true).into()).collect();
         Memory { first, frames }

@@ -523,6 +523,6 @@ fn next_round(channel: &Channel) -> Option<(Vec<Bytes>, Sockets)> {
 fn decoded(event: &StoredEvent) -> (CommittedEvent, Bytes) {
     let json: Bytes = event_json(event, true).into();
     let frame = wire::text_frame(&json);
-    let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
-    (CommittedEvent { channel: event.channel, seq: event.seq, body, json }, frame)
+    let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown).into();
+    (CommittedEvent { channel: event.channel, seq: event.seq, body, json, end: None }, frame)
 }

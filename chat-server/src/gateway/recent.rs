@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use chat_log::scrub;
 use chat_protocol::{EventBody, Seq, ServerFrame};
 
 use super::wire;
@@ -18,7 +19,7 @@ struct Entry {
 
 impl Entry {
     fn new(event: &CommittedEvent, frame: Bytes) -> Self {
-        let (edits, deletes) = match event.body {
+        let (edits, deletes) = match *event.body {
             EventBody::Edited { target, .. } => (Some(target), None),
             EventBody::Deleted { target } => (None, Some(target)),
             _ => (None, None),
@@ -45,7 +46,7 @@ impl Recent {
         if self.entries.is_empty() {
             self.first = event.seq;
         }
-        if let EventBody::Deleted { target } = event.body {
+        if let EventBody::Deleted { target } = *event.body {
             self.scrub(target);
         }
         self.bytes += frame.len();
@@ -122,17 +123,9 @@ fn scrubbed(frame: &Bytes) -> Bytes {
     let Ok(ServerFrame::Event(mut event)) = serde_json::from_slice(wire::payload(frame)) else {
         return frame.clone();
     };
-    match &mut event.body {
-        EventBody::Message { text, files, deleted } => {
-            text.clear();
-            files.clear();
-            *deleted = true;
-        }
-        EventBody::Edited { text, deleted, .. } => {
-            text.clear();
-            *deleted = true;
-        }
-        _ => {}
+    match scrub(&event.body) {
+        Some(remains) => event.body = remains,
+        None => return frame.clone(),
     }
     wire::server_frame(&ServerFrame::Event(event))
 }
@@ -154,7 +147,7 @@ mod tests {
             id: None,
             body: body.clone(),
         }));
-        (CommittedEvent { channel, seq, body, json: Bytes::new() }, frame)
+        (CommittedEvent { channel, seq, body: body.into(), json: Bytes::new(), end: None }, frame)
     }
 
     fn message(text: &str) -> EventBody {

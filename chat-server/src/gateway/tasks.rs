@@ -51,7 +51,7 @@ impl Gateway {
 
     fn handle_event(&self, event: &CommittedEvent) {
         self.chat.observe(event);
-        match event.body {
+        match *event.body {
             // Whoever joins gets the event of it, and all that follow.
             EventBody::MemberJoined { user } => {
                 for conn in self.conns_of(user) {

@@ -2,7 +2,7 @@
 //!
 //! [`LogStore::append`] is the one durable write path of a channel. Everything else that a store keeps about
 //! channels (members, names, markers' starting points) is a projection that it derives from the appended
-//! [`EventBody`]s, in the same transaction where the engine has one.
+//! [`chat_protocol::EventBody`]s, in the same transaction where the engine has one.
 
 pub mod cassandra;
 pub mod guard;
@@ -11,8 +11,13 @@ pub mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use chat_log::{
+    Appended, Authority, Body, NewEvent, Refusal,
+    count::{Counts, End, Marker},
+    name_key,
+};
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, EventBody, FileId, Millis, Seq, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, Event, FileId, Millis, Seq, SessionId, UserId,
     rest::{Member, Message, Role, User},
 };
 
@@ -41,51 +46,14 @@ pub trait Store: LogStore + DirectoryStore + AuthStore {}
 
 impl<T: LogStore + DirectoryStore + AuthStore> Store for T {}
 
-/// An event on its way into the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewEvent {
-    /// Who does it.
-    pub by: UserId,
-    /// Makes it idempotent within `(channel, by)` for [`chat_protocol::limits::IDEMPOTENCY_WINDOW_MS`].
-    pub id: Option<ClientId>,
-    /// The writer's clock.
-    pub at: Millis,
-    /// What happens.
-    pub body: EventBody,
-}
-
-/// What became of one [`NewEvent`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
-    /// Committed, at this position.
-    New {
-        /// The position.
-        seq: Seq,
-    },
-    /// An event with this `(channel, by, id)` was committed before.
-    Duplicate {
-        /// The first one's position.
-        seq: Seq,
-        /// The first one's time.
-        at: Millis,
-    },
-    /// Not committed; it has no position and the rest of its batch is not affected.
-    Refused(Refusal),
-}
-
-/// Why an event was not committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The channel does not exist (its first event must be [`EventBody::ChannelCreated`]).
-    NoChannel,
-    /// [`EventBody::ChannelCreated`] on a channel that exists.
-    ChannelExists,
-    /// Another public or private channel has this name (compared by [`name_key`]).
-    NameTaken,
-    /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
-    NoEffect,
-    /// An edit or deletion of something that is not a message, or was deleted.
-    NoTarget,
+/// What became of the events of one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// One for each event, in order.
+    pub outcomes: Vec<Appended>,
+    /// The end of the log right before the first event that is new. [`End::after`] each new one follows from it, as long as
+    /// their positions are consecutive.
+    pub before: Option<End>,
 }
 
 /// A committed event as it stands in the store now: bodies of deleted messages and of their edits are scrubbed.
@@ -101,30 +69,49 @@ pub struct StoredEvent {
     pub by: UserId,
     /// The client id it was sent with.
     pub id: Option<ClientId>,
-    /// [`EventBody`] as JSON, kept as text so that kinds of a newer version pass through unharmed.
+    /// [`chat_protocol::EventBody`] as JSON, kept as text so that kinds of a newer version pass through unharmed.
     pub body: Arc<str>,
+    /// What was counted up to it; `None` when a server of 0.1.0 wrote it.
+    pub counts: Option<Counts>,
+}
+
+impl StoredEvent {
+    /// The event as clients get it, with a body of this version's kinds.
+    ///
+    /// # Errors
+    /// The body is damaged.
+    pub fn parsed(&self) -> Result<Event, serde_json::Error> {
+        let Self { channel, seq, at, by, id, .. } = *self;
+        Ok(Event { channel, seq, at, by, id, body: serde_json::from_str(&self.body)? })
+    }
 }
 
 /// The channels' logs.
 #[async_trait]
 pub trait LogStore: Send + Sync + 'static {
+    /// [`LogStore::commit`], of which only the outcomes are wanted.
+    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        Ok(self.commit(channel, events).await?.outcomes)
+    }
+
     /// Appends `events` in order and answers for each, once all of them are durable. Accepted events get
     /// consecutive positions from the log's head on; another process's event stands between two of one call only
     /// where a store must split it: between partitions of a log, or when it is too large for one write. The first
     /// hundred events of a log are never split. On an error nothing was committed, except for
-    /// [`StoreError::UnknownOutcome`]. Who writes a message has read it: their read marker follows within moments.
-    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+    /// [`StoreError::UnknownOutcome`]. Each event is decided by [`chat_log::State::decide`] as of the position that it gets.
+    /// A read marker that an event moves (see [`NewEvent::seen`]) follows within moments.
+    async fn commit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Commit, StoreError>;
 
-    /// [`LogStore::append`] of what `take` gives, which is asked once the store has room for it: what gathers while others
+    /// [`LogStore::commit`] of what `take` gives, which is asked once the store has room for it: what gathers while others
     /// are written becomes part of the same write. `take` is called once, or not at all when there was no room; nothing
     /// was done then.
-    async fn append_when_there_is_room(
+    async fn commit_when_there_is_room(
         &self,
         channel: ChannelId,
         take: &mut (dyn FnMut() -> Vec<NewEvent> + Send),
-    ) -> Result<Vec<Appended>, StoreError> {
+    ) -> Result<Commit, StoreError> {
         let events = take();
-        if events.is_empty() { Ok(Vec::new()) } else { self.append(channel, events).await }
+        if events.is_empty() { Ok(Commit::default()) } else { self.commit(channel, events).await }
     }
 
     /// Whether the log takes appends at the moment; reads may work when it does not.
@@ -159,8 +146,13 @@ pub trait LogStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Message>, StoreError>;
 
+    /// Where each of these logs ends; channels that do not exist are left out.
+    async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError>;
+
     /// The last position of each of these logs; channels that do not exist are left out.
-    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError>;
+    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
+        Ok(self.ends(channels).await?.into_iter().map(|(channel, end)| (channel, end.head)).collect())
+    }
 }
 
 /// A channel without anything that depends on who asks.
@@ -180,8 +172,8 @@ pub struct ChannelRow {
     pub created_by: UserId,
     /// When.
     pub created_at: Millis,
-    /// The last event's seq.
-    pub head: Seq,
+    /// Where its log ends.
+    pub end: End,
 }
 
 /// A user's place in a channel.
@@ -193,6 +185,18 @@ pub struct Membership {
     pub since: Seq,
     /// The last seq they have seen. Starts at `since`.
     pub read: Seq,
+    /// What was counted up to `read`, when it is known.
+    pub counts: Option<Counts>,
+    /// Their own last message; 0 for none.
+    pub own: Seq,
+}
+
+impl Membership {
+    /// What unread messages are counted from.
+    #[must_use]
+    pub const fn marker(&self) -> Marker {
+        Marker { seq: self.read, counts: self.counts, own: self.own }
+    }
 }
 
 /// An uploaded file's description; the bytes are in a [`crate::blob::BlobStore`].
@@ -364,25 +368,6 @@ pub trait AuthStore: Send + Sync + 'static {
 
     /// Adds a signing key and sets `verify_until` on those before it that have none.
     async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError>;
-}
-
-/// What stands in the place of a body once its message is deleted; `None` for kinds that hold no text of a message.
-fn scrubbed(body: &EventBody) -> Option<EventBody> {
-    match *body {
-        EventBody::Message { .. } => {
-            Some(EventBody::Message { text: String::new(), files: Vec::new(), deleted: true })
-        }
-        EventBody::Edited { target, .. } => {
-            Some(EventBody::Edited { target, text: String::new(), deleted: true })
-        }
-        _ => None,
-    }
-}
-
-/// What channel names are compared by: lower case, surrounding space gone.
-#[must_use]
-pub fn name_key(name: &str) -> String {
-    name.trim().to_lowercase()
 }
 
 /// The role a first user gets, and everybody after.

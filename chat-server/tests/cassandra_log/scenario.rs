@@ -228,7 +228,7 @@ impl Sender {
     }
 
     fn event(&self, body: EventBody) -> NewEvent {
-        NewEvent { by: self.user, id: Some(ClientId::new()), at: now(), body }
+        NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(self.user, now(), body) }
     }
 }
 

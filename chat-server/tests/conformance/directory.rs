@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::Role};
-use chat_server::store::{FileRow, Membership, Store, name_key};
+use chat_server::store::{Counts, End, FileRow, Membership, NewEvent, Store, name_key};
 
 use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, now, unique};
 
@@ -14,8 +14,10 @@ pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
         channels.push(new_channel(&*store, &[ada, grace]).await);
     }
     channels.sort();
-    let expected: Vec<_> =
-        channels.iter().map(|&channel| Membership { channel, since: 3, read: 3 }).collect();
+    let expected: Vec<_> = channels
+        .iter()
+        .map(|&channel| Membership { channel, since: 3, read: 3, counts: Some(Counts::default()), own: 0 })
+        .collect();
     assert_eq!(store.memberships(grace).await.unwrap(), expected);
     assert_eq!(store.membership(channels[1], grace).await.unwrap(), Some(expected[1]));
     let members = store.members(channels[0], None, 10).await.unwrap();
@@ -29,7 +31,8 @@ pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
 
     // Coming back is a new membership: it begins anew.
     let since = commit(&*store, channels[1], joined(grace)).await;
-    let back = Membership { channel: channels[1], since, read: since };
+    let back =
+        Membership { channel: channels[1], since, read: since, counts: Some(Counts::default()), own: 0 };
     assert_eq!(store.membership(channels[1], grace).await.unwrap(), Some(back));
     assert_eq!(store.memberships(UserId::new()).await.unwrap(), []);
 }
@@ -63,18 +66,71 @@ pub(crate) async fn a_read_marker_only_moves_forward_and_never_beyond_the_head(s
     assert_eq!(store.set_read(grace, ChannelId::new(), 5).await.unwrap(), None);
 }
 
-pub(crate) async fn who_writes_has_read_it(store: Arc<dyn Store>) {
-    let (ada, grace) = (UserId::new(), UserId::new());
-    let channel = new_channel(&*store, &[ada, grace]).await;
-    let seq = commit(&*store, channel, message(ada, "hi")).await;
-    // It may follow a little later.
+/// Waits for a place in a channel to become so: markers follow messages a little later.
+async fn place_becomes(
+    store: &dyn Store,
+    channel: ChannelId,
+    user: UserId,
+    is: impl Fn(&Membership) -> bool,
+) -> Membership {
     let follows = async {
-        while store.membership(channel, ada).await.unwrap().unwrap().read != seq {
+        loop {
+            let place = store.membership(channel, user).await.unwrap().unwrap();
+            if is(&place) {
+                return place;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), follows).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), follows).await.expect("the marker follows")
+}
+
+pub(crate) async fn who_writes_on_top_of_what_they_had_read_has_read_it(store: Arc<dyn Store>) {
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&*store, &[ada, grace]).await;
+    let says = |by, seen| NewEvent { seen, ..message(by, "hi") };
+    assert_eq!(commit(&*store, channel, says(ada, Some(3))).await, 4);
+    // The second was sent before the first one was acknowledged.
+    assert_eq!(commit(&*store, channel, says(ada, Some(3))).await, 5);
+    let place = place_becomes(&*store, channel, ada, |place| place.read == 5 && place.own == 5).await;
+    assert_eq!(place.counts, Some(Counts { n: 2, d: 0, m: 0 }));
     assert_eq!(store.membership(channel, grace).await.unwrap().unwrap().read, 3);
+
+    // Grace had not seen the last one, and a bot says nothing of what it has seen.
+    assert_eq!(commit(&*store, channel, says(grace, Some(4))).await, 6);
+    let place = place_becomes(&*store, channel, grace, |place| place.own == 6).await;
+    assert_eq!((place.read, place.counts), (3, Some(Counts::default())));
+    assert_eq!(commit(&*store, channel, says(grace, None)).await, 7);
+    let place = place_becomes(&*store, channel, grace, |place| place.own == 7).await;
+    assert_eq!(place.read, 3);
+    // What is no message of others does not stand in the way.
+    let topic = event(ada, EventBody::TopicChanged { topic: "new".into() });
+    assert_eq!(commit(&*store, channel, topic).await, 8);
+    assert_eq!(commit(&*store, channel, says(grace, Some(5))).await, 9);
+    place_becomes(&*store, channel, grace, |place| place.read == 9).await;
+}
+
+pub(crate) async fn markers_and_ends_carry_what_was_counted(store: Arc<dyn Store>) {
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&*store, &[ada, grace]).await;
+    let deletion = event(ada, EventBody::Deleted { target: 5 });
+    let events = vec![message(ada, "4"), message(ada, "5"), deletion, message(ada, "7")];
+    let commit = store.commit(channel, events).await.unwrap();
+    assert_eq!(commit.before, Some(End { head: 3, from: 1, counts: Counts::default() }));
+    let end = End { head: 7, from: 1, counts: Counts { n: 3, d: 1, m: 0 } };
+    assert_eq!(store.ends(&[channel]).await.unwrap(), [(channel, end)]);
+    assert_eq!(store.channel(channel).await.unwrap().unwrap().end, end);
+    let counted: Vec<_> =
+        store.events(channel, 0, 10).await.unwrap().into_iter().map(|event| event.counts.unwrap()).collect();
+    assert_eq!(
+        counted.iter().map(|counts| (counts.n, counts.d)).collect::<Vec<_>>(),
+        [(0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (2, 1), (3, 1)]
+    );
+    for (seq, counts) in [(5, counted[4]), (7, counted[6])] {
+        assert_eq!(store.set_read(grace, channel, seq).await.unwrap(), Some(seq));
+        let place = store.membership(channel, grace).await.unwrap().unwrap();
+        assert_eq!((place.read, place.counts), (seq, Some(counts)));
+    }
 }
 
 pub(crate) async fn public_channels_come_in_pages_by_name(store: Arc<dyn Store>) {

@@ -29,7 +29,7 @@ pub(crate) fn new_user(handle: &str, display_name: &str) -> User {
 }
 
 pub(crate) fn event(by: UserId, body: EventBody) -> NewEvent {
-    NewEvent { by, id: None, at: now(), body }
+    NewEvent::of_server(by, now(), body)
 }
 
 pub(crate) fn named(event: NewEvent, id: ClientId) -> NewEvent {

@@ -190,7 +190,7 @@ pub(crate) async fn events_follow_into_the_channel(store: Arc<dyn Store>) {
     let row = store.channel(channel).await.unwrap().unwrap();
     assert_eq!((row.id, row.kind, row.name, row.archived), (channel, ChannelKind::Public, Some(name), false));
     assert_eq!((row.topic.as_str(), row.created_by, row.created_at), ("what next", ada, create.at));
-    assert_eq!(row.head, 1);
+    assert_eq!(row.end.head, 1);
 
     let renamed = unique("ideas");
     let changes = [
@@ -203,7 +203,7 @@ pub(crate) async fn events_follow_into_the_channel(store: Arc<dyn Store>) {
     let rows = store.channels(&[channel, missing]).await.unwrap();
     let [row] = rows.as_slice() else { panic!("expected one channel, got {rows:?}") };
     assert_eq!((row.name.as_ref(), row.topic.as_str()), (Some(&renamed), "later"));
-    assert_eq!((row.archived, row.head), (true, 4));
+    assert_eq!((row.archived, row.end.head), (true, 4));
     commit(&*store, channel, event(ada, EventBody::Archived { archived: false })).await;
     assert!(!store.channel(channel).await.unwrap().unwrap().archived);
 }

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 pub(crate) mod directory;
 pub(crate) mod fixtures;
 pub(crate) mod log;
+pub(crate) mod semantics;
 
 /// Makes a test of each function of the suite. `$open` is an async function that gives `(impl Store, guard)`.
 #[macro_export]
@@ -26,10 +27,15 @@ macro_rules! conformance_suite {
             log::messages_come_in_pages_newest_first,
             log::deletion_scrubs_the_log,
             log::only_messages_are_edited_and_deleted,
+            semantics::stores_decide_as_the_vectors_say,
+            semantics::logs_show_as_the_vectors_say,
+            semantics::what_is_not_there_is_refused_before_names_are_looked_at,
+            semantics::decisions_hold_within_one_batch,
             directory::membership_is_known_from_both_sides,
             directory::members_come_in_pages,
             directory::a_read_marker_only_moves_forward_and_never_beyond_the_head,
-            directory::who_writes_has_read_it,
+            directory::who_writes_on_top_of_what_they_had_read_has_read_it,
+            directory::markers_and_ends_carry_what_was_counted,
             directory::public_channels_come_in_pages_by_name,
             directory::handles_are_unique,
             directory::a_user_is_updated,

@@ -15,7 +15,7 @@ use chat_protocol::{
     rest::{Member, Message, User},
 };
 use chat_server::store::{
-    Appended, AuthStore, ChannelRow, DirectoryStore, FileRow, LogStore, Membership, NewEvent, SessionRow,
+    AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent, SessionRow,
     SigningKeyRow, StoreError, StoredEvent, sqlite::SqliteStore,
 };
 use tokio::sync::watch;
@@ -91,15 +91,15 @@ impl MoodyStore {
 
 #[async_trait]
 impl LogStore for MoodyStore {
-    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+    async fn commit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Commit, StoreError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.appends.fetch_add(1, Ordering::Relaxed);
         let hangs = *self.mood.borrow() == Mood::Hangs;
         if !hangs {
             self.mood().await?;
-            return self.inner.append(channel, events).await;
+            return self.inner.commit(channel, events).await;
         }
-        let done = self.inner.append(channel, events).await;
+        let done = self.inner.commit(channel, events).await;
         self.mood().await?;
         done.and(Err(StoreError::UnknownOutcome(None)))
     }
@@ -144,9 +144,9 @@ impl LogStore for MoodyStore {
         self.inner.messages(channel, before, limit).await
     }
 
-    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
+    async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError> {
         self.before().await?;
-        self.inner.heads(channels).await
+        self.inner.ends(channels).await
     }
 }
 

@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use chat_log::count::{Counts, End};
 use chat_protocol::Event;
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ const RECORD_HEADER: usize = 1 + 4;
 const EVENT: u8 = 1;
 /// A [`Signal`] as JSON.
 const SIGNAL: u8 = 2;
+/// Where the log of the event in the next record ends with it: head, where counting began, and the three counts, each a u64.
+const END: u8 = 3;
 
 /// Records and bytes after which a pack is full. Pulsar's own limit is 5 MiB a message.
 const MAX_RECORDS: usize = 512;
@@ -36,6 +39,7 @@ const MAX_BYTES: usize = 512 * 1024;
 pub(super) struct Record {
     kind: u8,
     bytes: Bytes,
+    end: Option<End>,
     since: Instant,
 }
 
@@ -43,7 +47,7 @@ impl Record {
     /// Shares the bytes of an event; `None` when a signal cannot be written, which no signal of today does.
     pub(super) fn of(message: &BusMessage) -> Option<Self> {
         match message {
-            BusMessage::Event(event) => Some(Self::new(EVENT, event.json.clone())),
+            BusMessage::Event(event) => Some(Self { end: event.end, ..Self::new(EVENT, event.json.clone()) }),
             BusMessage::Signal(signal) => {
                 let bytes = serde_json::to_vec(signal).ok()?;
                 Some(Self::new(SIGNAL, bytes.into()))
@@ -52,7 +56,7 @@ impl Record {
     }
 
     fn new(kind: u8, bytes: Bytes) -> Self {
-        Self { kind, bytes, since: Instant::now() }
+        Self { kind, bytes, end: None, since: Instant::now() }
     }
 
     /// How long it has waited.
@@ -88,6 +92,14 @@ impl Packer {
     pub(super) fn push(&mut self, record: &Record) {
         // No event comes near 4 GiB; one that did would be no use to anybody.
         let Ok(length) = u32::try_from(record.bytes.len()) else { return };
+        if let Some(End { head, from, counts }) = record.end {
+            let numbers = [head, from, counts.n, counts.d, counts.m];
+            self.bytes.put_u8(END);
+            self.bytes.put_u32(u32::try_from(size_of_val(&numbers)).unwrap_or_default());
+            for number in numbers {
+                self.bytes.put_u64(number);
+            }
+        }
         self.bytes.put_u8(record.kind);
         self.bytes.put_u32(length);
         self.bytes.put_slice(&record.bytes);
@@ -132,15 +144,31 @@ impl Pack {
             Some((kind, record.split_off(RECORD_HEADER)))
         })
         .filter(move |(kind, _)| events || *kind != EVENT)
-        .filter_map(|(kind, bytes)| message(kind, bytes))
+        .scan(None, |end, (kind, bytes)| {
+            // It is said of the next record only.
+            let said = end.take();
+            if kind == END {
+                *end = read_end(&bytes);
+                return Some(None);
+            }
+            Some(message(kind, bytes, said))
+        })
+        .flatten()
     }
 }
 
-fn message(kind: u8, bytes: Bytes) -> Option<BusMessage> {
+fn read_end(mut bytes: &[u8]) -> Option<End> {
+    let mut number = || bytes.try_get_u64().ok();
+    let (head, from) = (number()?, number()?);
+    Some(End { head, from, counts: Counts { n: number()?, d: number()?, m: number()? } })
+}
+
+fn message(kind: u8, bytes: Bytes, end: Option<End>) -> Option<BusMessage> {
     let read = match kind {
         EVENT => serde_json::from_slice::<Event>(&bytes).map(|event| {
             let Event { channel, seq, body, .. } = event;
-            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json: bytes }))
+            let end = end.filter(|end| end.head == seq);
+            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body: body.into(), json: bytes, end }))
         }),
         SIGNAL => serde_json::from_slice::<Signal>(&bytes).map(BusMessage::Signal),
         _ => return None,
@@ -168,7 +196,8 @@ mod tests {
     fn committed(event: &Event) -> BusMessage {
         let json = serde_json::to_vec(&ServerFrame::Event(event.clone())).expect("serialises").into();
         let Event { channel, seq, body, .. } = event.clone();
-        BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json }))
+        let end = Some(End { head: 42, from: 3, counts: Counts { n: 39, d: 2, m: 1 } });
+        BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body: body.into(), json, end }))
     }
 
     fn packed(records: &[Record]) -> Bytes {
@@ -191,7 +220,8 @@ mod tests {
         let [BusMessage::Event(read), BusMessage::Signal(signal)] = messages.as_slice() else {
             panic!("other messages: {messages:?}")
         };
-        assert_eq!((read.channel, read.seq, &read.body), (event.channel, 42, &event.body));
+        assert_eq!((read.channel, read.seq, &*read.body), (event.channel, 42, &event.body));
+        assert_eq!(read.end, Some(End { head: 42, from: 3, counts: Counts { n: 39, d: 2, m: 1 } }));
         assert_eq!(read.json, serde_json::to_vec(&ServerFrame::Event(event)).expect("serialises"));
         assert_eq!(*signal, typing);
     }

@@ -1,6 +1,7 @@
 //! What is said over a hop: one request, one answer, as JSON. Internal: both ends are of this program, though during
 //! a rolling upgrade not of the same version.
 
+use chat_log::{Authority, permission::Denial};
 use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -34,7 +35,11 @@ struct EventOut<'a> {
     by: UserId,
     id: Option<ClientId>,
     at: Millis,
-    body: &'a EventBody,
+    body: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<Authority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<Seq>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +57,11 @@ struct EventIn<'a> {
     at: Millis,
     #[serde(borrow)]
     body: &'a RawValue,
+    /// Absent in what a server of 0.1.0 sends.
+    #[serde(default)]
+    authority: Option<Authority>,
+    #[serde(default)]
+    seen: Option<Seq>,
 }
 
 /// A request as received.
@@ -92,16 +102,21 @@ enum Outcome {
     NameTaken,
     NoEffect,
     NoTarget,
+    /// A server of 0.1.0 cannot read it; it sends nothing that could be denied.
+    Denied(Denial),
 }
 
-pub(super) fn encode_request(
+pub(super) fn encode_request<'a>(
     channel: ChannelId,
     within_ms: u64,
-    events: &[NewEvent],
+    events: &'a [NewEvent],
 ) -> Result<Vec<u8>, WireError> {
-    let events =
-        events.iter().map(|NewEvent { by, id, at, body }| EventOut { by: *by, id: *id, at: *at, body });
-    Ok(serde_json::to_vec(&RequestOut { channel, within_ms, events: events.collect() })?)
+    let out = |event: &'a NewEvent| {
+        let NewEvent { by, id, at, ref body, authority, seen } = *event;
+        Ok(EventOut { by, id, at, body: serde_json::from_str(body.json())?, authority, seen })
+    };
+    let events = events.iter().map(out).collect::<Result<_, WireError>>()?;
+    Ok(serde_json::to_vec(&RequestOut { channel, within_ms, events })?)
 }
 
 pub(super) fn decode_request(bytes: &[u8]) -> Result<AppendRequest, WireError> {
@@ -117,7 +132,8 @@ impl EventIn<'_> {
         if body == EventBody::Unknown || serde_json::to_string(&body)? != self.body.get() {
             return Err(WireError::Newer);
         }
-        Ok(NewEvent { by: self.by, id: Some(self.id), at: self.at, body })
+        let Self { by, id, at, authority, seen, .. } = self;
+        Ok(NewEvent { by, id: Some(id), at, body: body.into(), authority, seen })
     }
 }
 
@@ -153,6 +169,7 @@ impl From<Appended> for Outcome {
             Appended::Refused(Refusal::NameTaken) => Self::NameTaken,
             Appended::Refused(Refusal::NoEffect) => Self::NoEffect,
             Appended::Refused(Refusal::NoTarget) => Self::NoTarget,
+            Appended::Refused(Refusal::Denied(denial)) => Self::Denied(denial),
         }
     }
 }
@@ -167,18 +184,24 @@ impl From<Outcome> for Appended {
             Outcome::NameTaken => Self::Refused(Refusal::NameTaken),
             Outcome::NoEffect => Self::Refused(Refusal::NoEffect),
             Outcome::NoTarget => Self::Refused(Refusal::NoTarget),
+            Outcome::Denied(denial) => Self::Refused(Refusal::Denied(denial)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chat_protocol::{ChannelKind, FileId, FileRef};
+    use chat_protocol::{ChannelKind, FileId, FileRef, rest::Role};
 
     use super::*;
 
     fn event(body: EventBody) -> NewEvent {
-        NewEvent { by: UserId::new(), id: Some(ClientId::new()), at: 1_700_000_000_000, body }
+        NewEvent {
+            id: Some(ClientId::new()),
+            authority: Some(Authority { role: Role::Guest, auth_version: 7 }),
+            seen: Some(41),
+            ..NewEvent::of_server(UserId::new(), 1_700_000_000_000, body)
+        }
     }
 
     #[test]
@@ -215,6 +238,7 @@ mod tests {
             Appended::Refused(Refusal::NameTaken),
             Appended::Refused(Refusal::NoEffect),
             Appended::Refused(Refusal::NoTarget),
+            Appended::Refused(Refusal::Denied(Denial::Archived)),
         ];
         for answer in [
             Ok(outcomes),
@@ -223,7 +247,7 @@ mod tests {
             Err(HandOverError::InDoubt),
         ] {
             let bytes = encode_answer(answer.clone()).expect("encodes");
-            assert_eq!(decode_answer(&bytes, 7), answer);
+            assert_eq!(decode_answer(&bytes, 8), answer);
         }
     }
 

@@ -7,7 +7,7 @@ use chat_protocol::{
 use uuid::Uuid;
 
 use super::cql::{CqlError, Row, Value};
-use crate::store::{ChannelRow, FileRow, SessionRow, SigningKeyRow, StoreError};
+use crate::store::{ChannelRow, End, FileRow, SessionRow, SigningKeyRow, StoreError};
 
 /// When to come back to a store that is too busy.
 const RETRY_AFTER_MS: u64 = 500;
@@ -107,7 +107,7 @@ pub(super) fn channel(row: &Row) -> Result<Option<ChannelRow>, StoreError> {
         archived: row.boolean("archived").unwrap_or(false),
         created_by: UserId(uuid(row, "created_by")?),
         created_at: number(row, "created_at")?,
-        head: 0,
+        end: End::default(),
     }))
 }
 

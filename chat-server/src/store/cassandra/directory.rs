@@ -14,9 +14,15 @@ use super::{
     CassandraStore,
     codec::{self, big, limit, number, text, uuid},
     cql::{Row, Statement, Value},
+    log::{
+        markers::mark_read,
+        statements::{MARK_READ, MARK_READ_UNCOUNTED},
+    },
     schema::PUBLIC_SHARD,
 };
-use crate::store::{ChannelRow, DirectoryStore, FileRow, LogStore as _, Membership, StoreError, name_key};
+use crate::store::{
+    ChannelRow, Counts, DirectoryStore, FileRow, LogStore as _, Membership, StoreError, name_key,
+};
 
 const CHANNEL: Statement = Statement::read(
     "SELECT id, kind, name, topic, archived, created_by, created_at FROM channels WHERE id = ?",
@@ -24,16 +30,15 @@ const CHANNEL: Statement = Statement::read(
 const PUBLIC: Statement = Statement::read(
     "SELECT name_key, id FROM public_channels WHERE shard = ? AND (name_key, id) > (?, ?) LIMIT ?",
 );
-const MEMBERSHIPS: Statement =
-    Statement::read("SELECT channel, since, read FROM user_channels WHERE user = ?");
-const MEMBERSHIP: Statement =
-    Statement::read("SELECT channel, since, read FROM user_channels WHERE user = ? AND channel = ?");
+const MEMBERSHIPS: Statement = Statement::read(
+    "SELECT channel, since, read, own, read_at, read_n, read_d, read_m FROM user_channels WHERE user = ?",
+);
+const MEMBERSHIP: Statement = Statement::read(
+    "SELECT channel, since, read, own, read_at, read_n, read_d, read_m FROM user_channels WHERE user = ? AND channel = ?",
+);
 const MEMBERS: Statement = Statement::read("SELECT user, since FROM members WHERE channel = ? LIMIT ?");
 const MEMBERS_AFTER: Statement =
     Statement::read("SELECT user, since FROM members WHERE channel = ? AND user > ? LIMIT ?");
-/// The marker is its own time, so it never goes back.
-const SET_READ: Statement =
-    Statement::write("UPDATE user_channels USING TIMESTAMP ? SET read = ? WHERE user = ? AND channel = ?");
 const FILE: Statement = Statement::read(
     "SELECT id, channel, owner, name, media_type, size, sha256, created_at FROM files WHERE id = ?",
 );
@@ -45,7 +50,17 @@ const PUT_FILE: Statement = Statement::write(
 fn membership(row: &Row) -> Result<Option<Membership>, StoreError> {
     let Some(since) = codec::opt_number(row, "since")? else { return Ok(None) };
     let read = codec::opt_number(row, "read")?.unwrap_or_default().max(since);
-    Ok(Some(Membership { channel: ChannelId(uuid(row, "channel")?), since, read }))
+    let number = |column| codec::opt_number(row, column);
+    // A server of 0.1.0 moves the marker without them.
+    let counts = match (number("read_at")?, number("read_n")?) {
+        (Some(at), Some(n)) if at == read => {
+            let (d, m) = (number("read_d")?.unwrap_or(0), number("read_m")?.unwrap_or(0));
+            Some(Counts { n, d, m })
+        }
+        _ => None,
+    };
+    let own = number("own")?.unwrap_or(0);
+    Ok(Some(Membership { channel: ChannelId(uuid(row, "channel")?), since, read, counts, own }))
 }
 
 fn member(row: &Row) -> Result<Member, StoreError> {
@@ -56,8 +71,8 @@ impl CassandraStore {
     /// Adds to what the tables say where the logs end; a channel without a log is none.
     async fn with_heads(&self, rows: Vec<ChannelRow>) -> Result<Vec<ChannelRow>, StoreError> {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-        let heads: HashMap<_, _> = self.heads(&ids).await?.into_iter().collect();
-        let rows = rows.into_iter().filter_map(|row| Some(ChannelRow { head: *heads.get(&row.id)?, ..row }));
+        let ends: HashMap<_, _> = self.ends(&ids).await?.into_iter().collect();
+        let rows = rows.into_iter().filter_map(|row| Some(ChannelRow { end: *ends.get(&row.id)?, ..row }));
         Ok(rows.collect())
     }
 }
@@ -136,11 +151,21 @@ impl DirectoryStore for CassandraStore {
         if seq <= read {
             return Ok(Some(read));
         }
-        let Some((_, head)) = self.heads(&[channel]).await?.pop() else { return Ok(None) };
-        let seq = seq.min(head);
+        let Some((_, end)) = self.ends(&[channel]).await?.pop() else { return Ok(None) };
+        let seq = seq.min(end.head);
         if seq > read {
-            let values = vec![big(seq), big(seq), Value::Uuid(user.0), Value::Uuid(channel.0)];
-            self.write(SET_READ, values).await?;
+            let counts = match seq {
+                seq if seq == end.head && seq >= end.from => Some(end.counts),
+                seq => self.event(channel, seq).await?.and_then(|event| event.counts),
+            };
+            let whose = [Value::Uuid(user.0), Value::Uuid(channel.0)];
+            match counts {
+                Some(counts) => self.write(MARK_READ, mark_read(seq, counts, &whose)).await?,
+                None => {
+                    let values = [&[big(seq), big(seq)], &whose[..]].concat();
+                    self.write(MARK_READ_UNCOUNTED, values).await?;
+                }
+            }
         }
         Ok(Some(seq.max(read)))
     }

@@ -10,7 +10,7 @@ use chat_protocol::{
 
 use super::{Class, Guarded, metrics::Reason};
 use crate::store::{
-    Appended, AuthStore, ChannelRow, DirectoryStore, FileRow, LogStore, Membership, NewEvent, SessionRow,
+    AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent, SessionRow,
     SigningKeyRow, Store, StoreError, StoredEvent,
 };
 
@@ -29,24 +29,24 @@ const fn unknown() -> StoreError {
 
 #[async_trait]
 impl<S: Store + ?Sized> LogStore for Guarded<S> {
-    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+    async fn commit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Commit, StoreError> {
         let mut events = Some(events);
-        self.append_when_there_is_room(channel, &mut || events.take().unwrap_or_default()).await
+        self.commit_when_there_is_room(channel, &mut || events.take().unwrap_or_default()).await
     }
 
-    async fn append_when_there_is_room(
+    async fn commit_when_there_is_room(
         &self,
         channel: ChannelId,
         take: &mut (dyn FnMut() -> Vec<NewEvent> + Send),
-    ) -> Result<Vec<Appended>, StoreError> {
+    ) -> Result<Commit, StoreError> {
         let permit = self.gate.enter(Class::Append).await?;
         let events = take();
         if events.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Commit::default());
         }
-        let appended = self.run(permit, Class::Append, unknown, self.inner.append(channel, events)).await;
+        let commit = self.run(permit, Class::Append, unknown, self.inner.commit(channel, events)).await;
         // Nothing was done and the same again will do: no different from being sent away at the door.
-        appended.map_err(|error| match error {
+        commit.map_err(|error| match error {
             StoreError::Unavailable(_) => {
                 StoreError::Overloaded { retry_after_ms: Reason::BreakerOpen.retry_after_ms() }
             }
@@ -91,9 +91,9 @@ impl<S: Store + ?Sized> LogStore for Guarded<S> {
         self.call(class, away, self.inner.messages(channel, before, limit)).await
     }
 
-    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
+    async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError> {
         // Gap repair asks for these too: what was acknowledged must arrive before anybody new comes in.
-        self.call(Class::Recent, away, self.inner.heads(channels)).await
+        self.call(Class::Recent, away, self.inner.ends(channels)).await
     }
 }
 

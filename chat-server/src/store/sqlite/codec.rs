@@ -1,13 +1,13 @@
 //! How rows and the contract's types become each other.
 
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, EventBody, FileId, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, FileId, SessionId, UserId,
     rest::{Member, Role, User},
 };
 use rusqlite::{Row, types::Type};
 use uuid::Uuid;
 
-use crate::store::{ChannelRow, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent};
+use crate::store::{ChannelRow, Counts, End, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent};
 
 /// SQLite's integers are signed. Nothing real is beyond their range; [`chat_protocol::Seq::MAX`] means "the end".
 pub(super) fn int(value: u64) -> i64 {
@@ -24,7 +24,7 @@ pub(super) fn uint(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-fn opt_uint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn opt_uint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value
         .map(|value| {
@@ -68,7 +68,7 @@ pub(super) const fn channel_kind_number(kind: ChannelKind) -> i64 {
     }
 }
 
-fn channel_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<ChannelKind> {
+pub(super) fn channel_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<ChannelKind> {
     Ok(match row.get(column)? {
         0 => ChannelKind::Public,
         1 => ChannelKind::Private,
@@ -99,24 +99,21 @@ fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
     })
 }
 
-/// What the columns `kind` and `target` hold of an event. Queries and a partial index have 1 and 2 as literals.
-pub(super) fn event_columns(body: &EventBody) -> (i64, Option<i64>) {
-    match body {
-        EventBody::Message { .. } => (1, None),
-        EventBody::Edited { target, .. } => (2, Some(int(*target))),
-        EventBody::Deleted { target } => (3, Some(int(*target))),
-        EventBody::ChannelCreated { .. } => (4, None),
-        EventBody::MemberJoined { .. } => (5, None),
-        EventBody::MemberLeft { .. } => (6, None),
-        EventBody::Renamed { .. } => (7, None),
-        EventBody::TopicChanged { .. } => (8, None),
-        EventBody::Archived { .. } => (9, None),
-        EventBody::Unknown => (0, None),
-    }
+/// Where a log ends: `head, seen, n_from, n, d, m` from `column` on.
+pub(super) fn end(row: &Row<'_>, column: usize) -> rusqlite::Result<End> {
+    let counts = Counts { n: uint(row, column + 3)?, d: uint(row, column + 4)?, m: uint(row, column + 5)? };
+    Ok(End::read(uint(row, column)?, uint(row, column + 1)?, uint(row, column + 2)?, counts))
+}
+
+/// Three columns from `column` on; `None` when they are null.
+fn opt_counts(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Counts>> {
+    let Some(n) = opt_uint(row, column)? else { return Ok(None) };
+    let or_zero = |value: Option<u64>| value.unwrap_or(0);
+    Ok(Some(Counts { n, d: or_zero(opt_uint(row, column + 1)?), m: or_zero(opt_uint(row, column + 2)?) }))
 }
 
 /// Columns of [`stored_event`], after the channel.
-pub(super) const EVENT_COLUMNS: &str = "seq, at, by, id, body";
+pub(super) const EVENT_COLUMNS: &str = "seq, at, by, id, body, n, d, m";
 
 pub(super) fn stored_event(channel: ChannelId, row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     Ok(StoredEvent {
@@ -127,11 +124,13 @@ pub(super) fn stored_event(channel: ChannelId, row: &Row<'_>) -> rusqlite::Resul
         id: client_id(row, 3)?,
         // Stored with room for what may take its place.
         body: row.get_ref(4)?.as_str()?.trim_end().into(),
+        counts: opt_counts(row, 5)?,
     })
 }
 
 /// Columns of [`channel_row`].
-pub(super) const CHANNEL_COLUMNS: &str = "id, kind, name, topic, archived, created_by, created_at, head";
+pub(super) const CHANNEL_COLUMNS: &str =
+    "id, kind, name, topic, archived, created_by, created_at, head, seen, n_from, n, d, m";
 
 pub(super) fn channel_row(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
     Ok(ChannelRow {
@@ -142,12 +141,17 @@ pub(super) fn channel_row(row: &Row<'_>) -> rusqlite::Result<ChannelRow> {
         archived: row.get(4)?,
         created_by: user_id(row, 5)?,
         created_at: uint(row, 6)?,
-        head: uint(row, 7)?,
+        end: end(row, 7)?,
     })
 }
 
+/// Columns of [`membership`].
+pub(super) const MEMBERSHIP_COLUMNS: &str = "channel, since, read, own, read_at, read_n, read_d, read_m";
+
 pub(super) fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
-    Ok(Membership { channel: channel_id(row, 0)?, since: uint(row, 1)?, read: uint(row, 2)? })
+    let read = uint(row, 2)?;
+    let counts = if opt_uint(row, 4)? == Some(read) { opt_counts(row, 5)? } else { None };
+    Ok(Membership { channel: channel_id(row, 0)?, since: uint(row, 1)?, read, counts, own: uint(row, 3)? })
 }
 
 pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<Member> {

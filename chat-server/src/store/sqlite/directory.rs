@@ -9,7 +9,10 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::{
     SqliteStore,
-    codec::{self, CHANNEL_COLUMNS, FILE_COLUMNS, USER_COLUMNS, channel_row, int, limit, role_number, uint},
+    codec::{
+        self, CHANNEL_COLUMNS, FILE_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit,
+        role_number, uint,
+    },
     seed::insert_user,
 };
 use crate::store::{ChannelRow, DirectoryStore, FileRow, Membership, StoreError};
@@ -40,7 +43,7 @@ impl DirectoryStore for SqliteStore {
 
     async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
         self.all(
-            "SELECT channel, since, read FROM user_channels WHERE user = ?1 ORDER BY channel",
+            format!("SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 ORDER BY channel"),
             (user.0.into_bytes(),),
             codec::membership,
         )
@@ -49,7 +52,7 @@ impl DirectoryStore for SqliteStore {
 
     async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>, StoreError> {
         self.one(
-            "SELECT channel, since, read FROM user_channels WHERE user = ?1 AND channel = ?2",
+            format!("SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 AND channel = ?2"),
             (user.0.into_bytes(), channel.0.into_bytes()),
             codec::membership,
         )
@@ -87,8 +90,12 @@ impl DirectoryStore for SqliteStore {
             if seq <= read {
                 return Ok(Some(read));
             }
-            db.prepare_cached("UPDATE user_channels SET read = ?3 WHERE user = ?1 AND channel = ?2")?
-                .execute(params![user.0.as_bytes(), channel.0.as_bytes(), int(seq)])?;
+            db.prepare_cached(
+                "UPDATE user_channels SET (read, read_at, read_n, read_d, read_m) =
+                     (SELECT seq, seq, n, d, m FROM events WHERE channel = ?2 AND seq = ?3)
+                 WHERE user = ?1 AND channel = ?2",
+            )?
+            .execute(params![user.0.as_bytes(), channel.0.as_bytes(), int(seq)])?;
             Ok(Some(seq))
         })
         .await

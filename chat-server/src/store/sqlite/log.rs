@@ -1,19 +1,20 @@
 //! [`LogStore`]: the logs.
 
 use async_trait::async_trait;
+use chat_log::fold;
 use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId, rest::Message};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     SqliteStore, append,
-    codec::{EVENT_COLUMNS, int, limit, stored_event, uint},
+    codec::{self, EVENT_COLUMNS, int, limit, stored_event, uint},
     job::JobError,
 };
-use crate::store::{Appended, LogStore, NewEvent, StoreError, StoredEvent};
+use crate::store::{Commit, End, LogStore, NewEvent, StoreError, StoredEvent};
 
 #[async_trait]
 impl LogStore for SqliteStore {
-    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+    async fn commit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Commit, StoreError> {
         self.write(move |db| append::append(db, channel, &events)).await
     }
 
@@ -80,16 +81,17 @@ impl LogStore for SqliteStore {
         .await
     }
 
-    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
+    async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError> {
         let channels = channels.to_vec();
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT head FROM channels WHERE id = ?1")?;
-            let mut heads = Vec::with_capacity(channels.len());
+            let mut query =
+                db.prepare_cached("SELECT head, seen, n_from, n, d, m FROM channels WHERE id = ?1")?;
+            let mut ends = Vec::with_capacity(channels.len());
             for channel in channels {
-                let head = query.query_row([channel.0.as_bytes()], |row| uint(row, 0)).optional()?;
-                heads.extend(head.map(|head| (channel, head)));
+                let end = query.query_row([channel.0.as_bytes()], |row| codec::end(row, 0)).optional()?;
+                ends.extend(end.map(|end| (channel, end)));
             }
-            Ok(heads)
+            Ok(ends)
         })
         .await
     }
@@ -97,28 +99,21 @@ impl LogStore for SqliteStore {
 
 /// Applies the newest edit. A deletion is in the message's own body already.
 fn as_it_reads_now(db: &Connection, event: &StoredEvent) -> Result<Message, JobError> {
-    let EventBody::Message { text, files, deleted } = serde_json::from_str(&event.body)? else {
-        return Err(format!("expected a message at {} of {}", event.seq, event.channel).into());
-    };
-    let StoredEvent { channel, seq, at, by, id, .. } = *event;
-    let mut message = Message { channel, seq, at, by, id, text, files, edited_at: None, deleted };
-    if deleted {
-        return Ok(message);
-    }
-    let newest_edit = db
+    let StoredEvent { channel, seq, .. } = *event;
+    let newest: Option<(Millis, String)> = db
         .prepare_cached(
             "SELECT at, body FROM events WHERE channel = ?1 AND target = ?2 AND kind = 2
              ORDER BY seq DESC LIMIT 1",
         )?
-        .query_row(params![channel.0.as_bytes(), int(seq)], |row| {
-            Ok((uint(row, 0)?, row.get::<_, String>(1)?))
-        })
+        .query_row(params![channel.0.as_bytes(), int(seq)], |row| Ok((uint(row, 0)?, row.get(1)?)))
         .optional()?;
-    if let Some((edited_at, body)) = newest_edit
-        && let EventBody::Edited { text, .. } = serde_json::from_str(&body)?
-    {
-        message.text = text;
-        message.edited_at = Some(edited_at);
-    }
-    Ok(message)
+    let edit = match newest {
+        Some((at, body)) => match serde_json::from_str(&body)? {
+            EventBody::Edited { text, .. } => Some(fold::Edit { at, text }),
+            _ => None,
+        },
+        None => None,
+    };
+    fold::message(event.parsed()?, edit)
+        .ok_or_else(|| format!("failed to read a message at {seq} of {channel}: it is another event").into())
 }

@@ -124,6 +124,10 @@ ALTER TABLE channels ADD COLUMN m INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN n_from INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0;
+-- The last message; 0 for none.
+ALTER TABLE channels ADD COLUMN message INTEGER NOT NULL DEFAULT 0;
+UPDATE channels SET message =
+    (SELECT coalesce(max(seq), 0) FROM events WHERE events.channel = channels.id AND events.kind = 1);
 -- The same three up to each event; NULL for events of an older version.
 ALTER TABLE events ADD COLUMN n INTEGER;
 ALTER TABLE events ADD COLUMN d INTEGER;

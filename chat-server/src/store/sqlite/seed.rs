@@ -114,7 +114,7 @@ pub(super) fn insert_user(db: &Connection, user: &User) -> Result<bool, JobError
 fn insert_channels(db: &Connection, channels: &[SeedChannel]) -> Result<Seeded, JobError> {
     let mut seeded = Seeded::default();
     for channel in channels {
-        let outcomes = append::append(db, channel.id, &first_events(channel))?;
+        let outcomes = append::append(db, channel.id, &first_events(channel))?.outcomes;
         let added = outcomes.iter().filter(|outcome| matches!(outcome, Appended::New { .. })).count();
         if matches!(outcomes.first(), Some(Appended::New { .. })) {
             seeded.channels += 1;
@@ -135,6 +135,6 @@ fn first_events(channel: &SeedChannel) -> Vec<NewEvent> {
     let joined = channel.members.iter().map(|&user| EventBody::MemberJoined { user });
     std::iter::once(created)
         .chain(joined)
-        .map(|body| NewEvent { by: channel.created_by, id: None, at: channel.at, body })
+        .map(|body| NewEvent::of_server(channel.created_by, channel.at, body))
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chat_log::rules_change;
 use chat_protocol::ChannelId;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -17,7 +18,7 @@ use super::{
     statements as cql,
     tail::{Entry, Remembered, Tail},
 };
-use crate::store::{Appended, NewEvent, Refusal, StoreError, cassandra::cql::CqlError};
+use crate::store::{Commit, NewEvent, Refusal, StoreError, cassandra::cql::CqlError};
 
 /// The longest pause between two rounds, reached by doubling.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -39,10 +40,10 @@ impl Log {
         self: Arc<Self>,
         channel: ChannelId,
         events: Vec<NewEvent>,
-    ) -> Result<Vec<Appended>, StoreError> {
-        let mut call = Call::new(events).map_err(StoreError::from)?;
+    ) -> Result<Commit, StoreError> {
+        let mut call = Call::new(events);
         if call.is_done() {
-            return Ok(Vec::new());
+            return Ok(Commit::default());
         }
         let deadline = Instant::now() + self.options.deadline;
         let entry = self.tails.entry(channel);
@@ -70,7 +71,7 @@ impl Log {
                 tokio::spawn(Arc::clone(&self).apply_later(channel, *tail));
             }
         }
-        Ok(call.into_outcomes())
+        Ok(call.into_commit())
     }
 
     async fn rounds(
@@ -124,9 +125,9 @@ impl Log {
             Some(tail) => tail,
             None => self.first_tail(channel, entry, call).await?,
         };
-        let bucket = self.buckets.next(tail.head);
+        let bucket = self.buckets.next(tail.end.head);
         self.find_resent(channel, bucket, &mut state.window, call).await?;
-        let plan = self.plan(channel, &mut tail, call).await?;
+        let plan = self.plan(channel, &mut tail, call, &mut state.rules).await?;
         if plan.placed.is_empty() {
             // A refusal is no write, so no condition tells that the log still ends where it was decided: it may have
             // been remembered, and what is refused may stand behind it.
@@ -134,11 +135,11 @@ impl Log {
                 [] => None,
                 _ => self.statics(cql::STATICS_SETTLED, channel, bucket).await?,
             };
-            if let Some(statics) = statics.filter(|statics| statics.head != tail.head) {
+            if let Some(statics) = statics.filter(|statics| statics.end.head != tail.end.head) {
                 state.tail = Some(tail.now_at(statics));
                 return Ok(Round::Stale);
             }
-            state.tail = (tail.head > 0).then_some(tail);
+            state.tail = (tail.end.head > 0).then_some(tail);
             self.refuse(channel, bucket, &plan.refused, call).await?;
             return Ok(Round::Progress);
         }
@@ -172,7 +173,7 @@ impl Log {
                 self.metrics.failed.inc();
                 // It was not done.
                 call.answered(&plan.placed);
-                state.tail = Some(tail).filter(|tail| tail.head > 0);
+                state.tail = Some(tail).filter(|tail| tail.end.head > 0);
                 return Err(error);
             }
         }
@@ -273,17 +274,22 @@ impl Log {
         call: &mut Call,
         plan: Plan,
     ) -> Result<(), LogError> {
-        let bucket = self.buckets.next(before.head);
+        let bucket = self.buckets.next(before.end.head);
         entry.ends_at_or_after(bucket);
-        if self.buckets.opens(before.head) && bucket > 0 {
+        if self.buckets.opens(before.end.head) && bucket > 0 {
             self.hint(channel, bucket);
         }
         let mut facts = Vec::new();
+        call.committed_on(before, &plan.placed);
+        let mut counts = before.end.counts;
         for &(index, seq) in &plan.placed {
-            call.committed(index, seq);
-            let event = &call.items[index].event;
-            if has_projection(&event.body) {
-                facts.push(Fact { seq, at: event.at, by: event.by, body: event.body.clone() });
+            let NewEvent { at, by, ref body, .. } = call.items[index].event;
+            counts = counts.after(body);
+            if rules_change(body) {
+                state.rules.follow(seq, body);
+            }
+            if has_projection(body) {
+                facts.push(Fact { seq, at, by, body: body.clone(), counts: Some(counts) });
             }
         }
         // An error does not matter here: it is tried once more before the call is answered.

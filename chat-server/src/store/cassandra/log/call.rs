@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use chat_log::{Effect, effect};
 use chat_protocol::{EventBody, Millis, Seq, UserId};
 use uuid::Uuid;
 
-use super::{commit::Placed, error::LogError, ids::Key};
-use crate::store::{Appended, NewEvent, Refusal};
+use super::{commit::Placed, ids::Key, markers::Own, tail::Tail};
+use crate::store::{Appended, Commit, Counts, End, NewEvent, Refusal};
 
 /// What an event is de-duplicated by.
 pub(super) fn key(by: UserId, id: Uuid) -> Key {
@@ -21,11 +22,11 @@ pub(super) struct Item {
     pub(super) event: NewEvent,
     /// An event without a client id has a random one here, so that an unknown outcome can be settled.
     pub(super) key: Key,
-    /// The body as JSON.
-    pub(super) json: String,
     /// Positions at which it was written without learning what became of it.
     tried: Vec<Seq>,
     outcome: Option<Appended>,
+    /// What was counted up to it, when its author's read marker moves to it.
+    read: Option<Counts>,
 }
 
 impl Item {
@@ -52,17 +53,18 @@ pub(super) struct Call {
     unsettled: Option<i32>,
     /// Batches that were settled for want of an answer.
     unanswered: u32,
+    /// Where the log ended before the first event of this call that is new.
+    before: Option<End>,
 }
 
 impl Call {
-    pub(super) fn new(events: Vec<NewEvent>) -> Result<Self, LogError> {
+    pub(super) fn new(events: Vec<NewEvent>) -> Self {
         let mut items = Vec::with_capacity(events.len());
         for event in events {
             let id = event.id.map_or_else(Uuid::new_v4, |id| id.0);
-            let json = serde_json::to_string(&event.body)?;
-            items.push(Item { key: key(event.by, id), json, event, tried: Vec::new(), outcome: None });
+            items.push(Item { key: key(event.by, id), event, tried: Vec::new(), outcome: None, read: None });
         }
-        Ok(Self { items, unsettled: None, unanswered: 0 })
+        Self { items, unsettled: None, unanswered: 0, before: None }
     }
 
     /// Events that nothing is known of yet.
@@ -92,6 +94,20 @@ impl Call {
 
     pub(super) fn committed(&mut self, index: usize, seq: Seq) {
         self.items[index].outcome = Some(Appended::New { seq });
+    }
+
+    /// A batch is committed on top of this.
+    pub(super) fn committed_on(&mut self, tail: Tail, placed: &Placed) {
+        self.before.get_or_insert(tail.end);
+        let mut tail = tail;
+        for &(index, seq) in placed {
+            self.committed(index, seq);
+            let item = &mut self.items[index];
+            let NewEvent { by, seen, .. } = item.event;
+            let had_read = seen.is_some_and(|seen| tail.had_read_all(by, seen));
+            tail = tail.after(by, &item.event.body);
+            item.read = had_read.then_some(tail.end.counts);
+        }
     }
 
     /// Unless it has another outcome already.
@@ -152,25 +168,29 @@ impl Call {
         self.items.iter().any(|item| has_projection(&item.event.body))
     }
 
-    /// The last position at which each author has written a message.
-    pub(super) fn own_messages(&self) -> HashMap<UserId, Seq> {
-        let mut last = HashMap::new();
+    /// What each author has written, and how far they have read by it.
+    pub(super) fn own_messages(&self) -> HashMap<UserId, Own> {
+        let mut last: HashMap<UserId, Own> = HashMap::new();
         for item in &self.items {
-            if let (Some(Appended::New { seq }), EventBody::Message { .. }) = (item.outcome, &item.event.body)
+            if let (Some(Appended::New { seq }), EventBody::Message { .. }) =
+                (item.outcome, &*item.event.body)
             {
-                last.insert(item.event.by, seq);
+                let own = last.entry(item.event.by).or_default();
+                own.seq = seq;
+                own.read = item.read.map(|counts| (seq, counts)).or(own.read);
             }
         }
         last
     }
 
     /// One outcome for each event; all must have one.
-    pub(super) fn into_outcomes(self) -> Vec<Appended> {
-        self.items.into_iter().filter_map(|item| item.outcome).collect()
+    pub(super) fn into_commit(self) -> Commit {
+        let outcomes = self.items.into_iter().filter_map(|item| item.outcome).collect();
+        Commit { outcomes, before: self.before }
     }
 }
 
 /// Whether something follows from such an event beyond its standing in the log.
 pub(super) fn has_projection(body: &EventBody) -> bool {
-    !matches!(body, EventBody::Message { .. } | EventBody::Unknown)
+    !matches!(effect(body), Effect::None)
 }

@@ -1,13 +1,14 @@
 //! How rows and the contract's types become each other.
 
-use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId, rest::Message};
+use chat_log::fold;
+use chat_protocol::{ChannelId, ChannelKind, ClientId, Seq, UserId, rest::Message};
 use uuid::Uuid;
 
 use super::{
     super::cql::{Row, Value},
     error::LogError,
 };
-use crate::store::StoredEvent;
+use crate::store::{Counts, StoredEvent};
 
 /// A position as the key of its row: as bytes, positions sort as numbers.
 pub(super) fn seq_key(seq: Seq) -> Value {
@@ -80,17 +81,19 @@ pub(super) fn stored_event(channel: ChannelId, row: &Row) -> Result<StoredEvent,
         by: UserId(uuid(row, "author")?),
         id: row.uuid("id").map(ClientId),
         body: text(row, "body")?.into(),
+        counts: counts(row)?,
     })
+}
+
+/// What was counted up to an event; `None` for one of 0.1.0.
+fn counts(row: &Row) -> Result<Option<Counts>, LogError> {
+    let Some(n) = opt_number(row, "n")? else { return Ok(None) };
+    Ok(Some(Counts { n, d: number(row, "d")?, m: number(row, "m")? }))
 }
 
 /// The message in a row as it reads now; `None` for other kinds of events.
 pub(super) fn message(channel: ChannelId, row: &Row) -> Result<Option<Message>, LogError> {
-    let StoredEvent { seq, at, by, id, body, .. } = stored_event(channel, row)?;
-    let EventBody::Message { text, files, deleted } = serde_json::from_str(&body)? else { return Ok(None) };
-    let mut message = Message { channel, seq, at, by, id, text, files, edited_at: None, deleted };
-    if !deleted && let Some(edited_at) = opt_number(row, "edited_at")? {
-        message.text = row.text("edited_text").unwrap_or_default().to_owned();
-        message.edited_at = Some(edited_at);
-    }
-    Ok(Some(message))
+    let edit = opt_number(row, "edited_at")?
+        .map(|at| fold::Edit { at, text: row.text("edited_text").unwrap_or_default().to_owned() });
+    Ok(fold::message(stored_event(channel, row)?.parsed()?, edit))
 }

@@ -1,18 +1,21 @@
 //! The conditional batch: events, client ids and the new head, all of them or none.
 
-use chat_protocol::{ChannelId, EventBody, Millis, Seq};
+use chat_protocol::{ChannelId, Millis, Seq};
 use tokio::time::{Instant, timeout};
 
 use super::{
     Log,
-    call::{Call, has_projection},
+    call::Call,
     codec::{big, channel_value, number, seq_key},
     error::LogError,
     ids::{Key, key_of},
     statements as cql,
     tail::{Statics, Tail},
 };
-use crate::store::cassandra::cql::{CqlError, Row, Statement, Value};
+use crate::store::{
+    End,
+    cassandra::cql::{CqlError, Row, Statement, Value},
+};
 
 /// Events with the positions that they are to have: consecutive, from the head on, within one bucket.
 pub(super) type Placed = [(usize, Seq)];
@@ -36,17 +39,9 @@ impl Log {
         call: &Call,
         placed: &Placed,
     ) -> Result<Verdict, LogError> {
-        let mut after = tail;
-        for &(index, seq) in placed {
-            after.head = seq;
-            match &call.items[index].event.body {
-                EventBody::Message { .. } => after.message = seq,
-                body if has_projection(body) => after.changed = seq,
-                _ => {}
-            }
-        }
+        let (statements, after) = self.statements(channel, tail, call, placed);
         let began = Instant::now();
-        let batch = self.cql.batch(self.statements(channel, tail, after, call, placed));
+        let batch = self.cql.batch(statements);
         let answer = timeout(self.patience.of(call.unanswered()), batch).await;
         self.patience.took(began.elapsed());
         let rows = match answer {
@@ -69,33 +64,48 @@ impl Log {
         Ok(Verdict::Found { statics: found, used })
     }
 
+    /// The batch, and where the log ends after it.
     fn statements(
         &self,
         channel: ChannelId,
         tail: Tail,
-        after: Tail,
         call: &Call,
         placed: &Placed,
-    ) -> Vec<(Statement, Vec<Value>)> {
-        let bucket = Value::Int(self.buckets.next(tail.head));
+    ) -> (Vec<(Statement, Vec<Value>)>, Tail) {
+        let bucket = Value::Int(self.buckets.next(tail.end.head));
         let partition = || [channel_value(channel), bucket.clone()];
         let ttl = Value::Int(i32::try_from(self.options.ids_kept().as_secs()).unwrap_or(i32::MAX));
+        let after = placed.iter().fold(tail, |tail, &(index, _)| {
+            let event = &call.items[index].event;
+            tail.after(event.by, &event.body)
+        });
         let mut statements = Vec::with_capacity(1 + 2 * placed.len());
-        let mut values = vec![big(after.head), big(after.changed), big(after.message)];
-        if self.buckets.opens(tail.head) {
+        let End { head, from, counts } = after.end;
+        let mut values = vec![big(head), big(after.changed), big(after.message)];
+        values.extend([counts.n, counts.d, counts.m, from, head, after.ruled].map(big));
+        if self.buckets.opens(tail.end.head) {
             values.extend([big(tail.changed), big(tail.message)]);
             values.extend(partition());
             statements.push((cql::OPEN, values));
         } else {
             values.extend(partition());
-            values.push(big(tail.head));
+            values.push(big(tail.end.head));
             statements.push((cql::ADVANCE, values));
         }
+        let mut counts = tail.end.counts;
         for &(index, seq) in placed {
             let item = &call.items[index];
+            counts = counts.after(&item.event.body);
             let mut values = partition().to_vec();
             let (at, by) = (big(item.event.at), Value::Uuid(item.event.by.0));
-            values.extend([seq_key(seq), big(seq), at.clone(), by, Value::Text(item.json.clone())]);
+            values.extend([
+                seq_key(seq),
+                big(seq),
+                at.clone(),
+                by,
+                Value::Text(item.event.body.json().to_string()),
+            ]);
+            values.extend([counts.n, counts.d, counts.m].map(big));
             match item.event.id {
                 Some(id) => {
                     values.push(Value::Uuid(id.0));
@@ -107,6 +117,6 @@ impl Log {
             values.extend([Value::Blob(item.key.to_vec()), big(seq), at, ttl.clone()]);
             statements.push((cql::USED, values));
         }
-        statements
+        (statements, after)
     }
 }

@@ -4,7 +4,8 @@
 //! (`commit`): the events, their client ids, and the new head if the head still is the expected one. So it is atomic and
 //! linear whoever writes, and a timeout is settled by looking whether the client ids are there. What an event needs to
 //! be accepted is decided beforehand (`plan`) from the projections, which are brought up to the log's end for it; the
-//! condition on the head makes the decision hold. `append` drives this; `project` writes what follows from the events;
+//! condition on the head makes the decision hold; what is remembered of who may do what (`rules`) spares known senders the
+//! read. `append` drives this; `project` writes what follows from the events;
 //! `tail` remembers where logs end, so that a warm append is one round trip; `ids` knows which client ids older buckets
 //! hold; `names` reserves names of channels; `read` is everything that only reads.
 
@@ -15,15 +16,16 @@ mod codec;
 mod commit;
 mod error;
 mod ids;
-mod markers;
+pub(super) mod markers;
 mod metrics;
 mod names;
 mod patience;
 mod plan;
 mod project;
 mod read;
+mod rules;
 mod scrub;
-mod statements;
+pub(super) mod statements;
 mod tail;
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
@@ -36,7 +38,7 @@ use self::{
     bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, patience::Patience, tail::Tails,
 };
 use super::{CassandraStore, cql::Cql};
-use crate::store::{Appended, LogStore, NewEvent, StoreError, StoredEvent};
+use crate::store::{Commit, End, LogStore, NewEvent, StoreError, StoredEvent};
 
 /// Clocks of processes that write to one log are expected to be closer than this.
 const CLOCK_MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -125,7 +127,7 @@ impl Log {
 
 #[async_trait]
 impl LogStore for CassandraStore {
-    async fn append(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+    async fn commit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Commit, StoreError> {
         // A task of its own: a caller that goes away does not leave an append half settled.
         let append = Arc::clone(&self.log).append(channel, events);
         tokio::spawn(append).await.map_err(|gone| StoreError::UnknownOutcome(Some(gone.into())))?
@@ -166,7 +168,7 @@ impl LogStore for CassandraStore {
         Ok(self.log.messages(channel, before, limit).await?)
     }
 
-    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, StoreError> {
-        Ok(self.log.heads(channels).await?)
+    async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError> {
+        Ok(self.log.ends(channels).await?)
     }
 }

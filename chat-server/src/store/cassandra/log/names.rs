@@ -81,7 +81,7 @@ impl Log {
 
     async fn has_name(&self, channel: ChannelId, key: &str) -> Result<bool, LogError> {
         let mut tail = self.read_tail(channel, &self.tails.entry(channel)).await?;
-        if tail.head == 0 {
+        if tail.end.head == 0 {
             return Ok(false);
         }
         self.ensure_applied(channel, &mut tail).await?;

@@ -4,19 +4,21 @@
 
 use std::collections::HashSet;
 
-use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId};
+use chat_log::{ChannelFacts, Decision, Needs, State, Target, needs_for};
+use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Log,
     call::Call,
-    codec::{channel_value, kind, missing, seq_key, text},
+    codec::{channel_value, kind, missing, seq_key, text, uuid},
     error::LogError,
     names::Held,
+    rules::Rules,
     statements as cql,
     tail::Tail,
 };
-use crate::store::{Appended, Refusal, cassandra::cql::Value, name_key};
+use crate::store::{Appended, Refusal, cassandra::cql::Value};
 
 /// Targets of edits and deletions that are read at the same time.
 const TARGETS_AT_ONCE: usize = 16;
@@ -32,31 +34,6 @@ pub(super) struct Plan {
     pub(super) released: Vec<Held>,
 }
 
-/// What the log has made of the channel, as far as decisions need it.
-#[derive(Debug, Default)]
-struct World {
-    exists: bool,
-    kind: Option<ChannelKind>,
-    name: Option<String>,
-    topic: String,
-    archived: bool,
-    /// Those among the users in question who are members.
-    members: HashSet<UserId>,
-    /// Those among the targets in question that are messages and not deleted.
-    live: HashSet<Seq>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Decision {
-    Accept,
-    Refuse(Refusal),
-    /// Accept it if no other channel has this name; then the old one is given up if it is another one.
-    IfFree {
-        name: String,
-        old: Option<String>,
-    },
-}
-
 impl Log {
     /// Decides as many of the open events as fit into one batch.
     pub(super) async fn plan(
@@ -64,12 +41,14 @@ impl Log {
         channel: ChannelId,
         tail: &mut Tail,
         call: &mut Call,
+        rules: &mut Rules,
     ) -> Result<Plan, LogError> {
         let considered: Vec<usize> = call.open().take(self.options.batch_events.max(1)).collect();
-        let mut world = self.world(channel, tail, call, &considered).await?;
-        let room = self.buckets.room(tail.head);
+        let needs = needs_for(considered.iter().map(|&index| &call.items[index].event));
+        let mut state = self.state(channel, tail, needs, rules).await?;
+        let room = self.buckets.room(tail.end.head);
         let mut plan = Plan::default();
-        let mut head = tail.head;
+        let mut head = tail.end.head;
         let mut bytes = 0;
         for index in considered {
             match call.repeats(index) {
@@ -84,23 +63,21 @@ impl Log {
                 _ => {}
             }
             let item = &call.items[index];
-            bytes += item.json.len();
+            bytes += item.event.body.json().len();
             if plan.placed.len() == room || (bytes > self.options.batch_bytes && !plan.placed.is_empty()) {
                 break;
             }
-            let refusal = match world.decide(&item.event.body) {
+            let refusal = match state.decide(&item.event) {
                 Decision::Accept => None,
                 Decision::Refuse(refusal) => Some(refusal),
-                Decision::IfFree { name, old } => {
-                    // A name that only changes its case is its own already.
-                    let changes = old.as_ref() != Some(&name);
-                    if changes && !self.reserve(channel, &name).await? {
-                        Some(Refusal::NameTaken)
-                    } else {
-                        if let Some(old) = old.filter(|_| changes) {
+                Decision::AcceptIfFree { key, gives_up } => {
+                    if self.reserve(channel, &key).await? {
+                        if let Some(old) = gives_up {
                             plan.released.extend(self.held(channel, &old).await?);
                         }
                         None
+                    } else {
+                        Some(Refusal::NameTaken)
                     }
                 }
             };
@@ -108,7 +85,7 @@ impl Log {
                 Some(refusal) => plan.refused.push((index, refusal)),
                 None => {
                     head += 1;
-                    world.follow(head, &item.event.body);
+                    state.apply(head, item.event.by, &item.event.body);
                     plan.placed.push((index, head));
                 }
             }
@@ -116,142 +93,76 @@ impl Log {
         Ok(plan)
     }
 
-    async fn world(
+    /// What the decisions need: from memory as far as that goes, and else from projections at the log's end.
+    async fn state(
         &self,
         channel: ChannelId,
         tail: &mut Tail,
-        call: &Call,
-        considered: &[usize],
-    ) -> Result<World, LogError> {
-        let mut world = World { exists: tail.head > 0, ..World::default() };
-        if !world.exists {
-            return Ok(world);
+        needs: Needs,
+        rules: &mut Rules,
+    ) -> Result<State, LogError> {
+        let mut state = State { exists: tail.end.head > 0, ..State::default() };
+        if !state.exists {
+            return Ok(state);
         }
-        let (mut row, mut users, mut targets) = (false, HashSet::new(), HashSet::new());
-        for &index in considered {
-            match &call.items[index].event.body {
-                EventBody::MemberJoined { user } | EventBody::MemberLeft { user } => {
-                    users.insert(*user);
-                }
-                EventBody::Edited { target, .. } | EventBody::Deleted { target } => {
-                    targets.insert(*target);
-                }
-                EventBody::Renamed { .. } | EventBody::TopicChanged { .. } | EventBody::Archived { .. } => {
-                    row = true;
-                }
-                EventBody::ChannelCreated { .. } | EventBody::Message { .. } | EventBody::Unknown => {}
-            }
-        }
-        if row || !users.is_empty() || !targets.is_empty() {
+        rules.hold_for(tail.ruled);
+        let row = needs.row || (needs.rules && !rules.has_channel());
+        let users = rules.unknown(needs.members.iter().copied());
+        if row || !users.is_empty() || !needs.targets.is_empty() {
             self.ensure_applied(channel, tail).await?;
         }
-        if row {
-            self.read_row(channel, &mut world).await?;
+        let facts = if row { Some(self.read_row(channel).await?) } else { None };
+        if let Some(facts) = &facts {
+            rules.learn_channel(facts);
         }
         if !users.is_empty() {
-            world.members = self.members_among(channel, users).await?;
+            let members = self.members_among(channel, &users).await?;
+            rules.learn_members(users, &members);
         }
-        let fates: Vec<_> = stream::iter(targets)
-            .map(async |target| Ok::<_, LogError>((target, self.is_live_message(channel, target).await?)))
+        rules.tell(&mut state, needs.members);
+        if facts.is_some() {
+            state.channel = facts;
+        }
+        let targets: Vec<_> = stream::iter(needs.targets)
+            .map(async |target| Ok::<_, LogError>((target, self.author_of_message(channel, target).await?)))
             .buffer_unordered(TARGETS_AT_ONCE)
             .try_collect()
             .await?;
-        world.live = fates.into_iter().filter(|(_, live)| *live).map(|(target, _)| target).collect();
-        Ok(world)
+        state.targets =
+            targets.into_iter().filter_map(|(target, by)| Some((target, Target { by: by? }))).collect();
+        Ok(state)
     }
 
-    async fn read_row(&self, channel: ChannelId, world: &mut World) -> Result<(), LogError> {
+    async fn read_row(&self, channel: ChannelId) -> Result<ChannelFacts, LogError> {
         let rows = self.cql.execute(cql::CHANNEL, vec![channel_value(channel)]).await?;
         let row = rows.first().ok_or_else(|| missing("a channel"))?;
-        world.kind = Some(kind(row.tinyint("kind").ok_or_else(|| missing("kind"))?)?);
-        world.name = row.text("name").map(str::to_owned);
-        world.topic = text(row, "topic")?.to_owned();
-        world.archived = row.boolean("archived").unwrap_or(false);
-        Ok(())
+        Ok(ChannelFacts {
+            kind: kind(row.tinyint("kind").ok_or_else(|| missing("kind"))?)?,
+            name: row.text("name").map(str::to_owned),
+            topic: text(row, "topic")?.to_owned(),
+            archived: row.boolean("archived").unwrap_or(false),
+            created_by: UserId(uuid(row, "created_by")?),
+        })
     }
 
     async fn members_among(
         &self,
         channel: ChannelId,
-        users: HashSet<UserId>,
+        users: &HashSet<UserId>,
     ) -> Result<HashSet<UserId>, LogError> {
-        let users = users.into_iter().map(|user| Value::Uuid(user.0)).collect();
+        let users = users.iter().map(|user| Value::Uuid(user.0)).collect();
         let rows =
             self.cql.execute(cql::MEMBERS_AMONG, vec![channel_value(channel), Value::List(users)]).await?;
         Ok(rows.iter().filter_map(|row| row.uuid("user").map(UserId)).collect())
     }
 
-    async fn is_live_message(&self, channel: ChannelId, target: Seq) -> Result<bool, LogError> {
+    /// Of a message that is not deleted.
+    async fn author_of_message(&self, channel: ChannelId, target: Seq) -> Result<Option<UserId>, LogError> {
         let bucket = Value::Int(self.buckets.of(target));
         let rows = self.cql.execute(cql::FATE, vec![channel_value(channel), bucket, seq_key(target)]).await?;
-        let Some(row) = rows.first() else { return Ok(false) };
-        let body = serde_json::from_str(text(row, "body")?)?;
-        Ok(matches!(body, EventBody::Message { deleted: false, .. }))
-    }
-}
-
-impl World {
-    fn decide(&self, body: &EventBody) -> Decision {
-        let effect = |changes| if changes { Decision::Accept } else { Decision::Refuse(Refusal::NoEffect) };
-        match body {
-            EventBody::ChannelCreated { .. } if self.exists => Decision::Refuse(Refusal::ChannelExists),
-            EventBody::ChannelCreated { channel_kind, name, .. } => match name {
-                Some(name) if !channel_kind.is_direct() => {
-                    Decision::IfFree { name: name_key(name), old: None }
-                }
-                _ => Decision::Accept,
-            },
-            _ if !self.exists => Decision::Refuse(Refusal::NoChannel),
-            EventBody::Message { .. } => Decision::Accept,
-            EventBody::Edited { target, .. } | EventBody::Deleted { target } => {
-                if self.live.contains(target) {
-                    Decision::Accept
-                } else {
-                    Decision::Refuse(Refusal::NoTarget)
-                }
-            }
-            EventBody::MemberJoined { user } => effect(!self.members.contains(user)),
-            EventBody::MemberLeft { user } => effect(self.members.contains(user)),
-            EventBody::Renamed { name } => match &self.name {
-                Some(now) if now != name && !self.kind.is_none_or(ChannelKind::is_direct) => {
-                    Decision::IfFree { name: name_key(name), old: Some(name_key(now)) }
-                }
-                _ => Decision::Refuse(Refusal::NoEffect),
-            },
-            EventBody::TopicChanged { topic } => effect(self.topic != *topic),
-            EventBody::Archived { archived } => effect(self.archived != *archived),
-            EventBody::Unknown => Decision::Refuse(Refusal::NoEffect),
-        }
-    }
-
-    /// What an accepted event changes for those after it.
-    fn follow(&mut self, seq: Seq, body: &EventBody) {
-        match body {
-            EventBody::ChannelCreated { channel_kind, name, topic } => {
-                *self = Self {
-                    exists: true,
-                    kind: Some(*channel_kind),
-                    name: name.clone(),
-                    topic: topic.clone(),
-                    ..Self::default()
-                };
-            }
-            EventBody::Message { .. } => {
-                self.live.insert(seq);
-            }
-            EventBody::Deleted { target } => {
-                self.live.remove(target);
-            }
-            EventBody::MemberJoined { user } => {
-                self.members.insert(*user);
-            }
-            EventBody::MemberLeft { user } => {
-                self.members.remove(user);
-            }
-            EventBody::Renamed { name } => self.name = Some(name.clone()),
-            EventBody::TopicChanged { topic } => topic.clone_into(&mut self.topic),
-            EventBody::Archived { archived } => self.archived = *archived,
-            EventBody::Edited { .. } | EventBody::Unknown => {}
-        }
+        let Some(row) = rows.first() else { return Ok(None) };
+        let stands =
+            matches!(serde_json::from_str(text(row, "body")?)?, EventBody::Message { deleted: false, .. });
+        Ok(if stands { Some(UserId(uuid(row, "author")?)) } else { None })
     }
 }

@@ -4,6 +4,7 @@
 //! or out of order changes nothing. The log says which events have them (`changed`), the channel's row how far they are
 //! applied: whoever needs them and finds them behind applies the rest.
 
+use chat_log::{Body, ChannelChange, Effect, effect};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Seq, UserId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -16,6 +17,7 @@ use super::{
     tail::Tail,
 };
 use crate::store::{
+    Counts, StoredEvent,
     cassandra::{
         cql::{Statement, Value},
         schema::PUBLIC_SHARD,
@@ -33,7 +35,9 @@ pub(super) struct Fact {
     pub(super) seq: Seq,
     pub(super) at: Millis,
     pub(super) by: UserId,
-    pub(super) body: EventBody,
+    pub(super) body: Body,
+    /// What was counted up to it.
+    pub(super) counts: Option<Counts>,
 }
 
 impl Log {
@@ -68,9 +72,10 @@ impl Log {
                     events.last().ok_or_else(|| LogError::Damaged(format!("an event after {after}")))?.seq;
                 let mut facts = Vec::new();
                 for event in events.into_iter().filter(|event| event.seq <= end) {
+                    let StoredEvent { seq, at, by, counts, .. } = event;
                     let body: EventBody = serde_json::from_str(&event.body)?;
                     if has_projection(&body) {
-                        facts.push(Fact { seq: event.seq, at: event.at, by: event.by, body });
+                        facts.push(Fact { seq, at, by, body: body.into(), counts });
                     }
                 }
                 self.apply(channel, facts).await?;
@@ -85,23 +90,31 @@ impl Log {
         let mut members = Vec::new();
         let mut users = Vec::new();
         for fact in facts {
-            match fact.body {
-                EventBody::MemberJoined { user } => {
+            match effect(&fact.body) {
+                Effect::None => {}
+                Effect::Joined(user) => {
                     let (user, seq) = (Value::Uuid(user.0), big(fact.seq));
                     let id = channel_value(channel);
                     members.push((cql::ADD_MEMBER, vec![id.clone(), user.clone(), seq.clone(), seq.clone()]));
-                    users.push((cql::ADD_CHANNEL, vec![user, id, seq.clone(), seq.clone(), seq]));
+                    users.push(match fact.counts {
+                        Some(Counts { n, d, m }) => {
+                            let [n, d, m] = [n, d, m].map(big);
+                            let read = [seq.clone(), seq.clone(), seq.clone(), n, d, m, seq];
+                            (cql::ADD_COUNTED_CHANNEL, [&[user, id], &read[..]].concat())
+                        }
+                        None => (cql::ADD_CHANNEL, vec![user, id, seq.clone(), seq.clone(), seq]),
+                    });
                 }
-                EventBody::MemberLeft { user } => {
+                Effect::Left(user) => {
                     let (user, seq, id) = (Value::Uuid(user.0), big(fact.seq), channel_value(channel));
                     members.push((cql::REMOVE_MEMBER, vec![seq.clone(), id.clone(), user.clone()]));
                     users.push((cql::REMOVE_CHANNEL, vec![seq, user, id]));
                 }
-                EventBody::Edited { target, ref text, .. } => {
+                Effect::Edited { target, text } => {
                     self.edit(channel, target, fact.seq, fact.at, text).await?;
                 }
-                EventBody::Deleted { target } => self.delete(channel, target).await?,
-                _ => self.apply_to_row(channel, fact).await?,
+                Effect::Deleted { target } => self.delete(channel, target).await?,
+                Effect::Channel(change) => self.apply_to_row(channel, &fact, change).await?,
             }
         }
         if !members.is_empty() {
@@ -116,57 +129,55 @@ impl Log {
         Ok(())
     }
 
-    async fn apply_to_row(&self, channel: ChannelId, fact: Fact) -> Result<(), LogError> {
+    async fn apply_to_row(
+        &self,
+        channel: ChannelId,
+        fact: &Fact,
+        change: ChannelChange<'_>,
+    ) -> Result<(), LogError> {
         let (seq, id) = (big(fact.seq), channel_value(channel));
-        match fact.body {
-            EventBody::ChannelCreated { channel_kind, name, topic } => {
+        match change {
+            ChannelChange::Created { kind, name, topic } => {
                 let values = vec![
                     id.clone(),
-                    Value::TinyInt(kind_number(channel_kind)),
-                    Value::Text(topic),
+                    Value::TinyInt(kind_number(kind)),
+                    Value::Text(topic.to_owned()),
                     Value::Uuid(fact.by.0),
                     big(fact.at),
                     seq.clone(),
                 ];
                 let mut row: Vec<(Statement, Vec<Value>)> = vec![(cql::CREATE_CHANNEL, values)];
-                let listed = name.clone().filter(|_| channel_kind == ChannelKind::Public);
                 if let Some(name) = name {
-                    row.push((cql::SET_NAME, vec![seq.clone(), Value::Text(name), id]));
+                    row.push((cql::SET_NAME, vec![seq, Value::Text(name.to_owned()), id]));
                 }
                 self.cql.batch(row).await?;
-                if let Some(name) = listed {
-                    self.list(channel, &name, fact.seq).await?;
+                if let Some(name) = name.filter(|_| kind == ChannelKind::Public) {
+                    self.list(channel, name, fact.seq).await?;
                 }
             }
-            EventBody::Renamed { name } => {
+            ChannelChange::Renamed(name) => {
                 let rows = self.cql.execute(cql::CHANNEL, vec![id.clone()]).await?;
                 let row = rows.first().ok_or_else(|| missing("a channel"))?;
                 let public =
                     kind(row.tinyint("kind").ok_or_else(|| missing("kind"))?)? == ChannelKind::Public;
                 if public {
                     // The row's name comes last: until it says so, the old entry can be found by it.
-                    self.list(channel, &name, fact.seq).await?;
-                    let old = row.text("name").map(name_key).filter(|old| *old != name_key(&name));
+                    self.list(channel, name, fact.seq).await?;
+                    let old = row.text("name").map(name_key).filter(|old| *old != name_key(name));
                     if let Some(old) = old {
                         let values =
                             vec![seq.clone(), Value::TinyInt(PUBLIC_SHARD), Value::Text(old), id.clone()];
                         self.cql.execute(cql::UNLIST_CHANNEL, values).await?;
                     }
                 }
-                self.cql.execute(cql::SET_NAME, vec![seq, Value::Text(name), id]).await?;
+                self.cql.execute(cql::SET_NAME, vec![seq, Value::Text(name.to_owned()), id]).await?;
             }
-            EventBody::TopicChanged { topic } => {
-                self.cql.execute(cql::SET_TOPIC, vec![seq, Value::Text(topic), id]).await?;
+            ChannelChange::Topic(topic) => {
+                self.cql.execute(cql::SET_TOPIC, vec![seq, Value::Text(topic.to_owned()), id]).await?;
             }
-            EventBody::Archived { archived } => {
+            ChannelChange::Archived(archived) => {
                 self.cql.execute(cql::SET_ARCHIVED, vec![seq, Value::Bool(archived), id]).await?;
             }
-            EventBody::Message { .. }
-            | EventBody::Edited { .. }
-            | EventBody::Deleted { .. }
-            | EventBody::MemberJoined { .. }
-            | EventBody::MemberLeft { .. }
-            | EventBody::Unknown => {}
         }
         Ok(())
     }

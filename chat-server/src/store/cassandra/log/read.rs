@@ -14,7 +14,7 @@ use super::{
     error::LogError,
     statements as cql,
 };
-use crate::store::{StoredEvent, cassandra::cql::Value};
+use crate::store::{End, StoredEvent, cassandra::cql::Value};
 
 /// Logs whose ends are read at the same time by one caller.
 const HEADS_AT_ONCE: usize = 32;
@@ -79,7 +79,7 @@ impl Log {
                 }
                 // Beyond the end of the log, or where there is none.
                 within_log = true;
-                before = self.read_head(channel).await?.map_or(0, |head| before.min(head + 1));
+                before = self.read_end(channel).await?.map_or(0, |end| before.min(end.head + 1));
                 continue;
             };
             within_log = true;
@@ -98,13 +98,13 @@ impl Log {
         Ok(messages)
     }
 
-    pub(super) async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, Seq)>, LogError> {
+    pub(super) async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, LogError> {
         let found: Vec<_> = stream::iter(channels.to_vec())
-            .map(async |channel| Ok::<_, LogError>((channel, self.read_head(channel).await?)))
+            .map(async |channel| Ok::<_, LogError>((channel, self.read_end(channel).await?)))
             .buffered(HEADS_AT_ONCE)
             .try_collect()
             .await?;
-        Ok(found.into_iter().filter_map(|(channel, head)| Some((channel, head?))).collect())
+        Ok(found.into_iter().filter_map(|(channel, end)| Some((channel, end?))).collect())
     }
 
     pub(super) async fn committed_as(
@@ -113,7 +113,7 @@ impl Log {
         by: UserId,
         id: ClientId,
     ) -> Result<Option<(Seq, Millis)>, LogError> {
-        let Some(head) = self.read_head(channel).await? else { return Ok(None) };
+        let Some(End { head, .. }) = self.read_end(channel).await? else { return Ok(None) };
         let keys = [key(by, id.0)];
         let mut bucket = self.buckets.of(head);
         // Whoever asks may have been told that the outcome is unknown: what is under way is finished first. That may
@@ -122,7 +122,7 @@ impl Log {
             if let Some(&(_, seq, at)) = self.used_in(channel, bucket, &keys).await?.first() {
                 return Ok(Some((seq, at)));
             }
-            if statics.head < self.buckets.end(bucket) {
+            if statics.end.head < self.buckets.end(bucket) {
                 break;
             }
             bucket += 1;

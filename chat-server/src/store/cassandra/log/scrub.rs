@@ -11,10 +11,7 @@ use super::{
     error::LogError,
     statements as cql,
 };
-use crate::store::{
-    cassandra::cql::{Row, Statement, Value},
-    scrubbed,
-};
+use crate::store::cassandra::cql::{Row, Statement, Value};
 
 /// Rounds against others who write to the same row at the same time.
 const ROUNDS: usize = 16;
@@ -78,7 +75,7 @@ impl Log {
             let Some(fate) = self.fate(channel, seq).await?.filter(|fate| !fate.deleted) else {
                 return Ok(());
             };
-            let Some(body) = scrubbed(&fate.body) else { return Ok(()) };
+            let Some(body) = chat_log::scrub(&fate.body) else { return Ok(()) };
             let body = vec![Value::Text(serde_json::to_string(&body)?)];
             let applied = match fate.edited {
                 None => self.change(channel, seq, cql::SCRUB, body, vec![]).await?,

@@ -4,20 +4,24 @@ use super::super::cql::Statement;
 
 /// Opens a bucket: its static columns, when it has none yet.
 pub(super) const OPEN: Statement = Statement::conditional(
-    "UPDATE events SET head = ?, changed = ?, message = ?, prior_changed = ?, prior_message = ?
+    "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?,
+         prior_changed = ?, prior_message = ?
      WHERE channel = ? AND bucket = ? IF head = null",
 );
 /// Moves the head on.
 pub(super) const ADVANCE: Statement = Statement::conditional(
-    "UPDATE events SET head = ?, changed = ?, message = ? WHERE channel = ? AND bucket = ? IF head = ?",
+    "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?
+     WHERE channel = ? AND bucket = ? IF head = ?",
 );
 /// An event without a client id. Part of a conditional batch only.
 pub(super) const EVENT: Statement = Statement::conditional(
-    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body) VALUES (?, ?, 0, ?, ?, ?, ?, ?)",
+    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, n, d, m)
+     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
 );
 /// An event with a client id. Part of a conditional batch only.
 pub(super) const EVENT_WITH_ID: Statement = Statement::conditional(
-    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, id) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, n, d, m, id)
+     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 );
 /// That a client id is used. Seconds to live come last.
 pub(super) const USED: Statement = Statement::conditional(
@@ -26,12 +30,12 @@ pub(super) const USED: Statement = Statement::conditional(
 
 /// A bucket's static columns; no row when it is not open.
 pub(super) const STATICS: Statement = Statement::read(
-    "SELECT DISTINCT channel, bucket, head, changed, message, prior_changed, prior_message
+    "SELECT DISTINCT channel, bucket, head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed
      FROM events WHERE channel = ? AND bucket = ?",
 );
 /// The same, after finishing what is under way in the bucket.
 pub(super) const STATICS_SETTLED: Statement = Statement::serial_read(
-    "SELECT DISTINCT head, changed, message, prior_changed, prior_message, channel, bucket
+    "SELECT DISTINCT head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed, channel, bucket
      FROM events WHERE channel = ? AND bucket = ?",
 );
 
@@ -45,12 +49,12 @@ pub(super) const ALL_USES: Statement =
 
 /// Events of a bucket after a position.
 pub(super) const EVENTS_AFTER: Statement = Statement::read(
-    "SELECT seq, at, author, id, body FROM events
+    "SELECT seq, at, author, id, body, n, d, m FROM events
      WHERE channel = ? AND bucket = ? AND kind = 0 AND key > ? LIMIT ?",
 );
 /// One event.
 pub(super) const EVENT_AT: Statement = Statement::read(
-    "SELECT seq, at, author, id, body FROM events WHERE channel = ? AND bucket = ? AND kind = 0 AND key = ?",
+    "SELECT seq, at, author, id, body, n, d, m FROM events WHERE channel = ? AND bucket = ? AND kind = 0 AND key = ?",
 );
 /// Events of a bucket before a position, newest first, as they read now.
 pub(super) const EVENTS_BEFORE: Statement = Statement::read(
@@ -59,7 +63,7 @@ pub(super) const EVENTS_BEFORE: Statement = Statement::read(
 );
 /// What has become of an event.
 pub(super) const FATE: Statement = Statement::read(
-    "SELECT seq, body, edited, edits, deleted FROM events
+    "SELECT seq, author, body, edited, edits, deleted FROM events
      WHERE channel = ? AND bucket = ? AND kind = 0 AND key = ?",
 );
 
@@ -100,7 +104,7 @@ pub(super) const SET_APPLIED: Statement =
 
 /// What decisions need of a channel.
 pub(super) const CHANNEL: Statement =
-    Statement::read("SELECT kind, name, topic, archived FROM channels WHERE id = ?");
+    Statement::read("SELECT kind, name, topic, archived, created_by FROM channels WHERE id = ?");
 /// Which of these users are members.
 pub(super) const MEMBERS_AMONG: Statement =
     Statement::read("SELECT user, since FROM members WHERE channel = ? AND user IN ?");
@@ -136,12 +140,25 @@ pub(super) const REMOVE_MEMBER: Statement =
 pub(super) const ADD_CHANNEL: Statement = Statement::write(
     "INSERT INTO user_channels (user, channel, since, read) VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
 );
+/// The same, with what was counted up to the event.
+pub(super) const ADD_COUNTED_CHANNEL: Statement = Statement::write(
+    "INSERT INTO user_channels (user, channel, since, read, read_at, read_n, read_d, read_m)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+);
 /// The same from the user's side.
 pub(super) const REMOVE_CHANNEL: Statement =
     Statement::write("DELETE FROM user_channels USING TIMESTAMP ? WHERE user = ? AND channel = ?");
 /// Moves a read marker on, never back: its timestamp is the marker.
-pub(super) const MARK_READ: Statement =
+pub(in crate::store::cassandra) const MARK_READ: Statement = Statement::write(
+    "UPDATE user_channels USING TIMESTAMP ? SET read = ?, read_at = ?, read_n = ?, read_d = ?, read_m = ?
+     WHERE user = ? AND channel = ?",
+);
+/// The same where nothing is known of what was counted up to there.
+pub(in crate::store::cassandra) const MARK_READ_UNCOUNTED: Statement =
     Statement::write("UPDATE user_channels USING TIMESTAMP ? SET read = ? WHERE user = ? AND channel = ?");
+/// A user's own last message; its timestamp is the position.
+pub(super) const MARK_OWN: Statement =
+    Statement::write("UPDATE user_channels USING TIMESTAMP ? SET own = ? WHERE user = ? AND channel = ?");
 
 /// Takes a name that nobody has.
 pub(super) const RESERVE_NAME: Statement = Statement::conditional(

@@ -8,28 +8,38 @@ use std::{
     },
 };
 
-use chat_protocol::{ChannelId, Seq};
+use chat_log::rules_change;
+use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{
     Log,
+    call::has_projection,
     codec::{big, channel_value, number, opt_number},
     error::LogError,
     ids::Window,
+    rules::Rules,
     statements as cql,
 };
-use crate::store::cassandra::cql::{Row, Statement, Value};
+use crate::store::{
+    Counts, End,
+    cassandra::cql::{Row, Statement, Value},
+};
 
 /// The end of a log, exact as long as an append that is conditional on `head` succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tail {
-    /// The last position; 0 when there is no log.
-    pub(super) head: Seq,
+    /// The last position, 0 when there is no log, and what was counted up to there.
+    pub(super) end: End,
     /// The last event that has projections; 0 for none.
     pub(super) changed: Seq,
     /// The last message; 0 for none.
     pub(super) message: Seq,
+    /// The last event that changed who may do what; 0 for none.
+    pub(super) ruled: Seq,
+    /// Who wrote the last messages without anybody in between, and the last message before them. `None`: not known.
+    pub(super) run: Option<(UserId, Seq)>,
     /// The last event that is known to have its projections, and all before it.
     pub(super) applied: Seq,
 }
@@ -37,9 +47,10 @@ pub(super) struct Tail {
 /// Static columns of an open bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Statics {
-    pub(super) head: Seq,
+    pub(super) end: End,
     pub(super) changed: Seq,
     pub(super) message: Seq,
+    pub(super) ruled: Seq,
     /// `changed` as it was when the bucket was opened.
     pub(super) prior_changed: Seq,
 }
@@ -48,10 +59,17 @@ impl Statics {
     /// `None` when the row has none: nothing of the bucket exists.
     pub(super) fn read(row: &Row) -> Result<Option<Self>, LogError> {
         let Some(head) = opt_number(row, "head")? else { return Ok(None) };
+        // A server of 0.1.0 writes none of these.
+        let or_zero = |column| Ok::<_, LogError>(opt_number(row, column)?.unwrap_or(0));
+        let counts = Counts { n: or_zero("end_n")?, d: or_zero("end_d")?, m: or_zero("end_m")? };
+        let seen = or_zero("seen")?;
+        let (changed, ruled) = (number(row, "changed")?, or_zero("ruled")?);
         Ok(Some(Self {
-            head,
-            changed: number(row, "changed")?,
+            end: End::read(head, seen, or_zero("n_from")?, counts),
+            changed,
             message: number(row, "message")?,
+            // What it appended since may have changed who may do what, if anything that has projections did.
+            ruled: if seen == head { ruled } else { ruled.max(changed) },
             prior_changed: number(row, "prior_changed")?,
         }))
     }
@@ -60,8 +78,34 @@ impl Statics {
 impl Tail {
     /// What a bucket says about the end of the log, keeping what is known of the projections.
     pub(super) fn now_at(self, statics: Statics) -> Self {
-        let Statics { head, changed, message, .. } = statics;
-        Self { head, changed, message, applied: self.applied }
+        let Statics { end, changed, message, ruled, .. } = statics;
+        let run = self.run.filter(|_| message == self.message);
+        Self { end, changed, message, ruled, run, applied: self.applied }
+    }
+
+    /// Where it ends after this event as well.
+    pub(super) fn after(mut self, by: UserId, body: &EventBody) -> Self {
+        self.end = self.end.after(body);
+        let seq = self.end.head;
+        if has_projection(body) {
+            self.changed = seq;
+        }
+        if rules_change(body) {
+            self.ruled = seq;
+        }
+        if matches!(body, EventBody::Message { .. }) {
+            let before =
+                self.run.filter(|(author, _)| *author == by).map_or(self.message, |(_, before)| before);
+            self.run = Some((by, before));
+            self.message = seq;
+        }
+        self
+    }
+
+    /// Whether an author who had seen everything up to `seen` had read all messages of others.
+    pub(super) fn had_read_all(&self, by: UserId, seen: Seq) -> bool {
+        let before = self.run.filter(|(author, _)| *author == by).map_or(self.message, |(_, before)| before);
+        seen >= before
     }
 }
 
@@ -72,6 +116,8 @@ pub(super) struct Remembered {
     pub(super) tail: Option<Tail>,
     /// Which older buckets client ids are looked up in.
     pub(super) window: Window,
+    /// Who may do what.
+    pub(super) rules: Rules,
 }
 
 /// One channel's place among [`Tails`].
@@ -120,9 +166,9 @@ impl Log {
         Ok(self.last_statics(channel, entry).await?.map_or(tail, |statics| tail.now_at(statics)))
     }
 
-    /// The last position of a log; `None` when there is no log.
-    pub(super) async fn read_head(&self, channel: ChannelId) -> Result<Option<Seq>, LogError> {
-        Ok(self.last_statics(channel, &self.tails.entry(channel)).await?.map(|statics| statics.head))
+    /// Where a log ends; `None` when there is no log.
+    pub(super) async fn read_end(&self, channel: ChannelId) -> Result<Option<End>, LogError> {
+        Ok(self.last_statics(channel, &self.tails.entry(channel)).await?.map(|statics| statics.end))
     }
 
     /// Walks on from where the log was last seen to end, while buckets are full.
@@ -136,7 +182,7 @@ impl Log {
         while let Some(statics) = self.statics(cql::STATICS, channel, bucket).await? {
             last = Some(statics);
             entry.ends_at_or_after(bucket);
-            if statics.head < self.buckets.end(bucket) {
+            if statics.end.head < self.buckets.end(bucket) {
                 break;
             }
             if !hinted {

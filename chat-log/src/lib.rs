@@ -1,0 +1,30 @@
+//! What an event of a channel's log means, in one place: may it happen ([`State::decide`]), what does it change for those
+//! after it ([`State::apply`]), what follows from it outside of the log ([`effect`]), how do events show ([`fold`]), what
+//! remains of a deleted message ([`scrub()`]), what counts as unread ([`count`]).
+//!
+//! Pure: no I/O, no clock, no async. Stores load what [`needs`] names into a [`State`] and ask it; caches, SDKs and checkers
+//! [`fold`] what they have. `apply` and `fold` take whatever stands in a log, also what `decide` would refuse today: such
+//! logs exist.
+//!
+//! To add a kind of event: add the variant to [`chat_protocol::EventBody`] and follow the compiler; no match in this crate has
+//! a catch-all arm. The vectors in `vectors/` hold other languages to the same behaviour.
+
+pub mod count;
+mod decide;
+mod effect;
+mod event;
+pub mod fold;
+pub mod permission;
+mod scrub;
+pub mod vectors;
+
+pub use decide::{ChannelFacts, Decision, Needs, State, Target, needs, needs_for};
+pub use effect::{ChannelChange, Effect, effect, kind_number, membership_change, rules_change, target};
+pub use event::{Appended, Authority, Body, NewEvent, Refusal};
+pub use scrub::scrub;
+
+/// What channel names are compared by: lower case, surrounding space gone.
+#[must_use]
+pub fn name_key(name: &str) -> String {
+    name.trim().to_lowercase()
+}

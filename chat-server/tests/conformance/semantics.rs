@@ -1,0 +1,122 @@
+//! Every store decides and shows as `chat_log` says: the vectors that other languages are held to, run on the store.
+
+use std::sync::Arc;
+
+use chat_log::{
+    permission::Denial,
+    vectors::{DecideCase, decide_cases, events, fold_cases},
+};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId, rest::Role};
+use chat_server::store::{Appended, Authority, NewEvent, Refusal, Store};
+
+use super::fixtures::{append, commit, created, event, joined, message, new_channel, now, unique};
+
+async fn run(store: &dyn Store, case: &DecideCase) {
+    let prefix = unique("vectors");
+    let case = case.with_names(|name| {
+        // What is around the name stays: it is what the case may be about.
+        let trimmed = name.trim();
+        name.replace(trimmed, &format!("{prefix} {trimmed}"))
+    });
+    for name in &case.taken {
+        commit(store, ChannelId::new(), created(case.by, ChannelKind::Private, Some(name))).await;
+    }
+    let channel = ChannelId::new();
+    let log: Vec<NewEvent> = case.log.iter().map(|entry| event(entry.by, entry.body.clone())).collect();
+    let expected: Vec<Appended> = (1..).map(|seq| Appended::New { seq }).take(log.len()).collect();
+    assert_eq!(store.append(channel, log).await.unwrap(), expected, "the log of {:?}", case.name);
+    assert_eq!(append(store, channel, case.event(now())).await, case.expected(), "{:?}", case.name);
+}
+
+pub(crate) async fn stores_decide_as_the_vectors_say(store: Arc<dyn Store>) {
+    for case in decide_cases() {
+        run(&*store, &case).await;
+    }
+}
+
+pub(crate) async fn logs_show_as_the_vectors_say(store: Arc<dyn Store>) {
+    for case in fold_cases() {
+        let channel = ChannelId::new();
+        let prefix = unique("fold");
+        let mut accepted = true;
+        for event in events(&case.log) {
+            let body = match event.body {
+                EventBody::ChannelCreated { channel_kind, topic, .. } => {
+                    EventBody::ChannelCreated { channel_kind, name: Some(prefix.clone()), topic }
+                }
+                body => body,
+            };
+            let outcome = append(&*store, channel, NewEvent::of_server(event.by, event.at, body)).await;
+            accepted &= matches!(outcome, Appended::New { .. });
+        }
+        if !accepted {
+            // A log of an older version: no store of this one writes it.
+            continue;
+        }
+        let mut messages = store.messages(channel, Seq::MAX, 100).await.unwrap();
+        messages.reverse();
+        for message in &mut messages {
+            assert_eq!(message.channel, channel);
+            message.channel = case.messages[0].channel;
+        }
+        assert_eq!(messages, case.messages, "{:?}", case.name);
+        let members: Vec<UserId> =
+            store.members(channel, None, 100).await.unwrap().into_iter().map(|member| member.user).collect();
+        assert_eq!(members, case.members, "{:?}", case.name);
+    }
+}
+
+pub(crate) async fn what_is_not_there_is_refused_before_names_are_looked_at(store: Arc<dyn Store>) {
+    let (ada, name) = (UserId::new(), unique("taken"));
+    commit(&*store, ChannelId::new(), created(ada, ChannelKind::Public, Some(&name))).await;
+    let direct = ChannelId::new();
+    commit(&*store, direct, created(ada, ChannelKind::Direct, None)).await;
+    let rename = event(ada, EventBody::Renamed { name: name.clone() });
+    assert_eq!(append(&*store, direct, rename).await, Appended::Refused(Refusal::NoEffect));
+}
+
+/// What an event changes decides about those behind it, in the same batch and in the next.
+pub(crate) async fn decisions_hold_within_one_batch(store: Arc<dyn Store>) {
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&*store, &[ada, grace]).await;
+    let by = |event: NewEvent| {
+        let authority = Some(Authority { role: Role::Member, auth_version: 0 });
+        NewEvent { authority, ..event }
+    };
+    let denied = |denial| Appended::Refused(Refusal::Denied(denial));
+    let new = |seq| Appended::New { seq };
+    let archive = |archived| by(event(ada, EventBody::Archived { archived }));
+    let leave = by(event(grace, EventBody::MemberLeft { user: grace }));
+    let says = |user| by(message(user, "hi"));
+    let batch = vec![
+        says(grace),
+        archive(true),
+        says(grace),
+        archive(false),
+        says(grace),
+        leave,
+        says(grace),
+        says(ada),
+    ];
+    assert_eq!(
+        store.append(channel, batch).await.unwrap(),
+        [
+            new(4),
+            new(5),
+            denied(Denial::Archived),
+            new(6),
+            new(7),
+            new(8),
+            denied(Denial::NotVisible),
+            new(9)
+        ]
+    );
+    assert_eq!(append(&*store, channel, says(grace)).await, denied(Denial::NotVisible));
+    commit(&*store, channel, by(event(ada, EventBody::MemberJoined { user: grace }))).await;
+    assert_eq!(commit(&*store, channel, says(grace)).await, 11);
+    commit(&*store, channel, archive(true)).await;
+    assert_eq!(append(&*store, channel, says(ada)).await, denied(Denial::Archived));
+    let stranger = UserId::new();
+    assert_eq!(append(&*store, channel, says(stranger)).await, denied(Denial::NotVisible));
+    assert_eq!(append(&*store, channel, by(joined(stranger))).await, denied(Denial::NotVisible));
+}
