@@ -132,8 +132,20 @@ impl Client {
     /// one channel are committed in the order in which this was called. `files` were uploaded to the channel
     /// before.
     pub async fn submit(&self, channel: ChannelId, text: impl Into<String>, files: Vec<FileId>) -> Pending {
+        self.submit_as(new_id(), channel, text, files).await
+    }
+
+    /// Like [`Client::submit`], by a person who had seen the channel up to `seen`: if nobody else has written since, their
+    /// read marker moves to the message.
+    pub async fn submit_seen(
+        &self,
+        channel: ChannelId,
+        text: impl Into<String>,
+        files: Vec<FileId>,
+        seen: Seq,
+    ) -> Pending {
         let (id, text) = (new_id(), text.into());
-        self.append(id, channel, ClientFrame::Send { id, channel, text, files }).await
+        self.append(id, channel, ClientFrame::Send { id, channel, text, files, seen: Some(seen) }).await
     }
 
     /// Like [`Client::submit`], with an id of one's own: for an outbox on disk that outlives the process.
@@ -144,7 +156,7 @@ impl Client {
         text: impl Into<String>,
         files: Vec<FileId>,
     ) -> Pending {
-        self.append(id, channel, ClientFrame::Send { id, channel, text: text.into(), files }).await
+        self.append(id, channel, ClientFrame::Send { id, channel, text: text.into(), files, seen: None }).await
     }
 
     /// Like [`Client::submit`], for a program that would rather tell its user than wait for a place.
@@ -159,7 +171,7 @@ impl Client {
     ) -> Result<Pending, SendError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SendError::OutboxFull)?;
         let (id, text) = (new_id(), text.into());
-        Ok(self.put(place, id, channel, ClientFrame::Send { id, channel, text, files }).await)
+        Ok(self.put(place, id, channel, ClientFrame::Send { id, channel, text, files, seen: None }).await)
     }
 
     /// Gives one's own message `target` a new text, and waits until that is committed.

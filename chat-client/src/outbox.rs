@@ -145,7 +145,12 @@ impl<T> Outbox<T> {
                 && !self.under_way.contains_key(&entry.id)
                 && entry.not_before.is_none_or(|time| time <= now)
         })?;
-        entry.first_sent.get_or_insert(now);
+        if entry.first_sent.replace(entry.first_sent.unwrap_or(now)).is_some()
+            && let ClientFrame::Send { seen, .. } = &mut entry.frame
+        {
+            // Others may have written since.
+            *seen = None;
+        }
         self.under_way.insert(entry.id, now);
         Some(entry.frame.clone())
     }

@@ -134,9 +134,9 @@ mod tests {
         let mut signals = connected();
         signals.read(CHANNEL, 5);
         assert_eq!(signals.next(now), read(5));
-        signals.welcome(&[ChannelState { channel: CHANNEL, head: 9, read: 4 }]);
+        signals.welcome(&[ChannelState { channel: CHANNEL, head: 9, read: 4, unread: None }]);
         assert_eq!(signals.next(now + READ_INTERVAL), read(5));
-        signals.welcome(&[ChannelState { channel: CHANNEL, head: 9, read: 6 }]);
+        signals.welcome(&[ChannelState { channel: CHANNEL, head: 9, read: 6, unread: None }]);
         assert_eq!(signals.next(now + 2 * READ_INTERVAL), None);
     }
 

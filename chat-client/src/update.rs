@@ -27,6 +27,8 @@ pub enum Update {
         channel: ChannelId,
         /// The last seq that was seen.
         seq: Seq,
+        /// Messages of others after it that still stand, when the server knew.
+        unread: Option<u64>,
     },
 }
 

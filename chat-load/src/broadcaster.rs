@@ -368,7 +368,7 @@ fn welcome(head: u64) -> ServerFrame {
         gateway: "bare-broadcaster".into(),
         now: now(),
         heartbeat_ms: 30_000,
-        channels: vec![ChannelState { channel: CHANNEL, head, read: head }],
+        channels: vec![ChannelState { channel: CHANNEL, head, read: head, unread: Some(0) }],
     }
 }
 

@@ -28,6 +28,11 @@ pub enum ClientFrame {
         /// Files uploaded to the same channel before.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         files: Vec<FileId>,
+        /// The last seq of the channel that the sender had seen when they wrote this. If nobody else has written since,
+        /// their read marker moves to the message. Left out by bots, for scheduled messages, and when an earlier
+        /// send is repeated later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<Seq>,
     },
     /// Gives one's own message a new text. Answered by `ack` or `error`.
     Edit {
@@ -178,6 +183,9 @@ pub enum ServerFrame {
         channel: ChannelId,
         /// The last seq that was seen.
         seq: Seq,
+        /// Messages of others after it that still stand, when the server knew; absent from a server of 0.1.0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unread: Option<u64>,
     },
     /// Answers `ping`.
     Pong {
@@ -195,7 +203,7 @@ pub enum ServerFrame {
     Unknown,
 }
 
-/// Where a log ends and how far the user has read: unread = `head` − `read`.
+/// Where a log ends and how far the user has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ChannelState {
@@ -205,6 +213,10 @@ pub struct ChannelState {
     pub head: Seq,
     /// The last seq the user has seen.
     pub read: Seq,
+    /// Messages of others in between that still stand: of the newest 1,000 events exactly, of older ones without
+    /// looking for deleted ones and one's own. Joins, topics, edits and deletions do not count. Absent from a server of 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u64>,
 }
 
 /// One user's presence.

@@ -174,6 +174,9 @@ pub struct Channel {
     /// The last seq the asking user has seen; absent when they are not a member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<Seq>,
+    /// Messages of others after `read` that still stand, counted as in `welcome`; absent when the asking user is not a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u64>,
     /// The members of a direct or group channel; empty for the other kinds (they have a listing).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<UserId>,
@@ -246,6 +249,10 @@ pub struct SendMessage {
     /// Files uploaded to the same channel before; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileId>,
+    /// The last seq of the channel that the sender had seen. If nobody else has written since, their read marker moves
+    /// to the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seq>,
 }
 
 /// `PATCH /v1/channels/{id}/messages/{seq}`, with an `Idempotency-Key` header that holds a UUID.

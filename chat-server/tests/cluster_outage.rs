@@ -27,7 +27,7 @@ fn moody() -> (TestCluster, Arc<MoodyStore>) {
 
 async fn say(process: &TestGateway, actor: &Actor, channel: ChannelId, text: &str) -> Seq {
     let id = ClientId(uuid::Uuid::new_v4());
-    process.chat.send(actor, channel, id, text.into(), vec![]).await.expect("is committed").seq
+    process.chat.send(actor, channel, id, text.into(), vec![], None).await.expect("is committed").seq
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,7 +164,7 @@ async fn answer(socket: &mut TestSocket, wanted: ClientId) -> Answer {
 /// Sends as a client does: the same again, when it was told to.
 async fn insist(socket: &mut TestSocket, id: ClientId, channel: ChannelId, text: &str) -> Seq {
     loop {
-        socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![] }).await;
+        socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![], seen: None }).await;
         match answer(socket, id).await {
             Answer::Committed(seq) => return seq,
             Answer::Later { after, .. } => tokio::time::sleep(Duration::from_millis(after)).await,
@@ -201,7 +201,7 @@ async fn while_the_store_is_away_sends_are_answered_without_it_and_sockets_stay(
     let calls = world.store.calls();
     let ids: Vec<ClientId> = (0..20).map(|_| fresh()).collect();
     for (n, id) in ids.iter().enumerate() {
-        socket.send(&ClientFrame::Send { id: *id, channel, text: n.to_string(), files: vec![] }).await;
+        socket.send(&ClientFrame::Send { id: *id, channel, text: n.to_string(), files: vec![], seen: None }).await;
         let Answer::Later { code, after } = answer(&mut socket, *id).await else { panic!("it is away") };
         assert_eq!(code, ErrorCode::Overloaded);
         assert!((1..=5_000).contains(&after), "{after}");
@@ -256,12 +256,12 @@ async fn nobody_waits_behind_what_hangs_and_all_of_it_is_there_once_afterwards()
         let (first, second) = (fresh(), fresh());
         let before = world.store.calls();
         let text = |n: usize| format!("{n}");
-        socket.send(&ClientFrame::Send { id: first, channel: *channel, text: text(1), files: vec![] }).await;
+        socket.send(&ClientFrame::Send { id: first, channel: *channel, text: text(1), files: vec![], seen: None }).await;
         until("it is on its way", || {
             world.store.calls() > before || world.guarded.breakers()[0] == BreakerState::Open
         })
         .await;
-        socket.send(&ClientFrame::Send { id: second, channel: *channel, text: text(2), files: vec![] }).await;
+        socket.send(&ClientFrame::Send { id: second, channel: *channel, text: text(2), files: vec![], seen: None }).await;
         let Answer::Later { code, .. } = answer(socket, second).await else { panic!("it hangs") };
         assert_eq!(code, ErrorCode::Overloaded);
         sent.push([first, second]);
@@ -397,7 +397,7 @@ async fn what_gathers_while_there_is_no_room_is_one_write() {
     let before = world.store.appends();
     let send = async |socket: &mut TestSocket, channel, text: &str| {
         let id = fresh();
-        socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![] }).await;
+        socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![], seen: None }).await;
         id
     };
     let first = send(&mut sockets[0], other, "takes the only place").await;

@@ -99,6 +99,8 @@ export class Chat extends EventTarget {
     const cursor = this.logs.get(id)?.timeline.cursor ?? 0;
     if (!channel || channel.read >= cursor || this.socket.state !== "online") return;
     channel.read = cursor;
+    // Until the server says how many are left, if there is more than what is loaded.
+    if (cursor >= channel.head) channel.unread = 0;
     this.emit("channels");
     clearTimeout(this.#readTimers.get(id));
     const tell = () => this.socket.send({ type: "read", channel: id, seq: channel.read });
@@ -108,7 +110,7 @@ export class Chat extends EventTarget {
   // What there is.
 
   unread(channel) {
-    return Math.max(0, channel.head - (channel.read ?? channel.head));
+    return channel.unread ?? 0;
   }
 
   /** The others of a direct or group channel. */
@@ -132,7 +134,10 @@ export class Chat extends EventTarget {
   put(channel) {
     const known = this.channels.get(channel.id);
     const read = Math.max(channel.read ?? 0, known?.read ?? 0);
-    this.channels.set(channel.id, { ...channel, head: Math.max(channel.head, known?.head ?? 0), read });
+    // An answer from before the newest event, or before a marker that was moved here, counts what is outdated.
+    const outdated = known && (known.head > channel.head || known.read > (channel.read ?? 0));
+    const unread = outdated ? known.unread : (channel.unread ?? 0);
+    this.channels.set(channel.id, { ...channel, head: Math.max(channel.head, known?.head ?? 0), read, unread });
     this.emit("channels");
     const now = this.channels.get(channel.id);
     // An event that came while the channel was not known yet is asked for.
@@ -184,9 +189,9 @@ export class Chat extends EventTarget {
 
   #welcome({ channels }) {
     const ids = new Set(channels.map((state) => state.channel));
-    for (const { channel: id, head, read } of channels) {
+    for (const { channel: id, head, read, unread = 0 } of channels) {
       const channel = this.channels.get(id);
-      if (channel) Object.assign(channel, { head, read });
+      if (channel) Object.assign(channel, { head, read, unread });
     }
     if (this.loaded) {
       if (channels.some((state) => !this.channels.has(state.channel))) this.loadChannels();
@@ -220,8 +225,10 @@ export class Chat extends EventTarget {
         break;
       case "read": {
         const channel = this.channels.get(frame.channel);
-        if (channel && frame.seq > channel.read) {
+        if (channel && frame.seq >= channel.read) {
           channel.read = frame.seq;
+          if (frame.seq >= channel.head) channel.unread = 0;
+          else channel.unread = frame.unread ?? channel.unread;
           this.emit("channels");
         }
         break;
@@ -236,7 +243,12 @@ export class Chat extends EventTarget {
       if (event.by === this.me.id && event.id) this.outbox.settle(event.id);
       if (!live) continue;
       if (event.kind === "message") this.typing.wrote(id, event.by);
-      if (channel && event.seq > channel.head) channel.head = event.seq;
+      if (channel && event.seq > channel.head) {
+        channel.head = event.seq;
+        if (event.kind === "message" && event.by !== this.me.id) channel.unread = (channel.unread ?? 0) + 1;
+        // Whether it was somebody else's is the server's to say.
+        if (event.kind === "deleted" && event.target > channel.read) this.#refresh(id);
+      }
       // Also one's own coming and going: `event.user` is the member it is about.
       if (channel && (META.has(event.kind) || event.user === this.me.id)) this.#refresh(id);
       this.emit("message", event);
@@ -273,7 +285,11 @@ export class Chat extends EventTarget {
     for (const entry of this.outbox.due()) {
       const { id, type, channel, text, target } = entry;
       const frame = { type, id, channel };
-      if (type === "send") Object.assign(frame, { text, files: entry.files.map((file) => file.id) });
+      if (type === "send") {
+        Object.assign(frame, { text, files: entry.files.map((file) => file.id) });
+        // Sent again later, it says nothing of what was seen meanwhile.
+        if (entry.first) Object.assign(frame, { seen: this.channels.get(channel)?.read });
+      }
       else if (type === "edit") Object.assign(frame, { target, text });
       else Object.assign(frame, { target });
       if (this.socket.send(frame)) this.outbox.wrote(id);

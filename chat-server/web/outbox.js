@@ -45,7 +45,7 @@ export class Outbox {
   add(command) {
     // Strictly increasing, because the order must survive a reload and storage keeps none.
     const at = Math.max(this.#now(), (this.entries.at(-1)?.at ?? 0) + 1);
-    const entry = this.#fresh({ ...command, id: this.uuid(), at });
+    const entry = this.#fresh({ ...command, id: this.uuid(), at, first: true });
     this.entries.push(entry);
     this.#save(entry);
     this.#changed(entry.channel);
@@ -84,7 +84,7 @@ export class Outbox {
   /** It was written to the socket. */
   wrote(id) {
     const entry = this.get(id);
-    if (entry) entry.sentAt = this.#now();
+    if (entry) Object.assign(entry, { sentAt: this.#now(), first: false });
   }
 
   /** The server committed it at `seq`. It stays visible until that event arrives. */
@@ -168,7 +168,8 @@ export class Outbox {
   }
 
   #fresh(entry) {
-    const defaults = { text: "", files: [], target: null, state: "queued", error: null };
+    // `first`: it was never written to a socket, and no reload came in between.
+    const defaults = { text: "", files: [], target: null, state: "queued", error: null, first: false };
     return { ...defaults, ...entry, seq: null, attempts: 0, unhinted: 0, notBefore: 0, sentAt: null };
   }
 

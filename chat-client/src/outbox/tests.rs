@@ -27,7 +27,7 @@ fn id(n: u32) -> ClientId {
 }
 
 fn push(outbox: &mut Outbox<u32>, n: u32, to: u128) -> Result<(), (u32, SendError)> {
-    let frame = ClientFrame::Send { id: id(n), channel: channel(to), text: n.to_string(), files: vec![] };
+    let frame = ClientFrame::Send { id: id(n), channel: channel(to), text: n.to_string(), files: vec![], seen: None };
     outbox.push(id(n), channel(to), frame, n)
 }
 
@@ -119,7 +119,7 @@ fn it_is_bounded() {
     push(&mut outbox, 1, 1).expect("there is room");
     assert_eq!(push(&mut outbox, 2, 1), Err((2, SendError::OutboxFull)));
     let text = "\u{1}".repeat(12_000);
-    let frame = ClientFrame::Send { id: id(3), channel: channel(1), text, files: vec![] };
+    let frame = ClientFrame::Send { id: id(3), channel: channel(1), text, files: vec![], seen: None };
     let mut outbox = Outbox::new(1, BACKOFF);
     assert!(matches!(outbox.push(id(3), channel(1), frame, 3), Err((3, SendError::TooLarge(_)))));
 }
@@ -175,4 +175,16 @@ proptest! {
         }
         prop_assert_eq!(committed.len(), commands.len());
     }
+}
+
+#[test]
+fn what_was_seen_is_not_claimed_when_a_message_is_sent_again() {
+    let mut outbox = Outbox::new(10, Backoff::default());
+    let now = Instant::now();
+    let frame =
+        ClientFrame::Send { id: id(1), channel: channel(1), text: "hi".into(), files: vec![], seen: Some(41) };
+    outbox.push(id(1), channel(1), frame.clone(), 1).expect("there is room");
+    assert_eq!(outbox.next(now), Some(frame));
+    outbox.disconnected();
+    assert!(matches!(outbox.next(now), Some(ClientFrame::Send { seen: None, .. })));
 }

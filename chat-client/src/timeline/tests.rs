@@ -25,7 +25,7 @@ fn event(seq: Seq) -> Event {
 }
 
 fn state(head: Seq, read: Seq) -> ChannelState {
-    ChannelState { channel: CHANNEL, head, read }
+    ChannelState { channel: CHANNEL, head, read, unread: None }
 }
 
 fn at(cursor: Seq) -> Timeline {

@@ -28,7 +28,7 @@ pub(crate) fn event(seq: Seq) -> Event {
 }
 
 pub(crate) fn head(head: Seq) -> Vec<ChannelState> {
-    vec![ChannelState { channel: CHANNEL, head, read: 0 }]
+    vec![ChannelState { channel: CHANNEL, head, read: 0, unread: None }]
 }
 
 pub(crate) fn options() -> Options {

@@ -207,7 +207,7 @@ async fn websocket(stream: TcpStream, gateway: usize, state: Arc<Mutex<State>>) 
         let account = state.accounts[&token].clone();
         let channels = account.channels.iter().map(|c| {
             let head = state.logs[c].last().map_or(0, |e| e.seq);
-            ChannelState { channel: *c, head, read: 0 }
+            ChannelState { channel: *c, head, read: 0, unread: None }
         });
         let welcome = ServerFrame::Welcome {
             user: account.user,

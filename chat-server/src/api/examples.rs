@@ -35,8 +35,9 @@ pub(super) fn client_frames() -> Vec<Value> {
             channel: GENERAL,
             text: "Shall we meet at **three**?".into(),
             files: vec![],
+            seen: Some(41),
         },
-        ClientFrame::Send { id: COMMAND, channel: GENERAL, text: "The plan".into(), files: vec![PLAN] },
+        ClientFrame::Send { id: COMMAND, channel: GENERAL, text: "The plan".into(), files: vec![PLAN], seen: None },
         ClientFrame::Edit {
             id: COMMAND,
             channel: GENERAL,
@@ -87,7 +88,7 @@ pub(super) fn server_frames() -> Vec<Value> {
             ],
         },
         ServerFrame::Typing { channel: GENERAL, user: GRACE },
-        ServerFrame::Read { channel: GENERAL, seq: 42 },
+        ServerFrame::Read { channel: GENERAL, seq: 42, unread: Some(0) },
         ServerFrame::Pong { id: Some(COMMAND) },
         ServerFrame::Reconnect { after_ms: 4_200 },
     ];

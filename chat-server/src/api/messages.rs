@@ -107,7 +107,7 @@ pub(super) async fn send_message(
     IdempotencyKey(id): IdempotencyKey,
     JsonBody(message): JsonBody<SendMessage>,
 ) -> Result<(StatusCode, Json<Committed>), ChatError> {
-    let committed = state.chat.send(&actor, channel, id, message.text, message.files).await?;
+    let committed = state.chat.send(&actor, channel, id, message.text, message.files, message.seen).await?;
     Ok((StatusCode::CREATED, Json(committed)))
 }
 

@@ -94,6 +94,9 @@ pub enum Signal {
         channel: ChannelId,
         /// To where.
         seq: Seq,
+        /// Messages of others after it, when that was known.
+        #[serde(default)]
+        unread: Option<u64>,
     },
     /// A session was revoked: its sockets must go.
     SessionRevoked {

@@ -21,6 +21,8 @@ pub enum Command {
         text: String,
         /// Files uploaded to the same channel.
         files: Vec<FileId>,
+        /// The last position that the sender had seen.
+        seen: Option<Seq>,
     },
     /// Give one's own message a new text.
     Edit {
@@ -80,6 +82,10 @@ impl Chat {
         id: ClientId,
         command: Command,
     ) -> Result<PendingCommit, ChatError> {
+        let seen = match command {
+            Command::Send { seen, .. } => seen,
+            Command::Edit { .. } | Command::Delete { .. } => None,
+        };
         let body = match self.body(actor, channel, command).await {
             Ok(body) => body,
             // What was allowed then may not be allowed now (the channel was archived, its author has left), yet a
@@ -99,7 +105,7 @@ impl Chat {
             at,
             body: body.into(),
             authority: Some(actor.authority()),
-            seen: None,
+            seen,
         };
         let submitted = self.logs.submit(channel, vec![event])?;
         Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted) })
@@ -116,8 +122,9 @@ impl Chat {
         id: ClientId,
         text: String,
         files: Vec<FileId>,
+        seen: Option<Seq>,
     ) -> Result<Committed, ChatError> {
-        self.submit(actor, channel, id, Command::Send { text, files }).await?.committed().await
+        self.submit(actor, channel, id, Command::Send { text, files, seen }).await?.committed().await
     }
 
     /// Gives one's own message a new text.
@@ -157,19 +164,22 @@ impl Chat {
     ) -> Result<EventBody, ChatError> {
         let view = self.view(actor, channel).await?;
         match command {
-            Command::Send { text, files } => {
+            Command::Send { text, files, .. } => {
                 allow(actor, &view, ChannelAction::Post)?;
                 check_text(&text, !files.is_empty())?;
                 let files = self.attachments(channel, files).await?;
                 Ok(EventBody::Message { text, files, deleted: false })
             }
             Command::Edit { target, text } => {
+                // Whoever may not read the channel learns nothing of what stands in it.
+                allow(actor, &view, ChannelAction::Edit { own: true })?;
                 let own = self.author_of(channel, target).await? == actor.user;
                 allow(actor, &view, ChannelAction::Edit { own })?;
                 check_text(&text, false)?;
                 Ok(EventBody::Edited { target, text, deleted: false })
             }
             Command::Delete { target } => {
+                allow(actor, &view, ChannelAction::Delete { own: true })?;
                 let own = self.author_of(channel, target).await? == actor.user;
                 allow(actor, &view, ChannelAction::Delete { own })?;
                 Ok(EventBody::Deleted { target })

@@ -16,6 +16,7 @@ mod messages;
 pub mod permissions;
 mod reading;
 mod recent;
+mod unread;
 
 use std::{
     sync::{Arc, OnceLock, Weak},

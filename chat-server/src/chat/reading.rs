@@ -46,7 +46,7 @@ impl Chat {
         self.authorize(actor, channel, ChannelAction::Read).await?;
         let row = self.store.channel(channel).await?.ok_or_else(|| ChatError::not_found("channel"))?;
         let membership = self.store.membership(channel, actor.user).await?;
-        self.show(row, membership).await
+        self.show_all(actor, vec![(row, membership)]).await?.pop().ok_or_else(|| ChatError::not_found("channel"))
     }
 
     /// The actor's channels in order of id.
@@ -68,12 +68,8 @@ impl Chat {
         let ids: Vec<ChannelId> = page.iter().map(|m| m.channel).collect();
         let mut rows: HashMap<ChannelId, ChannelRow> =
             self.store.channels(&ids).await?.into_iter().map(|row| (row.id, row)).collect();
-        let mut items = Vec::with_capacity(page.len());
-        for membership in page {
-            if let Some(row) = rows.remove(&membership.channel) {
-                items.push(self.show(row, Some(membership)).await?);
-            }
-        }
+        let places = page.into_iter().filter_map(|place| Some((rows.remove(&place.channel)?, Some(place))));
+        let items = self.show_all(actor, places.collect()).await?;
         let next = if more { ids.last().map(ToString::to_string) } else { None };
         Ok(Page { items, next })
     }
@@ -105,11 +101,8 @@ impl Chat {
             .map(|row| format!("{} {}", row.id, name_key(row.name.as_deref().unwrap_or_default())));
         let mine: HashMap<ChannelId, Membership> =
             self.directory.memberships(actor.user).await?.into_iter().map(|m| (m.channel, m)).collect();
-        let mut items = Vec::with_capacity(rows.len());
-        for row in rows {
-            let membership = mine.get(&row.id).copied();
-            items.push(self.show(row, membership).await?);
-        }
+        let places = rows.into_iter().map(|row| (mine.get(&row.id).copied(), row));
+        let items = self.show_all(actor, places.map(|(place, row)| (row, place)).collect()).await?;
         Ok(Page { items, next })
     }
 
@@ -239,10 +232,12 @@ impl Chat {
     /// # Errors
     /// The actor is not a member.
     pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Seq, ChatError> {
-        let now = self.store.set_read(actor.user, channel, seq).await?;
-        let now = now.ok_or_else(|| ChatError::not_found("channel among your own"))?;
-        self.signal(Signal::Read { user: actor.user, channel, seq: now }).await;
-        Ok(now)
+        let marked = self.store.set_read(actor.user, channel, seq).await?;
+        let (place, end) = marked.ok_or_else(|| ChatError::not_found("channel among your own"))?;
+        // The marker stands whatever becomes of this.
+        let unread = self.unread(actor.user, vec![(place, end)]).await.ok().and_then(|unread| unread.first().copied());
+        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread }).await;
+        Ok(place.read)
     }
 
     /// Tells a channel that the actor is typing.
@@ -261,7 +256,28 @@ impl Chat {
         }
     }
 
-    async fn show(&self, row: ChannelRow, membership: Option<Membership>) -> Result<Channel, ChatError> {
+    /// Channels as the actor sees them, each with their place in it.
+    async fn show_all(
+        &self,
+        actor: &Actor,
+        rows: Vec<(ChannelRow, Option<Membership>)>,
+    ) -> Result<Vec<Channel>, ChatError> {
+        let places = rows.iter().filter_map(|(row, membership)| Some(((*membership)?, row.end))).collect();
+        let mut unread = self.unread(actor.user, places).await?.into_iter();
+        let mut channels = Vec::with_capacity(rows.len());
+        for (row, membership) in rows {
+            let unread = if membership.is_some() { unread.next() } else { None };
+            channels.push(self.show(row, membership, unread).await?);
+        }
+        Ok(channels)
+    }
+
+    async fn show(
+        &self,
+        row: ChannelRow,
+        membership: Option<Membership>,
+        unread: Option<u64>,
+    ) -> Result<Channel, ChatError> {
         let users = if row.kind.is_direct() {
             let members = self.store.members(row.id, None, limits::MAX_GROUP_MEMBERS).await?;
             members.into_iter().map(|member| member.user).collect()
@@ -278,6 +294,7 @@ impl Chat {
             created_at: row.created_at,
             head: row.end.head,
             read: membership.map(|m| m.read),
+            unread,
             users,
         })
     }

@@ -155,7 +155,7 @@ async fn say(
 ) -> Result<(), ChatError> {
     for (who, text) in history {
         let id = ClientId(Uuid::new_v4());
-        chat.send(&actors[*who], channel, id, (*text).into(), Vec::new()).await?;
+        chat.send(&actors[*who], channel, id, (*text).into(), Vec::new(), None).await?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
     bus::CommittedEvent,
     chat::{Chat, RecentEvents, event_json},
     metrics::Metrics,
-    store::StoredEvent,
+    store::{End, StoredEvent},
 };
 
 /// Channels up to this size are served right on the bus task; larger ones get a task of their own.
@@ -52,8 +52,10 @@ struct Channel {
 }
 
 struct ChannelState {
-    /// The last position handed out; unknown until the first event or [`Hub::learn_head`].
+    /// The last position handed out; unknown until the first event or [`Hub::learn_end`].
     head: Option<Seq>,
+    /// What is counted up to `head`, when that is known: its own `head` is the same.
+    end: Option<End>,
     recent: Recent,
     sockets: Sockets,
     /// Encoded, handed to `recent` already, waiting for the running fan-out.
@@ -117,16 +119,16 @@ impl Hub {
         self.departures.load(Ordering::Acquire)
     }
 
-    /// From now on the socket gets the channel's events. Answers the last position handed out so far: what the
-    /// socket's client lacks up to there it must ask for.
-    pub(super) fn subscribe(&self, id: ChannelId, conn: &Arc<Conn>) -> Option<Seq> {
+    /// From now on the socket gets the channel's events. Answers where the log ended with the last one handed out so far,
+    /// when that is known: what the socket's client lacks up to there it must ask for.
+    pub(super) fn subscribe(&self, id: ChannelId, conn: &Arc<Conn>) -> Option<End> {
         let channel = self.channel_or_new(id);
         let mut state = channel.state.lock();
         state.used = Instant::now();
         if Arc::make_mut(&mut state.sockets).insert(conn.id, Arc::clone(conn)).is_none() {
             conn.channels.lock().push(id);
         }
-        state.head
+        state.end
     }
 
     pub(super) fn unsubscribe(&self, id: ChannelId, conn: &Conn) {
@@ -149,16 +151,17 @@ impl Hub {
         }
     }
 
-    /// Tells where a log ends, read from the store after the subscription. Answers the later of that and what
-    /// was handed out meanwhile.
-    pub(super) fn learn_head(&self, id: ChannelId, head: Seq) -> Seq {
+    /// Takes where a log ends, read from the store after the subscription. Answers the later of that and what was handed
+    /// out meanwhile; what is counted up to there may not be known then.
+    pub(super) fn learn_end(&self, id: ChannelId, end: End) -> End {
         let channel = self.channel_or_new(id);
         let mut state = channel.state.lock();
-        let head = state.head.map_or(head, |known| known.max(head));
-        if state.head.is_none() {
-            state.head = Some(head);
+        match *state.head.get_or_insert(end.head) {
+            head if head == end.head => state.end = Some(end),
+            head if head > end.head => return state.end.unwrap_or(End::begun_anew(head)),
+            _ => {}
         }
-        head
+        end
     }
 
     /// The last position handed out, when it is known.
@@ -248,7 +251,7 @@ impl Hub {
             if !state.is_wanted() && state.repairing.is_none() {
                 // Not worth a read.
                 let before = state.recent.bytes();
-                (state.head, state.recent) = (None, Recent::default());
+                (state.head, state.end, state.recent) = (None, None, Recent::default());
                 drop(state);
                 self.account(before, 0);
             } else if let (Some(head), None) = (state.head, state.repairing) {
@@ -321,6 +324,7 @@ impl Hub {
             Arc::new(Channel {
                 state: Mutex::new(ChannelState {
                     head: None,
+                    end: None,
                     recent: Recent::default(),
                     sockets: Sockets::default(),
                     pending: Vec::new(),
@@ -344,6 +348,7 @@ impl Hub {
         frame: Bytes,
     ) {
         state.head = Some(event.seq);
+        state.end = event.end;
         state.active = Instant::now();
         let before = state.recent.bytes();
         state.recent.add(event, frame.clone());
@@ -427,9 +432,12 @@ impl Hub {
                     if !events.is_empty() {
                         (backoff, progress) = (REPAIR_BACKOFF.0, Instant::now());
                     }
-                    for event in &events {
-                        let (event, frame) = decoded(event);
+                    for stored in &events {
+                        let (mut event, frame) = decoded(stored);
                         let state = channel.state.lock();
+                        // As long as counting goes on from where it was; else it is read again when somebody needs it.
+                        let follows = state.end.map(|end| end.after(&event.body));
+                        event.end = follows.filter(|end| end.head == event.seq && Some(end.counts) == stored.counts);
                         self.chat.observe(&event);
                         self.accept(&channel, state, &event, frame);
                     }
@@ -481,7 +489,7 @@ impl RecentEvents for Hub {
         if state.recent.len() == 0 && is_all {
             // The log may go on by now. Then the next event from the bus shows a gap, which is repaired.
             let (event, frame) = decoded(last);
-            state.head = Some(event.seq);
+            (state.head, state.end) = (Some(event.seq), None);
             state.recent.add(&event, frame);
         }
         for event in events.iter().rev() {

@@ -12,13 +12,13 @@ use tokio::sync::Semaphore;
 use super::wire;
 use crate::{
     chat::{Chat, ChatError, Flights, event_json},
-    store::Membership,
+    store::{End, Membership},
 };
 
 /// Users whose channels are read at once; the others wait, at most for as long as a socket may take to say hello.
 const WELCOMES: usize = 64;
 
-type Heads = Arc<HashMap<ChannelId, Seq>>;
+type Ends = Arc<HashMap<ChannelId, End>>;
 /// Which log, after which position, and where it was known to end.
 type SyncKey = (ChannelId, Seq, Option<Seq>);
 
@@ -34,13 +34,13 @@ pub(super) struct Reads {
     welcomes: Semaphore,
     /// Counts those who had to wait for their turn.
     throttled: Counter,
-    heads: Flights<ChannelId, Result<Heads, ChatError>>,
+    ends: Flights<ChannelId, Result<Ends, ChatError>>,
     syncs: Flights<SyncKey, Result<Arc<SyncRead>, ChatError>>,
 }
 
 impl Reads {
     pub(super) fn new(throttled: Counter) -> Self {
-        Self { welcomes: Semaphore::new(WELCOMES), throttled, heads: Flights::new(), syncs: Flights::new() }
+        Self { welcomes: Semaphore::new(WELCOMES), throttled, ends: Flights::new(), syncs: Flights::new() }
     }
 
     /// A user's channels.
@@ -58,21 +58,21 @@ impl Reads {
 
     /// Where logs end. The caller must have subscribed to them before: then whoever began a read that this one joins
     /// had so, too, and what was handed out since is known to the hub.
-    pub(super) async fn heads(
+    pub(super) async fn ends(
         &self,
         chat: &Arc<Chat>,
         channels: &[ChannelId],
-    ) -> Result<HashMap<ChannelId, Seq>, ChatError> {
+    ) -> Result<HashMap<ChannelId, End>, ChatError> {
         let read = |channels: Vec<ChannelId>| {
             let chat = Arc::clone(chat);
-            async move { Ok(Arc::new(chat.store().heads(&channels).await?.into_iter().collect())) }.boxed()
+            async move { Ok(Arc::new(chat.store().ends(&channels).await?.into_iter().collect())) }.boxed()
         };
-        let mut heads = HashMap::with_capacity(channels.len());
-        for read in self.heads.join_all(channels, read).await {
-            let read: Heads = read?;
-            heads.extend(channels.iter().filter_map(|channel| Some((*channel, *read.get(channel)?))));
+        let mut ends = HashMap::with_capacity(channels.len());
+        for read in self.ends.join_all(channels, read).await {
+            let read: Ends = read?;
+            ends.extend(channels.iter().filter_map(|channel| Some((*channel, *read.get(channel)?))));
         }
-        Ok(heads)
+        Ok(ends)
     }
 
     /// The events of a log after a position. `known` is where the log ends as far as was handed out: a read that began

@@ -232,8 +232,8 @@ impl Session<'_> {
             ClientFrame::Hello { .. } => {
                 Err(ChatError::new(ErrorCode::Conflict, "hello was said already; expected a command"))
             }
-            ClientFrame::Send { id, channel, text, files } => {
-                self.submit(id, channel, Command::Send { text, files }).await
+            ClientFrame::Send { id, channel, text, files, seen } => {
+                self.submit(id, channel, Command::Send { text, files, seen }).await
             }
             ClientFrame::Edit { id, channel, target, text } => {
                 self.submit(id, channel, Command::Edit { target, text }).await

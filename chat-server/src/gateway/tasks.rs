@@ -74,8 +74,9 @@ impl Gateway {
                 let frame = wire::server_frame(&ServerFrame::Typing { channel: *channel, user: *user });
                 self.hub.signal(*channel, &frame, *user);
             }
-            Signal::Read { user, channel, seq } => {
-                let frame = wire::server_frame(&ServerFrame::Read { channel: *channel, seq: *seq });
+            Signal::Read { user, channel, seq, unread } => {
+                let (channel, seq, unread) = (*channel, *seq, *unread);
+                let frame = wire::server_frame(&ServerFrame::Read { channel, seq, unread });
                 for conn in self.conns_of(*user) {
                     conn.push(std::slice::from_ref(&frame));
                 }

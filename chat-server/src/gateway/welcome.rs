@@ -1,6 +1,6 @@
 //! From `hello` to `welcome`: who it is, and the channels that the socket gets from then on.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use chat_protocol::{ChannelState, CloseCode, ErrorCode, ServerFrame};
 
@@ -8,6 +8,7 @@ use super::{Gateway, conn::Conn};
 use crate::{
     chat::{Actor, ChatError, now_ms},
     metrics::Metrics,
+    store::{End, Membership},
 };
 
 /// A hello that is not answered yet.
@@ -76,26 +77,32 @@ impl Gateway {
         loop {
             let departures = self.hub.departures();
             let memberships = self.reads.memberships(&self.chat, actor.user).await?;
-            let mut states = Vec::with_capacity(memberships.len());
+            let mut ends = HashMap::with_capacity(memberships.len());
             let mut unknown = Vec::new();
-            for membership in &memberships {
-                let channel = membership.channel;
-                let head = self.hub.subscribe(channel, conn);
-                if head.is_none() {
-                    unknown.push(channel);
+            for Membership { channel, .. } in &memberships {
+                match self.hub.subscribe(*channel, conn) {
+                    Some(end) => drop(ends.insert(*channel, end)),
+                    None => unknown.push(*channel),
                 }
-                states.push(ChannelState { channel, head: head.unwrap_or_default(), read: membership.read });
             }
             if !unknown.is_empty() {
-                for (channel, head) in self.reads.heads(&self.chat, &unknown).await? {
-                    let head = self.hub.learn_head(channel, head);
-                    if let Some(state) = states.iter_mut().find(|state| state.channel == channel) {
-                        state.head = head;
-                    }
+                for (channel, end) in self.reads.ends(&self.chat, &unknown).await? {
+                    ends.insert(channel, self.hub.learn_end(channel, end));
                 }
             }
+            let places: Vec<(Membership, End)> = memberships
+                .iter()
+                .map(|place| (*place, ends.get(&place.channel).copied().unwrap_or_default()))
+                .collect();
+            let unread = self.chat.unread(actor.user, places.clone()).await?;
             if self.hub.departures() == departures {
-                return Ok(states);
+                let state = |((place, end), unread): ((Membership, End), u64)| ChannelState {
+                    channel: place.channel,
+                    head: end.head,
+                    read: place.read,
+                    unread: Some(unread),
+                };
+                return Ok(places.into_iter().zip(unread).map(state).collect());
             }
             // Somebody left some channel meanwhile. Should it be this user, what was read is outdated.
             self.hub.unsubscribe_all(conn);

@@ -250,9 +250,14 @@ pub trait DirectoryStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Member>, StoreError>;
 
-    /// Moves a read marker forward, never back and never beyond the head. Answers where it is now, or `None`
-    /// when the user is not a member.
-    async fn set_read(&self, user: UserId, channel: ChannelId, seq: Seq) -> Result<Option<Seq>, StoreError>;
+    /// Moves a read marker forward, never back and never beyond the head. Answers the place with the marker as it is now,
+    /// and where the log ends; `None` when the user is not a member.
+    async fn set_read(
+        &self,
+        user: UserId,
+        channel: ChannelId,
+        seq: Seq,
+    ) -> Result<Option<(Membership, End)>, StoreError>;
 
     /// Adds a user. False when the handle is taken; nothing was done then.
     async fn create_user(&self, user: &User) -> Result<bool, StoreError>;

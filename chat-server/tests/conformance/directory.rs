@@ -56,11 +56,12 @@ pub(crate) async fn a_read_marker_only_moves_forward_and_never_beyond_the_head(s
     let (ada, grace) = (UserId::new(), UserId::new());
     let channel = new_channel(&*store, &[grace, ada]).await;
     store.append(channel, (0..5).map(|_| message(ada, "hi")).collect()).await.unwrap();
-    let read = async |seq| store.set_read(grace, channel, seq).await.unwrap();
-    assert_eq!(read(5).await, Some(5));
-    assert_eq!(read(4).await, Some(5));
-    assert_eq!(read(Seq::MAX).await, Some(8));
-    assert_eq!(read(0).await, Some(8));
+    let read =
+        async |seq| store.set_read(grace, channel, seq).await.unwrap().map(|(place, end)| (place.read, end.head));
+    assert_eq!(read(5).await, Some((5, 8)));
+    assert_eq!(read(4).await, Some((5, 8)));
+    assert_eq!(read(Seq::MAX).await, Some((8, 8)));
+    assert_eq!(read(0).await, Some((8, 8)));
     assert_eq!(store.membership(channel, grace).await.unwrap().unwrap().read, 8);
     assert_eq!(store.set_read(UserId::new(), channel, 5).await.unwrap(), None);
     assert_eq!(store.set_read(grace, ChannelId::new(), 5).await.unwrap(), None);
@@ -127,7 +128,8 @@ pub(crate) async fn markers_and_ends_carry_what_was_counted(store: Arc<dyn Store
         [(0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (2, 1), (3, 1)]
     );
     for (seq, counts) in [(5, counted[4]), (7, counted[6])] {
-        assert_eq!(store.set_read(grace, channel, seq).await.unwrap(), Some(seq));
+        let (marked, at) = store.set_read(grace, channel, seq).await.unwrap().unwrap();
+        assert_eq!((marked.read, marked.counts, at), (seq, Some(counts), end));
         let place = store.membership(channel, grace).await.unwrap().unwrap();
         assert_eq!((place.read, place.counts), (seq, Some(counts)));
     }

@@ -191,7 +191,12 @@ impl DirectoryStore for MoodyStore {
         self.inner.members(channel, after, limit).await
     }
 
-    async fn set_read(&self, user: UserId, channel: ChannelId, seq: Seq) -> Result<Option<Seq>, StoreError> {
+    async fn set_read(
+        &self,
+        user: UserId,
+        channel: ChannelId,
+        seq: Seq,
+    ) -> Result<Option<(Membership, End)>, StoreError> {
         self.before().await?;
         self.inner.set_read(user, channel, seq).await
     }

@@ -87,7 +87,7 @@ impl TestSocket {
     /// Queues a message and answers its client id.
     pub async fn say(&mut self, channel: ChannelId, text: &str) -> ClientId {
         let id = ClientId(uuid::Uuid::new_v4());
-        self.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![] }).await;
+        self.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![], seen: None }).await;
         id
     }
 

@@ -31,7 +31,7 @@ pub(crate) async fn channels(global: &Global, out: Output, public: bool) -> anyh
 }
 
 fn summary(out: Output, name: &str, channel: &Channel) -> String {
-    let unread = channel.head.saturating_sub(channel.read.unwrap_or(channel.head));
+    let unread = channel.unread.unwrap_or(0);
     let mut line =
         if unread > 0 { format!("{} ({unread} unread)", out.paint.bold(name)) } else { name.to_owned() };
     if channel.archived {

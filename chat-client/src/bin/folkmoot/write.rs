@@ -85,7 +85,7 @@ async fn commit(
     text: String,
     files: Vec<FileId>,
 ) -> Result<Committed, RestError> {
-    let (id, message) = (ClientId(uuid::Uuid::new_v4()), SendMessage { text, files });
+    let (id, message) = (ClientId(uuid::Uuid::new_v4()), SendMessage { text, files, seen: None });
     Rest::retrying(PATIENCE, || rest.send_message(channel, id, &message)).await
 }
 

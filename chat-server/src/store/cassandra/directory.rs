@@ -21,7 +21,7 @@ use super::{
     schema::PUBLIC_SHARD,
 };
 use crate::store::{
-    ChannelRow, Counts, DirectoryStore, FileRow, LogStore as _, Membership, StoreError, name_key,
+    ChannelRow, Counts, DirectoryStore, End, FileRow, LogStore as _, Membership, StoreError, name_key,
 };
 
 const CHANNEL: Statement = Statement::read(
@@ -146,28 +146,31 @@ impl DirectoryStore for CassandraStore {
         rows.iter().map(member).collect()
     }
 
-    async fn set_read(&self, user: UserId, channel: ChannelId, seq: Seq) -> Result<Option<Seq>, StoreError> {
-        let Some(Membership { read, .. }) = self.membership(channel, user).await? else { return Ok(None) };
-        if seq <= read {
-            return Ok(Some(read));
-        }
+    async fn set_read(
+        &self,
+        user: UserId,
+        channel: ChannelId,
+        seq: Seq,
+    ) -> Result<Option<(Membership, End)>, StoreError> {
+        let Some(place) = self.membership(channel, user).await? else { return Ok(None) };
         let Some((_, end)) = self.ends(&[channel]).await?.pop() else { return Ok(None) };
         let seq = seq.min(end.head);
-        if seq > read {
-            let counts = match seq {
-                seq if seq == end.head && seq >= end.from => Some(end.counts),
-                seq => self.event(channel, seq).await?.and_then(|event| event.counts),
-            };
-            let whose = [Value::Uuid(user.0), Value::Uuid(channel.0)];
-            match counts {
-                Some(counts) => self.write(MARK_READ, mark_read(seq, counts, &whose)).await?,
-                None => {
-                    let values = [&[big(seq), big(seq)], &whose[..]].concat();
-                    self.write(MARK_READ_UNCOUNTED, values).await?;
-                }
+        if seq <= place.read {
+            return Ok(Some((place, end)));
+        }
+        let counts = match seq {
+            seq if seq == end.head && seq >= end.from => Some(end.counts),
+            seq => self.event(channel, seq).await?.and_then(|event| event.counts),
+        };
+        let whose = [Value::Uuid(user.0), Value::Uuid(channel.0)];
+        match counts {
+            Some(counts) => self.write(MARK_READ, mark_read(seq, counts, &whose)).await?,
+            None => {
+                let values = [&[big(seq), big(seq)], &whose[..]].concat();
+                self.write(MARK_READ_UNCOUNTED, values).await?;
             }
         }
-        Ok(Some(seq.max(read)))
+        Ok(Some((Membership { read: seq, counts, ..place }, end)))
     }
 
     async fn create_user(&self, user: &User) -> Result<bool, StoreError> {

@@ -132,7 +132,12 @@ impl<S: Store + ?Sized> DirectoryStore for Guarded<S> {
         self.call(Class::Directory, away, self.inner.members(channel, after, limit)).await
     }
 
-    async fn set_read(&self, user: UserId, channel: ChannelId, seq: Seq) -> Result<Option<Seq>, StoreError> {
+    async fn set_read(
+        &self,
+        user: UserId,
+        channel: ChannelId,
+        seq: Seq,
+    ) -> Result<Option<(Membership, End)>, StoreError> {
         self.call(Class::Lookup, unknown, self.inner.set_read(user, channel, seq)).await
     }
 

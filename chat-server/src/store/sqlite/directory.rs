@@ -5,7 +5,7 @@ use chat_protocol::{
     ChannelId, FileId, Seq, UserId,
     rest::{Member, User},
 };
-use rusqlite::{OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{
     SqliteStore,
@@ -15,7 +15,7 @@ use super::{
     },
     seed::insert_user,
 };
-use crate::store::{ChannelRow, DirectoryStore, FileRow, Membership, StoreError};
+use crate::store::{ChannelRow, DirectoryStore, End, FileRow, Membership, StoreError};
 
 #[async_trait]
 impl DirectoryStore for SqliteStore {
@@ -75,20 +75,30 @@ impl DirectoryStore for SqliteStore {
         .await
     }
 
-    async fn set_read(&self, user: UserId, channel: ChannelId, seq: Seq) -> Result<Option<Seq>, StoreError> {
+    async fn set_read(
+        &self,
+        user: UserId,
+        channel: ChannelId,
+        seq: Seq,
+    ) -> Result<Option<(Membership, End)>, StoreError> {
         self.write(move |db| {
             let key = params![user.0.as_bytes(), channel.0.as_bytes()];
-            let now = db
-                .prepare_cached(
-                    "SELECT read, head FROM user_channels JOIN channels ON id = channel
-                     WHERE user = ?1 AND channel = ?2",
-                )?
-                .query_row(key, |row| Ok((uint(row, 0)?, uint(row, 1)?)))
+            let place = |db: &Connection| {
+                db.prepare_cached(&format!(
+                    "SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 AND channel = ?2"
+                ))?
+                .query_row(key, codec::membership)
+                .optional()
+            };
+            let Some(before) = place(db)? else { return Ok(None) };
+            let end = db
+                .prepare_cached("SELECT head, seen, n_from, n, d, m FROM channels WHERE id = ?1")?
+                .query_row([channel.0.as_bytes()], |row| codec::end(row, 0))
                 .optional()?;
-            let Some((read, head)) = now else { return Ok(None) };
-            let seq = seq.min(head);
-            if seq <= read {
-                return Ok(Some(read));
+            let Some(end) = end else { return Ok(None) };
+            let seq = seq.min(end.head);
+            if seq <= before.read {
+                return Ok(Some((before, end)));
             }
             db.prepare_cached(
                 "UPDATE user_channels SET (read, read_at, read_n, read_d, read_m) =
@@ -96,7 +106,7 @@ impl DirectoryStore for SqliteStore {
                  WHERE user = ?1 AND channel = ?2",
             )?
             .execute(params![user.0.as_bytes(), channel.0.as_bytes(), int(seq)])?;
-            Ok(Some(seq))
+            Ok(place(db)?.map(|now| (now, end)))
         })
         .await
     }

@@ -52,7 +52,7 @@ impl Conversation {
     }
 
     pub(super) async fn submit(&mut self, text: String, files: Vec<FileId>) {
-        let pending = self.client.submit(self.channel.id, text, files).await;
+        let pending = self.client.submit_seen(self.channel.id, text, files, self.seen).await;
         let id = pending.id();
         self.mine.insert(id);
         self.unsent.insert(id, Unsent { since: Instant::now(), told: false });

@@ -50,6 +50,7 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
     client.welcomed(patience).await?;
     let terminal = Terminal::open(format!("{name}> "), commands::COMMANDS)?;
     let mut conversation = Conversation {
+        seen: channel.head,
         paint: out.paint,
         session,
         channel,
@@ -84,6 +85,8 @@ struct Conversation {
     /// What was typed here: it is on the screen already when its event comes.
     mine: HashSet<ClientId>,
     last_mine: Option<Seq>,
+    /// The last event on the screen.
+    seen: Seq,
     unsent: HashMap<ClientId, Unsent>,
     outcomes: FuturesUnordered<BoxFuture<'static, Outcome>>,
     away: bool,

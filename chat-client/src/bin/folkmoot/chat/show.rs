@@ -47,6 +47,7 @@ impl Conversation {
         {
             self.terminal.print(&line).await?;
         }
+        self.seen = event.seq;
         self.client.read(self.channel.id, event.seq).await;
         if let EventBody::MemberJoined { user } = event.body
             && user != self.session.me
