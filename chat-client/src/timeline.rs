@@ -8,9 +8,8 @@ use std::{
     time::Instant,
 };
 
-use chat_protocol::{
-    ChannelId, ChannelState, ClientId, Event, EventBody, Seq, UserId, limits::MAX_SYNC_EVENTS,
-};
+use chat_log::membership_change;
+use chat_protocol::{ChannelId, ChannelState, ClientId, Event, Seq, UserId, limits::MAX_SYNC_EVENTS};
 use uuid::Uuid;
 
 use crate::Start;
@@ -107,7 +106,7 @@ impl Timeline {
             return;
         }
         log.head = log.head.max(seq);
-        if matches!(event.body, EventBody::MemberJoined { user } if user == me) {
+        if membership_change(&event.body) == Some((me, true)) {
             log.left = false;
         }
         if !room {
@@ -231,10 +230,8 @@ impl Log {
 
     fn hand_out(&mut self, event: Event, me: UserId, ready: &mut Vec<Event>) {
         self.cursor = event.seq;
-        match event.body {
-            EventBody::MemberLeft { user } if user == me => self.left = true,
-            EventBody::MemberJoined { user } if user == me => self.left = false,
-            _ => {}
+        if let Some((_, came)) = membership_change(&event.body).filter(|(user, _)| *user == me) {
+            self.left = !came;
         }
         ready.push(event);
     }

@@ -2,7 +2,7 @@
 //! did not recover, and at the end for the comparison.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     sync::{
         Arc,
@@ -25,7 +25,7 @@ use crate::{
     engine::{Command, Outcome, PageRequest, Plan},
     event_head::EventHead,
     history::{
-        ChannelLog, LogEntry,
+        ChannelLog, LogEntry, Replay,
         record::{Record, RecordedEvent},
     },
     message::message_text,
@@ -58,6 +58,10 @@ pub(crate) struct LogReader {
     /// Identities for the recorded run, when one is kept.
     recorded: Mutex<Vec<RecordedEvent>>,
     altered: AtomicU64,
+    /// Each log as far as it was read.
+    replays: Mutex<HashMap<ChannelId, Replay>>,
+    /// Events that could not stand where they stand, in words.
+    misplaced: Mutex<BTreeMap<String, u64>>,
     reads: Mutex<Arc<Mutex<Reads>>>,
 }
 
@@ -78,6 +82,8 @@ impl LogReader {
             inbox: Mutex::new(Some(inbox)),
             recorded: Mutex::default(),
             altered: AtomicU64::new(0),
+            replays: Mutex::default(),
+            misplaced: Mutex::default(),
             reads: Mutex::default(),
         })
     }
@@ -156,6 +162,7 @@ impl LogReader {
                 log.entries.extend(events.iter().map(entry));
                 let altered = events.iter().filter(|e| is_altered(e, plan.tag, plan.options.size)).count();
                 self.altered.fetch_add(altered as u64, Ordering::Relaxed);
+                self.replay(channel, &events);
                 if keep {
                     let mut recorded = self.recorded.lock();
                     recorded.extend(events.iter().map(identity));
@@ -163,6 +170,22 @@ impl LogReader {
             }
             Ok(())
         })
+    }
+
+    fn replay(&self, channel: ChannelId, events: &[Event]) {
+        let mut replays = self.replays.lock();
+        let replay = replays.entry(channel).or_default();
+        for event in events {
+            if let Some(refusal) = replay.follow(event) {
+                let what = format!("an event of the log should have been refused: {refusal:?}");
+                *self.misplaced.lock().entry(what).or_default() += 1;
+            }
+        }
+    }
+
+    /// Events of the logs that could not stand where they stand, and how many of each kind.
+    pub(crate) fn misplaced(&self) -> BTreeMap<String, u64> {
+        self.misplaced.lock().clone()
     }
 
     /// How many messages of this run have another text in the log than was sent.

@@ -220,6 +220,7 @@ fn report(
     if reader.altered() > 0 {
         violations.insert("a message of the log has another text than was sent".into(), reader.altered());
     }
+    violations.extend(reader.misplaced());
     let options = &plan.options;
     let dead = shared.dead.load(Ordering::Relaxed);
     let live = shared.live.load(Ordering::Relaxed);

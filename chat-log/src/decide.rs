@@ -207,10 +207,9 @@ impl State {
                     created_by: by,
                 });
             }
-            EventBody::Message { deleted, .. } => {
-                if !deleted {
-                    self.targets.insert(seq, Target { by });
-                }
+            // Also one that was deleted since: its deletion comes later in the log.
+            EventBody::Message { .. } => {
+                self.targets.insert(seq, Target { by });
             }
             EventBody::Deleted { target } => {
                 self.targets.remove(target);

@@ -6,6 +6,8 @@
 mod check;
 mod cursor;
 pub mod record;
+mod rules;
 
 pub use check::{Ack, ChannelLog, LogEntry, Read, Receipt, Times, Verdict, verdict};
 pub use cursor::{Cursor, Observation, Tally};
+pub use rules::Replay;

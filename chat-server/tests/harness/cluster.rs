@@ -100,8 +100,17 @@ impl TestCluster {
         .await
     }
 
+    /// Gateways on this store. Another process's own store on the same data goes to [`Self::process_on`].
+    pub fn with_store(store: Arc<dyn Store>) -> Self {
+        Self { store, ..Self::new() }
+    }
+
     pub async fn process(&self, options: GatewayOptions) -> TestGateway {
-        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus) as Arc<dyn Bus>);
+        self.process_on(Arc::clone(&self.store), options).await
+    }
+
+    pub async fn process_on(&self, store: Arc<dyn Store>, options: GatewayOptions) -> TestGateway {
+        let bus = Arc::clone(&self.bus) as Arc<dyn Bus>;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
