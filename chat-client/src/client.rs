@@ -156,7 +156,8 @@ impl Client {
         text: impl Into<String>,
         files: Vec<FileId>,
     ) -> Pending {
-        self.append(id, channel, ClientFrame::Send { id, channel, text: text.into(), files, seen: None }).await
+        self.append(id, channel, ClientFrame::Send { id, channel, text: text.into(), files, seen: None })
+            .await
     }
 
     /// Like [`Client::submit`], for a program that would rather tell its user than wait for a place.

@@ -70,8 +70,13 @@ async fn a_send_retried_across_a_kill_keeps_its_first_position() {
     server.restart();
 
     let mut socket = TestSocket::connect(&server.base_url, &token).await;
-    let resend =
-        |id: ClientId, text: &str| ClientFrame::Send { id, channel, text: text.into(), files: vec![] };
+    let resend = |id: ClientId, text: &str| ClientFrame::Send {
+        id,
+        channel,
+        text: text.into(),
+        files: vec![],
+        seen: None,
+    };
     socket.send(&resend(acked, "acknowledged before the kill")).await;
     assert_eq!(socket.acked(acked).await, (seq, true));
     let mut positions = Vec::new();

@@ -16,7 +16,7 @@ async fn a_resend_returns_the_first_position_on_any_socket_and_over_rest() {
     let (seq, duplicate) = socket.acked(id).await;
     assert!(!duplicate);
 
-    let again = ClientFrame::Send { id, channel, text: "once".into(), files: vec![] };
+    let again = ClientFrame::Send { id, channel, text: "once".into(), files: vec![], seen: None };
     socket.send(&again).await;
     assert_eq!(socket.acked(id).await, (seq, true));
 
@@ -63,7 +63,9 @@ async fn a_resend_learns_of_its_commit_even_when_sending_is_not_allowed_any_more
         .await
         .expect("answers");
     assert_eq!(archived.status(), 200);
-    socket.send(&ClientFrame::Send { id, channel, text: "just in time".into(), files: vec![] }).await;
+    socket
+        .send(&ClientFrame::Send { id, channel, text: "just in time".into(), files: vec![], seen: None })
+        .await;
     assert_eq!(socket.acked(id).await, (seq, true));
     let late = socket.say(channel, "too late").await;
     let code = socket

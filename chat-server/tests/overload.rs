@@ -201,7 +201,9 @@ async fn while_the_store_is_away_sends_are_answered_without_it_and_sockets_stay(
     let calls = world.store.calls();
     let ids: Vec<ClientId> = (0..20).map(|_| fresh()).collect();
     for (n, id) in ids.iter().enumerate() {
-        socket.send(&ClientFrame::Send { id: *id, channel, text: n.to_string(), files: vec![], seen: None }).await;
+        socket
+            .send(&ClientFrame::Send { id: *id, channel, text: n.to_string(), files: vec![], seen: None })
+            .await;
         let Answer::Later { code, after } = answer(&mut socket, *id).await else { panic!("it is away") };
         assert_eq!(code, ErrorCode::Overloaded);
         assert!((1..=5_000).contains(&after), "{after}");
@@ -256,12 +258,28 @@ async fn nobody_waits_behind_what_hangs_and_all_of_it_is_there_once_afterwards()
         let (first, second) = (fresh(), fresh());
         let before = world.store.calls();
         let text = |n: usize| format!("{n}");
-        socket.send(&ClientFrame::Send { id: first, channel: *channel, text: text(1), files: vec![], seen: None }).await;
+        socket
+            .send(&ClientFrame::Send {
+                id: first,
+                channel: *channel,
+                text: text(1),
+                files: vec![],
+                seen: None,
+            })
+            .await;
         until("it is on its way", || {
             world.store.calls() > before || world.guarded.breakers()[0] == BreakerState::Open
         })
         .await;
-        socket.send(&ClientFrame::Send { id: second, channel: *channel, text: text(2), files: vec![], seen: None }).await;
+        socket
+            .send(&ClientFrame::Send {
+                id: second,
+                channel: *channel,
+                text: text(2),
+                files: vec![],
+                seen: None,
+            })
+            .await;
         let Answer::Later { code, .. } = answer(socket, second).await else { panic!("it hangs") };
         assert_eq!(code, ErrorCode::Overloaded);
         sent.push([first, second]);

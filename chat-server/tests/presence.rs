@@ -54,7 +54,7 @@ async fn typing_reaches_the_others_and_read_markers_all_own_devices() {
     for device in [&mut ada_phone, &mut ada_laptop] {
         let marker = device
             .until(|frame| match frame {
-                ServerFrame::Read { channel: at, seq } if at == channel => Some(seq),
+                ServerFrame::Read { channel: at, seq, .. } if at == channel => Some(seq),
                 _ => None,
             })
             .await;

@@ -7,7 +7,9 @@ mod keyspace;
 
 use std::{collections::HashMap, sync::Arc};
 
-use chat_protocol::{ChannelId, ClientId, ErrorCode, EventBody, Seq, ServerFrame, UserId, rest::UpdateChannel};
+use chat_protocol::{
+    ChannelId, ClientId, ErrorCode, EventBody, Seq, ServerFrame, UserId, rest::UpdateChannel,
+};
 use chat_server::{
     chat::{Actor, ChatError},
     gateway::GatewayOptions,
@@ -93,9 +95,11 @@ impl World {
             let page = self.cluster.store.events(channel, after, 1_000).await.unwrap();
             let Some(last) = page.last() else { return events };
             after = last.seq;
-            events.extend(page.iter().map(|event| {
-                (event.seq, event.by, serde_json::from_str::<EventBody>(&event.body).unwrap())
-            }));
+            events.extend(
+                page.iter().map(|event| {
+                    (event.seq, event.by, serde_json::from_str::<EventBody>(&event.body).unwrap())
+                }),
+            );
         }
     }
 }

@@ -30,14 +30,20 @@ const CASES: usize = 40;
 #[derive(Debug, Clone)]
 enum Step {
     /// Somebody writes, who says what they have seen, or does not.
-    Say { who: usize, seen: bool },
+    Say {
+        who: usize,
+        seen: bool,
+    },
     Edit(prop::sample::Index),
     Delete(prop::sample::Index),
     Topic,
     Leave(usize),
     Join(usize),
     /// Somebody has read up to a fraction of the log.
-    Read { who: usize, at: f64 },
+    Read {
+        who: usize,
+        at: f64,
+    },
     /// A server of 0.1.0 appends a message.
     OldSay(usize),
 }
@@ -71,7 +77,8 @@ impl Old {
         db.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
         let id = channel.0.as_bytes();
         db.execute("UPDATE events SET n = NULL, d = NULL, m = NULL WHERE channel = ?1", [id]).unwrap();
-        db.execute("UPDATE channels SET n = 0, d = 0, m = 0, n_from = 0, seen = 0 WHERE id = ?1", [id]).unwrap();
+        db.execute("UPDATE channels SET n = 0, d = 0, m = 0, n_from = 0, seen = 0 WHERE id = ?1", [id])
+            .unwrap();
         let markers =
             "UPDATE user_channels SET read_at = NULL, read_n = NULL, read_d = NULL, read_m = NULL, own = 0
              WHERE channel = ?1";
@@ -131,8 +138,11 @@ impl World {
         let people =
             [(); 3].map(|()| Actor { user: UserId::new(), role: Role::Owner, session: SessionId::new() });
         let name = format!("unread {}", uuid::Uuid::new_v4());
-        let created =
-            EventBody::ChannelCreated { channel_kind: ChannelKind::Public, name: Some(name), topic: "0".into() };
+        let created = EventBody::ChannelCreated {
+            channel_kind: ChannelKind::Public,
+            name: Some(name),
+            topic: "0".into(),
+        };
         let world = Self { store, chat, old, channel, people };
         world.append(people[0].user, created).await;
         for actor in people {
@@ -173,7 +183,8 @@ impl World {
             }
             Step::Edit(which) => {
                 if let Some(target) = self.message(which).await {
-                    self.append(user(0), EventBody::Edited { target, text: "x".into(), deleted: false }).await;
+                    self.append(user(0), EventBody::Edited { target, text: "x".into(), deleted: false })
+                        .await;
                 }
             }
             Step::Delete(which) => {
@@ -186,7 +197,11 @@ impl World {
             Step::Join(who) => self.append(user(who), EventBody::MemberJoined { user: user(who) }).await,
             Step::Read { who, at } => {
                 let head = self.store.heads(&[self.channel]).await.unwrap()[0].1;
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the head")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a part of the head"
+                )]
                 let seq = (head as f64 * at) as Seq;
                 drop(self.chat.mark_read(&self.people[who], self.channel, seq).await);
             }

@@ -57,7 +57,7 @@ enum Around {
 impl MessageCommand {
     fn command(&self) -> Command {
         match self {
-            Self::Send { text } => Command::Send { text: text.clone(), files: vec![] },
+            Self::Send { text } => Command::Send { text: text.clone(), files: vec![], seen: None },
             Self::Edit { target, text } => Command::Edit { target: (*target).into(), text: text.clone() },
             Self::Delete { target } => Command::Delete { target: (*target).into() },
         }

@@ -27,7 +27,8 @@ fn id(n: u32) -> ClientId {
 }
 
 fn push(outbox: &mut Outbox<u32>, n: u32, to: u128) -> Result<(), (u32, SendError)> {
-    let frame = ClientFrame::Send { id: id(n), channel: channel(to), text: n.to_string(), files: vec![], seen: None };
+    let frame =
+        ClientFrame::Send { id: id(n), channel: channel(to), text: n.to_string(), files: vec![], seen: None };
     outbox.push(id(n), channel(to), frame, n)
 }
 
@@ -181,8 +182,13 @@ proptest! {
 fn what_was_seen_is_not_claimed_when_a_message_is_sent_again() {
     let mut outbox = Outbox::new(10, Backoff::default());
     let now = Instant::now();
-    let frame =
-        ClientFrame::Send { id: id(1), channel: channel(1), text: "hi".into(), files: vec![], seen: Some(41) };
+    let frame = ClientFrame::Send {
+        id: id(1),
+        channel: channel(1),
+        text: "hi".into(),
+        files: vec![],
+        seen: Some(41),
+    };
     outbox.push(id(1), channel(1), frame.clone(), 1).expect("there is room");
     assert_eq!(outbox.next(now), Some(frame));
     outbox.disconnected();

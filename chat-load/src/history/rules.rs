@@ -14,7 +14,8 @@ impl Replay {
     /// everybody counts as an owner: what is found is what nobody may do.
     pub fn follow(&mut self, event: &Event) -> Option<Refusal> {
         let Event { seq, at, by, ref body, .. } = *event;
-        let says = matches!(body, EventBody::Message { .. } | EventBody::Edited { .. } | EventBody::Deleted { .. });
+        let says =
+            matches!(body, EventBody::Message { .. } | EventBody::Edited { .. } | EventBody::Deleted { .. });
         let authority = says.then_some(Authority { role: Role::Owner, auth_version: 0 });
         let decision = match body {
             // Kinds of a newer version are nobody's business.
@@ -53,8 +54,10 @@ mod tests {
                 body: case.body.clone(),
             };
             log.push(last.clone());
-            let says =
-                matches!(case.body, EventBody::Message { .. } | EventBody::Edited { .. } | EventBody::Deleted { .. });
+            let says = matches!(
+                case.body,
+                EventBody::Message { .. } | EventBody::Edited { .. } | EventBody::Deleted { .. }
+            );
             let by_owner = case.role.is_none_or(|role| role == Role::Owner || role == Role::Member);
             if says && by_owner && case.role.is_some() && case.refused.is_some() {
                 let refusal = replay.follow(&last);

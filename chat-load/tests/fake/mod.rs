@@ -183,6 +183,7 @@ async fn one_channel(stream: TcpStream, channel: ChannelId, state: &Mutex<State>
         created_at: 0,
         head,
         read: Some(0),
+        unread: None,
         users: Vec::new(),
     };
     reply(stream, &serde_json::to_string(&channel).unwrap()).await;

@@ -37,7 +37,13 @@ pub(super) fn client_frames() -> Vec<Value> {
             files: vec![],
             seen: Some(41),
         },
-        ClientFrame::Send { id: COMMAND, channel: GENERAL, text: "The plan".into(), files: vec![PLAN], seen: None },
+        ClientFrame::Send {
+            id: COMMAND,
+            channel: GENERAL,
+            text: "The plan".into(),
+            files: vec![PLAN],
+            seen: None,
+        },
         ClientFrame::Edit {
             id: COMMAND,
             channel: GENERAL,
@@ -62,7 +68,7 @@ pub(super) fn server_frames() -> Vec<Value> {
             gateway: "gateway-0".into(),
             now: AT,
             heartbeat_ms: 30_000,
-            channels: vec![ChannelState { channel: GENERAL, head: 42, read: 40 }],
+            channels: vec![ChannelState { channel: GENERAL, head: 42, read: 40, unread: Some(2) }],
         },
         ServerFrame::Ack { id: COMMAND, channel: GENERAL, seq: 42, at: AT, duplicate: false },
         ServerFrame::Ack { id: COMMAND, channel: GENERAL, seq: 42, at: AT, duplicate: true },

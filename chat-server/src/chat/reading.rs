@@ -46,7 +46,10 @@ impl Chat {
         self.authorize(actor, channel, ChannelAction::Read).await?;
         let row = self.store.channel(channel).await?.ok_or_else(|| ChatError::not_found("channel"))?;
         let membership = self.store.membership(channel, actor.user).await?;
-        self.show_all(actor, vec![(row, membership)]).await?.pop().ok_or_else(|| ChatError::not_found("channel"))
+        self.show_all(actor, vec![(row, membership)])
+            .await?
+            .pop()
+            .ok_or_else(|| ChatError::not_found("channel"))
     }
 
     /// The actor's channels in order of id.
@@ -235,7 +238,8 @@ impl Chat {
         let marked = self.store.set_read(actor.user, channel, seq).await?;
         let (place, end) = marked.ok_or_else(|| ChatError::not_found("channel among your own"))?;
         // The marker stands whatever becomes of this.
-        let unread = self.unread(actor.user, vec![(place, end)]).await.ok().and_then(|unread| unread.first().copied());
+        let unread =
+            self.unread(actor.user, vec![(place, end)]).await.ok().and_then(|unread| unread.first().copied());
         self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread }).await;
         Ok(place.read)
     }

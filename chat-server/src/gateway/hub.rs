@@ -437,7 +437,8 @@ impl Hub {
                         let state = channel.state.lock();
                         // As long as counting goes on from where it was; else it is read again when somebody needs it.
                         let follows = state.end.map(|end| end.after(&event.body));
-                        event.end = follows.filter(|end| end.head == event.seq && Some(end.counts) == stored.counts);
+                        event.end =
+                            follows.filter(|end| end.head == event.seq && Some(end.counts) == stored.counts);
                         self.chat.observe(&event);
                         self.accept(&channel, state, &event, frame);
                     }

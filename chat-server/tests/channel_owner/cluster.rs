@@ -133,7 +133,7 @@ impl World {
         channel: ChannelId,
         id: ClientId,
     ) -> Result<PendingCommit, ChatError> {
-        let command = Command::Send { text: id.to_string(), files: Vec::new() };
+        let command = Command::Send { text: id.to_string(), files: Vec::new(), seen: None };
         chat.submit(actor, channel, id, command).await
     }
 

@@ -56,8 +56,9 @@ pub(crate) async fn a_read_marker_only_moves_forward_and_never_beyond_the_head(s
     let (ada, grace) = (UserId::new(), UserId::new());
     let channel = new_channel(&*store, &[grace, ada]).await;
     store.append(channel, (0..5).map(|_| message(ada, "hi")).collect()).await.unwrap();
-    let read =
-        async |seq| store.set_read(grace, channel, seq).await.unwrap().map(|(place, end)| (place.read, end.head));
+    let read = async |seq| {
+        store.set_read(grace, channel, seq).await.unwrap().map(|(place, end)| (place.read, end.head))
+    };
     assert_eq!(read(5).await, Some((5, 8)));
     assert_eq!(read(4).await, Some((5, 8)));
     assert_eq!(read(Seq::MAX).await, Some((8, 8)));

@@ -182,10 +182,12 @@ pub(crate) async fn names_are_unique_without_regard_to_case(store: Arc<dyn Store
 pub(crate) async fn events_follow_into_the_channel(store: Arc<dyn Store>) {
     let ada = UserId::new();
     let (channel, name) = (ChannelId::new(), unique("plans"));
-    let mut create = created(ada, ChannelKind::Public, Some(&name));
-    if let EventBody::ChannelCreated { topic, .. } = &mut create.body {
-        *topic = "what next".into();
-    }
+    let body = EventBody::ChannelCreated {
+        channel_kind: ChannelKind::Public,
+        name: Some(name.clone()),
+        topic: "what next".into(),
+    };
+    let create = event(ada, body);
     commit(&*store, channel, create.clone()).await;
     let row = store.channel(channel).await.unwrap().unwrap();
     assert_eq!((row.id, row.kind, row.name, row.archived), (channel, ChannelKind::Public, Some(name), false));

@@ -11,7 +11,7 @@ use super::{
     SqliteStore,
     codec::{
         self, CHANNEL_COLUMNS, FILE_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit,
-        role_number, uint,
+        role_number,
     },
     seed::insert_user,
 };
