@@ -3,6 +3,7 @@
 #
 #     scripts/test.sh                 all steps, stopping at the first that fails (with CI=true: going on)
 #     scripts/test.sh fmt clippy      some of them
+#     scripts/test.sh --busy test     the same with one core kept busy by something else: no test may judge by speed
 #     scripts/test.sh --list          their names, in order
 source "$(dirname "$0")/lib.sh"
 
@@ -67,12 +68,14 @@ step_test() {
     begin_engines
     cargo test --workspace --locked --no-run
     engines_ready
-    cargo test --workspace --locked
+    # One run shows everything that fails: neither a failed binary nor the first command keeps the rest from running.
+    local library failed=
+    cargo test --workspace --locked --no-fail-fast || failed=1
     # Once more through the other driver, which is a feature and needs a native library.
-    local library
     library=$("$ROOT/scripts/engines/libcassandra.sh")
-    CASSANDRA_SYS_LIB_PATH=$library cargo test --workspace --locked --features chat-server/cassandra-cpp \
-        --test store_cassandra_cpp
+    CASSANDRA_SYS_LIB_PATH=$library cargo test --workspace --locked --no-fail-fast \
+        --features chat-server/cassandra-cpp --test store_cassandra_cpp || failed=1
+    [ -z "$failed" ]
 }
 
 # The crates are read in this repository, where what is private can be read too: links to it are fine.
@@ -140,6 +143,29 @@ if [ "${1:-}" = --list ]; then
     exit 0
 fi
 
+# Keeps one core busy for as long as this script runs: the loop ends with it, even when it is killed.
+begin_busy() {
+    (
+        trap - EXIT INT TERM
+        while kill -0 $$ 2>/dev/null; do :; done
+    ) &
+    BUSY_PID=$!
+}
+
+end_busy() {
+    [ -n "$BUSY_PID" ] || return 0
+    kill "$BUSY_PID" 2>/dev/null || true
+    wait "$BUSY_PID" 2>/dev/null || true
+    BUSY_PID=
+}
+
+BUSY_PID=
+busy=
+if [ "${1:-}" = --busy ]; then
+    busy=yes
+    shift
+fi
+
 chosen=${*:-$STEPS}
 for step in $chosen; do
     case " $STEPS " in *" $step "*) ;; *) die "no step '$step'; there are: $STEPS" ;; esac
@@ -147,7 +173,8 @@ done
 
 cd "$ROOT"
 scratch
-trap 'end_engines; cleanup' EXIT
+trap 'end_busy; end_engines; cleanup' EXIT
+[ -z "$busy" ] || begin_busy
 summary=
 failed=
 for step in $chosen; do

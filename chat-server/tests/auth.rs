@@ -12,7 +12,6 @@ use harness::{PASSWORD, TestServer, read};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, jwk::JwkSet};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 async fn post(server: &TestServer, path: &str, body: Value) -> Response {
     server.post(path).json(&body).send().await.expect("answers")
@@ -66,7 +65,7 @@ async fn two_first_accounts_at_once_make_one_owner() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_login_is_not_told_and_takes_the_same_time() {
+async fn what_is_wrong_with_a_login_is_not_told() {
     let server = TestServer::start().await;
     let ada = server.register("ada").await;
     let mut bot: User = server.register("bot").await.user;
@@ -78,7 +77,6 @@ async fn what_is_wrong_with_a_login_is_not_told_and_takes_the_same_time() {
     }
 
     let mut answers = HashSet::new();
-    let mut fastest = Vec::new();
     for (handle, password) in [
         ("ada", "wrong horse"),
         ("nobody", PASSWORD),
@@ -86,20 +84,11 @@ async fn what_is_wrong_with_a_login_is_not_told_and_takes_the_same_time() {
         ("gone", PASSWORD),
         ("no such!", PASSWORD),
     ] {
-        let mut times = Vec::new();
-        for _ in 0..3 {
-            let began = Instant::now();
-            let problem: Problem =
-                read(login(&server, handle, password).await, StatusCode::UNAUTHORIZED).await;
-            times.push(began.elapsed());
-            answers.insert(serde_json::to_string(&problem).expect("serialises"));
-        }
-        fastest.push(times.into_iter().min().unwrap_or_default());
+        let problem: Problem = read(login(&server, handle, password).await, StatusCode::UNAUTHORIZED).await;
+        answers.insert(serde_json::to_string(&problem).expect("serialises"));
     }
+    // Nor by the time that it takes: beside `Auth::login`.
     assert_eq!(answers.len(), 1, "{answers:?}");
-    // A login that skipped the hash would take a hundredth; a busy machine may well make one take a third.
-    let real = fastest[0];
-    assert!(fastest.iter().all(|time| *time > real / 20), "{fastest:?}");
     assert_eq!(me(&server, &ada.access_token).await, StatusCode::OK);
 }
 

@@ -15,7 +15,10 @@ use chat_server::{
     chat::{Actor, Chat},
     store::{Store, sqlite::SqliteStore},
 };
-use harness::{PASSWORD, ws::DEADLINE};
+use harness::{
+    PASSWORD,
+    wait::{DEADLINE, until_so},
+};
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
@@ -65,15 +68,6 @@ fn actor() -> Actor {
     Actor { user: UserId::new(), role: Role::Member, session: SessionId::new() }
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("expected that {what}"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_one_verifies_on_the_other_right_after_the_key_was_replaced() {
     let world = World::on(LocalBus::new());
@@ -103,7 +97,7 @@ async fn a_revocation_arrives_although_the_bus_lost_it() {
     let tokens = one.register(request, ADDRESS).await.expect("signs in");
     assert!(other.verifier().verify(&tokens.access_token).await.is_ok());
     one.revoke_all(tokens.user.id).await.expect("revokes");
-    eventually("the other process learns it", async || {
+    until_so("the other process learns it", async || {
         other.verifier().verify(&tokens.access_token).await.is_err()
     })
     .await;

@@ -1,13 +1,15 @@
 //! Every place for files keeps the same promises: on disk, in Cassandra, in a bucket.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
+#[path = "harness/wait.rs"]
+mod wait;
+
 use std::{
     net::TcpListener,
     ops::Range,
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,8 +19,7 @@ use chat_server::{
     config::S3Config,
 };
 use futures_util::TryStreamExt as _;
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use wait::{DEADLINE, until_so};
 
 async fn content(blobs: &dyn BlobStore, id: FileId, range: Range<u64>) -> Result<Vec<u8>, BlobError> {
     let pieces: Vec<Bytes> = blobs.read(id, range).await?.try_collect().await?;
@@ -98,12 +99,10 @@ impl S3Server {
             .spawn()
             .unwrap();
         let server = Self { process, url: format!("http://127.0.0.1:{port}") };
-        let ready = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, ready).await.expect("the S3 server listens in time");
+        until_so("the S3 server listens", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
         server
     }
 }
@@ -136,16 +135,11 @@ async fn in_a_bucket() {
     keeps_its_promises(&*blobs).await;
 
     // What was cut is not kept in parts either.
-    let uploads = async {
-        loop {
-            let list = http.get(format!("{}/files?uploads", server.url)).send().await.unwrap();
-            if !list.text().await.unwrap().contains("<Upload>") {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, uploads).await.expect("the cut upload was aborted");
+    until_so("the cut upload is aborted", async || {
+        let list = http.get(format!("{}/files?uploads", server.url)).send().await.unwrap();
+        !list.text().await.unwrap().contains("<Upload>")
+    })
+    .await;
 
     std::fs::write(&credentials_file, "only-one-line\n").unwrap();
     let error = S3Blobs::open(&config).map(drop).unwrap_err();

@@ -56,13 +56,14 @@ impl Logs {
 
     /// Commits and publishes, channel by channel, until told to stop.
     async fn write(self, bus: Arc<PulsarBus>, stop: Arc<AtomicU64>) {
+        let mut pace = tokio::time::interval(PACE);
         while stop.load(Ordering::SeqCst) == 0 {
+            pace.tick().await;
             for (channel, head) in self.0.iter() {
                 let seq = head.fetch_add(1, Ordering::SeqCst) + 1;
                 // Refused when too much waits; the log has it.
                 let _ = bus.publish(event(*channel, seq)).await;
             }
-            tokio::time::sleep(PACE).await;
         }
     }
 }
@@ -150,7 +151,7 @@ where
     follower.catch_up().await;
     assert!(follower.told > 0, "signals were lost, and nobody said so");
     // Without being told from here on: what comes now comes by the bus.
-    let told = follower.told;
+    let (told, rebuilds) = (follower.told, there_metrics.rebuilds.get());
     for _ in 0..3 {
         let lacks = logs.heads();
         follower.catch_up().await;
@@ -160,7 +161,9 @@ where
     writer.await.unwrap();
     here.flush().await;
     follower.catch_up().await;
-    assert_eq!(follower.told, told, "told again, though nothing happened");
+    // A broker that stands still for longer than it may is given up once more, and then that is said too.
+    let happened = there_metrics.rebuilds.get() > rebuilds;
+    assert!(follower.told == told || happened, "told again, though nothing happened");
     assert_eq!(metrics.dropped.get(), 0, "the queues were to hold for this long");
     signals_go_through(&here, follower.subscription.as_mut()).await;
 }

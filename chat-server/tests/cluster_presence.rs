@@ -197,6 +197,8 @@ async fn ten_thousand_who_come_back_after_their_gateway_died_make_no_storm() {
     let of_late: HashSet<UserId> = late[..most].iter().copied().collect();
     assert!(changes.iter().all(|change| of_late.contains(&change.user)));
     assert_eq!(changes.len(), 2 * most);
-    // All who were lost are lost in one frame; they come back in as many as there are turns meanwhile.
-    assert!(frames <= 20, "{frames} frames for {} changes", changes.len());
+    // All who were lost are lost in one frame, and who is watched from before may be told once more; they come back in at most as
+    // many as there were signals of it, and in fewer where one turn takes several.
+    let signals = late.len() / 100;
+    assert!(frames <= signals + 2, "{frames} frames for {} changes", changes.len());
 }

@@ -14,7 +14,8 @@ use harness::{
     TestServer,
     process::{ServerProcess, seed},
     read,
-    ws::{DEADLINE, Incoming, TestSocket},
+    wait::until_so,
+    ws::{Incoming, TestSocket},
 };
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -47,15 +48,6 @@ async fn told_to_leave(mut socket: TestSocket) -> (Instant, u64) {
                 return told.expect("is told before it is closed");
             }
         }
-    }
-}
-
-/// Waits until something is so.
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !so().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -110,7 +102,7 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_are_told_evenly_over_the_window_and_come_back_so() {
+async fn sockets_are_told_one_by_one_over_the_window_and_come_back_so() {
     const SOCKETS: usize = 60;
     const WINDOW: Duration = Duration::from_secs(3);
     let server = TestServer::with(|config| {
@@ -136,12 +128,11 @@ async fn sockets_are_told_evenly_over_the_window_and_come_back_so() {
     assert!(draining.await.expect("the drain ends"), "all have gone");
     assert_eq!(server.metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}").await, 60.0);
     back.sort();
-    let second = Duration::from_secs(1);
-    let peak =
-        back.iter().map(|from| back.iter().filter(|at| (*from..*from + second).contains(at)).count()).max();
-    let mean = SOCKETS / 3;
-    assert!(peak.is_some_and(|peak| peak <= 2 * mean), "{peak:?} in a second, the mean is {mean}: {back:?}");
-    assert!(back.last().is_some_and(|last| *last > WINDOW * 9 / 10), "the whole window is used: {back:?}");
+    // Nobody is told before the turn that is theirs when the window is shared evenly. That nobody is told much later, and how
+    // lateness is made up for, is tested beside `Pace`, with a clock that does not depend on the machine.
+    for (turn, back) in (0..).zip(&back) {
+        assert!(*back >= WINDOW * turn / SOCKETS as u32, "turn {turn} came after {back:?}");
+    }
 }
 
 #[tokio::test]
@@ -179,7 +170,7 @@ async fn a_drain_is_ordered_by_who_has_the_token_and_the_process_stays() {
     assert_eq!(answer["connections"], 2);
     told_to_leave(socket).await;
     told_to_leave(second).await;
-    until("all have gone", async || server.metric("folkmoot_gateway_connections").await == 0.0).await;
+    until_so("all have gone", async || server.metric("folkmoot_gateway_connections").await == 0.0).await;
     assert!(TestSocket::upgrade(&server.base_url, None, None).await.is_err(), "nobody comes back to it");
     assert_eq!(status("/healthz").await, StatusCode::OK);
     let answer: Value = read(order("", TOKEN).await, StatusCode::ACCEPTED).await;
@@ -230,15 +221,15 @@ async fn a_signal_carries_on_with_the_drain_that_was_ordered() {
     let answer: Value =
         read(order(&http, &server.admin_url, "?after=0", TOKEN).await, StatusCode::ACCEPTED).await;
     assert_eq!(answer["connections"], SOCKETS);
-    assert!(server.wait_for_metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}", 6.0).await);
+    server.wait_for_metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}", 6.0).await;
     server.terminate();
     for socket in sockets {
         socket.await.expect("each is told once");
     }
     assert!(server.ended().await);
+    // Those who were left kept the turns that they had; that a drain is never begun anew is tested beside `Stage`.
     let took = began.elapsed();
-    // Begun anew in its middle it would take 4.25 s at least.
-    assert!((Duration::from_millis(2_500)..Duration::from_millis(4_200)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(2_750), "the last of twelve turns was not awaited: {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,22 +237,20 @@ async fn a_signal_after_the_drain_ends_the_process_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
     let token = seeded(dir.path());
     let file = format!("server.admin_token_file={}", token_file(dir.path()));
-    let mut server = ServerProcess::start_with(dir.path(), &[&file, "gateway.drain_window_seconds=60"]);
+    let mut server = ServerProcess::start_with(dir.path(), &[&file, "gateway.drain_window_seconds=300"]);
     let http = Client::builder().no_proxy().build().expect("a client");
     let socket = TestSocket::connect(&server.base_url, &token).await;
     assert_eq!(order(&http, &server.admin_url, "?after=0", TOKEN).await.status(), StatusCode::ACCEPTED);
     told_to_leave(socket).await;
-    until("all have gone", async || {
+    until_so("all have gone", async || {
         let answer: Value =
             read(order(&http, &server.admin_url, "", TOKEN).await, StatusCode::ACCEPTED).await;
         answer["connections"] == 0
     })
     .await;
     drop(http);
-    let told = Instant::now();
     server.terminate();
-    assert!(server.ended().await);
-    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    assert!(server.ended().await, "long before another window would be over");
 }
 
 #[tokio::test]
@@ -274,13 +263,14 @@ async fn sockets_that_are_old_are_told_to_reconnect_and_what_they_sent_is_finish
     let channel = server.channel_of(&ada, &[], "old").await;
     let began = Instant::now();
     let mut old = TestSocket::connect(&server.base_url, &ada.access_token).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
     let (mut sent, mut acked) = (vec![old.say(channel, "first").await], 0);
     let code = loop {
         match old.next().await {
             Incoming::Frame(ServerFrame::Ack { id, .. }) => {
                 assert_eq!(sent.last(), Some(&id));
                 acked += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                pace.tick().await;
                 sent.push(old.say(channel, "next").await);
             }
             // What is on its way to the server now may not be read any more; what it took is answered.

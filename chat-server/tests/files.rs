@@ -2,15 +2,16 @@
 
 mod harness;
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use chat_protocol::{ChannelId, ErrorCode, FileRef, Problem, limits::MAX_FILE_BYTES, rest::TokenResponse};
 use futures_util::{StreamExt as _, future::join_all, stream};
-use harness::{TestServer, process::ServerProcess, ws::DEADLINE};
+use harness::{
+    TestServer,
+    process::ServerProcess,
+    wait::{DEADLINE, until},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -60,15 +61,7 @@ impl Scene {
     }
 
     async fn until_kept(&self, expected: usize) {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let now = kept(&self.files);
-            if now.len() == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "expected {expected} files, found {now:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(&format!("{expected} files are kept"), || kept(&self.files).len() == expected).await;
     }
 }
 

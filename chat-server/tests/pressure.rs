@@ -5,30 +5,20 @@ mod harness;
 #[path = "harness/moody_store.rs"]
 mod moody_store;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chat_protocol::{ClientFrame, ServerFrame};
 use harness::{
     TestServer,
     cluster::TestCluster,
-    ws::{DEADLINE, TestSocket},
+    wait::{until, until_so},
+    ws::TestSocket,
 };
 use moody_store::{Mood, MoodyStore};
 
 /// The refusals with a reason.
 async fn refused(server: &TestServer, reason: &str) -> f64 {
     server.metric(&format!("folkmoot_gateway_refusals_total{{reason=\"{reason}\"}}")).await
-}
-
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !so() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]
@@ -60,10 +50,10 @@ async fn refusals_are_counted_by_reason() {
     drop(rude);
     assert!(TestSocket::upgrade(&server.base_url, Some("https://evil.example"), None).await.is_err());
     assert_eq!(refused(&server, "malformed").await, 2.0);
-    let deadline = Instant::now() + DEADLINE;
-    while server.metric("folkmoot_gateway_connections").await > 0.0 {
-        assert!(Instant::now() < deadline, "their places are given back");
-    }
+    until_so("their places are given back", async || {
+        server.metric("folkmoot_gateway_connections").await == 0.0
+    })
+    .await;
     let _mine = [
         TestSocket::connect(&server.base_url, &ada.access_token).await,
         TestSocket::connect(&server.base_url, &ada.access_token).await,
@@ -76,11 +66,11 @@ async fn refusals_are_counted_by_reason() {
     assert_eq!(refused(&server, "rate_limited").await, 1.0);
 
     let draining = server.begin_drain();
-    let deadline = Instant::now() + DEADLINE;
-    while refused(&server, "draining").await == 0.0 {
-        assert!(Instant::now() < deadline, "upgrades are refused");
+    until_so("upgrades are refused", async || {
         let _ = TestSocket::upgrade(&server.base_url, None, None).await;
-    }
+        refused(&server, "draining").await > 0.0
+    })
+    .await;
     draining.await.expect("ends");
 }
 

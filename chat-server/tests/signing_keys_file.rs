@@ -21,7 +21,7 @@ use chat_server::{
     store::{Store, sqlite::SqliteStore},
 };
 use ed25519_dalek::SigningKey;
-use harness::{TestServer, ws::DEADLINE};
+use harness::{TestServer, wait::until};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -133,15 +133,6 @@ impl Process {
     }
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("expected that {what}"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_by_overlap_refuses_nobody() {
     let (old, old_kid) = key(0);
@@ -159,12 +150,13 @@ async fn a_rotation_by_overlap_refuses_nobody() {
         [&auth, &gateway].iter().all(|process| process.published() == [new_kid.as_str(), old_kid.as_str()])
     })
     .await;
-    while now_ms() < begins {
+    until("its time has come", || {
         // What was asked before it was time may be answered after it.
         let signs_with = auth.signs_with();
         assert!(signs_with == old_kid || now_ms() >= begins, "too early");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        now_ms() >= begins
+    })
+    .await;
     assert_eq!(auth.signs_with(), new_kid);
     let after = auth.issue();
     for token in [&before, &after] {

@@ -8,6 +8,7 @@ mod keyspace;
 use std::sync::Arc;
 
 use chat_server::store::cassandra::{CassandraStore, cpp_driver::CppCql, cql::Cql, migrate::migrate};
+use harness::wait;
 use keyspace::Keyspace;
 use tokio::sync::OnceCell;
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 mod conformance;
+#[path = "harness/wait.rs"]
+mod wait;
 
 use chat_server::store::sqlite::SqliteStore;
 

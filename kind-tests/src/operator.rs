@@ -8,6 +8,9 @@ use kube::{Api, api::ListParams};
 
 use crate::{command, process, scene::Scene, wait::until};
 
+/// Counter of the operator: how often it looked at a `ChatCluster`.
+const RECONCILES: &str = "folkmoot_operator_reconciles_total";
+
 /// Name of the Deployment, the Lease and the account.
 pub const NAME: &str = "folkmoot-operator";
 /// The length of a Lease, as the operator sets it: by its end another one writes.
@@ -104,6 +107,26 @@ impl<'a> Operator<'a> {
             found = Some(found.unwrap_or(0.0) + value.trim().parse::<f64>()?);
         }
         found.with_context(|| format!("expected a metric {name} of {pod}"))
+    }
+
+    /// Waits until the leader has looked at the chat, from a moment that is after this was called: what it was going to do by
+    /// then, it has done.
+    ///
+    /// # Errors
+    /// When it does not look within a minute.
+    pub async fn has_looked(&self) -> Result<()> {
+        // The first look may have begun before; the second one has not.
+        for _ in 0..2 {
+            let leader = self.leader().await?;
+            let reconciles = self.metric(&leader, RECONCILES).await?;
+            self.scene.touch().await?;
+            until("the operator to look at the chat", Duration::from_secs(60), async || {
+                ensure!(self.metric(&leader, RECONCILES).await? > reconciles, "it did not");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Ends a pod's process as [`process::kill`] does.

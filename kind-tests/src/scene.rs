@@ -189,8 +189,8 @@ impl Scene {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn touch(&self, value: usize) -> Result<()> {
-        let annotations = json!({ "kind-tests/touched": value.to_string() });
+    pub async fn touch(&self) -> Result<()> {
+        let annotations = json!({ "kind-tests/touched": jiff::Timestamp::now().to_string() });
         self.change(&json!({ "metadata": { "annotations": annotations } })).await.map(drop)
     }
 }

@@ -37,20 +37,3 @@ where
         }
     }
 }
-
-/// Looks for as long as `span` lasts, and expects `look` to succeed each time.
-///
-/// # Errors
-/// When it fails once.
-pub async fn throughout<F, Fut>(what: &str, span: Duration, mut look: F) -> Result<()>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<()>>,
-{
-    let began = Instant::now();
-    while began.elapsed() < span {
-        look().await.with_context(|| format!("expected {what} for {:.0} s", span.as_secs_f64()))?;
-        tokio::time::sleep(EVERY).await;
-    }
-    Ok(())
-}

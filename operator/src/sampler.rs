@@ -270,10 +270,14 @@ folkmoot_process_memory_limit_bytes 1000
             let samples = sampler.sample(gateways).await;
             samples.into_iter().map(|sample| sample.map(|sample| sample.connections)).collect()
         };
-        assert_eq!(asked(&[good, good]).await, [Some(12), Some(12)]);
-        let began = tokio::time::Instant::now();
-        assert_eq!(asked(&[good, refuses, hangs, hangs, gone]).await, [Some(12), None, None, None, None]);
-        assert!(began.elapsed() < Duration::from_secs(5), "they are asked at once");
+        // On a machine that stands still for a moment even a good one does not say in time.
+        let answers = async { while asked(&[good, good]).await != [Some(12), Some(12)] {} };
+        timeout(DEADLINE * 60, answers).await.expect("they say how many");
+        assert_eq!(asked(&[good, refuses, hangs, gone]).await[1..], [None; 3]);
+        // One after the other would take longer than that.
+        let crowd = vec![hangs; 100];
+        let asked_at_once = timeout(DEADLINE * 60, asked(&crowd)).await;
+        assert_eq!(asked_at_once.expect("they are asked at once"), vec![None; 100]);
         assert!(asked(&[]).await.is_empty());
     }
 

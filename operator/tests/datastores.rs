@@ -14,7 +14,10 @@ use folkmoot_operator::{
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::timeout;
+
+/// For anything that must come. It says that something never happens, not that a machine is slow.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A `ChatCluster` of a test, and what it refers to.
 struct Chat {
@@ -279,11 +282,10 @@ async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
     chat.cluster.spec.pulsar.token_secret_ref = None;
     for address in [harness::nobody().await, harness::silence().await] {
         chat.cluster.spec.pulsar.admin_url = format!("http://{address}");
-        let began = Instant::now();
-        let (reason, message) = trouble(chat.check(Mode::Repair).await.pulsar);
+        let report = timeout(DEADLINE, chat.check(Mode::Repair)).await.expect("it is given up");
+        let (reason, message) = trouble(report.pulsar);
         assert_eq!(reason, "Unreachable", "{message}");
         assert!(message.contains(&address.to_string()), "{message}");
-        assert!(began.elapsed() < Duration::from_secs(6), "it took {:?}", began.elapsed());
     }
 }
 
@@ -350,9 +352,9 @@ async fn cassandra_is_asked_with_tls_and_without() {
         let cluster = ChatCluster::new("chat", serde_json::from_value(spec).unwrap());
         let authority = authority.map(String::as_str).unwrap_or_default();
         let secrets = [("ca".to_owned(), SecretData::from_iter([("ca.crt", authority)]))].into();
-        let began = Instant::now();
-        let report = Datastores::new().check(&cluster, "chat", &secrets, Mode::Repair).await;
-        assert!(began.elapsed() < Duration::from_secs(5), "{points:?} took {:?}", began.elapsed());
+        let datastores = Datastores::new();
+        let check = datastores.check(&cluster, "chat", &secrets, Mode::Repair);
+        let report = timeout(DEADLINE, check).await.unwrap_or_else(|_| panic!("{points:?} are not given up"));
         match expected {
             None => assert_eq!(report.cassandra, Health::Ready, "{points:?}"),
             Some((expected, address)) => {

@@ -5,13 +5,13 @@
 
 mod fake;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use fake::{
     Started,
     api_server::{ApiServer, CHATS},
     engines::Engines,
-    place,
+    place, until,
 };
 use folkmoot_operator::{
     addons,
@@ -23,7 +23,6 @@ use folkmoot_operator::{
     queue::Queue,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 const DEPLOYMENTS: &str = "apis/apps/v1/deployments";
 const SERVICES: &str = "api/v1/services";
@@ -68,15 +67,6 @@ struct Stage {
     controller: Arc<Controller>,
     key: Key,
     watches: Watches,
-}
-
-/// Waits until something is so.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not so in time: {what}");
-        sleep(Duration::from_millis(5)).await;
-    }
 }
 
 impl Stage {

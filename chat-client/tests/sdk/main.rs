@@ -19,7 +19,7 @@ pub(crate) const CHANNEL: ChannelId = ChannelId(Uuid::from_u128(7));
 
 /// Waits, but not for ever.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens within 20 s")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it happens within 60 s")
 }
 
 pub(crate) fn event(seq: Seq) -> Event {

@@ -133,7 +133,7 @@ async fn who_is_refused_comes_back_after_the_time_that_was_named_and_not_all_at_
 #[tokio::test]
 async fn a_server_that_says_nothing_counts_as_dead() {
     let mut server = Server::start().await;
-    let options = Options { dead_after: Some(Duration::from_millis(200)), ..options() };
+    let options = Options { dead_after: Some(Duration::from_secs(2)), ..options() };
     let (_client, _updates) = start(server.url(), options).await;
     let silent = server.welcome(head(0)).await;
     server.welcome(head(0)).await;
@@ -143,7 +143,7 @@ async fn a_server_that_says_nothing_counts_as_dead() {
 #[tokio::test]
 async fn a_send_without_an_answer_goes_again_on_a_new_connection() {
     let mut server = Server::start().await;
-    let options = Options { answer_deadline: Duration::from_millis(200), ..options() };
+    let options = Options { answer_deadline: Duration::from_secs(1), ..options() };
     let (client, _updates) = start(server.url(), options).await;
     let mut deaf = server.welcome(head(0)).await;
     let _pending = client.submit(CHANNEL, "hello", vec![]).await;

@@ -206,7 +206,51 @@ fn wrong_credentials() -> ChatError {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
     use super::*;
+    use crate::{auth::AuthOptions, bus::local::LocalBus, chat::Chat, store::sqlite::SqliteStore};
+
+    #[tokio::test]
+    async fn a_refused_login_takes_a_hash_whatever_is_wrong_with_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
+        let chat = Chat::new(store, Arc::new(LocalBus::new()));
+        let auth = Auth::new(chat, AuthOptions::default()).await.expect("keys");
+        let account = async |handle: &str| {
+            auth.create_account(handle, None, "correct horse".into()).await.expect("is made")
+        };
+        account("ada").await;
+        let bot = User { role: Role::Bot, ..account("bot").await };
+        let gone = User { deactivated: true, ..account("gone").await };
+        for user in [&bot, &gone] {
+            assert!(auth.store().update_user(user).await.expect("is stored"));
+        }
+        for (handle, password) in [
+            ("ada", "wrong horse"),
+            ("nobody", "correct horse"),
+            ("bot", "correct horse"),
+            ("gone", "correct horse"),
+            ("no such!", "correct horse"),
+        ] {
+            let held = auth.passwords.hold().await;
+            let login = tokio::spawn({
+                let auth = Arc::clone(&auth);
+                let request = LoginRequest { handle: handle.into(), password: password.into(), device: None };
+                async move { auth.login(request, Ipv4Addr::LOCALHOST.into()).await }
+            });
+            let waits = async {
+                while auth.passwords.waiting() == 0 {
+                    assert!(!login.is_finished(), "{handle} is answered without a hash");
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), waits).await.expect("waits for a hash");
+            drop(held);
+            let refused = login.await.expect("ends").expect_err("is refused");
+            assert_eq!(refused.code, ErrorCode::Unauthenticated, "{handle}");
+        }
+    }
 
     #[test]
     fn handles_are_folded_and_bounded() {

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, ErrorCode, EventBody, Seq, SessionId, UserId,
     rest::{Committed, CreateChannel, Role, User},
 };
 use chat_server::{
@@ -28,8 +28,12 @@ use chat_server::{
 };
 use parking_lot::RwLock;
 
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(400);
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::wait::{DEADLINE, until, until_within};
+
+/// For owners that answer. Longer than any test, so that none depends on how fast the machine is.
+const TIMEOUT: Duration = DEADLINE.saturating_mul(2);
+/// For owners that are made not to answer.
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(400);
 
 pub(crate) struct World {
     pub(crate) store: Arc<SqliteStore>,
@@ -38,6 +42,8 @@ pub(crate) struct World {
     pub(crate) live: Arc<RwLock<Arc<[Node]>>>,
     pub(crate) ada: Actor,
     pub(crate) dir: tempfile::TempDir,
+    /// How long an owner is waited for.
+    pub(crate) timeout: Duration,
 }
 
 pub(crate) struct Process {
@@ -68,7 +74,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).unwrap());
         let ada = person(&store, "ada", Role::Owner).await;
-        Self { store, bus: Arc::new(LocalBus::new()), live: Arc::new(RwLock::new(Arc::from([]))), ada, dir }
+        let (bus, live) = (Arc::new(LocalBus::new()), Arc::new(RwLock::new(Arc::from([]))));
+        Self { store, bus, live, ada, dir, timeout: TIMEOUT }
     }
 
     pub(crate) fn chat(&self) -> (Arc<Chat>, Arc<AtomicUsize>) {
@@ -82,7 +89,7 @@ impl World {
         let (chat, published) = self.chat();
         let metrics = Arc::new(Metrics::new());
         let listen = Some(([127, 0, 0, 1], 0).into());
-        let options = HopOptions { listen, advertise: String::new(), certificates, timeout: TIMEOUT };
+        let options = HopOptions { listen, advertise: String::new(), certificates, timeout: self.timeout };
         let hop = Hop::open(options, Arc::clone(&metrics)).await.unwrap();
         let live = Arc::clone(&self.live);
         let owners = hop.owners(name.into(), Arc::new(move || Arc::clone(&live.read())));
@@ -106,12 +113,13 @@ impl World {
     }
 
     /// A channel that one of the live processes owns, and the other would have to reach over a connection that stands.
+    /// Whether the channel itself was made over that connection is open: it may have stood by then.
     pub(crate) async fn channel_owned_by(&self, owner: &str, from: &Process) -> ChannelId {
         loop {
             let channel = self.channel(from).await;
             let live = Arc::clone(&self.live.read());
             if &*owner_of(channel, &live).unwrap().name == owner {
-                eventually("the owner is reached", || from.owners.remote(channel).is_some()).await;
+                until("the owner is reached", || from.owners.remote(channel).is_some()).await;
                 return channel;
             }
         }
@@ -144,8 +152,20 @@ impl World {
         actor
     }
 
+    /// Sends as a client does: the same again when too much waits.
     pub(crate) async fn send(&self, process: &Process, channel: ChannelId) -> Committed {
-        self.submit(&process.chat, channel, ClientId::new()).await.unwrap().committed().await.unwrap()
+        let id = ClientId::new();
+        until_within(DEADLINE, "a send is taken", async || {
+            let sent = match self.submit(&process.chat, channel, id).await {
+                Ok(pending) => pending.committed().await,
+                Err(full) => Err(full),
+            };
+            match sent {
+                Err(error) if error.code == ErrorCode::Overloaded => None,
+                sent => Some(sent.unwrap()),
+            }
+        })
+        .await
     }
 
     /// The client ids of a channel's messages, in order of position; checks that the log is dense.
@@ -175,15 +195,17 @@ impl Process {
     pub(crate) fn published(&self) -> usize {
         self.published.load(Ordering::Relaxed)
     }
-}
 
-pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "expected in time: {what}");
+    /// What `does` results in when this process waited for the owner throughout. An owner that stands still for a moment
+    /// is done without, as it should be; what is claimed of the others is tried again then.
+    pub(crate) async fn undisturbed<T>(&self, mut does: impl AsyncFnMut() -> T) -> T {
+        until_within(DEADLINE, "the owner answers throughout", async || {
+            let fell_back = self.metrics.hop_fell_back.get();
+            let result = does().await;
+            (self.metrics.hop_fell_back.get() == fell_back).then_some(result)
+        })
+        .await
+    }
 }
 
 struct CountingBus {

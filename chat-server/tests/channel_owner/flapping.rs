@@ -15,7 +15,7 @@ use chat_server::{
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
-use crate::cluster::{World, eventually};
+use crate::{cluster::World, wait::until};
 
 /// What becomes of one thing that is handed over, or might be.
 #[derive(Debug, Clone, Copy)]
@@ -226,10 +226,10 @@ async fn nobody_waits_for_the_answer_to_somebody_else() {
     let submit = async |actor: &Actor| world.submit_as(actor, &near, channel, ClientId::new()).await.unwrap();
 
     let first = submit(&world.ada).await;
-    eventually("the first is on its way", || slow.under_way.load(Ordering::Relaxed) == 1).await;
+    until("the first is on its way", || slow.under_way.load(Ordering::Relaxed) == 1).await;
     let second = submit(&world.ada).await;
     let others = submit(&bob).await;
-    eventually("the other's is too", || slow.under_way.load(Ordering::Relaxed) == 2).await;
+    until("the other's is too", || slow.under_way.load(Ordering::Relaxed) == 2).await;
     slow.go.add_permits(3);
     let first = first.committed().await.unwrap().seq;
     let second = second.committed().await.unwrap().seq;

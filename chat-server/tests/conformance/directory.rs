@@ -1,11 +1,12 @@
 //! [`chat_server::store::DirectoryStore`].
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::Role};
 use chat_server::store::{Counts, End, FileRow, Membership, NewEvent, Store, name_key};
 
 use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, now, unique};
+use crate::wait::{DEADLINE, until_within};
 
 pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
     let (ada, grace) = (UserId::new(), UserId::new());
@@ -75,16 +76,10 @@ async fn place_becomes(
     user: UserId,
     is: impl Fn(&Membership) -> bool,
 ) -> Membership {
-    let follows = async {
-        loop {
-            let place = store.membership(channel, user).await.unwrap().unwrap();
-            if is(&place) {
-                return place;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), follows).await.expect("the marker follows")
+    until_within(DEADLINE, "the marker follows", async || {
+        store.membership(channel, user).await.unwrap().filter(&is)
+    })
+    .await
 }
 
 pub(crate) async fn who_writes_on_top_of_what_they_had_read_has_read_it(store: Arc<dyn Store>) {

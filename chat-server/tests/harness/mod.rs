@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod engines;
 pub mod process;
+pub mod wait;
 pub mod ws;
 
 use std::{sync::Arc, time::Duration};

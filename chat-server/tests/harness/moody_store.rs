@@ -29,6 +29,8 @@ pub enum Mood {
     Away,
     /// Nothing is answered until that changes; appends have been done by then, and nobody knows.
     Hangs,
+    /// Nothing is done until that changes, and then it is done as ever.
+    Held,
     /// Every call takes this much longer.
     Slow(Duration),
 }
@@ -79,6 +81,10 @@ impl MoodyStore {
             Mood::Away => Err(StoreError::Unavailable(None)),
             Mood::Slow(by) => {
                 tokio::time::sleep(by).await;
+                Ok(false)
+            }
+            Mood::Held => {
+                let _ = mood.wait_for(|mood| *mood != Mood::Held).await;
                 Ok(false)
             }
             Mood::Hangs => {

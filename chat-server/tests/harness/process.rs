@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::wait::{DEADLINE, until_so, until_within};
+
 const BINARY: &str = env!("CARGO_BIN_EXE_chat-server");
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = DEADLINE;
 
 /// A server process on loopback ports that it keeps across restarts; killed when dropped.
 pub struct ServerProcess {
@@ -59,26 +61,15 @@ impl ServerProcess {
 
     /// Waits until it has ended by itself; whether with success.
     pub async fn ended(&mut self) -> bool {
-        let deadline = Instant::now() + READY;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("can be waited for") {
-                return status.success();
-            }
-            assert!(Instant::now() < deadline, "chat-server does not end");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let child = &mut self.child;
+        let ended = async || child.try_wait().expect("can be waited for");
+        until_within(READY, "chat-server ends", ended).await.success()
     }
 
     /// Waits until a metric has reached a value.
-    pub async fn wait_for_metric(&self, name: &str, value: f64) -> bool {
-        let deadline = Instant::now() + READY;
-        while Instant::now() < deadline {
-            if metric(self.ports.1, name).await.is_some_and(|now| now >= value) {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        false
+    pub async fn wait_for_metric(&self, name: &str, value: f64) {
+        let reached = async || metric(self.ports.1, name).await.is_some_and(|now| now >= value);
+        until_so(&format!("{name} is {value}"), reached).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client for tests that sees every frame.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use chat_protocol::{
     ChannelId, ChannelState, ClientFrame, ClientId, Event, SUBPROTOCOL, Seq, ServerFrame, UserId,
@@ -12,8 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest as _, http::HeaderValue},
 };
 
-/// Every wait in a test ends by then.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub use super::wait::DEADLINE;
 
 /// What a socket brought.
 #[derive(Debug)]

@@ -9,16 +9,15 @@ use kind_tests::{
     command::kubectl,
     gateways::{self, Gateways},
     load::{Accounts, Load, Shape},
+    operator::Operator,
     scene::{CHAT, Scene},
-    wait::{throughout, until},
+    wait::until,
 };
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
 /// A step on a machine that runs other tests meanwhile.
 const STEP: Duration = Duration::from_secs(90);
-/// The operator looks again at least so often.
-const A_WHILE: Duration = Duration::from_secs(6);
 
 pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     let Some(door) = gateways::serve(&scene, &json!({})).await? else { return Ok(()) };
@@ -47,11 +46,7 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     .await?;
     scene.until_gone::<HorizontalPodAutoscaler>("chat-gateway", STEP).await?;
     scale(&scene, 1).await?;
-    throughout("the number to be the operator's", A_WHILE, async || {
-        ensure!(gateways.names().await? == two, "there are {:?}, not {two:?}", gateways.names().await?);
-        Ok(())
-    })
-    .await?;
+    stays(&scene, &two).await.context("the number to be the operator's")?;
 
     // And back: the number that runs is the first that others see, though something else was written meanwhile.
     mode(&scene, &json!({ "mode": "External", "minReplicas": 1 })).await?;
@@ -65,11 +60,7 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
         Ok(())
     })
     .await?;
-    throughout("nothing to jump", A_WHILE, async || {
-        ensure!(gateways.names().await? == two, "there are {:?}, not {two:?}", gateways.names().await?);
-        Ok(())
-    })
-    .await?;
+    stays(&scene, &two).await.context("nothing to jump")?;
     scale(&scene, 1).await?;
     until("one gateway by kubectl scale", STEP, async || gateways.are(1).await).await?;
     ensure!(two.contains(&gateways.names().await?[0]), "expected one of the two to stay");
@@ -77,6 +68,19 @@ pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
     let ended = load.end().await?;
     ended.kept_all()?;
     println!("external: {}", ended.title());
+    Ok(())
+}
+
+/// The gateways are these and stay these, however often the operator looks at them.
+async fn stays(scene: &Scene, names: &[String]) -> Result<()> {
+    let gateways = Gateways(scene);
+    for _ in 0..3 {
+        Operator::of(scene).has_looked().await?;
+        let now = gateways.names().await?;
+        ensure!(now == *names, "there are {now:?}, not {names:?}");
+        let leaving = gateways.scaling().await?.leaving;
+        ensure!(leaving.is_none(), "some are leaving: {leaving:?}");
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use kind_tests::{
     scene::Scene,
     wait::until,
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// Sockets that a gateway is to hold.
@@ -82,18 +83,14 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
 
 /// Waits until there is one again; those that were said to cost least meanwhile.
 async fn watch_the_way_down(gateways: &Gateways<'_>) -> Result<BTreeSet<String>> {
-    let mut marked = BTreeSet::new();
-    let deadline = Instant::now() + STABLE + STEP;
-    loop {
-        marked.extend(gateways.marked().await?);
-        match gateways.are(1).await {
-            Ok(()) => return Ok(marked),
-            Err(missing) if Instant::now() >= deadline => {
-                return Err(missing).context("expected one gateway again");
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
+    let marked = Mutex::new(BTreeSet::new());
+    until("one gateway again", STABLE + STEP, async || {
+        let now = gateways.marked().await?;
+        marked.lock().extend(now);
+        gateways.are(1).await
+    })
+    .await?;
+    Ok(marked.into_inner())
 }
 
 /// Whoever looks later sees how many there were, and why.

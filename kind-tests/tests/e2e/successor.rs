@@ -34,7 +34,7 @@ pub(crate) async fn a_new_operator_restarts_nothing(scene: Scene) -> Result<()> 
     })
     .await?;
     // It works: a change is followed.
-    scene.touch(1).await?;
+    scene.touch().await?;
     scene.until_ready(READY).await?;
     ensure!(
         self::pods(&scene).await? == pods,

@@ -10,7 +10,7 @@ pub(crate) mod engines;
 #[path = "store.rs"]
 pub(crate) mod store;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use folkmoot_crds::ImageSpec;
 use folkmoot_operator::{
@@ -20,8 +20,21 @@ use folkmoot_operator::{
     metrics::Metrics,
     queue::Queue,
 };
+use tokio::time::{Instant, sleep};
 
 use self::{api_server::ApiServer, store::Place};
+
+/// Every wait ends by then. It says that something never happens, not that a machine is slow.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until something is so. Every wait that looks again and again goes through here.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not so in time: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// Where an object of the tests' namespace is.
 pub(crate) fn place(collection: &str, name: &str) -> Place {
