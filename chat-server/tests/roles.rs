@@ -11,12 +11,13 @@ use std::{
 };
 
 use chat_protocol::{
-    CloseCode, ErrorCode, Problem,
+    ClientId, CloseCode, ErrorCode, Problem, ServerFrame,
     rest::{Role, TokenResponse, User},
 };
+use chat_server::chat::Actor;
 use harness::{
     TestServer, read,
-    ws::{DEADLINE, TestSocket},
+    ws::{DEADLINE, Incoming, TestSocket},
 };
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -175,6 +176,51 @@ async fn a_new_role_closes_the_sockets_of_its_person_who_come_back_with_it() {
     back.acked(id).await;
     let answer = server.get("/v1/users").bearer_auth(&grace.access_token).send().await.expect("answers");
     assert_eq!(answer.status(), StatusCode::FORBIDDEN, "guests do not list people");
+}
+
+/// A command that waited for its commit while the role changed is not committed, whatever is in the same batch.
+#[tokio::test]
+async fn what_was_under_way_with_the_role_from_before_is_not_committed() {
+    let server = TestServer::start().await;
+    let (ada, grace) = (server.register("ada").await, server.register("grace").await);
+    let channel = server.channel_of(&ada, &[&grace], "den").await;
+    let mut socket = TestSocket::connect(&server.base_url, &grace.access_token).await;
+    let chat = server.app().chat();
+    let actor = |of: &TokenResponse, auth_version| Actor {
+        user: of.user.id,
+        role: of.user.role,
+        auth_version,
+        session: of.session,
+    };
+    // As if it changed behind the door's check.
+    chat.auth_versions().raise(grace.user.id, 1);
+    let say = async |actor: Actor, text: &str| {
+        chat.send(&actor, channel, ClientId::new(), text.into(), Vec::new()).await.map_err(|error| error.code)
+    };
+    let (mine, old, others, new) = tokio::join!(
+        say(actor(&ada, 0), "one"),
+        say(actor(&grace, 0), "old"),
+        say(actor(&ada, 0), "two"),
+        say(actor(&grace, 1), "new"),
+    );
+    assert_eq!(old.map(drop), Err(ErrorCode::Unauthenticated));
+    let mut seqs = [mine, others, new].map(|done| done.expect("is committed").seq);
+    seqs.sort_unstable();
+    let head = server.events(&ada, channel, 0).await.last().map(|event| event.seq);
+    assert_eq!((head, seqs), (Some(seqs[2]), [seqs[2] - 2, seqs[2] - 1, seqs[2]]));
+
+    // A socket gets no answer, for its client sends it again, but a close.
+    socket.say(channel, "from the socket").await;
+    let closed = loop {
+        match socket.next().await {
+            Incoming::Frame(ServerFrame::Error { code, .. }) => panic!("refused for good: {code:?}"),
+            Incoming::Frame(_) => {}
+            Incoming::Closed(code) => break code,
+        }
+    };
+    assert_eq!(closed, Some(CloseCode::Unauthenticated.code()));
+    let last = server.events(&ada, channel, 0).await.last().map(|event| event.seq);
+    assert_eq!(last, head);
 }
 
 #[tokio::test]

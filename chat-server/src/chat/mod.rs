@@ -64,13 +64,14 @@ impl Chat {
     pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let directory = Arc::new(Directory::new(Arc::clone(&store)));
         let heads = Arc::new(RecentHeads::new());
+        let auth_versions = Arc::new(AuthVersions::default());
         let logs = ChannelLogs::new(
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&directory),
             Arc::clone(&heads),
+            Arc::clone(&auth_versions),
         );
-        let auth_versions = Arc::new(AuthVersions::default());
         Arc::new(Self { store, bus, directory, logs, heads, auth_versions, recent: OnceLock::new() })
     }
 

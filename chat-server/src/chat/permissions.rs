@@ -29,7 +29,7 @@ impl Actor {
     /// What the commit decides by.
     #[must_use]
     pub const fn authority(&self) -> Authority {
-        Authority { role: self.role, auth_version: 0 }
+        Authority { role: self.role, auth_version: self.auth_version }
     }
 }
 

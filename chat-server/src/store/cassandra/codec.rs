@@ -7,9 +7,7 @@ use chat_protocol::{
 use uuid::Uuid;
 
 use super::cql::{CqlError, Row, Value};
-use crate::store::{
-    Account, ChannelRow, End, FileRow, SessionRow, SigningKeyRow, Standing, StoreError,
-};
+use crate::store::{Account, ChannelRow, End, FileRow, SessionRow, SigningKeyRow, Standing, StoreError};
 
 /// When to come back to a store that is too busy.
 const RETRY_AFTER_MS: u64 = 500;
