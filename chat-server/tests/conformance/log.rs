@@ -183,9 +183,8 @@ pub(crate) async fn events_follow_into_the_channel(store: Arc<dyn Store>) {
     let ada = UserId::new();
     let (channel, name) = (ChannelId::new(), unique("plans"));
     let mut create = created(ada, ChannelKind::Public, Some(&name));
-    if let EventBody::ChannelCreated { topic, .. } = &mut create.body {
-        *topic = "what next".into();
-    }
+    let (channel_kind, topic) = (ChannelKind::Public, "what next".into());
+    create.body = EventBody::ChannelCreated { channel_kind, name: Some(name.clone()), topic }.into();
     commit(&*store, channel, create.clone()).await;
     let row = store.channel(channel).await.unwrap().unwrap();
     assert_eq!((row.id, row.kind, row.name, row.archived), (channel, ChannelKind::Public, Some(name), false));
