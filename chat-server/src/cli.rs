@@ -92,6 +92,18 @@ pub enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Make somebody an owner and open their account if it is closed, when no owner is left who can
+    #[command(
+        after_help = "With Cassandra, servers may run: they learn it within seconds. With SQLite, stop the server first.\n\n\
+                      Example:\n  chat-server make-owner ada --config folkmoot.toml"
+    )]
+    MakeOwner {
+        /// The handle of an account that exists
+        handle: String,
+        /// Settings.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
     /// Fill a store with users and channels for load tests, and write access tokens that are valid for a day
     #[command(
         after_help = "Example:\n  chat-server seed --data-dir /tmp/chat --users 2000 --channels 40 --members 50 --tokens \

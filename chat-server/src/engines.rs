@@ -134,6 +134,17 @@ impl Engines {
     }
 }
 
+/// Opens only the system of record that `config` names.
+///
+/// # Errors
+/// When it cannot be had.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, EngineError> {
+    Ok(match config.store {
+        StoreEngine::Sqlite => Arc::new(open_sqlite(&config.data.dir)?),
+        StoreEngine::Cassandra => Arc::new(open_cassandra_store(&config.cassandra).await?),
+    })
+}
+
 /// Opens Cassandra as the system of record.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ pub mod http;
 pub mod http_server;
 pub mod listen;
 pub mod metrics;
+pub mod owner;
 pub mod seed;
 pub mod store;
 pub mod telemetry;

@@ -8,7 +8,7 @@ use chat_server::{
     app::App,
     cli::{Cli, Command, SettingsArgs, check_dropped, check_migrated, check_roles},
     config::{self, Config, Resolved},
-    dev, engines, seed, telemetry,
+    dev, engines, owner, seed, telemetry,
 };
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,6 +78,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             telemetry::init(&config.log);
             engines::drop_cassandra(&config.cassandra).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::MakeOwner { handle, settings } => {
+            let config = load(&settings, Config::default())?.config;
+            telemetry::init(&config.log);
+            owner::make(&*engines::open_store(&config).await?, &handle).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Seed(args) => {

@@ -125,10 +125,10 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
     let sessions = add_sessions(&*store, &users, at_once).await?;
 
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-    let verifier = TokenVerifier::load(&store, &bus, &config.auth.signing_keys_file).await?;
+    let verifier = TokenVerifier::load(&store, &bus, Arc::default(), &config.auth.signing_keys_file).await?;
     verifier.keys().ensure().await?;
     for ((user, session), channels) in users.iter().zip(sessions).zip(&memberships) {
-        let actor = Actor { user: user.id, role: user.role, session };
+        let actor = Actor { user: user.id, role: user.role, auth_version: 0, session };
         let token = verifier.issue(&actor, MAX_TOKEN_LIFE)?;
         let line = Line { user: user.id, token: &token, channels };
         serde_json::to_writer(&mut out, &line).map_err(|error| tokens(error.into()))?;

@@ -6,8 +6,9 @@ use std::{collections::HashSet, time::Duration};
 
 use chat_protocol::{
     Problem,
-    rest::{Channel, Page, Role, SessionInfo, TokenResponse, User},
+    rest::{Channel, Page, Role, SessionInfo, TokenResponse},
 };
+use chat_server::store::{Standing, StandingChange};
 use harness::{PASSWORD, TestServer, read};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, jwk::JwkSet};
 use reqwest::{Response, StatusCode};
@@ -68,12 +69,11 @@ async fn two_first_accounts_at_once_make_one_owner() {
 async fn what_is_wrong_with_a_login_is_not_told() {
     let server = TestServer::start().await;
     let ada = server.register("ada").await;
-    let mut bot: User = server.register("bot").await.user;
-    bot.role = Role::Bot;
-    let mut gone: User = server.register("gone").await.user;
-    gone.deactivated = true;
-    for user in [&bot, &gone] {
-        assert!(server.app().chat().store().update_user(user).await.expect("is stored"));
+    let (bot, gone) = (server.register("bot").await.user, server.register("gone").await.user);
+    for (user, role, deactivated) in [(bot, Role::Bot, false), (gone, Role::Member, true)] {
+        let to = Standing { role, deactivated };
+        let changed = server.app().chat().store().change_standing(user.id, 0, to, 1).await;
+        assert_eq!(changed.expect("is stored"), StandingChange::Changed { auth_version: 1 });
     }
 
     let mut answers = HashSet::new();

@@ -12,8 +12,8 @@ use chat_protocol::{
 use chat_server::{
     auth::{Auth, AuthOptions},
     bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
-    chat::{Actor, Chat},
-    store::{Store, sqlite::SqliteStore},
+    chat::{Actor, Chat, now_ms},
+    store::{Standing, StandingChange, Store, sqlite::SqliteStore},
 };
 use harness::{
     PASSWORD,
@@ -29,7 +29,7 @@ struct Forgetful(LocalBus);
 impl Bus for Forgetful {
     async fn publish(&self, message: BusMessage) -> Result<(), PublishError> {
         match message {
-            BusMessage::Signal(Signal::SessionRevoked { .. }) => Ok(()),
+            BusMessage::Signal(Signal::SessionRevoked { .. } | Signal::AuthVersion { .. }) => Ok(()),
             message => self.0.publish(message).await,
         }
     }
@@ -65,7 +65,7 @@ impl World {
 }
 
 fn actor() -> Actor {
-    Actor { user: UserId::new(), role: Role::Member, session: SessionId::new() }
+    Actor { user: UserId::new(), role: Role::Member, auth_version: 0, session: SessionId::new() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,6 +101,36 @@ async fn a_revocation_arrives_although_the_bus_lost_it() {
         other.verifier().verify(&tokens.access_token).await.is_err()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_role_arrives_although_the_bus_lost_it() {
+    let world = World::on(Forgetful(LocalBus::new()));
+    let options = AuthOptions::default();
+    let (one, other) = (world.process(&options).await, world.process(&options).await);
+    let user = one.create_account("ada", None, PASSWORD.into()).await.expect("is made").id;
+    let guest = Standing { role: Role::Guest, deactivated: false };
+    // Somebody else must own the organisation.
+    let grace = one.create_account("grace", None, PASSWORD.into()).await.expect("is made").id;
+    let owner = Standing { role: Role::Owner, deactivated: false };
+    world.store.change_standing(grace, 0, owner, now_ms()).await.expect("is stored");
+
+    let old = Actor { user, ..actor() };
+    let token = one.verifier().issue(&old, Duration::from_secs(60)).expect("a token");
+    assert_eq!(other.verifier().verify(&token).await.expect("verifies"), old);
+    let changed = world.store.change_standing(user, 0, guest, now_ms()).await.expect("is stored");
+    assert_eq!(changed, StandingChange::Changed { auth_version: 1 });
+    one.announce_version(user, 1).await;
+    let refused = one.verifier().verify(&token).await.expect_err("is refused at once");
+    assert_eq!(refused.code, ErrorCode::Unauthenticated);
+    eventually("the other process learns it", async || other.verifier().verify(&token).await.is_err()).await;
+    let new = Actor { auth_version: 1, role: Role::Guest, ..old };
+    let token = one.verifier().issue(&new, Duration::from_secs(60)).expect("a token");
+    assert_eq!(other.verifier().verify(&token).await.expect("verifies"), new);
+    // Who begins later reads it.
+    let late = world.process(&options).await;
+    let token = one.verifier().issue(&old, Duration::from_secs(60)).expect("a token");
+    assert!(late.verifier().verify(&token).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,31 @@ impl Drop for Dev {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn make_owner_is_the_way_back_in() {
+    let mut server = TestServer::start().await;
+    let (ada, grace) = (server.register("ada").await, server.register("grace").await);
+    let url = server.url(&format!("/v1/users/{}", grace.user.id));
+    let close = server.http.patch(url).bearer_auth(&ada.access_token).json(&json!({ "deactivated": true }));
+    assert_eq!(close.send().await.expect("answers").status(), StatusCode::OK);
+
+    let data = server.config.data.dir.clone();
+    server
+        .stopped(async || {
+            for (handle, succeeds) in [("Grace", true), ("grace", true), ("nobody", false)] {
+                let mut command = Command::new(BINARY);
+                command.args(["make-owner", handle, "--data-dir"]).arg(&data).stdin(Stdio::null());
+                let output = command.output().expect("runs");
+                assert_eq!(output.status.success(), succeeds, "{handle}: {output:?}");
+            }
+        })
+        .await;
+    let body = json!({ "handle": "grace", "password": harness::PASSWORD });
+    let answer = server.post("/v1/auth/login").json(&body).send().await.expect("answers");
+    let grace: TokenResponse = read(answer, StatusCode::OK).await;
+    assert_eq!((grace.user.role, grace.user.deactivated), (Role::Owner, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dev_makes_a_demo_once_and_prints_how_to_get_in_every_time() {
     // For its HTTP client.
     let other = TestServer::start().await;

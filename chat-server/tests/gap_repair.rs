@@ -58,7 +58,7 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     let stop = CancellationToken::new();
     let server = tokio::spawn(http_server::serve(listener, gateway.router(), stop.clone()));
 
-    let actor = Actor { user: user.id, role: user.role, session: SessionId::new() };
+    let actor = Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() };
     let channel = CreateChannel {
         kind: ChannelKind::Private,
         name: "lossy".into(),

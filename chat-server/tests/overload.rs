@@ -70,7 +70,7 @@ impl World {
         assert!(sqlite.create_user(&user).await.expect("is taken"));
         let store = MoodyStore::new(sqlite);
         let guarded = Arc::new(Guarded::new(Arc::clone(&store), bounds));
-        let actor = Actor { user: user.id, role: user.role, session: SessionId::new() };
+        let actor = Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() };
         Self { store, guarded, actor, dir }
     }
 

@@ -106,12 +106,13 @@ impl Process {
     async fn gateway(file: &Path) -> Self {
         let (store, dir) = Self::store();
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let verifier = TokenVerifier::load(&store, &bus, file).await.expect("keys");
+        let verifier = TokenVerifier::load(&store, &bus, Arc::default(), file).await.expect("keys");
         Self { verifier, store, _auth: None, _dir: dir }
     }
 
     fn issue(&self) -> String {
-        let actor = Actor { user: UserId::new(), role: Role::Member, session: SessionId::new() };
+        let actor =
+            Actor { user: UserId::new(), role: Role::Member, auth_version: 0, session: SessionId::new() };
         self.verifier.issue(&actor, LIFE).expect("a token")
     }
 

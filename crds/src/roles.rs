@@ -118,7 +118,7 @@ pub struct AuthSpec {
     pub resources: ResourceRequirements,
     /// Who may make an account.
     pub registration: Registration,
-    /// Life of an access token, in seconds. A changed role shows after at most this long.
+    /// Life of an access token, in seconds. A changed role counts within seconds all the same.
     #[schemars(range(min = 10, max = 86_400))]
     pub access_token_seconds: u32,
     /// Age at which the key that signs access tokens is replaced, in days. The next key is known to all processes before it

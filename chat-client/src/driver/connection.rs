@@ -228,11 +228,18 @@ impl Driver {
         let known = code.and_then(CloseCode::from_code);
         match known {
             Some(CloseCode::Unauthenticated) => {
-                if std::mem::replace(&mut self.replaced, true) {
+                // A token that was welcomed was good: the role has changed since, perhaps not for the first time lately.
+                // One that was not, though it was new, is not made better by refreshing once more.
+                let welcomed = matches!(self.link, Link::Open(_));
+                let again = std::mem::replace(&mut self.replaced, true);
+                if again && !welcomed {
                     return Err(End::SignedOut);
                 }
                 self.rejected = token;
-                self.lost(Some(Duration::ZERO), "the token has expired".to_owned());
+                self.lost(
+                    (!again).then_some(Duration::ZERO),
+                    "the token is not accepted any more".to_owned(),
+                );
                 Ok(())
             }
             Some(CloseCode::SessionRevoked) => Err(End::SessionRevoked),

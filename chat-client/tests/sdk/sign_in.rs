@@ -3,11 +3,11 @@
 use std::{any::Any, sync::Arc};
 
 use chat_client::{Auth, Client, ConnectionState, End, Rest, RestError, StoreError, TokenStore, Tokens};
-use chat_protocol::CloseCode;
+use chat_protocol::{ClientFrame, CloseCode, ServerFrame};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 
-use crate::{head, options, server::Server, state, within};
+use crate::{CHANNEL, after, event, events, head, options, server::Server, state, within};
 
 /// A store that other "processes" see too.
 #[derive(Clone, Default)]
@@ -115,8 +115,12 @@ async fn a_socket_whose_token_is_not_accepted_comes_back_with_a_new_one() {
     socket.close(CloseCode::Unauthenticated).await;
     let mut socket = server.accept().await;
     assert_eq!(socket.hello().await, "access-1");
+    // It was a good one: not accepted any more means that the role has changed, again.
     socket.welcome(head(0)).await;
-    // The same again at once: refreshing does not help, so it ends instead of going round for ever.
+    socket.close(CloseCode::Unauthenticated).await;
+    let mut socket = server.accept().await;
+    assert_eq!(socket.hello().await, "access-2");
+    // A new one that is not even welcomed: refreshing does not help, so it ends instead of going round for ever.
     socket.close(CloseCode::Unauthenticated).await;
     let end = state(&mut updates, |state| match state {
         ConnectionState::Ended(end) => Some(end),
@@ -124,6 +128,39 @@ async fn a_socket_whose_token_is_not_accepted_comes_back_with_a_new_one() {
     })
     .await;
     assert_eq!(end, End::SignedOut);
+}
+
+#[tokio::test]
+async fn a_role_that_changes_costs_a_refresh_and_no_event() {
+    let mut server = Server::start().await;
+    let store = Shared::holding("access-0", "refresh-0", u64::MAX);
+    let (client, mut updates) = Client::start(rest(&server, &store).await, after(5));
+    let mut socket = server.welcome(head(5)).await;
+    socket.send(ServerFrame::Event(event(6))).await;
+    assert_eq!(events(&mut updates, 1).await, [6]);
+    let pending = client.submit(CHANNEL, "hello", vec![]).await;
+    let first = socket.receive().await;
+    socket.close(CloseCode::Unauthenticated).await;
+
+    let mut socket = server.accept().await;
+    assert_eq!(socket.hello().await, "access-1", "with a new token");
+    socket.welcome(head(7)).await;
+    let (mut again, mut synced) = (None, false);
+    while again.is_none() || !synced {
+        match socket.receive().await {
+            frame @ ClientFrame::Send { .. } => again = Some(frame),
+            frame @ ClientFrame::Sync { after: 6, .. } => {
+                socket.answer_sync(frame, 7).await;
+                synced = true;
+            }
+            other => panic!("expected the send and a sync after 6, got {other:?}"),
+        }
+    }
+    assert_eq!(again, Some(first));
+    assert_eq!(events(&mut updates, 1).await, [7]);
+    let id = pending.id();
+    socket.send(ServerFrame::Ack { id, channel: CHANNEL, seq: 8, at: 1, duplicate: false }).await;
+    assert_eq!(within(pending.outcome()).await.unwrap().seq, 8);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use axum::{Json, extract::State};
 use chat_protocol::{
     ErrorCode, UserId, limits,
-    rest::{Page, UpdateUser, User},
+    rest::{Page, Role, UpdateUser, User},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -14,14 +14,17 @@ use super::{ApiState, bad_cursor, page_limit, problems};
 use crate::{
     auth::Authenticated,
     chat::{
-        Actor, ChatError,
+        Actor, ChatError, now_ms,
         permissions::{OrgAction, allow_org},
     },
     http::{JsonBody, PathParams, QueryParams},
+    store::{Standing, StandingChange},
 };
 
 /// Most users that one request looks up by id.
 const MAX_IDS: usize = 100;
+/// How often a change is decided anew when others change the same user at the same time.
+const DECISIONS: usize = 8;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -113,7 +116,7 @@ pub(super) async fn get_user(
     params(("user" = UserId, Path, description = "Whom")), request_body = UpdateUser,
     responses(
         (status = 200, description = "The user as they are now", body = User),
-        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing,
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
 pub(super) async fn update_user(
@@ -122,52 +125,94 @@ pub(super) async fn update_user(
     PathParams(user): PathParams<UserId>,
     JsonBody(change): JsonBody<UpdateUser>,
 ) -> Result<Json<User>, ChatError> {
-    let before = find(&state, user).await?;
-    let after = changed(&actor, &before, change)?;
-    if after != before && !state.chat.store().update_user(&after).await? {
+    let change = Wanted::read(change)?;
+    let after = if change.role.is_some() || change.deactivated.is_some() {
+        change_standing(&state, &actor, user, &change).await?
+    } else {
+        let before = find(&state, user).await?;
+        let actor = if actor.user == user { actor } else { state.auth.stored_actor(&actor).await? };
+        change.applied(&actor, &before)?;
+        before
+    };
+    let Some(name) = change.display_name else { return Ok(Json(after)) };
+    if after.display_name != name && !state.chat.store().set_display_name(user, &name).await? {
         return Err(ChatError::not_found("user"));
     }
-    // Also when it was closed before: the first attempt may have failed between the two writes.
-    if after.deactivated {
-        state.auth.revoke_all(user).await?;
+    Ok(Json(User { display_name: name, ..after }))
+}
+
+/// Changes the role, or closes or opens the account; decided on what is stored of both, and again when that changes.
+async fn change_standing(
+    state: &ApiState,
+    actor: &Actor,
+    user: UserId,
+    change: &Wanted,
+) -> Result<User, ChatError> {
+    for _ in 0..DECISIONS {
+        let actor = state.auth.stored_actor(actor).await?;
+        let before = state.chat.store().account(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
+        let to = change.applied(&actor, &before.user)?;
+        let changed = state.chat.store().change_standing(user, before.auth_version, to, now_ms()).await?;
+        let auth_version = match changed {
+            StandingChange::Changed { auth_version } => auth_version,
+            StandingChange::Outdated => continue,
+            StandingChange::LastOwner => {
+                return Err(ChatError::new(
+                    ErrorCode::Conflict,
+                    "the last owner cannot go; expected somebody else to be made an owner first",
+                ));
+            }
+            StandingChange::NoUser => return Err(ChatError::not_found("user")),
+        };
+        // The rest also when it was so before: the first attempt may have failed between the two. Sessions go first, so that
+        // sockets of a closed account are closed for good.
+        let revoked = if to.deactivated { state.auth.revoke_all(user).await } else { Ok(()) };
+        if auth_version > 0 {
+            state.auth.announce_version(user, auth_version).await;
+        }
+        revoked?;
+        if auth_version != before.auth_version {
+            tracing::info!(target: "audit", by = %actor.user, %user, role = ?to.role, deactivated = to.deactivated, "account changed");
+        }
+        return Ok(User { role: to.role, deactivated: to.deactivated, ..before.user });
     }
-    if after.role != before.role || after.deactivated != before.deactivated {
-        tracing::info!(target: "audit", by = %actor.user, %user, role = ?after.role, deactivated = after.deactivated, "account changed");
-    }
-    Ok(Json(after))
+    Err(ChatError::overloaded(500))
 }
 
 async fn find(state: &ApiState, user: UserId) -> Result<User, ChatError> {
     state.chat.store().user(user).await?.ok_or_else(|| ChatError::not_found("user"))
 }
 
-/// The user with the change applied, if the actor may make it.
-fn changed(actor: &Actor, before: &User, change: UpdateUser) -> Result<User, ChatError> {
-    let myself = actor.user == before.id;
-    let mut after = before.clone();
-    if let Some(name) = change.display_name {
-        allow_org(
-            actor,
-            if myself {
-                OrgAction::UpdateSelf
-            } else {
-                OrgAction::Administer { from: before.role, to: before.role }
-            },
-        )?;
-        after.display_name = display_name(&name)?;
+/// A change that is asked for, checked as far as it says itself.
+struct Wanted {
+    display_name: Option<String>,
+    role: Option<Role>,
+    deactivated: Option<bool>,
+}
+
+impl Wanted {
+    fn read(change: UpdateUser) -> Result<Self, ChatError> {
+        let UpdateUser { display_name: name, role, deactivated } = change;
+        Ok(Self { display_name: name.as_deref().map(display_name).transpose()?, role, deactivated })
     }
-    if change.role.is_some() || change.deactivated.is_some() {
-        after.role = change.role.unwrap_or(before.role);
-        after.deactivated = change.deactivated.unwrap_or(before.deactivated);
-        allow_org(actor, OrgAction::Administer { from: before.role, to: after.role })?;
-        // So that there always is an owner.
-        if myself && (after.role, after.deactivated) != (before.role, before.deactivated) {
-            return Err(ChatError::forbidden(
-                "nobody changes their own role or closes their own account; expected another owner or admin to",
-            ));
+
+    /// The user's standing with the change applied, if the actor may make all of it.
+    fn applied(&self, actor: &Actor, before: &User) -> Result<Standing, ChatError> {
+        let now = Standing { role: before.role, deactivated: before.deactivated };
+        let to = Standing {
+            role: self.role.unwrap_or(now.role),
+            deactivated: self.deactivated.unwrap_or(now.deactivated),
+        };
+        if self.display_name.is_some() && actor.user == before.id {
+            allow_org(actor, OrgAction::UpdateSelf)?;
+        } else if self.display_name.is_some() {
+            allow_org(actor, OrgAction::Administer { from: now.role, to: now.role })?;
         }
+        if self.role.is_some() || self.deactivated.is_some() {
+            allow_org(actor, OrgAction::Administer { from: now.role, to: to.role })?;
+        }
+        Ok(to)
     }
-    Ok(after)
 }
 
 fn display_name(name: &str) -> Result<String, ChatError> {
@@ -199,7 +244,7 @@ fn is_handle(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use chat_protocol::{SessionId, rest::Role};
+    use chat_protocol::SessionId;
 
     use super::*;
 
@@ -215,7 +260,7 @@ mod tests {
     }
 
     fn by(user: &User) -> Actor {
-        Actor { user: user.id, role: user.role, session: SessionId::new() }
+        Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() }
     }
 
     #[test]
@@ -225,11 +270,13 @@ mod tests {
         let role = |role| UpdateUser { role: Some(role), ..UpdateUser::default() };
         let close = || UpdateUser { deactivated: Some(true), ..UpdateUser::default() };
         let code = |actor: &User, whom: &User, change| {
-            changed(&by(actor), whom, change).map_err(|e| e.code).map(drop)
+            let applied = Wanted::read(change).and_then(|wanted| wanted.applied(&by(actor), whom));
+            applied.map_err(|e| e.code).map(drop)
         };
         let forbidden = Err(ErrorCode::Forbidden);
 
-        assert_eq!(changed(&by(&member), &member, name()).map(|u| u.display_name), Ok("New".into()));
+        assert_eq!(Wanted::read(name()).map(|wanted| wanted.display_name), Ok(Some("New".into())));
+        assert_eq!(code(&member, &member, name()), Ok(()));
         assert_eq!(code(&member, &admin, name()), forbidden);
         assert_eq!(code(&admin, &member, name()), Ok(()));
         assert_eq!(code(&member, &member, role(Role::Admin)), forbidden);
@@ -237,8 +284,9 @@ mod tests {
         assert_eq!(code(&admin, &member, role(Role::Owner)), forbidden);
         assert_eq!(code(&admin, &owner, close()), forbidden);
         assert_eq!(code(&owner, &admin, close()), Ok(()));
-        assert_eq!(code(&owner, &owner, close()), forbidden, "there would be no owner left");
-        assert_eq!(code(&owner, &owner, role(Role::Owner)), Ok(()), "no change");
+        assert_eq!(code(&owner, &owner, role(Role::Admin)), Ok(()), "the store keeps the last one");
+        assert_eq!(code(&admin, &admin, role(Role::Member)), forbidden);
+        assert_eq!(code(&member, &member, close()), forbidden);
         let blank = UpdateUser { display_name: Some(" \t ".into()), ..UpdateUser::default() };
         assert_eq!(code(&member, &member, blank), Err(ErrorCode::Invalid));
     }

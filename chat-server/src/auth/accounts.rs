@@ -142,7 +142,8 @@ impl Auth {
 
     /// An account without its default channels is still an account: failures are logged only.
     async fn join_default_channels(&self, user: &User) {
-        let actor = Actor { user: user.id, role: user.role, session: chat_protocol::SessionId(Uuid::nil()) };
+        let session = chat_protocol::SessionId(Uuid::nil());
+        let actor = Actor { user: user.id, role: user.role, auth_version: 0, session };
         for name in &self.options.default_channels {
             if let Err(error) = self.join_by_name(&actor, name).await {
                 tracing::warn!(channel = name, user = %user.id, %error, "default channel not joined");

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
 //! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
-//! `accounts` and `sessions` are what a person can do, `limits` slow down guessing, `routes` is the door.
+//! `accounts` and `sessions` are what a person can do, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
 
 mod accounts;
 mod key_file;
@@ -12,6 +12,7 @@ mod passwords;
 mod revocation;
 mod routes;
 mod sessions;
+mod standing;
 mod tokens;
 mod verifier;
 
@@ -23,10 +24,11 @@ use std::{
 
 pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing};
-pub use revocation::RevokedSessions;
+pub use revocation::Revocations;
 pub use routes::{router, routes};
 pub use sessions::NewSession;
 pub use tokens::MAX_TOKEN_LIFE;
+pub(crate) use verifier::outdated;
 pub use verifier::{Authenticated, TokenVerifier};
 
 use crate::{
@@ -118,7 +120,9 @@ impl Auth {
     /// # Errors
     /// When the store cannot be asked for keys and revoked sessions, or the file of keys cannot be used.
     pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, OpenError> {
-        let verifier = TokenVerifier::load(chat.store(), chat.bus(), &options.signing_keys_file).await?;
+        let versions = Arc::clone(chat.auth_versions());
+        let verifier =
+            TokenVerifier::load(chat.store(), chat.bus(), versions, &options.signing_keys_file).await?;
         verifier.keys().ensure().await?;
         let limits = Limits::new(&options);
         Ok(Arc::new(Self {

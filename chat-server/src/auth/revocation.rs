@@ -1,4 +1,5 @@
-//! Sessions whose tokens must not be believed any more, though they have not expired.
+//! Tokens that must not be believed any more, though they have not expired: of sessions that were revoked, and from before
+//! their person's role changed.
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{MAX_TOKEN_LIFE, tokens::LEEWAY};
 use crate::{
     bus::{Bus, BusError, BusMessage, Signal, Subscription},
-    chat::{ChatError, now_ms},
+    chat::{AuthVersions, ChatError, now_ms},
     store::Store,
 };
 
@@ -21,28 +22,39 @@ const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
 /// How far back is read what was read before: clocks differ, and a write may be seen after a later one.
 const OVERLAP: Duration = Duration::from_secs(120);
 
-/// Revoked sessions, kept until the last token of theirs has expired.
-pub struct RevokedSessions {
+/// Revoked sessions and raised versions, kept until the last token that they concern has expired.
+pub struct Revocations {
     store: Arc<dyn Store>,
     /// With the time at which it was learnt, which is never before it was revoked.
     revoked: RwLock<HashMap<SessionId, Millis>>,
+    versions: Arc<AuthVersions>,
     /// Until when the store was read.
     read_until: Mutex<Millis>,
 }
 
-impl RevokedSessions {
+impl Revocations {
     /// Those that the store knows; then follows the bus for as long as the result lives.
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub async fn load(store: Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Result<Arc<Self>, ChatError> {
+    pub async fn load(
+        store: Arc<dyn Store>,
+        bus: &Arc<dyn Bus>,
+        versions: Arc<AuthVersions>,
+    ) -> Result<Arc<Self>, ChatError> {
         // First subscribe, then read: what is revoked in between is in both rather than in none.
         let subscription = bus.subscribe();
-        let sessions =
-            Arc::new(Self { store, revoked: RwLock::new(HashMap::new()), read_until: Mutex::new(0) });
-        sessions.repair().await?;
-        tokio::spawn(follow(Arc::downgrade(&sessions), subscription));
-        Ok(sessions)
+        let revocations =
+            Arc::new(Self { store, revoked: RwLock::default(), versions, read_until: Mutex::new(0) });
+        revocations.repair().await?;
+        tokio::spawn(follow(Arc::downgrade(&revocations), subscription));
+        Ok(revocations)
+    }
+
+    /// The lowest version that is accepted of each person.
+    #[must_use]
+    pub fn versions(&self) -> &AuthVersions {
+        &self.versions
     }
 
     /// Whether this session was revoked.
@@ -62,6 +74,10 @@ impl RevokedSessions {
         let kept = now.saturating_sub(millis(MAX_TOKEN_LIFE + LEEWAY));
         let since = self.read_until.lock().saturating_sub(millis(OVERLAP)).max(kept);
         let found = self.store.revoked_since(since).await?;
+        for (user, version) in self.store.auth_versions_since(since).await? {
+            self.versions.raise(user, version);
+        }
+        self.versions.forget_before(kept);
         *self.read_until.lock() = now;
         let mut revoked = self.revoked.write();
         revoked.retain(|_, at| *at >= kept);
@@ -76,7 +92,7 @@ fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
-async fn follow(sessions: Weak<RevokedSessions>, mut subscription: Box<dyn Subscription>) {
+async fn follow(revocations: Weak<Revocations>, mut subscription: Box<dyn Subscription>) {
     let mut repairs = tokio::time::interval(REPAIR_INTERVAL);
     repairs.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -84,14 +100,17 @@ async fn follow(sessions: Weak<RevokedSessions>, mut subscription: Box<dyn Subsc
             received = subscription.next() => Some(received),
             _ = repairs.tick() => None,
         };
-        let Some(sessions) = sessions.upgrade() else { return };
+        let Some(revocations) = revocations.upgrade() else { return };
         match received {
-            Some(Ok(BusMessage::Signal(Signal::SessionRevoked { session }))) => sessions.insert(session),
+            Some(Ok(BusMessage::Signal(Signal::SessionRevoked { session }))) => revocations.insert(session),
+            Some(Ok(BusMessage::Signal(Signal::AuthVersion { user, version }))) => {
+                revocations.versions.raise(user, version);
+            }
             Some(Ok(_)) => {}
             Some(Err(BusError::Closed)) => return,
             Some(Err(BusError::Missed(_))) | None => {
-                if let Err(error) = sessions.repair().await {
-                    tracing::warn!(%error, "revoked sessions not read, trying again in 5 s");
+                if let Err(error) = revocations.repair().await {
+                    tracing::warn!(%error, "revocations not read, trying again in 5 s");
                 }
             }
         }

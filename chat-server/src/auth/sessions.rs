@@ -15,7 +15,7 @@ use super::{Auth, tokens};
 use crate::{
     bus::{BusMessage, Signal},
     chat::{Actor, ChatError, now_ms},
-    store::SessionRow,
+    store::{Account, SessionRow},
 };
 
 /// Longest name of a device, in characters; longer ones are cut.
@@ -78,11 +78,12 @@ impl Auth {
         self.store().create_session(&session).await?;
         // Read after the session exists: closing the account revokes the sessions that it sees, so one of the two
         // notices the other.
-        let Some(user) = self.store().user(user.id).await?.filter(|user| !user.deactivated) else {
+        let account = self.store().account(user.id).await?.filter(|account| !account.user.deactivated);
+        let Some(account) = account else {
             self.revoke(session.id).await?;
             return Err(over());
         };
-        self.tokens(user, session.id, &secret)
+        self.tokens(account, session.id, &secret)
     }
 
     /// New tokens for a refresh token.
@@ -98,8 +99,9 @@ impl Auth {
         if session.revoked_at.is_some() || session.expires_at <= now {
             return Err(over());
         }
-        let user = self.store().user(session.user).await?.filter(|user| !user.deactivated);
-        let Some(user) = user else {
+        // The role and the version that it belongs to: should it change meanwhile, the new token is as old as the one before.
+        let account = self.store().account(session.user).await?.filter(|account| !account.user.deactivated);
+        let Some(account) = account else {
             self.revoke(id).await?;
             return Err(over());
         };
@@ -108,11 +110,11 @@ impl Auth {
         let rotated =
             self.store().rotate_session(id, from, next.hash, now, now + self.refresh_life_ms()).await?;
         if !rotated {
-            tracing::warn!(target: "audit", user = %user.id, session = %id, "refresh token used twice");
+            tracing::warn!(target: "audit", user = %session.user, session = %id, "refresh token used twice");
             self.revoke(id).await?;
             return Err(over());
         }
-        self.tokens(user, id, &next)
+        self.tokens(account, id, &next)
     }
 
     /// The actor's sessions, newest first.
@@ -143,7 +145,7 @@ impl Auth {
         self.revoke(session).await
     }
 
-    /// Ends all sessions of a user and closes their sockets: after the account was closed or its role changed.
+    /// Ends all sessions of a user and closes their sockets: after the account was closed.
     ///
     /// # Errors
     /// What the store says.
@@ -179,8 +181,14 @@ impl Auth {
         Ok(())
     }
 
-    fn tokens(&self, user: User, session: SessionId, secret: &Secret) -> Result<TokenResponse, ChatError> {
-        let actor = Actor { user: user.id, role: user.role, session };
+    fn tokens(
+        &self,
+        account: Account,
+        session: SessionId,
+        secret: &Secret,
+    ) -> Result<TokenResponse, ChatError> {
+        let Account { user, auth_version } = account;
+        let actor = Actor { user: user.id, role: user.role, auth_version, session };
         Ok(TokenResponse {
             access_token: self.verifier.issue(&actor, self.options.access_token)?,
             token_type: "Bearer".into(),

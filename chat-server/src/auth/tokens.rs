@@ -31,6 +31,9 @@ struct Claims {
     sub: UserId,
     sid: SessionId,
     role: Role,
+    /// Absent in tokens of 0.1.0, whose holders had the role that they had at the beginning.
+    #[serde(default)]
+    auth_version: u64,
     iat: u64,
     exp: u64,
     jti: Uuid,
@@ -45,6 +48,7 @@ pub(super) fn issue(key: &Key, actor: &Actor, life: Duration) -> Result<String, 
         sub: actor.user,
         sid: actor.session,
         role: actor.role,
+        auth_version: actor.auth_version,
         iat,
         exp: iat + life.min(MAX_TOKEN_LIFE).as_secs(),
         jti: Uuid::new_v4(),
@@ -84,11 +88,38 @@ pub(super) fn check(key: &Key, validation: &Validation, token: &str) -> Result<A
             }
             _ => unreadable(),
         })?;
-    let claims = claims.claims;
-    Ok(Actor { user: claims.sub, role: claims.role, session: claims.sid })
+    let Claims { sub: user, sid: session, role, auth_version, .. } = claims.claims;
+    Ok(Actor { user, role, auth_version, session })
 }
 
 /// One answer for everything that is wrong with a token, so that nobody can probe what.
 pub(super) fn unreadable() -> ChatError {
     ChatError::new(ErrorCode::Unauthenticated, "expected an access token that this server has signed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_an_older_server_has_version_0() {
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: UserId::new(),
+            sid: SessionId::new(),
+            role: Role::Admin,
+            auth_version: 7,
+            iat: 1,
+            exp: 2,
+            jti: Uuid::nil(),
+        };
+        let mut json = serde_json::to_value(&claims).expect("serialises");
+        let read = |json: &serde_json::Value| {
+            serde_json::from_value::<Claims>(json.clone()).map(|claims| claims.auth_version).ok()
+        };
+        assert_eq!(read(&json), Some(7));
+        json.as_object_mut().expect("is an object").remove("auth_version");
+        assert_eq!(read(&json), Some(0));
+    }
 }

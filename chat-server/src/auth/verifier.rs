@@ -8,12 +8,12 @@ use http::request::Parts;
 use jsonwebtoken::Validation;
 
 use super::{
-    KeyRing, OpenError, RevokedSessions,
+    KeyRing, OpenError, Revocations,
     tokens::{self, unreadable},
 };
 use crate::{
     bus::Bus,
-    chat::{Actor, ChatError},
+    chat::{Actor, AuthVersions, ChatError},
     http::BearerToken,
     store::Store,
 };
@@ -24,22 +24,24 @@ pub struct TokenVerifier(Arc<Inner>);
 
 struct Inner {
     keys: Arc<KeyRing>,
-    revoked: Arc<RevokedSessions>,
+    revoked: Arc<Revocations>,
     validation: Validation,
 }
 
 impl TokenVerifier {
-    /// Reads keys, from this file unless its path is empty, and revoked sessions, and follows the bus for more of those.
+    /// Reads keys, from this file unless its path is empty, and what was revoked, and follows the bus for more of that.
+    /// `versions` learns whose role changed.
     ///
     /// # Errors
     /// When the store cannot be asked, or the file cannot be used.
     pub async fn load(
         store: &Arc<dyn Store>,
         bus: &Arc<dyn Bus>,
+        versions: Arc<AuthVersions>,
         signing_keys_file: &Path,
     ) -> Result<Self, OpenError> {
         let keys = Arc::new(KeyRing::load(store, signing_keys_file).await?);
-        let revoked = RevokedSessions::load(Arc::clone(store), bus).await?;
+        let revoked = Revocations::load(Arc::clone(store), bus, versions).await?;
         keys.keep_fresh();
         Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation() })))
     }
@@ -47,7 +49,8 @@ impl TokenVerifier {
     /// Whose token it is.
     ///
     /// # Errors
-    /// `unauthenticated` when the token is not ours, has expired, or its session was revoked; what the store says
+    /// `unauthenticated` when the token is not ours, has expired, is from before a change of its person's role, or its
+    /// session was revoked; what the store says
     /// when it had to be asked for a key and could not be.
     pub async fn verify(&self, token: &str) -> Result<Actor, ChatError> {
         let inner = &*self.0;
@@ -60,7 +63,16 @@ impl TokenVerifier {
                 "the session was signed out; sign in again",
             ));
         }
+        if self.is_outdated(&actor) {
+            return Err(outdated());
+        }
         Ok(actor)
+    }
+
+    /// Whether the role of this person changed since their token was issued.
+    #[must_use]
+    pub fn is_outdated(&self, actor: &Actor) -> bool {
+        !self.0.revoked.versions().accepts(actor.user, actor.auth_version)
     }
 
     /// A token for `actor` that lives for `life`, at most [`super::MAX_TOKEN_LIFE`].
@@ -80,11 +92,16 @@ impl TokenVerifier {
         &self.0.keys
     }
 
-    /// The sessions that it does not believe.
+    /// The sessions and versions that it does not believe.
     #[must_use]
-    pub fn revoked(&self) -> &RevokedSessions {
+    pub fn revoked(&self) -> &Revocations {
         &self.0.revoked
     }
+}
+
+/// Of a token from before a change of its person's role.
+pub(crate) fn outdated() -> ChatError {
+    ChatError::new(ErrorCode::Unauthenticated, "the role has changed since; refresh the access token")
 }
 
 /// Whoever sent the request, by its `Authorization: Bearer` header.

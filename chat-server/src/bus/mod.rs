@@ -103,6 +103,14 @@ pub enum Signal {
         /// Which.
         session: SessionId,
     },
+    /// The role of somebody changed, or their account was closed or opened: tokens with a lower version are not accepted any
+    /// more, and their sockets must go.
+    AuthVersion {
+        /// Whose.
+        user: UserId,
+        /// The lowest version that is accepted.
+        version: u64,
+    },
     /// Logins and registrations that a process let pass, for the others to count as well: the limits hold for all
     /// processes together.
     Attempts {

@@ -6,7 +6,7 @@
 //! `handover` first.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,16 +14,18 @@ use std::{
     time::Duration,
 };
 
+use chat_log::permission::Denial;
 use chat_protocol::ChannelId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    ChatError, Owners, directory::Directory, encode::event_json, handover::Outgoing, heads::RecentHeads,
+    AuthVersions, ChatError, Owners, directory::Directory, encode::event_json, handover::Outgoing,
+    heads::RecentHeads,
 };
 use crate::{
     bus::{Bus, BusMessage, CommittedEvent},
-    store::{Appended, Commit, End, NewEvent, Store, StoredEvent},
+    store::{Appended, Commit, End, NewEvent, Refusal, Store, StoredEvent},
 };
 
 /// Units that may wait for one channel's next batch.
@@ -88,6 +90,7 @@ pub(super) struct Writer {
     bus: Arc<dyn Bus>,
     directory: Arc<Directory>,
     heads: Arc<RecentHeads>,
+    auth_versions: Arc<AuthVersions>,
     /// A channel is in here exactly while a task commits for it.
     queues: Mutex<HashMap<ChannelId, VecDeque<Unit>>>,
 }
@@ -120,9 +123,11 @@ impl ChannelLogs {
         bus: Arc<dyn Bus>,
         directory: Arc<Directory>,
         heads: Arc<RecentHeads>,
+        auth_versions: Arc<AuthVersions>,
     ) -> Self {
         let queues = Mutex::default();
-        let writer = Arc::new(Writer { store, bus, directory: Arc::clone(&directory), heads, queues });
+        let directory_too = Arc::clone(&directory);
+        let writer = Arc::new(Writer { store, bus, directory: directory_too, heads, auth_versions, queues });
         Self { outgoing: Outgoing::new(Arc::clone(&writer), directory), writer }
     }
 
@@ -266,10 +271,15 @@ impl Writer {
 
     /// Commits the next batch. What comes while the store has no room yet is in it.
     async fn commit(&self, channel: ChannelId, waiting: usize) {
-        let mut units = None;
+        let (mut units, mut refused) = (None, HashSet::new());
         let mut take = || {
             let batch = units.insert(self.take(channel, usize::MAX));
-            batch.iter().flat_map(|unit| unit.events.iter().cloned()).collect()
+            let events = batch.iter().flat_map(|unit| &unit.events);
+            // At the last moment: who was demoted while this waited does nothing more with the role from before.
+            let (current, outdated): (Vec<_>, Vec<_>) =
+                events.enumerate().partition(|(_, event)| self.is_current(event));
+            refused = outdated.into_iter().map(|(place, _)| place).collect();
+            current.into_iter().map(|(_, event)| event.clone()).collect()
         };
         let commit = self.store.commit_when_there_is_room(channel, &mut take).await;
         // Without room, those are told who wait for as long as that was looked for.
@@ -292,9 +302,17 @@ impl Writer {
             self.heads.note(channel, head);
         }
         let mut outcomes = appended.into_iter();
+        let mut places = 0..;
         let mut end = before;
         for unit in units {
-            let mut own: Vec<Appended> = outcomes.by_ref().take(unit.events.len()).collect();
+            let denied = Appended::Refused(Refusal::Denied(Denial::RoleChanged));
+            let own = places
+                .by_ref()
+                .take(unit.events.len())
+                .map_while(|place| if refused.contains(&place) { Some(denied) } else { outcomes.next() });
+            let mut own: Vec<Appended> = own.collect();
+            // Another process may have committed it already, or may do so yet: it was not written here, which says nothing.
+            let open = unit.origin == Origin::InDoubt && own.contains(&denied);
             if unit.origin == Origin::InDoubt {
                 for (event, outcome) in unit.events.iter().zip(&mut own) {
                     *outcome = first_try(event, *outcome);
@@ -307,8 +325,14 @@ impl Writer {
                 }
             }
             // The caller may have gone; what was committed stays committed.
-            drop(unit.answer.send(Ok(own)));
+            drop(unit.answer.send(if open { Err(ChatError::unknown_outcome()) } else { Ok(own) }));
         }
+    }
+
+    /// Whether its author's role is still the one that the door checked, as far as this process knows.
+    fn is_current(&self, event: &NewEvent) -> bool {
+        let authority = event.authority;
+        authority.is_none_or(|authority| self.auth_versions.accepts(event.by, authority.auth_version))
     }
 
     /// Hands a committed event to the bus; `end` is where the log ends with it, when that is known.

@@ -4,6 +4,7 @@
 //! to the process that owns the channel, `log` commits them in groups and hands them to the bus, `reading` shows what was committed, `directory` remembers what the
 //! decisions need.
 
+mod auth_versions;
 mod channels;
 mod directory;
 mod encode;
@@ -26,6 +27,7 @@ use std::{
 use chat_protocol::{ChannelId, ErrorCode, Seq, rest::Committed};
 
 pub use crate::clock::now_ms;
+pub use auth_versions::AuthVersions;
 pub use encode::event_json;
 pub use error::ChatError;
 pub(crate) use flight::Flights;
@@ -51,6 +53,7 @@ pub struct Chat {
     directory: Arc<Directory>,
     logs: ChannelLogs,
     heads: Arc<RecentHeads>,
+    auth_versions: Arc<AuthVersions>,
     /// Who keeps recent events, if anybody does; not kept alive by this.
     recent: OnceLock<Weak<dyn RecentEvents>>,
 }
@@ -61,13 +64,15 @@ impl Chat {
     pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let directory = Arc::new(Directory::new(Arc::clone(&store)));
         let heads = Arc::new(RecentHeads::new());
+        let auth_versions = Arc::new(AuthVersions::default());
         let logs = ChannelLogs::new(
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&directory),
             Arc::clone(&heads),
+            Arc::clone(&auth_versions),
         );
-        Arc::new(Self { store, bus, directory, logs, heads, recent: OnceLock::new() })
+        Arc::new(Self { store, bus, directory, logs, heads, auth_versions, recent: OnceLock::new() })
     }
 
     /// The system of record.
@@ -80,6 +85,12 @@ impl Chat {
     #[must_use]
     pub fn bus(&self) -> &Arc<dyn Bus> {
         &self.bus
+    }
+
+    /// The versions of those whose role changed lately.
+    #[must_use]
+    pub const fn auth_versions(&self) -> &Arc<AuthVersions> {
+        &self.auth_versions
     }
 
     /// The last positions of up to `limit` logs that this process wrote to `within` the last while, newest first.

@@ -19,6 +19,8 @@ pub struct Actor {
     pub user: UserId,
     /// Their role when the token was issued.
     pub role: Role,
+    /// Their version then: it rises when the role changes.
+    pub auth_version: u64,
     /// The session that the token belongs to.
     pub session: SessionId,
 }
@@ -27,7 +29,7 @@ impl Actor {
     /// What the commit decides by.
     #[must_use]
     pub const fn authority(&self) -> Authority {
-        Authority { role: self.role, auth_version: 0 }
+        Authority { role: self.role, auth_version: self.auth_version }
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
 
     fn actor(role: Role) -> Actor {
-        Actor { user: UserId::new(), role, session: SessionId::new() }
+        Actor { user: UserId::new(), role, auth_version: 0, session: SessionId::new() }
     }
 
     #[test]

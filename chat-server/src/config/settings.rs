@@ -369,7 +369,7 @@ pub const SETTINGS: &[Setting] = &[
         10,
         DAY,
         auth.access_token,
-        "Life of an access token. A changed role shows after at most this long."
+        "Life of an access token. A changed role counts within seconds all the same."
     ),
     seconds!(
         "auth.refresh_token_days",

@@ -161,7 +161,7 @@ async fn say(
 }
 
 fn actor(user: &User) -> Actor {
-    Actor { user: user.id, role: user.role, session: SessionId(Uuid::nil()) }
+    Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId(Uuid::nil()) }
 }
 
 /// Three words and a number: 25 bits, enough behind the login limits of a demo.

@@ -279,7 +279,7 @@ impl Session<'_> {
     async fn submit(&mut self, id: ClientId, channel: ChannelId, command: Command) -> Result<(), ChatError> {
         let began = Instant::now();
         let pending = self.gateway.chat.submit(&self.actor, channel, id, command).await?;
-        let metrics = Arc::clone(&self.gateway.metrics);
+        let (conn, metrics) = (Arc::clone(self.conn), Arc::clone(&self.gateway.metrics));
         self.in_flight.push(Box::pin(async move {
             match pending.committed().await {
                 Ok(done) => {
@@ -294,6 +294,10 @@ impl Session<'_> {
                 }
                 Err(error) => {
                     metrics.command_errors.inc();
+                    if error.code == ErrorCode::Unauthenticated {
+                        // The role changed meanwhile. Unanswered, the command is sent again with the new token.
+                        conn.close(CloseCode::Unauthenticated);
+                    }
                     error.frame(Some(id))
                 }
             }

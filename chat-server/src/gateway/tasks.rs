@@ -89,6 +89,13 @@ impl Gateway {
                     }
                 }
             }
+            Signal::AuthVersion { user, version } => {
+                for conn in self.conns_of(*user) {
+                    if conn.actor().is_some_and(|actor| actor.auth_version < *version) {
+                        conn.close(CloseCode::Unauthenticated);
+                    }
+                }
+            }
             Signal::Attempts { .. } => {}
             Signal::Digest(digest) => {
                 self.processes_changed(&self.cluster.hear(signal, Instant::now()));
@@ -235,6 +242,9 @@ impl Gateway {
             if conn.actor().is_some_and(|actor| self.verifier.revoked().contains(actor.session)) {
                 // Its signal was missed.
                 conn.close(CloseCode::SessionRevoked);
+            } else if conn.actor().is_some_and(|actor| self.verifier.is_outdated(actor)) {
+                // The same.
+                conn.close(CloseCode::Unauthenticated);
             } else if silent >= self.options.idle_timeout {
                 conn.close(CloseCode::IdleTimeout);
             } else if silent >= self.options.ping_after {

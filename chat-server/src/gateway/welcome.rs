@@ -6,6 +6,7 @@ use chat_protocol::{ChannelState, CloseCode, ErrorCode, ServerFrame};
 
 use super::{Gateway, conn::Conn};
 use crate::{
+    auth::outdated,
     chat::{Actor, ChatError, now_ms},
     metrics::Metrics,
     store::{End, Membership},
@@ -50,10 +51,13 @@ impl Gateway {
             let error = ChatError::rate_limited(10_000);
             return refuse(error, CloseCode::TooManySockets);
         }
-        // A revocation that came between the token check and the registration found no socket to close.
+        // A revocation or another role that came between the token check and the registration found no socket to close.
         if self.verifier.revoked().contains(actor.session) {
             let error = ChatError::new(ErrorCode::Unauthenticated, "the session was revoked");
             return refuse(error, CloseCode::SessionRevoked);
+        }
+        if self.verifier.is_outdated(&actor) {
+            return refuse(outdated(), CloseCode::Unauthenticated);
         }
         let channels = match self.subscribe(conn, &actor).await {
             Ok(channels) => channels,

@@ -7,6 +7,7 @@
 pub mod cassandra;
 pub mod guard;
 pub mod sqlite;
+mod standing;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use chat_protocol::{
     ChannelId, ChannelKind, ClientId, Event, FileId, Millis, Seq, SessionId, UserId,
     rest::{Member, Message, Role, User},
 };
+
+pub use standing::{Account, Standing, StandingChange};
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -283,8 +286,26 @@ pub trait DirectoryStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<User>, StoreError>;
 
-    /// Overwrites a user's display name, role and `deactivated`. False when there is none.
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError>;
+    /// One user with their version, as one state of both.
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
+
+    /// Changes a user's display name and nothing else. False when there is no such user.
+    async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError>;
+
+    /// Changes a user's role and whether their account is closed, and nothing else, if their version still is
+    /// `expected`; the version rises with it. There is always an owner whose account is not closed: whatever happens at the
+    /// same time, the last one stays. `at` is when, for [`DirectoryStore::auth_versions_since`].
+    async fn change_standing(
+        &self,
+        user: UserId,
+        expected: u64,
+        to: Standing,
+        at: Millis,
+    ) -> Result<StandingChange, StoreError>;
+
+    /// The versions of users whose standing changed at or after `since`, a day back at most. A user may be in it twice; the
+    /// highest version counts.
+    async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError>;
 
     /// Adds a file's description. The bytes must be in place already.
     async fn put_file(&self, file: &FileRow) -> Result<(), StoreError>;

@@ -66,7 +66,7 @@ async fn person(store: &SqliteStore, handle: &str, role: Role) -> Actor {
         deactivated: false,
     };
     assert!(store.create_user(&user).await.unwrap());
-    Actor { user: user.id, role, session: SessionId::new() }
+    Actor { user: user.id, role, auth_version: 0, session: SessionId::new() }
 }
 
 impl World {

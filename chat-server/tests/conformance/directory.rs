@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::Role};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::User};
 use chat_server::store::{Counts, End, FileRow, Membership, NewEvent, Store, name_key};
 
 use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, now, unique};
@@ -170,17 +170,16 @@ pub(crate) async fn handles_are_unique(store: Arc<dyn Store>) {
     assert_eq!(store.users(&[UserId::new(), ada.id]).await.unwrap(), [ada]);
 }
 
-pub(crate) async fn a_user_is_updated(store: Arc<dyn Store>) {
-    let mut grace = new_user(&unique("grace"), "Grace");
-    assert!(!store.update_user(&grace).await.unwrap());
+pub(crate) async fn a_user_is_renamed(store: Arc<dyn Store>) {
+    let grace = new_user(&unique("grace"), "Grace");
+    assert!(!store.set_display_name(grace.id, "Hopper").await.unwrap());
     store.create_user(&grace).await.unwrap();
     let display = unique("Hopper");
-    grace.display_name = display.clone();
-    grace.role = Role::Admin;
-    grace.deactivated = true;
-    assert!(store.update_user(&grace).await.unwrap());
-    assert_eq!(store.user(grace.id).await.unwrap().as_ref(), Some(&grace));
-    assert_eq!(store.list_users(Some(&display), None, 10).await.unwrap(), [grace]);
+    assert!(store.set_display_name(grace.id, &display).await.unwrap());
+    assert!(store.set_display_name(grace.id, &display).await.unwrap(), "again does no harm");
+    let renamed = User { display_name: display.clone(), ..grace };
+    assert_eq!(store.user(renamed.id).await.unwrap().as_ref(), Some(&renamed));
+    assert_eq!(store.list_users(Some(&display), None, 10).await.unwrap(), [renamed]);
 }
 
 pub(crate) async fn users_are_listed_by_prefix_in_pages(store: Arc<dyn Store>) {

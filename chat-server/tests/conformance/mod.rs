@@ -6,6 +6,7 @@ pub(crate) mod directory;
 pub(crate) mod fixtures;
 pub(crate) mod log;
 pub(crate) mod semantics;
+pub(crate) mod standing;
 
 /// Makes a test of each function of the suite. `$open` is an async function that gives `(impl Store, guard)`.
 #[macro_export]
@@ -38,9 +39,13 @@ macro_rules! conformance_suite {
             directory::markers_and_ends_carry_what_was_counted,
             directory::public_channels_come_in_pages_by_name,
             directory::handles_are_unique,
-            directory::a_user_is_updated,
+            directory::a_user_is_renamed,
             directory::users_are_listed_by_prefix_in_pages,
             directory::a_file_is_described,
+            standing::a_standing_changes_once_on_what_was_read,
+            standing::versions_are_listed_since,
+            standing::a_rename_undoes_no_change_of_standing,
+            standing::the_last_owner_stays,
             auth::a_password_is_replaced,
             auth::a_refresh_token_is_exchanged_once,
             auth::a_session_ends_by_revocation_or_time,

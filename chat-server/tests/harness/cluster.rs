@@ -146,7 +146,7 @@ impl TestCluster {
             deactivated: false,
         };
         assert!(self.store.create_user(&user).await.expect("is stored"));
-        Actor { user: user.id, role: user.role, session: SessionId::new() }
+        Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() }
     }
 }
 

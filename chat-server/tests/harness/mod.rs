@@ -91,6 +91,11 @@ impl TestServer {
 
     /// Ends all tasks wherever they are, and starts anew on the same data and addresses.
     pub async fn restart(&mut self) {
+        self.stopped(async || {}).await;
+    }
+
+    /// [`Self::restart`], with something that is done in between.
+    pub async fn stopped(&mut self, meanwhile: impl AsyncFnOnce()) {
         let (app, runtime) = (self.app.take(), self.runtime.take());
         tokio::task::spawn_blocking(move || {
             if let Some(runtime) = runtime {
@@ -100,6 +105,7 @@ impl TestServer {
         })
         .await
         .expect("stops");
+        meanwhile().await;
         self.boot().await;
     }
 

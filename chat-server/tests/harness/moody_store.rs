@@ -15,8 +15,8 @@ use chat_protocol::{
     rest::{Member, Message, User},
 };
 use chat_server::store::{
-    AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent, SessionRow,
-    SigningKeyRow, StoreError, StoredEvent, sqlite::SqliteStore,
+    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent,
+    SessionRow, SigningKeyRow, Standing, StandingChange, StoreError, StoredEvent, sqlite::SqliteStore,
 };
 use tokio::sync::watch;
 
@@ -247,9 +247,30 @@ impl DirectoryStore for MoodyStore {
         self.inner.list_users(prefix, after, limit).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         self.before().await?;
-        self.inner.update_user(user).await
+        self.inner.account(id).await
+    }
+
+    async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
+        self.before().await?;
+        self.inner.set_display_name(user, name).await
+    }
+
+    async fn change_standing(
+        &self,
+        user: UserId,
+        expected: u64,
+        to: Standing,
+        at: Millis,
+    ) -> Result<StandingChange, StoreError> {
+        self.before().await?;
+        self.inner.change_standing(user, expected, to, at).await
+    }
+
+    async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError> {
+        self.before().await?;
+        self.inner.auth_versions_since(since).await
     }
 
     async fn put_file(&self, file: &FileRow) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use chat_protocol::{
 use uuid::Uuid;
 
 use super::cql::{CqlError, Row, Value};
-use crate::store::{ChannelRow, End, FileRow, SessionRow, SigningKeyRow, StoreError};
+use crate::store::{Account, ChannelRow, End, FileRow, SessionRow, SigningKeyRow, Standing, StoreError};
 
 /// When to come back to a store that is too busy.
 const RETRY_AFTER_MS: u64 = 500;
@@ -130,6 +130,18 @@ pub(super) fn user(row: &Row) -> Result<User, StoreError> {
         created_at: number(row, "created_at")?,
         deactivated: row.boolean("deactivated").unwrap_or(false),
     })
+}
+
+/// `None` for what is there of a user whose row is not complete.
+pub(super) fn standing(row: &Row) -> Result<Option<Standing>, StoreError> {
+    if row.get("role").is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Standing { role: role(row)?, deactivated: row.boolean("deactivated").unwrap_or(false) }))
+}
+
+pub(super) fn account(row: &Row) -> Result<Account, StoreError> {
+    Ok(Account { user: user(row)?, auth_version: opt_number(row, "auth_version")?.unwrap_or_default() })
 }
 
 /// `None` for what is left of a session when it expires column by column.

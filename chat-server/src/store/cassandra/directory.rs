@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use chat_protocol::{
-    ChannelId, FileId, Seq, UserId,
+    ChannelId, FileId, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use std::collections::HashMap;
@@ -21,7 +21,8 @@ use super::{
     schema::PUBLIC_SHARD,
 };
 use crate::store::{
-    ChannelRow, Counts, DirectoryStore, End, FileRow, LogStore as _, Membership, StoreError, name_key,
+    Account, ChannelRow, Counts, DirectoryStore, End, FileRow, LogStore as _, Membership, Standing,
+    StandingChange, StoreError, name_key,
 };
 
 const CHANNEL: Statement = Statement::read(
@@ -202,8 +203,26 @@ impl DirectoryStore for CassandraStore {
         self.listed(prefix, after, most).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
-        self.overwrite_user(user).await
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.read_account(id).await
+    }
+
+    async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
+        self.rename_user(user, name).await
+    }
+
+    async fn change_standing(
+        &self,
+        user: UserId,
+        expected: u64,
+        to: Standing,
+        at: Millis,
+    ) -> Result<StandingChange, StoreError> {
+        self.write_standing(user, expected, to, at).await
+    }
+
+    async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError> {
+        self.changed_versions(since).await
     }
 
     async fn put_file(&self, file: &FileRow) -> Result<(), StoreError> {

@@ -13,9 +13,11 @@ mod listing;
 mod log;
 pub mod migrate;
 pub mod options;
+mod owners;
 pub mod schema;
 pub mod scylla_driver;
 mod sessions;
+mod standing;
 mod users;
 
 use std::sync::{Arc, atomic::AtomicBool};

@@ -1,8 +1,8 @@
 //! Tables. `migrate` brings a keyspace to this version: each step's statements are additive (expand), what an older
 //! version needs is removed one release later (contract).
 //!
-//! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `sessions`, `signing_keys`)
-//! are written with `IF` only. Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
+//! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `users`, `owners`, `sessions`,
+//! `signing_keys`) are written with `IF` only (but for `users` by servers of 0.1.0, see `standing`). Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
 //! marker's is the marker itself), so that repeating or reordering them changes nothing.
 
@@ -105,8 +105,14 @@ const COUNTS: &[&str] = &[
 
 /// Roles that change.
 const ROLES: &[&str] = &[
-    // Rises with each change of the role and each deactivation; tokens carry it.
+    // Rises with each change of the role and each closing and reopening of the account; tokens carry it. Null is 0.
     "ALTER TABLE users ADD IF NOT EXISTS (auth_version bigint)",
+    // Owners whose account is not closed, in one partition; `version` counts its changes, so that each is made on what was
+    // read, and is null until the partition was filled with those who are owners already.
+    "CREATE TABLE IF NOT EXISTS owners (ring tinyint, user uuid, version bigint static, PRIMARY KEY ((ring), user))",
+    // Versions that rose, by tens of minutes. Without a version: it may have risen, the user's row says to what.
+    "CREATE TABLE IF NOT EXISTS auth_changes (
+        bucket bigint, changed_at bigint, user uuid, version bigint, PRIMARY KEY ((bucket), changed_at, user))",
 ];
 
 /// Lives of the store.

@@ -19,11 +19,12 @@ use crate::{clock::now_ms, store::StoreError};
 
 pub(super) const USER: Statement =
     Statement::read("SELECT id, handle, display_name, role, created_at, deactivated FROM users WHERE id = ?");
-const INSERT: Statement = Statement::write(
-    "INSERT INTO users (id, handle, display_name, role, created_at, deactivated) VALUES (?, ?, ?, ?, ?, ?)",
+const INSERT: Statement = Statement::conditional(
+    "INSERT INTO users (id, handle, display_name, role, created_at, deactivated) VALUES (?, ?, ?, ?, ?, ?) IF NOT EXISTS",
 );
-const UPDATE: Statement =
-    Statement::write("UPDATE users SET display_name = ?, role = ?, deactivated = ? WHERE id = ?");
+/// The name and nothing else, and only of a user who is there.
+const RENAME: Statement =
+    Statement::conditional("UPDATE users SET display_name = ? WHERE id = ? IF display_name = ?");
 const CLAIM: Statement =
     Statement::conditional("INSERT INTO handles (handle, user, claimed_at) VALUES (?, ?, ?) IF NOT EXISTS");
 const TAKE_OVER: Statement =
@@ -42,6 +43,8 @@ const ANY_INITIAL: Statement = Statement::read("SELECT initial FROM initials WHE
 pub(super) const RING: i8 = 0;
 /// A claim that has not become a user by then is free for others.
 const CLAIM_MS: Millis = 60_000;
+/// How often a new name is written when others give the same user other names at the same time.
+const RENAMES: usize = 8;
 /// Whoever takes longer to make good his claim leaves it.
 const MAKE_GOOD_WITHIN: Duration = Duration::from_secs(30);
 
@@ -73,8 +76,11 @@ impl CassandraStore {
             big(user.created_at),
             Value::Bool(user.deactivated),
         ];
-        self.write(INSERT, values).await?;
-        Ok(true)
+        let ours = |row: &Row| row.text("handle") == Some(&user.handle);
+        match self.decide(INSERT, values, ours).await? {
+            Decided::Applied => Ok(true),
+            Decided::Refused(_) => Err(codec::damaged("a user's id to be new")),
+        }
     }
 
     async fn claim(&self, handle: &str, user: UserId) -> Result<bool, StoreError> {
@@ -119,21 +125,22 @@ impl CassandraStore {
         self.read_user(UserId(codec::uuid(&row, "user")?)).await
     }
 
-    pub(super) async fn overwrite_user(&self, user: &User) -> Result<bool, StoreError> {
-        let Some(before) = self.read_user(user.id).await? else { return Ok(false) };
-        // Its handle stays, whatever is said.
-        let now = User { handle: before.handle.clone(), created_at: before.created_at, ..user.clone() };
-        let renamed = before.display_name != now.display_name;
-        if renamed {
+    pub(super) async fn rename_user(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
+        for _ in 0..RENAMES {
+            let Some(before) = self.read_user(user).await? else { return Ok(false) };
+            let now = User { display_name: name.into(), ..before.clone() };
+            if before.display_name == now.display_name {
+                return Ok(true);
+            }
             self.writes(listed_by_name(&now)).await?;
+            let values = vec![text(name), id(user), text(&before.display_name)];
+            let ours = |row: &Row| row.text("display_name") == Some(name);
+            if let Decided::Applied = self.decide(RENAME, values, ours).await? {
+                self.unlist(&before, &now).await?;
+                return Ok(true);
+            }
         }
-        let role = Value::TinyInt(role_number(now.role));
-        let values = vec![text(&now.display_name), role, Value::Bool(now.deactivated), id(now.id)];
-        self.write(UPDATE, values).await?;
-        if renamed {
-            self.unlist(&before, &now).await?;
-        }
-        Ok(true)
+        Err(StoreError::Overloaded { retry_after_ms: 500 })
     }
 
     async fn unlist(&self, before: &User, now: &User) -> Result<(), StoreError> {

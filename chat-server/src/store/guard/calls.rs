@@ -10,8 +10,8 @@ use chat_protocol::{
 
 use super::{Class, Guarded, metrics::Reason};
 use crate::store::{
-    AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent, SessionRow,
-    SigningKeyRow, Store, StoreError, StoredEvent,
+    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent,
+    SessionRow, SigningKeyRow, Standing, StandingChange, Store, StoreError, StoredEvent,
 };
 
 /// How long a check for readiness may take.
@@ -170,8 +170,26 @@ impl<S: Store + ?Sized> DirectoryStore for Guarded<S> {
         self.call(Class::Directory, away, self.inner.list_users(prefix, after, limit)).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
-        self.call(Class::Directory, unknown, self.inner.update_user(user)).await
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.call(Class::Lookup, away, self.inner.account(id)).await
+    }
+
+    async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
+        self.call(Class::Directory, unknown, self.inner.set_display_name(user, name)).await
+    }
+
+    async fn change_standing(
+        &self,
+        user: UserId,
+        expected: u64,
+        to: Standing,
+        at: Millis,
+    ) -> Result<StandingChange, StoreError> {
+        self.call(Class::Directory, unknown, self.inner.change_standing(user, expected, to, at)).await
+    }
+
+    async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError> {
+        self.call(Class::Auth, away, self.inner.auth_versions_since(since)).await
     }
 
     async fn put_file(&self, file: &FileRow) -> Result<(), StoreError> {

@@ -7,7 +7,9 @@ use chat_protocol::{
 use rusqlite::{Row, types::Type};
 use uuid::Uuid;
 
-use crate::store::{ChannelRow, Counts, End, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent};
+use crate::store::{
+    Account, ChannelRow, Counts, End, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent,
+};
 
 /// SQLite's integers are signed. Nothing real is beyond their range; [`chat_protocol::Seq::MAX`] means "the end".
 pub(super) fn int(value: u64) -> i64 {
@@ -170,6 +172,11 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         created_at: uint(row, 4)?,
         deactivated: row.get(5)?,
     })
+}
+
+/// [`USER_COLUMNS`], then `auth_version`.
+pub(super) fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account { user: user(row)?, auth_version: uint(row, 6)? })
 }
 
 /// Columns of [`file`].

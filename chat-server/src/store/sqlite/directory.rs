@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chat_protocol::{
-    ChannelId, FileId, Seq, UserId,
+    ChannelId, FileId, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -11,11 +11,13 @@ use super::{
     SqliteStore,
     codec::{
         self, CHANNEL_COLUMNS, FILE_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit,
-        role_number,
     },
     seed::insert_user,
+    standing,
 };
-use crate::store::{ChannelRow, DirectoryStore, End, FileRow, Membership, StoreError};
+use crate::store::{
+    Account, ChannelRow, DirectoryStore, End, FileRow, Membership, Standing, StandingChange, StoreError,
+};
 
 #[async_trait]
 impl DirectoryStore for SqliteStore {
@@ -157,23 +159,38 @@ impl DirectoryStore for SqliteStore {
         self.all(sql, (from, to, after, limit(most)), codec::user).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
-        let user = user.clone();
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        let sql = format!("SELECT {USER_COLUMNS}, auth_version FROM users WHERE id = ?1");
+        self.one(sql, (id.0.into_bytes(),), codec::account).await
+    }
+
+    async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
+        let name = name.to_owned();
         self.write(move |db| {
-            let updated = db
-                .prepare_cached(
-                    "UPDATE users SET display_name = ?2, display_key = ?3, role = ?4, deactivated = ?5
-                     WHERE id = ?1",
-                )?
-                .execute(params![
-                    user.id.0.as_bytes(),
-                    user.display_name,
-                    user.display_name.to_lowercase(),
-                    role_number(user.role),
-                    user.deactivated
-                ])?;
-            Ok(updated > 0)
+            let renamed = db
+                .prepare_cached("UPDATE users SET display_name = ?2, display_key = ?3 WHERE id = ?1")?
+                .execute(params![user.0.as_bytes(), name, name.to_lowercase()])?;
+            Ok(renamed > 0)
         })
+        .await
+    }
+
+    async fn change_standing(
+        &self,
+        user: UserId,
+        expected: u64,
+        to: Standing,
+        at: Millis,
+    ) -> Result<StandingChange, StoreError> {
+        self.write(move |db| standing::change(db, user, expected, to, at)).await
+    }
+
+    async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError> {
+        self.all(
+            "SELECT id, auth_version FROM users WHERE auth_changed_at IS NOT NULL AND auth_changed_at >= ?1",
+            (int(since),),
+            |row| Ok((codec::user_id(row, 0)?, uint(row, 1)?)),
+        )
         .await
     }
 

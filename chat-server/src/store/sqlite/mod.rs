@@ -13,6 +13,7 @@ mod pool;
 mod queue;
 mod schema;
 mod seed;
+mod standing;
 mod writer;
 
 use std::{

@@ -139,8 +139,12 @@ ALTER TABLE user_channels ADD COLUMN read_d INTEGER;
 ALTER TABLE user_channels ADD COLUMN read_m INTEGER;
 ALTER TABLE user_channels ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
 
--- Rises with each change of the role and each deactivation; tokens carry it.
+-- Rises with each change of the role and each closing and reopening of the account, last at `auth_changed_at`; tokens carry it.
 ALTER TABLE users ADD COLUMN auth_version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN auth_changed_at INTEGER;
+CREATE INDEX users_auth_changed ON users (auth_changed_at) WHERE auth_changed_at IS NOT NULL;
+-- The owners, however many users there are.
+CREATE INDEX users_owners ON users (deactivated) WHERE role = 0;
 
 -- One row: the life of this store. A restore begins another one.
 CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, since INTEGER NOT NULL);
