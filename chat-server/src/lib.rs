@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod config;
 pub mod dev;
 pub mod engines;
+pub mod follow;
 pub mod gateway;
 pub mod http;
 pub mod http_server;
