@@ -24,7 +24,9 @@ use crate::{
         hop::{Hop, HopError, HopOptions},
     },
     config::{Config, StoreEngine},
+    consumers,
     engines::{EngineError, Engines},
+    follow::{FollowOptions, Follower, Processes},
     gateway::Gateway,
     http::forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
     http_server, listen,
@@ -101,6 +103,7 @@ pub struct App {
     chat: Arc<Chat>,
     auth: Arc<Auth>,
     gateway: Arc<Gateway>,
+    follower: Arc<Follower>,
     hop: Hop,
     address: SocketAddr,
     admin_address: SocketAddr,
@@ -131,7 +134,7 @@ impl App {
         let admin_listener = listen(config.server.admin_listen, "--admin-listen")?;
 
         let metrics = Arc::new(Metrics::new());
-        let Engines { store, bus, blobs } = Engines::open(config, &metrics).await?;
+        let Engines { store, follow, bus, blobs } = Engines::open(config, &metrics).await?;
         let store = guarded(config, store, &metrics);
         let has = |role| roles.contains(&role);
 
@@ -149,6 +152,8 @@ impl App {
             owner: has(Role::Gateway),
             ..ClusterOptions::default()
         });
+        let processes: Arc<dyn Processes> = Arc::<Cluster>::clone(&cluster);
+        let follower = Follower::start(consumers::all(), &follow, &processes, &FollowOptions::default());
         let owners = Arc::clone(&cluster);
         chat.set_owners(hop.owners(Arc::clone(cluster.name()), Arc::new(move || owners.owners())));
         hop.serve(Arc::clone(&chat));
@@ -188,6 +193,7 @@ impl App {
             store,
             metrics,
             ready: Arc::clone(&ready),
+            clock: follower.clock().clone(),
             token_file: config.server.admin_token_file.as_path().into(),
             gateway: has(Role::Gateway).then(|| Arc::clone(&gateway)),
         });
@@ -195,6 +201,7 @@ impl App {
             chat,
             auth,
             gateway,
+            follower,
             hop,
             address: config.server.listen,
             admin_address: config.server.admin_listen,
@@ -259,6 +266,7 @@ impl App {
         self.stop.cancel();
         // By now others know that this process owns nothing any more.
         self.hop.stop().await;
+        self.follower.stop().await;
         // The admin server still says "draining" while the last requests finish, then goes too.
         self.stop_admin.cancel();
         self.servers.close();

@@ -27,6 +27,7 @@ use chat_server::{
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
     cluster::{Cluster, ClusterOptions},
+    follow::clock::ClockIsRight,
     gateway::{Gateway, GatewayOptions},
     http_server,
     metrics::Metrics,
@@ -543,10 +544,12 @@ async fn callers_who_go_at_any_moment_leave_nothing_behind() {
 async fn a_process_whose_store_is_away_still_wants_traffic() {
     let world = World::new(ROOMY).await;
     let ready = Arc::new(AtomicBool::new(true));
+    let clock = ClockIsRight::default();
     let admin = admin::router(AdminState {
         store: Arc::clone(&world.guarded) as _,
         metrics: Arc::new(Metrics::new()),
         ready: Arc::clone(&ready),
+        clock: clock.clone(),
         token_file: Arc::from(std::path::Path::new("")),
         gateway: None,
     });
@@ -558,6 +561,11 @@ async fn a_process_whose_store_is_away_still_wants_traffic() {
         }
         statuses
     };
+    assert_eq!(statuses().await, [200, 200]);
+    // A clock that is far from the store's is this process's own trouble.
+    clock.compare(std::future::ready(Ok(Some(now_ms() + 11 * 60_000)))).await;
+    assert_eq!(statuses().await, [503, 503]);
+    clock.compare(std::future::ready(Ok(Some(now_ms())))).await;
     assert_eq!(statuses().await, [200, 200]);
     world.store.be(Mood::Away);
     world.breakers_are(BreakerState::Open).await;

@@ -12,6 +12,7 @@
 //!
 //! This part knows the traits of store and bus, and which processes live; no roles, no domain.
 
+pub mod clock;
 pub mod count;
 mod deliver;
 mod queue;
@@ -31,6 +32,7 @@ use crate::{
     cluster::{Cluster, Node},
     store::{StoredEvent, follow::FollowStore},
 };
+use clock::ClockIsRight;
 use run::Runner;
 
 /// Why a consumer could not take events. They come again.
@@ -100,7 +102,7 @@ pub struct FollowOptions {
     pub most_channels: usize,
     /// Channels that one consumer may fail at before it is given no others.
     pub most_failing: usize,
-    /// Between two looks at the store's clock and at what it must prepare for consumers.
+    /// Between two looks at the store's clock, and at what it must prepare for consumers.
     pub prepare_every: Duration,
 }
 
@@ -125,6 +127,7 @@ impl Default for FollowOptions {
 /// All consumers of this process.
 pub struct Follower {
     runners: Vec<Arc<Runner>>,
+    clock: ClockIsRight,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -170,8 +173,16 @@ impl Follower {
                 stop.clone(),
             ));
         }
+        let clock = ClockIsRight::default();
+        tasks.spawn(run::compare_clocks(Arc::clone(store), clock.clone(), options.clone(), stop.clone()));
         tasks.close();
-        Arc::new(Self { runners, stop, tasks })
+        Arc::new(Self { runners, clock, stop, tasks })
+    }
+
+    /// Whether this process's clock is near the store's.
+    #[must_use]
+    pub const fn clock(&self) -> &ClockIsRight {
+        &self.clock
     }
 
     /// An event was committed.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Consumer, FollowOptions, Processes,
+    clock::ClockIsRight,
     deliver::{Failure, Shared},
     queue::{Queue, Until},
 };
@@ -179,7 +180,29 @@ impl Runner {
     }
 }
 
-/// Looks at the store's clock, at other processes' versions, and at what the store must prepare; for all consumers.
+/// Compares clocks, whether there are consumers or not: what is written now, later ones must find.
+pub(super) async fn compare_clocks(
+    store: Arc<dyn FollowStore>,
+    clock: ClockIsRight,
+    options: FollowOptions,
+    stop: CancellationToken,
+) {
+    loop {
+        let compared = tokio::time::timeout(options.store_within, clock.compare(store.clock()));
+        tokio::select! {
+            late = compared => if late.is_err() {
+                tracing::debug!("the store's clock was not read in time");
+            },
+            () = stop.cancelled() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(options.prepare_every) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Looks at other processes' versions and at what the store must prepare, for all consumers.
 pub(super) async fn prepare(
     store: Arc<dyn FollowStore>,
     processes: Arc<dyn Processes>,

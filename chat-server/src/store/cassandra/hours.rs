@@ -127,5 +127,5 @@ mod tests {
         assert!((0..500).all(|_| shard_of(ChannelId::new(), 4) < 4));
     }
 
-    const SHARDS: [u32; 6] = [0, 0, 0, 0, 0, 0];
+    const SHARDS: [u32; 6] = [47, 30, 52, 23, 11, 53];
 }
