@@ -26,7 +26,10 @@ use chat_server::{
     blob::disk::DiskBlobs,
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
-    cluster::{Cluster, ClusterOptions},
+    cluster::{
+        Cluster, ClusterOptions,
+        process::{Listener, Process},
+    },
     follow::clock::ClockIsRight,
     gateway::{Gateway, GatewayOptions},
     http_server,
@@ -87,6 +90,8 @@ struct Server {
     token: String,
     channels: Vec<ChannelId>,
     stop: CancellationToken,
+    /// Reads the bus as long as it is there.
+    _process: Arc<Process>,
 }
 
 impl Server {
@@ -101,8 +106,16 @@ impl Server {
         let cluster = Cluster::new(ClusterOptions::default());
         // As in a process that serves REST.
         let options = GatewayOptions { recent_of_all: true, ..GatewayOptions::default() };
-        let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, metrics);
+        let gateway = Gateway::new(
+            Arc::clone(&chat),
+            verifier.clone(),
+            Arc::clone(&cluster),
+            options,
+            Arc::clone(&metrics),
+        );
         gateway.spawn();
+        let listener: Arc<dyn Listener> = Arc::<Gateway>::clone(&gateway);
+        let process = Process::spawn(Arc::clone(&chat), cluster, metrics, vec![listener]);
         let blobs = DiskBlobs::open(world.dir.path().join("files")).expect("a folder");
         let api = api::router(ApiState {
             chat: Arc::clone(&chat),
@@ -126,7 +139,7 @@ impl Server {
             made.push(chat.create_channel(&world.actor, channel).await.expect("is made").id);
         }
         let token = verifier.issue(&world.actor, Duration::from_secs(600)).expect("a token");
-        Self { base_url, verifier, token, channels: made, stop }
+        Self { base_url, verifier, token, channels: made, stop, _process: process }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The processes that share a store and a bus, as each of them knows the others: from their digests, every two seconds.
 //!
 //! `members` decides who lives, `digest` is what a process says of itself, `heads` notices logs that go further than
-//! what was seen of them. All of it is pure; the task that follows the bus (`gateway::tasks`) gives it signals and
-//! time and carries out what comes of it.
+//! what was seen of them. All of it is pure; `process`, which every process runs, reads the bus, gives it signals and time,
+//! and hands on what comes of it to those who listen.
 //!
 //! `owner` computes which of them owns a channel, and `hop` hands sends to it, over connections that `tls` secures.
 
@@ -11,6 +11,7 @@ mod heads;
 pub mod hop;
 mod members;
 pub mod owner;
+pub mod process;
 pub mod tls;
 
 use std::{

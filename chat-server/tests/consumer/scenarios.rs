@@ -29,8 +29,8 @@ pub(crate) async fn the_bus_makes_it_fast(store: Arc<dyn Logs>) {
     for n in 0..60 {
         let channel = channels[n % 3];
         let seq = say(&store, channel).await;
-        let body = chat_protocol::EventBody::Unknown;
-        let event = CommittedEvent { channel, seq, body, json: bytes::Bytes::new() };
+        let body = chat_protocol::EventBody::Unknown.into();
+        let event = CommittedEvent { channel, seq, body, json: bytes::Bytes::new(), end: None };
         bus.publish(BusMessage::Event(Arc::new(event))).await.unwrap();
     }
     for channel in channels {
