@@ -4,7 +4,7 @@
 //! in order, and a channel that fails takes nobody's place.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -115,8 +115,8 @@ impl Queue {
 
     /// A channel is behind since an earlier life: it is tried at once.
     pub(super) fn is_behind(&mut self, channel: ChannelId, now: Instant) {
-        if !self.failing.contains_key(&channel) {
-            self.failing.insert(channel, Failing { failures: 0, due: now });
+        if let Entry::Vacant(entry) = self.failing.entry(channel) {
+            entry.insert(Failing { failures: 0, due: now });
             self.due.insert((now, channel));
         }
     }
