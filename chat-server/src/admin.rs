@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{gateway::Gateway, metrics::Metrics, store::Store};
+use crate::{follow::clock::ClockIsRight, gateway::Gateway, metrics::Metrics, store::Store};
 
 /// A store that has not answered by then is not ready.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
@@ -38,6 +38,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// Whether the process wants traffic; off while it starts and drains.
     pub ready: Arc<AtomicBool>,
+    /// Compared with the store's.
+    pub clock: ClockIsRight,
     /// File with the token for the order to drain; empty: it cannot be given.
     pub token_file: Arc<Path>,
     /// What can be drained; `None` in a process that holds no sockets.
@@ -62,8 +64,9 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
-    if !state.ready.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    let process = of_process(&state);
+    if process.0 != StatusCode::OK {
+        return process;
     }
     match tokio::time::timeout(STORE_DEADLINE, state.store.check()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
@@ -79,10 +82,16 @@ async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
 /// has nobody left to send to (a Kubernetes Service does) would cut clients off from what still works: sockets stay
 /// open, recent events are served from memory, and whoever asks is told when to come back.
 async fn readyz_process(State(state): State<AdminState>) -> (StatusCode, &'static str) {
-    if state.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n")
-    } else {
+    of_process(&state)
+}
+
+fn of_process(state: &AdminState) -> (StatusCode, &'static str) {
+    if !state.ready.load(Ordering::Acquire) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if !state.clock.get() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the clock is more than 10 minutes from the store's\n")
+    } else {
+        (StatusCode::OK, "ready\n")
     }
 }
 

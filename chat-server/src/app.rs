@@ -18,14 +18,18 @@ use crate::{
     admin::{self, AdminState},
     api::{self, ApiState, HardenOptions},
     auth::{self, Auth},
+    bus::CommittedEvent,
     chat::Chat,
     cluster::{
         Cluster, ClusterOptions,
         hop::{Hop, HopError, HopOptions},
+        process::{Listener, Process},
     },
     config::{Config, StoreEngine},
+    consumers,
     engines::{EngineError, Engines},
-    gateway::Gateway,
+    follow::{FollowOptions, Follower, Processes},
+    gateway::{Feed, Gateway},
     http::forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
     http_server, listen,
     metrics::Metrics,
@@ -100,7 +104,9 @@ impl Role {
 pub struct App {
     chat: Arc<Chat>,
     auth: Arc<Auth>,
-    gateway: Arc<Gateway>,
+    process: Arc<Process>,
+    gateway: Option<Arc<Gateway>>,
+    follower: Arc<Follower>,
     hop: Hop,
     address: SocketAddr,
     admin_address: SocketAddr,
@@ -131,7 +137,7 @@ impl App {
         let admin_listener = listen(config.server.admin_listen, "--admin-listen")?;
 
         let metrics = Arc::new(Metrics::new());
-        let Engines { store, bus, blobs } = Engines::open(config, &metrics).await?;
+        let Engines { store, follow, bus, blobs } = Engines::open(config, &metrics).await?;
         let store = guarded(config, store, &metrics);
         let has = |role| roles.contains(&role);
 
@@ -149,19 +155,26 @@ impl App {
             owner: has(Role::Gateway),
             ..ClusterOptions::default()
         });
+        let processes: Arc<dyn Processes> = Arc::<Cluster>::clone(&cluster);
+        let follower = Follower::start(consumers::all(), &follow, &processes, &FollowOptions::default());
         let owners = Arc::clone(&cluster);
         chat.set_owners(hop.owners(Arc::clone(cluster.name()), Arc::new(move || owners.owners())));
         hop.serve(Arc::clone(&chat));
-        let gateway =
-            Gateway::new(Arc::clone(&chat), auth.verifier(), cluster, gateway_options, Arc::clone(&metrics));
-        // Without the role it holds no sockets, and still follows the bus: what other processes committed outdates
-        // what this one remembers.
-        gateway.spawn();
-
+        // Every process follows the bus: what others committed outdates what this one remembers.
+        let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(Committed(Arc::clone(&follower)))];
         let mut routes = Router::new();
+        let mut gateway = None::<Arc<Gateway>>;
         if has(Role::Gateway) {
-            routes = routes.merge(gateway.router());
+            let (cluster, metrics) = (Arc::clone(&cluster), Arc::clone(&metrics));
+            let made = Gateway::new(Arc::clone(&chat), auth.verifier(), cluster, gateway_options, metrics);
+            made.spawn();
+            routes = routes.merge(made.router());
+            listeners.push(Arc::<Gateway>::clone(&made));
+            gateway = Some(made);
+        } else if has(Role::Api) {
+            listeners.push(Feed::new(&chat, &metrics, &gateway_options));
         }
+        let process = Process::spawn(Arc::clone(&chat), cluster, Arc::clone(&metrics), listeners);
         if has(Role::Auth) {
             auth.spawn();
             routes = routes.merge(auth::router(Arc::clone(&auth)).split_for_parts().0);
@@ -188,13 +201,16 @@ impl App {
             store,
             metrics,
             ready: Arc::clone(&ready),
+            clock: follower.clock().clone(),
             token_file: config.server.admin_token_file.as_path().into(),
-            gateway: has(Role::Gateway).then(|| Arc::clone(&gateway)),
+            gateway: gateway.clone(),
         });
         let mut app = Self {
             chat,
             auth,
+            process,
             gateway,
+            follower,
             hop,
             address: config.server.listen,
             admin_address: config.server.admin_listen,
@@ -244,10 +260,10 @@ impl App {
         &self.auth
     }
 
-    /// The role `gateway`.
+    /// The role `gateway`, if this process has it.
     #[must_use]
-    pub const fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
+    pub const fn gateway(&self) -> Option<&Arc<Gateway>> {
+        self.gateway.as_ref()
     }
 
     /// Leaves: not ready, sockets sent away over the drain window, requests finished, all within a bounded time.
@@ -255,15 +271,34 @@ impl App {
     /// Answers whether all sockets went by themselves.
     pub async fn drain(self) -> bool {
         self.ready.store(false, Ordering::Release);
-        let all_went = self.gateway.drain().await;
+        let all_went = match &self.gateway {
+            Some(gateway) => gateway.drain().await,
+            None => true,
+        };
+        // Others need not wait for its silence.
+        self.process.leave().await;
         self.stop.cancel();
         // By now others know that this process owns nothing any more.
         self.hop.stop().await;
+        self.follower.stop().await;
         // The admin server still says "draining" while the last requests finish, then goes too.
         self.stop_admin.cancel();
         self.servers.close();
         self.servers.wait().await;
         all_went
+    }
+}
+
+/// Wakes consumers.
+struct Committed(Arc<Follower>);
+
+impl Listener for Committed {
+    fn committed(&self, event: &Arc<CommittedEvent>) {
+        self.0.committed(event.channel, event.seq);
+    }
+
+    fn missed(&self) {
+        self.0.missed();
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
             migrate::{self, MigrateError},
             options::CassandraOptions,
         },
+        follow::FollowStore,
         sqlite::SqliteStore,
     },
 };
@@ -98,6 +99,8 @@ pub enum EngineError {
 pub struct Engines {
     /// The system of record.
     pub store: Arc<dyn Store>,
+    /// The same, for those who follow its logs.
+    pub follow: Arc<dyn FollowStore>,
     /// What carries events.
     pub bus: Arc<dyn Bus>,
     /// Where files lie.
@@ -114,12 +117,15 @@ impl Engines {
             StoreEngine::Sqlite => None,
             StoreEngine::Cassandra => Some(open_cassandra(&config.cassandra).await?),
         };
-        let store: Arc<dyn Store> = match &cql {
-            None => Arc::new(open_sqlite(&config.data.dir)?),
+        let (store, follow): (Arc<dyn Store>, Arc<dyn FollowStore>) = match &cql {
+            None => {
+                let store = Arc::new(open_sqlite(&config.data.dir)?);
+                (Arc::<SqliteStore>::clone(&store), store)
+            }
             Some(cql) => {
-                let store = CassandraStore::new(Arc::clone(cql));
+                let store = Arc::new(CassandraStore::new(Arc::clone(cql)));
                 metrics.register(|registry| store.register(registry));
-                Arc::new(store)
+                (Arc::<CassandraStore>::clone(&store), store)
             }
         };
         let bus: Arc<dyn Bus> = match config.bus {
@@ -130,7 +136,7 @@ impl Engines {
                 Arc::new(PulsarBus::connect(options).await?)
             }
         };
-        Ok(Self { store, bus, blobs: open_blobs(config, cql)? })
+        Ok(Self { store, follow, bus, blobs: open_blobs(config, cql)? })
     }
 }
 

@@ -127,6 +127,7 @@ impl Said {
             online: count,
             checksum,
             heads: Vec::new(),
+            follows: true,
         };
         self.publish(Signal::Digest(Arc::new(digest))).await;
     }

@@ -12,7 +12,10 @@ use chat_server::{
     auth::{Auth, AuthOptions},
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
-    cluster::{Cluster, ClusterOptions},
+    cluster::{
+        Cluster, ClusterOptions,
+        process::{Listener, Process},
+    },
     gateway::{Gateway, GatewayOptions},
     http_server,
     metrics::Metrics,
@@ -51,8 +54,16 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
         ..GatewayOptions::default()
     };
     let cluster = Cluster::new(ClusterOptions::default());
-    let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, Arc::clone(&metrics));
+    let gateway = Gateway::new(
+        Arc::clone(&chat),
+        verifier.clone(),
+        Arc::clone(&cluster),
+        options,
+        Arc::clone(&metrics),
+    );
     gateway.spawn();
+    let listener: Arc<dyn Listener> = Arc::<Gateway>::clone(&gateway);
+    let _process = Process::spawn(Arc::clone(&chat), cluster, Arc::clone(&metrics), vec![listener]);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));
     let stop = CancellationToken::new();

@@ -26,7 +26,11 @@ use chat_server::{
     blob::disk::DiskBlobs,
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
-    cluster::{Cluster, ClusterOptions},
+    cluster::{
+        Cluster, ClusterOptions,
+        process::{Listener, Process},
+    },
+    follow::clock::ClockIsRight,
     gateway::{Gateway, GatewayOptions},
     http_server,
     metrics::Metrics,
@@ -86,6 +90,8 @@ struct Server {
     token: String,
     channels: Vec<ChannelId>,
     stop: CancellationToken,
+    /// Reads the bus as long as it is there.
+    _process: Arc<Process>,
 }
 
 impl Server {
@@ -100,8 +106,16 @@ impl Server {
         let cluster = Cluster::new(ClusterOptions::default());
         // As in a process that serves REST.
         let options = GatewayOptions { recent_of_all: true, ..GatewayOptions::default() };
-        let gateway = Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, metrics);
+        let gateway = Gateway::new(
+            Arc::clone(&chat),
+            verifier.clone(),
+            Arc::clone(&cluster),
+            options,
+            Arc::clone(&metrics),
+        );
         gateway.spawn();
+        let listener: Arc<dyn Listener> = Arc::<Gateway>::clone(&gateway);
+        let process = Process::spawn(Arc::clone(&chat), cluster, metrics, vec![listener]);
         let blobs = DiskBlobs::open(world.dir.path().join("files")).expect("a folder");
         let api = api::router(ApiState {
             chat: Arc::clone(&chat),
@@ -125,7 +139,7 @@ impl Server {
             made.push(chat.create_channel(&world.actor, channel).await.expect("is made").id);
         }
         let token = verifier.issue(&world.actor, Duration::from_secs(600)).expect("a token");
-        Self { base_url, verifier, token, channels: made, stop }
+        Self { base_url, verifier, token, channels: made, stop, _process: process }
     }
 }
 
@@ -543,10 +557,12 @@ async fn callers_who_go_at_any_moment_leave_nothing_behind() {
 async fn a_process_whose_store_is_away_still_wants_traffic() {
     let world = World::new(ROOMY).await;
     let ready = Arc::new(AtomicBool::new(true));
+    let clock = ClockIsRight::default();
     let admin = admin::router(AdminState {
         store: Arc::clone(&world.guarded) as _,
         metrics: Arc::new(Metrics::new()),
         ready: Arc::clone(&ready),
+        clock: clock.clone(),
         token_file: Arc::from(std::path::Path::new("")),
         gateway: None,
     });
@@ -558,6 +574,11 @@ async fn a_process_whose_store_is_away_still_wants_traffic() {
         }
         statuses
     };
+    assert_eq!(statuses().await, [200, 200]);
+    // A clock that is far from the store's is this process's own trouble.
+    clock.compare(std::future::ready(Ok(Some(now_ms() + 11 * 60_000)))).await;
+    assert_eq!(statuses().await, [503, 503]);
+    clock.compare(std::future::ready(Ok(Some(now_ms())))).await;
     assert_eq!(statuses().await, [200, 200]);
     world.store.be(Mood::Away);
     world.breakers_are(BreakerState::Open).await;

@@ -45,6 +45,9 @@ pub struct Digest {
     pub checksum: u64,
     /// The last positions of logs that it wrote to in the last seconds.
     pub heads: Vec<(ChannelId, Seq)>,
+    /// Whether it notes channels for consumers of the logs and runs some. Version 0.1.0 does not.
+    #[serde(default)]
+    pub follows: bool,
 }
 
 /// Something short-lived. Losing one is harmless.

@@ -47,6 +47,7 @@ struct Member {
     epoch: u64,
     address: Option<Arc<str>>,
     owner: bool,
+    follows: bool,
     heard: Instant,
 }
 
@@ -99,8 +100,13 @@ impl Members {
         if before.is_some_and(|before| digest.epoch < before) {
             return Vec::new();
         }
-        let member =
-            Member { epoch: digest.epoch, address: digest.address.clone(), owner: digest.owner, heard: now };
+        let member = Member {
+            epoch: digest.epoch,
+            address: digest.address.clone(),
+            owner: digest.owner,
+            follows: digest.follows,
+            heard: now,
+        };
         self.others.insert(Arc::clone(node), member);
         match before {
             Some(before) if before == digest.epoch => Vec::new(),
@@ -146,6 +152,20 @@ impl Members {
         owners.sort_unstable();
         owners
     }
+
+    /// Those that run consumers of the logs, with `own` among them, in order of name. Nobody's address matters here.
+    pub(super) fn followers(&self, own: Option<&Arc<str>>) -> Vec<Node> {
+        let others = self.others.iter().filter(|(_, member)| member.follows).map(|(name, _)| name);
+        let node = |name: &Arc<str>| Node { name: Arc::clone(name), address: Arc::from("") };
+        let mut followers: Vec<Node> = others.chain(own).map(node).collect();
+        followers.sort_unstable();
+        followers
+    }
+
+    /// Whether a process of version 0.1.0 lives.
+    pub(super) fn has_older(&self) -> bool {
+        self.others.values().any(|member| !member.follows)
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +183,7 @@ mod tests {
             online: 0,
             checksum: 0,
             heads: Vec::new(),
+            follows: true,
         }
     }
 
@@ -217,6 +238,22 @@ mod tests {
         assert_eq!(members.tick(start + SECOND * 40), []);
         live(&mut members, start, 42, 45, false);
         assert_eq!(members.tick(start + SECOND * 46), [died("other")]);
+    }
+
+    #[test]
+    fn followers_are_all_but_those_of_an_older_version() {
+        let now = Instant::now();
+        let mut members = members(now);
+        let names = |members: &Members| -> Vec<String> {
+            members.followers(Some(&"own".into())).iter().map(|node| node.name.to_string()).collect()
+        };
+        members.hear(&digest("other", 1), now);
+        assert!(!members.has_older());
+        members.hear(&Digest { follows: false, ..digest("before", 1) }, now);
+        assert!(members.has_older());
+        assert_eq!(names(&members), ["other", "own"]);
+        members.gone(&"before".into(), 1, now);
+        assert!(!members.has_older());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The processes that share a store and a bus, as each of them knows the others: from their digests, every two seconds.
 //!
 //! `members` decides who lives, `digest` is what a process says of itself, `heads` notices logs that go further than
-//! what was seen of them. All of it is pure; the task that follows the bus (`gateway::tasks`) gives it signals and
-//! time and carries out what comes of it.
+//! what was seen of them. All of it is pure; `process`, which every process runs, reads the bus, gives it signals and time,
+//! and hands on what comes of it to those who listen.
 //!
 //! `owner` computes which of them owns a channel, and `hop` hands sends to it, over connections that `tls` secures.
 
@@ -11,6 +11,7 @@ mod heads;
 pub mod hop;
 mod members;
 pub mod owner;
+pub mod process;
 pub mod tls;
 
 use std::{
@@ -81,6 +82,7 @@ pub struct Cluster {
     left: AtomicBool,
     members: Mutex<Members>,
     owners: RwLock<Arc<[Node]>>,
+    followers: RwLock<Arc<[Node]>>,
     /// When the next digest is due.
     next: Mutex<Instant>,
 }
@@ -101,6 +103,7 @@ impl Cluster {
             left: AtomicBool::new(false),
             members: Mutex::new(members),
             owners: RwLock::new(Arc::from([])),
+            followers: RwLock::new(Arc::from([])),
             next: Mutex::new(now),
         };
         cluster.refresh_owners(&cluster.members.lock());
@@ -123,6 +126,18 @@ impl Cluster {
     #[must_use]
     pub fn owners(&self) -> Arc<[Node]> {
         Arc::clone(&self.owners.read())
+    }
+
+    /// The processes that run consumers of the logs, this one included, in order of name. Cheap.
+    #[must_use]
+    pub fn followers(&self) -> Arc<[Node]> {
+        Arc::clone(&self.followers.read())
+    }
+
+    /// Whether a process of version 0.1.0 lives, which leaves no notes for consumers.
+    #[must_use]
+    pub fn has_older(&self) -> bool {
+        self.members.lock().has_older()
     }
 
     /// The names of all other processes that live.
@@ -202,6 +217,7 @@ impl Cluster {
             online: online.count,
             checksum: online.checksum,
             heads: heads(HEADS, HEADS_FOR),
+            follows: true,
         }))
     }
 
@@ -227,10 +243,16 @@ impl Cluster {
             .filter(|_| self.owning.load(Ordering::Acquire))
             .map(|address| Node { name: Arc::clone(&self.name), address: Arc::clone(address) });
         let owners = members.owners(own);
-        let mut known = self.owners.write();
-        if **known != *owners {
-            *known = owners.into();
-        }
+        replace(&self.owners, owners);
+        let left = self.left.load(Ordering::Acquire);
+        replace(&self.followers, members.followers(Some(&self.name).filter(|_| !left)));
+    }
+}
+
+fn replace(known: &RwLock<Arc<[Node]>>, nodes: Vec<Node>) {
+    let mut known = known.write();
+    if **known != *nodes {
+        *known = nodes.into();
     }
 }
 

@@ -69,17 +69,12 @@ impl Gateway {
         }
     }
 
-    /// Sends every socket away, spread over the drain window, or joins a drain that is under way, and takes leave of the
-    /// other processes. Returns when all have gone, or a bounded time after the window. True when all have gone.
+    /// Sends every socket away, spread over the drain window, or joins a drain that is under way. Returns when all have gone, or a bounded time after the window. True when all have gone.
     pub async fn drain(self: &Arc<Self>) -> bool {
         self.begin_drain(Duration::ZERO);
         let mut stage = self.stage.subscribe();
         let over = stage.wait_for(|stage| matches!(stage, Stage::Over { .. })).await;
-        let all_went = over.is_ok_and(|stage| *stage == Stage::Over { all_went: true });
-        // Others need not wait for its silence.
-        self.publish(self.cluster.leave()).await;
-        self.chat.bus().flush().await;
-        all_went
+        over.is_ok_and(|stage| *stage == Stage::Over { all_went: true })
     }
 
     async fn carry_out(self: Arc<Self>) {

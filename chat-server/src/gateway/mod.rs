@@ -1,6 +1,6 @@
 //! Role `gateway`: WebSocket sessions, fan-out, presence, drain.
 //!
-//! A socket's life: `upgrade` → `session` (hello, commands, acks; `welcome` answers the hello). What comes the other way: the bus → `hub` →
+//! A socket's life: `upgrade` → `session` (hello, commands, acks; `welcome` answers the hello). What comes the other way: the bus → `feed` → `hub` →
 //! each socket's `outbox`, written by whoever has something for it. `decode`, `presence`, `roster`, `answer` and `pace` are pure.
 //!
 //! The gateway never waits on a slow socket and never hashes a password.
@@ -10,6 +10,7 @@ mod answer;
 mod conn;
 mod decode;
 mod drain;
+mod feed;
 mod hub;
 mod options;
 mod outbox;
@@ -42,14 +43,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use decode::decode;
+pub use feed::Feed;
 pub use options::GatewayOptions;
 
-use crate::{
-    auth::TokenVerifier,
-    chat::{Chat, RecentEvents},
-    cluster::{Claims, Cluster},
-    metrics::Metrics,
-};
+use crate::{auth::TokenVerifier, chat::Chat, cluster::Cluster, metrics::Metrics};
 use conn::Conn;
 use drain::Stage;
 use hub::Hub;
@@ -64,10 +61,8 @@ pub struct Gateway {
     chat: Arc<Chat>,
     verifier: TokenVerifier,
     metrics: Arc<Metrics>,
-    hub: Arc<Hub>,
+    feed: Arc<Feed>,
     presence: Mutex<Presence>,
-    /// Logs that are said to go further than what this gateway saw of them.
-    claims: Mutex<Claims>,
     /// Sockets that said hello, by user.
     users: Mutex<HashMap<UserId, Vec<Arc<Conn>>>>,
     reads: Reads,
@@ -81,7 +76,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway without sockets. [`Gateway::spawn`] starts its work.
+    /// A gateway without sockets. [`Gateway::spawn`] starts its work; the process must have it among its listeners before
+    /// the first socket comes.
     #[must_use]
     pub fn new(
         chat: Arc<Chat>,
@@ -92,9 +88,7 @@ impl Gateway {
     ) -> Arc<Self> {
         let per_second = NonZeroU32::new(options.commands_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(options.command_burst).unwrap_or(NonZeroU32::MIN);
-        let hub = Hub::new(Arc::clone(&chat), Arc::clone(&metrics), &options);
-        let recent: Arc<dyn RecentEvents> = Arc::<Hub>::clone(&hub);
-        chat.set_recent_events(Arc::downgrade(&recent));
+        let feed = Feed::new(&chat, &metrics, &options);
         metrics.capacity.set(i64::try_from(options.max_sockets).unwrap_or(i64::MAX));
         Arc::new(Self {
             cluster,
@@ -103,9 +97,8 @@ impl Gateway {
             verifier,
             reads: Reads::new(metrics.hellos_throttled.clone()),
             metrics,
-            hub,
+            feed,
             presence: Mutex::default(),
-            claims: Mutex::default(),
             users: Mutex::default(),
             places: Arc::new(Semaphore::new(options.max_sockets)),
             next_id: AtomicU64::new(1),
@@ -130,7 +123,11 @@ impl Gateway {
     /// The last position of a log that this process has seen, of those whose recent events it keeps.
     #[must_use]
     pub fn recent_head(&self, channel: ChannelId) -> Option<Seq> {
-        self.hub.head(channel)
+        self.hub().head(channel)
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.feed.hub
     }
 
     /// Sockets that are open now.
@@ -177,7 +174,7 @@ impl Gateway {
 
     /// Forgets a socket.
     fn leave(&self, conn: &Conn) {
-        self.hub.unsubscribe_all(conn);
+        self.hub().unsubscribe_all(conn);
         self.presence.lock().unwatch(conn.id);
         let Some(user) = conn.actor().map(|actor| actor.user) else { return };
         let mut users = self.users.lock();

@@ -256,6 +256,7 @@ mod tests {
             online: sum.count,
             checksum: sum.checksum,
             heads: Vec::new(),
+            follows: true,
         }
     }
 

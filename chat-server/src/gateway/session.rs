@@ -307,7 +307,8 @@ impl Session<'_> {
 
     /// Answers with every event after a position, or says plainly that it could not.
     async fn sync(&mut self, id: Option<ClientId>, channel: ChannelId, after: Seq) -> Result<(), ChatError> {
-        let Gateway { chat, hub, metrics, reads, .. } = &**self.gateway;
+        let Gateway { chat, feed, metrics, reads, .. } = &**self.gateway;
+        let hub = &feed.hub;
         chat.authorize(&self.actor, channel, ChannelAction::Read).await?;
         let (frames, head): (Option<Vec<Bytes>>, Seq) = match hub.in_memory(channel, after) {
             InMemory::All { frames, head } => {

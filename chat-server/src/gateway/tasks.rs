@@ -1,12 +1,12 @@
-//! What a gateway does without being asked: reads the bus, says what it has to say to the other processes, tells
-//! watchers, pings the silent.
+//! What a gateway does without being asked: passes on what the bus brings, says who came and went, tells watchers, pings
+//! the silent.
 
 use std::{
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use chat_protocol::{CloseCode, EventBody, PresenceStatus, ServerFrame, UserId};
+use chat_protocol::{ChannelId, CloseCode, EventBody, PresenceStatus, Seq, ServerFrame, UserId};
 
 use super::{
     Gateway,
@@ -15,64 +15,44 @@ use super::{
     wire,
 };
 use crate::{
-    bus::{BusError, BusMessage, CommittedEvent, Digest, Signal, Subscription},
-    cluster::Change,
+    bus::{CommittedEvent, Digest, Signal},
+    cluster::{
+        Change,
+        process::{self, Listener, Turn},
+    },
 };
 
-/// How often the bus and the watchers are told what changed.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 /// How often silent sockets are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// A publish that takes longer is given up: digests show what was lost by it.
-const PUBLISH_WITHIN: Duration = Duration::from_secs(1);
-/// How long the bus may take to bring an event before it is read from the store.
-const TAIL_GRACE: Duration = Duration::from_secs(1);
-/// When a process dies, channels with events in this time may lack some that it committed and did not publish.
-const ACTIVE: Duration = Duration::from_secs(60);
-/// Messages handled before others may run.
-const BUS_BATCH: usize = 64;
 
-impl Gateway {
-    /// Starts the gateway's tasks; they end when the gateway is dropped or the bus closes. What was published
-    /// before this call is not seen: call it before the first socket comes.
-    pub fn spawn(self: &Arc<Self>) {
-        tokio::spawn(bus_loop(Arc::downgrade(self), self.chat.bus().subscribe()));
-        tokio::spawn(turn_loop(Arc::downgrade(self)));
-        tokio::spawn(sweep_loop(Arc::downgrade(self)));
-        self.spawn_ageing();
-    }
-
-    fn handle(self: &Arc<Self>, message: &BusMessage) {
-        match message {
-            BusMessage::Event(event) => self.handle_event(event),
-            BusMessage::Signal(signal) => self.handle_signal(signal),
-        }
-    }
-
-    fn handle_event(&self, event: &CommittedEvent) {
-        self.chat.observe(event);
+impl Listener for Gateway {
+    fn committed(&self, event: &Arc<CommittedEvent>) {
         match *event.body {
             // Whoever joins gets the event of it, and all that follow.
             EventBody::MemberJoined { user } => {
                 for conn in self.conns_of(user) {
-                    self.hub.subscribe(event.channel, &conn);
+                    self.hub().subscribe(event.channel, &conn);
                 }
-                self.hub.deliver(event);
+                self.feed.committed(event);
             }
             // Whoever leaves gets the event of it, and nothing that follows.
             EventBody::MemberLeft { user } => {
-                self.hub.deliver(event);
-                self.hub.depart(event.channel, &self.conns_of(user));
+                self.feed.committed(event);
+                self.hub().depart(event.channel, &self.conns_of(user));
             }
-            _ => self.hub.deliver(event),
+            _ => self.feed.committed(event),
         }
     }
 
-    fn handle_signal(self: &Arc<Self>, signal: &Signal) {
+    fn missed(&self) {
+        self.feed.missed();
+    }
+
+    fn heard(&self, signal: &Signal) {
         match signal {
             Signal::Typing { channel, user } => {
                 let frame = wire::server_frame(&ServerFrame::Typing { channel: *channel, user: *user });
-                self.hub.signal(*channel, &frame, *user);
+                self.hub().signal(*channel, &frame, *user);
             }
             Signal::Read { user, channel, seq, unread } => {
                 let (channel, seq, unread) = (*channel, *seq, *unread);
@@ -96,12 +76,8 @@ impl Gateway {
                     }
                 }
             }
-            Signal::Attempts { .. } => {}
-            Signal::Digest(digest) => {
-                self.processes_changed(&self.cluster.hear(signal, Instant::now()));
-                self.handle_digest(digest);
-            }
-            Signal::Gone { .. } => self.processes_changed(&self.cluster.hear(signal, Instant::now())),
+            Signal::Attempts { .. } | Signal::Gone { .. } => {}
+            Signal::Digest(digest) => self.compare_users(digest),
             Signal::Online { node, epoch, part, parts, users } => {
                 if node != self.cluster.name() {
                     self.presence.lock().roster.part(node, *epoch, (*part, *parts), users);
@@ -130,56 +106,23 @@ impl Gateway {
         }
     }
 
-    fn handle_digest(self: &Arc<Self>, digest: &Digest) {
-        let now = Instant::now();
-        // One that came late, of a process that has left, would bring its users back for ever.
-        if self.cluster.believes(digest) && self.presence.lock().roster.digest(digest, now) {
-            self.publish_soon(Signal::OnlineWanted { node: Arc::clone(&digest.node) });
+    fn changed(&self, change: &Change) {
+        match change {
+            Change::Joined { .. } => {}
+            Change::Left { node } => self.presence.lock().roster.left(node, Instant::now()),
+            Change::Died { node } => self.presence.lock().roster.died(node),
         }
-        self.compare_heads(digest, now);
+        self.feed.changed(change);
     }
 
-    fn compare_heads(&self, digest: &Digest, now: Instant) {
-        for (channel, head) in &digest.heads {
-            if self.hub.lacks(*channel, *head) {
-                self.claims.lock().note(*channel, *head, now);
-            }
-        }
+    fn heads(&self, heads: &[(ChannelId, Seq)]) {
+        self.feed.heads(heads);
     }
 
-    fn processes_changed(&self, changes: &[Change]) {
-        for change in changes {
-            match change {
-                Change::Joined { node } => tracing::info!(%node, "process joined"),
-                Change::Left { node } => {
-                    tracing::info!(%node, "process left");
-                    self.presence.lock().roster.left(node, Instant::now());
-                }
-                Change::Died { node } => {
-                    tracing::warn!(%node, "process died");
-                    self.presence.lock().roster.died(node);
-                    // It may have committed what it did not come to publish.
-                    self.hub.repair_active(ACTIVE);
-                }
-            }
-        }
-    }
-
-    /// One turn of all that is done every [`TELL_EVERY`]. Answers what is to be published, in this order.
-    fn turn(&self) -> Vec<Signal> {
-        let now = Instant::now();
-        self.processes_changed(&self.cluster.tick(now));
-        let due = self.claims.lock().due(now, TAIL_GRACE);
-        for (channel, head) in due {
-            if self.hub.repair_to(channel, head) {
-                self.metrics.tail_repairs.inc();
-            }
-        }
-        let (signals, told) = {
+    fn turn(&self, now: Instant) -> Turn {
+        self.feed.turn(now);
+        let (turn, told) = {
             let mut presence = self.presence.lock();
-            self.metrics
-                .cluster_processes
-                .set(i64::try_from(self.cluster.others().len() + 1).unwrap_or(i64::MAX));
             presence.depart(now, if self.is_draining() { DRAIN_GRACE } else { GRACE });
             presence.roster.tick(now);
             let (name, epoch) = (self.cluster.name(), self.cluster.epoch());
@@ -195,19 +138,8 @@ impl Gateway {
             signals.extend(offline.chunks(USERS_PER_SIGNAL).map(|users| change(&[], users)));
             let presence = &mut *presence;
             signals.extend(presence.answer.turn((name, epoch), presence.roster.own(), now));
-            // Behind the news: its checksum is of what was said before it.
-            let heads = |limit, within| self.chat.recent_heads(limit, within);
-            if let Some(digest) = self.cluster.digest(now, presence.roster.own_sum(), heads) {
-                signals.push(Signal::Digest(digest));
-            }
-            (signals, presence.tell())
+            (Turn { signals, online: Some(presence.roster.own_sum()) }, presence.tell())
         };
-        for signal in &signals {
-            if let Signal::Digest(digest) = signal {
-                // What the bus does not even bring back to its publisher is missing here, too.
-                self.compare_heads(digest, now);
-            }
-        }
         if !told.is_empty() {
             let users = self.users.lock();
             for conn in users.values().flatten() {
@@ -216,22 +148,24 @@ impl Gateway {
                 }
             }
         }
-        signals
+        turn
+    }
+}
+
+impl Gateway {
+    /// Starts the gateway's own tasks; they end when it is dropped. It must also be among the listeners of the process.
+    pub fn spawn(self: &Arc<Self>) {
+        tokio::spawn(sweep_loop(Arc::downgrade(self)));
+        self.spawn_ageing();
     }
 
-    /// Publishes a signal; that it gets lost is shown by digests.
-    pub(super) async fn publish(&self, signal: Signal) {
-        let published = self.chat.bus().publish(BusMessage::Signal(signal));
-        match tokio::time::timeout(PUBLISH_WITHIN, published).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "signal was not published"),
-            Err(_) => tracing::debug!("signal was not published in time"),
+    fn compare_users(&self, digest: &Digest) {
+        // One that came late, of a process that has left, would bring its users back for ever.
+        if self.cluster.believes(digest) && self.presence.lock().roster.digest(digest, Instant::now()) {
+            let (chat, wanted) =
+                (Arc::clone(&self.chat), Signal::OnlineWanted { node: Arc::clone(&digest.node) });
+            tokio::spawn(async move { process::publish(&chat, wanted).await });
         }
-    }
-
-    fn publish_soon(self: &Arc<Self>, signal: Signal) {
-        let gateway = Arc::clone(self);
-        tokio::spawn(async move { gateway.publish(signal).await });
     }
 
     fn sweep(&self) {
@@ -250,43 +184,6 @@ impl Gateway {
             } else if silent >= self.options.ping_after {
                 conn.push_ephemeral(&ping);
             }
-        }
-        drop(users);
-        self.hub.forget_idle();
-    }
-}
-
-async fn bus_loop(gateway: Weak<Gateway>, mut subscription: Box<dyn Subscription>) {
-    loop {
-        let mut next = Some(subscription.next().await);
-        let Some(gateway) = gateway.upgrade() else { return };
-        let mut handled = 0;
-        while let Some(message) = next {
-            match message {
-                Ok(message) => gateway.handle(&message),
-                Err(BusError::Missed(count)) => {
-                    tracing::warn!(count, "bus messages were missed; repairing from the store");
-                    gateway.chat.forget_all();
-                    gateway.hub.repair_all();
-                }
-                Err(BusError::Closed) => return,
-            }
-            handled += 1;
-            next = if handled < BUS_BATCH { subscription.try_next() } else { None };
-        }
-        drop(gateway);
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn turn_loop(gateway: Weak<Gateway>) {
-    let mut ticks = tokio::time::interval(TELL_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(gateway) = gateway.upgrade() else { return };
-        for signal in gateway.turn() {
-            gateway.publish(signal).await;
         }
     }
 }

@@ -79,19 +79,19 @@ impl Gateway {
 
     async fn subscribe(&self, conn: &Arc<Conn>, actor: &Actor) -> Result<Vec<ChannelState>, ChatError> {
         loop {
-            let departures = self.hub.departures();
+            let departures = self.hub().departures();
             let memberships = self.reads.memberships(&self.chat, actor.user).await?;
             let mut ends = HashMap::with_capacity(memberships.len());
             let mut unknown = Vec::new();
             for Membership { channel, .. } in &memberships {
-                match self.hub.subscribe(*channel, conn) {
+                match self.hub().subscribe(*channel, conn) {
                     Some(end) => drop(ends.insert(*channel, end)),
                     None => unknown.push(*channel),
                 }
             }
             if !unknown.is_empty() {
                 for (channel, end) in self.reads.ends(&self.chat, &unknown).await? {
-                    ends.insert(channel, self.hub.learn_end(channel, end));
+                    ends.insert(channel, self.hub().learn_end(channel, end));
                 }
             }
             let places: Vec<(Membership, End)> = memberships
@@ -99,7 +99,7 @@ impl Gateway {
                 .map(|place| (*place, ends.get(&place.channel).copied().unwrap_or_default()))
                 .collect();
             let unread = self.chat.unread(actor.user, places.clone()).await?;
-            if self.hub.departures() == departures {
+            if self.hub().departures() == departures {
                 let state = |((place, end), unread): ((Membership, End), u64)| ChannelState {
                     channel: place.channel,
                     head: end.head,
@@ -109,7 +109,7 @@ impl Gateway {
                 return Ok(places.into_iter().zip(unread).map(state).collect());
             }
             // Somebody left some channel meanwhile. Should it be this user, what was read is outdated.
-            self.hub.unsubscribe_all(conn);
+            self.hub().unsubscribe_all(conn);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`chat_protocol::EventBody`]s, in the same transaction where the engine has one.
 
 pub mod cassandra;
+pub mod follow;
 pub mod guard;
 pub mod sqlite;
 mod standing;

@@ -17,7 +17,7 @@ use chat_server::{
     auth::{Auth, AuthOptions, TokenVerifier},
     bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
     chat::{Actor, Chat, now_ms},
-    cluster::{Cluster, ClusterOptions},
+    cluster::{Cluster, ClusterOptions, process::Process},
     gateway::{Gateway, GatewayOptions},
     http_server,
     metrics::Metrics,
@@ -67,6 +67,7 @@ pub struct TestGateway {
     pub base_url: String,
     pub chat: Arc<Chat>,
     pub gateway: Arc<Gateway>,
+    pub process: Arc<Process>,
     pub metrics: Arc<Metrics>,
     pub verifier: TokenVerifier,
     runtime: Option<Runtime>,
@@ -126,10 +127,16 @@ impl TestCluster {
             let gateway =
                 Gateway::new(Arc::clone(&chat), verifier.clone(), cluster, options, Arc::clone(&metrics));
             gateway.spawn();
+            let process = Process::spawn(
+                Arc::clone(&chat),
+                Arc::clone(gateway.cluster()),
+                Arc::clone(&metrics),
+                vec![Arc::<Gateway>::clone(&gateway)],
+            );
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
             let base_url = format!("http://{}", listener.local_addr().expect("an address"));
             tokio::spawn(http_server::serve(listener, gateway.router(), CancellationToken::new()));
-            TestGateway { base_url, chat, gateway, metrics, verifier, runtime: None }
+            TestGateway { base_url, chat, gateway, process, metrics, verifier, runtime: None }
         });
         let mut started = started.await.expect("starts");
         started.runtime = Some(runtime);
@@ -185,8 +192,13 @@ impl TestGateway {
     /// Sends its sockets away and stops.
     pub async fn drain(mut self) {
         let runtime = self.runtime.take().expect("runs");
-        let gateway = Arc::clone(&self.gateway);
-        assert!(runtime.spawn(async move { gateway.drain().await }).await.expect("drains"));
+        let (gateway, process) = (Arc::clone(&self.gateway), Arc::clone(&self.process));
+        let drained = runtime.spawn(async move {
+            let all_went = gateway.drain().await;
+            process.leave().await;
+            all_went
+        });
+        assert!(drained.await.expect("drains"));
         runtime.shutdown_background();
     }
 }

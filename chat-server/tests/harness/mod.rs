@@ -111,7 +111,7 @@ impl TestServer {
 
     /// Begins to send all sockets away. The result says whether they went by themselves.
     pub fn begin_drain(&self) -> JoinHandle<bool> {
-        let gateway = Arc::clone(self.app().gateway());
+        let gateway = Arc::clone(self.app().gateway().expect("is a gateway"));
         self.runtime.as_ref().expect("is running").spawn(async move { gateway.drain().await })
     }
 

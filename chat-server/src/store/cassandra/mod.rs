@@ -8,6 +8,8 @@ pub mod connect;
 pub mod cpp_driver;
 pub mod cql;
 mod directory;
+mod follow;
+mod hours;
 mod keys;
 mod listing;
 mod log;
@@ -23,6 +25,8 @@ mod users;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use cql::Cql;
+pub(in crate::store) use follow::CassandraPlace;
+use hours::Hours;
 pub use log::LogOptions;
 use prometheus_client::registry::Registry;
 
@@ -30,6 +34,9 @@ use prometheus_client::registry::Registry;
 pub struct CassandraStore {
     cql: Arc<dyn Cql>,
     log: Arc<log::Log>,
+    /// By which channels are listed for consumers.
+    hours: Arc<Hours>,
+    lists: follow::Lists,
     /// Whether there is anybody; once true, for good.
     has_users: AtomicBool,
 }
@@ -44,8 +51,10 @@ impl CassandraStore {
     /// Like [`Self::new`].
     #[must_use]
     pub fn with_logs(cql: Arc<dyn Cql>, logs: LogOptions) -> Self {
-        let log = Arc::new(log::Log::new(Arc::clone(&cql), logs));
-        Self { cql, log, has_users: AtomicBool::new(false) }
+        let hours = Arc::new(Hours::new(logs.hour));
+        let lists = follow::Lists { shards: logs.shards.max(1), kept: logs.lists_kept };
+        let log = Arc::new(log::Log::new(Arc::clone(&cql), logs, Arc::clone(&hours)));
+        Self { cql, log, hours, lists, has_users: AtomicBool::new(false) }
     }
 
     /// Makes its metrics part of a registry.

@@ -2,7 +2,8 @@
 //! version needs is removed one release later (contract).
 //!
 //! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `users`, `owners`, `sessions`,
-//! `signing_keys`) are written with `IF` only (but for `users` by servers of 0.1.0, see `standing`). Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
+//! `signing_keys`, `cursors`, `checkpoints`) are written with `IF` only (but for `users` by servers of 0.1.0, see `standing`).
+//! Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
 //! marker's is the marker itself), so that repeating or reordering them changes nothing.
 
@@ -121,13 +122,25 @@ const GENERATIONS: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS generations (ring tinyint PRIMARY KEY, id uuid, since bigint)",
 ];
 
-/// Durable consumers of the logs.
+/// Durable consumers of the logs; `follow` says how they fit together.
 const CONSUMERS: &[&str] = &[
-    // Every channel, written when it is made; and those that were written to in an hour, kept for a week.
-    "CREATE TABLE IF NOT EXISTS all_channels (shard smallint, channel uuid, PRIMARY KEY ((shard), channel))",
-    "CREATE TABLE IF NOT EXISTS channel_hours (hour bigint, shard smallint, channel uuid, PRIMARY KEY ((hour, shard), channel))",
+    // Every channel, written before its first batch; and those that were written to in an hour, kept for a week.
+    "CREATE TABLE IF NOT EXISTS all_channels (shard int, channel uuid, PRIMARY KEY ((shard), channel))",
+    "CREATE TABLE IF NOT EXISTS channel_hours (hour bigint, shard int, channel uuid, PRIMARY KEY ((hour, shard), channel))
+     WITH default_time_to_live = 604800",
     // How far a consumer has come in each log.
     "CREATE TABLE IF NOT EXISTS cursors (consumer text, channel uuid, seq bigint, PRIMARY KEY ((consumer, channel)))",
+    // The last hour whose lists a consumer has worked off, and `done` of the list of all channels that it has walked.
+    "CREATE TABLE IF NOT EXISTS checkpoints (
+        consumer text, shard int, hour bigint, whole bigint, PRIMARY KEY ((consumer, shard)))",
+    // Channels that a consumer could not have although its checkpoint is past them. `until` is the position that it must
+    // come to, and the write's timestamp.
+    "CREATE TABLE IF NOT EXISTS consumers_behind (
+        consumer text, shard int, channel uuid, until bigint, PRIMARY KEY ((consumer, shard), channel))",
+    // `all_channels` is filled once from `channels`: when the walk began, how far it is, and the walk that was completed.
+    // `older`: when a server of 0.1.0 was last heard of.
+    "CREATE TABLE IF NOT EXISTS following (
+        what text PRIMARY KEY, began bigint, came_to bigint, filled bigint, done bigint, older bigint)",
 ];
 
 /// Reactions to messages.

@@ -7,6 +7,7 @@ mod append;
 mod auth;
 mod codec;
 mod directory;
+mod follow;
 mod job;
 mod log;
 mod pool;
@@ -27,6 +28,7 @@ use std::{
 use chat_protocol::Millis;
 use rusqlite::{Connection, OpenFlags};
 
+pub(in crate::store) use self::follow::SqlitePlace;
 pub use self::seed::{SeedChannel, SeedPlan, Seeded};
 use self::{
     job::{Answer, JobError, ReadJob, WriteJob, read_job, write_job},

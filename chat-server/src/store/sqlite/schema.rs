@@ -151,6 +151,15 @@ CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NU
 
 -- How far each consumer of the logs has come: `events.row` of the last event that it has had.
 CREATE TABLE consumers (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+-- Channels that a consumer could not have although its position is past them: it has had them up to `seq`, and must have
+-- them up to `until` at least.
+CREATE TABLE consumers_behind (
+    name TEXT NOT NULL,
+    channel BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (name, channel)
+) WITHOUT ROWID;
 
 -- Who reacted to which message with what; `seq` is the event's position.
 CREATE TABLE reactions (

@@ -51,6 +51,7 @@ impl Log {
             return Err(LogError::Late.into());
         };
         let appended = self.rounds(channel, &entry, &mut state, &mut call, deadline).await;
+        self.note_again(channel).await;
         self.markers.note(channel, call.own_messages());
         if let Err(error) = appended {
             // What is remembered may be why it failed.
@@ -143,6 +144,7 @@ impl Log {
             self.refuse(channel, bucket, &plan.refused, call).await?;
             return Ok(Round::Progress);
         }
+        self.note(channel, tail.end.head == 0).await?;
         // From here until the answer, everything is in doubt, also when this future is dropped.
         state.tail = None;
         call.sending(bucket, &plan.placed);

@@ -7,7 +7,8 @@
 //! condition on the head makes the decision hold; what is remembered of who may do what (`rules`) spares known senders the
 //! read. `append` drives this; `project` writes what follows from the events;
 //! `tail` remembers where logs end, so that a warm append is one round trip; `ids` knows which client ids older buckets
-//! hold; `names` reserves names of channels; `read` is everything that only reads.
+//! hold; `names` reserves names of channels; `notes` lists the channel for consumers before a batch; `read` is everything
+//! that only reads.
 
 mod append;
 mod bucket;
@@ -19,6 +20,7 @@ mod ids;
 pub(super) mod markers;
 mod metrics;
 mod names;
+pub(super) mod notes;
 mod patience;
 mod plan;
 mod project;
@@ -35,9 +37,10 @@ use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, limits, rest::Mess
 use prometheus_client::registry::Registry;
 
 use self::{
-    bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, patience::Patience, tail::Tails,
+    bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, notes::Notes,
+    patience::Patience, tail::Tails,
 };
-use super::{CassandraStore, cql::Cql};
+use super::{CassandraStore, cql::Cql, hours::Hours};
 use crate::store::{Commit, End, LogStore, NewEvent, StoreError, StoredEvent};
 
 /// Clocks of processes that write to one log are expected to be closer than this.
@@ -62,6 +65,12 @@ pub struct LogOptions {
     pub idempotency: Duration,
     /// How long a name that its channel does not have stays reserved for it. Longer than `deadline`.
     pub name_grace: Duration,
+    /// The time by which channels that are written to are listed for consumers. Part of the format, as `bucket` is.
+    pub hour: Duration,
+    /// In how many parts channels are listed. Part of the format, as `bucket` is.
+    pub shards: u32,
+    /// How old a consumer's checkpoint may be before it walks all channels: less than the lists are kept.
+    pub lists_kept: Duration,
 }
 
 impl Default for LogOptions {
@@ -75,6 +84,9 @@ impl Default for LogOptions {
             id_bytes: 64 * 1024 * 1024,
             idempotency: Duration::from_millis(limits::IDEMPOTENCY_WINDOW_MS),
             name_grace: Duration::from_secs(60),
+            hour: Duration::from_hours(1),
+            shards: 64,
+            lists_kept: Duration::from_hours(6 * 24),
         }
     }
 }
@@ -100,10 +112,11 @@ pub(super) struct Log {
     markers: Arc<Markers>,
     metrics: LogMetrics,
     patience: Patience,
+    notes: Notes,
 }
 
 impl Log {
-    pub(super) fn new(cql: Arc<dyn Cql>, options: LogOptions) -> Self {
+    pub(super) fn new(cql: Arc<dyn Cql>, options: LogOptions, hours: Arc<Hours>) -> Self {
         let buckets = Buckets::new(options.bucket);
         let bytes_each =
             usize::try_from(buckets.size()).unwrap_or(usize::MAX).saturating_mul(size_of::<u64>());
@@ -115,9 +128,20 @@ impl Log {
             markers: Arc::new(Markers::new(Arc::clone(&cql))),
             metrics: LogMetrics::new(),
             patience: Patience::new(),
+            notes: Notes::new(hours, options.shards, options.channels),
             cql,
             options,
         }
+    }
+
+    /// The last position of a log, for one that walks through many; 0 when there is no log. `settled`: what is under way
+    /// is finished first.
+    pub(super) async fn head_for_followers(
+        &self,
+        channel: ChannelId,
+        settled: bool,
+    ) -> Result<Seq, StoreError> {
+        Ok(self.followed_head(channel, settled).await?)
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {

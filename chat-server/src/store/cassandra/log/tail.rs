@@ -156,6 +156,14 @@ impl Tails {
             || Arc::new(Entry { state: tokio::sync::Mutex::default(), bucket: AtomicI32::new(UNKNOWN) });
         Arc::clone(entries.get_or_insert(channel, new))
     }
+
+    /// The same for one that only reads: it pushes nobody else's entry out.
+    fn peek(&self, channel: ChannelId) -> Arc<Entry> {
+        let known = self.entries.lock().peek(&channel).map(Arc::clone);
+        known.unwrap_or_else(|| {
+            Arc::new(Entry { state: tokio::sync::Mutex::default(), bucket: AtomicI32::new(UNKNOWN) })
+        })
+    }
 }
 
 impl Log {
@@ -169,6 +177,26 @@ impl Log {
     /// Where a log ends; `None` when there is no log.
     pub(super) async fn read_end(&self, channel: ChannelId) -> Result<Option<End>, LogError> {
         Ok(self.last_statics(channel, &self.tails.entry(channel)).await?.map(|statics| statics.end))
+    }
+
+    /// The last position of a log, for one that walks through many; 0 when there is no log. `settled`: what is under way
+    /// is finished first.
+    pub(super) async fn followed_head(&self, channel: ChannelId, settled: bool) -> Result<Seq, LogError> {
+        let seen = self.last_statics(channel, &self.tails.peek(channel)).await?;
+        let mut head = seen.map_or(0, |statics| statics.end.head);
+        if !settled {
+            return Ok(head);
+        }
+        let mut bucket = self.buckets.of(head);
+        // What is under way may fill the bucket and open the next one.
+        while let Some(statics) = self.statics(cql::STATICS_SETTLED, channel, bucket).await? {
+            head = statics.end.head;
+            if head < self.buckets.end(bucket) {
+                break;
+            }
+            bucket += 1;
+        }
+        Ok(head)
     }
 
     /// Walks on from where the log was last seen to end, while buckets are full.
