@@ -9,9 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{
     SqliteStore,
-    codec::{
-        self, CHANNEL_COLUMNS, FILE_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit,
-    },
+    codec::{self, CHANNEL_COLUMNS, FILE_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit},
     seed::insert_user,
     standing,
 };
@@ -189,7 +187,7 @@ impl DirectoryStore for SqliteStore {
         self.all(
             "SELECT id, auth_version FROM users WHERE auth_changed_at IS NOT NULL AND auth_changed_at >= ?1",
             (int(since),),
-            |row| Ok((codec::user_id(row, 0)?, uint(row, 1)?)),
+            |row| Ok((codec::user_id(row, 0)?, codec::uint(row, 1)?)),
         )
         .await
     }
