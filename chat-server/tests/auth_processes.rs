@@ -123,7 +123,7 @@ async fn a_new_role_arrives_although_the_bus_lost_it() {
     one.announce_version(user, 1).await;
     let refused = one.verifier().verify(&token).await.expect_err("is refused at once");
     assert_eq!(refused.code, ErrorCode::Unauthenticated);
-    eventually("the other process learns it", async || other.verifier().verify(&token).await.is_err()).await;
+    until_so("the other process learns it", async || other.verifier().verify(&token).await.is_err()).await;
     let new = Actor { auth_version: 1, role: Role::Guest, ..old };
     let token = one.verifier().issue(&new, Duration::from_secs(60)).expect("a token");
     assert_eq!(other.verifier().verify(&token).await.expect("verifies"), new);

@@ -135,8 +135,9 @@ impl World {
     async fn new(store: Arc<dyn Store>, old: Old) -> Self {
         let chat = Chat::new(Arc::clone(&store), Arc::new(LocalBus::new()));
         let channel = ChannelId::new();
-        let people =
-            [(); 3].map(|()| Actor { user: UserId::new(), role: Role::Owner, session: SessionId::new() });
+        let actor =
+            || Actor { user: UserId::new(), role: Role::Owner, auth_version: 0, session: SessionId::new() };
+        let people = [(); 3].map(|()| actor());
         let name = format!("unread {}", uuid::Uuid::new_v4());
         let created = EventBody::ChannelCreated {
             channel_kind: ChannelKind::Public,

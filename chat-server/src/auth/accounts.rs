@@ -222,10 +222,11 @@ mod tests {
             auth.create_account(handle, None, "correct horse".into()).await.expect("is made")
         };
         account("ada").await;
-        let bot = User { role: Role::Bot, ..account("bot").await };
-        let gone = User { deactivated: true, ..account("gone").await };
-        for user in [&bot, &gone] {
-            assert!(auth.store().update_user(user).await.expect("is stored"));
+        let bot = (account("bot").await, Standing { role: Role::Bot, deactivated: false });
+        let gone = (account("gone").await, Standing { role: Role::Member, deactivated: true });
+        for (user, standing) in [bot, gone] {
+            let changed = auth.store().change_standing(user.id, 0, standing, now_ms()).await;
+            assert_eq!(changed.expect("is stored"), StandingChange::Changed { auth_version: 1 });
         }
         for (handle, password) in [
             ("ada", "wrong horse"),
