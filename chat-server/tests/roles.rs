@@ -195,7 +195,9 @@ async fn what_was_under_way_with_the_role_from_before_is_not_committed() {
     // As if it changed behind the door's check.
     chat.auth_versions().raise(grace.user.id, 1);
     let say = async |actor: Actor, text: &str| {
-        chat.send(&actor, channel, ClientId::new(), text.into(), Vec::new(), None).await.map_err(|error| error.code)
+        chat.send(&actor, channel, ClientId::new(), text.into(), Vec::new(), None)
+            .await
+            .map_err(|error| error.code)
     };
     let (mine, old, others, new) = tokio::join!(
         say(actor(&ada, 0), "one"),

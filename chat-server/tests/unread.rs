@@ -21,6 +21,7 @@ use chat_server::{
         sqlite::SqliteStore,
     },
 };
+use harness::wait::until_so;
 use keyspace::Keyspace;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
@@ -228,18 +229,12 @@ impl World {
                 })
                 .count() as u64;
             // Of what somebody wrote this moment, the note of it follows a moment later; before, it counts as one's own.
-            let settled = async {
-                loop {
-                    let shown = self.chat.channel(actor, self.channel).await.unwrap();
-                    if shown.read != Some(read) || shown.unread == Some(naive) {
-                        return;
-                    }
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-                }
-            };
-            let in_time = tokio::time::timeout(std::time::Duration::from_secs(10), settled).await;
-            let shown = self.chat.channel(actor, self.channel).await.unwrap();
-            assert!(in_time.is_ok(), "{naive} after {read} in {log:?}, shown {shown:?}");
+            let what = format!("{naive} unread after {read} in {log:?}, first shown {:?}", shown.unread);
+            until_so(&what, async || {
+                let shown = self.chat.channel(actor, self.channel).await.unwrap();
+                shown.read != Some(read) || shown.unread == Some(naive)
+            })
+            .await;
         }
     }
 }

@@ -210,7 +210,12 @@ mod tests {
     use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
     use super::*;
-    use crate::{auth::AuthOptions, bus::local::LocalBus, chat::Chat, store::sqlite::SqliteStore};
+    use crate::{
+        auth::AuthOptions,
+        bus::local::LocalBus,
+        chat::{Chat, now_ms},
+        store::{Standing, StandingChange, sqlite::SqliteStore},
+    };
 
     #[tokio::test]
     async fn a_refused_login_takes_a_hash_whatever_is_wrong_with_it() {
