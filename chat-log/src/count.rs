@@ -41,7 +41,7 @@ impl Counts {
 }
 
 /// Where a log ends, and what was counted up to there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct End {
     /// The last position; 0 for a log without events.
     pub head: Seq,
@@ -49,6 +49,13 @@ pub struct End {
     pub from: Seq,
     /// What was counted from there on.
     pub counts: Counts,
+}
+
+impl Default for End {
+    /// Of a log without events.
+    fn default() -> Self {
+        Self::begun_anew(0)
+    }
 }
 
 impl End {

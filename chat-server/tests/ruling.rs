@@ -29,6 +29,16 @@ const ROUNDS: usize = 200;
 /// Sends of one round through each door.
 const SENDS: usize = 3;
 
+/// Without a limit on how often a socket may send.
+fn options(name: &str) -> GatewayOptions {
+    GatewayOptions {
+        name: name.into(),
+        commands_per_second: 100_000,
+        command_burst: 100_000,
+        ..GatewayOptions::default()
+    }
+}
+
 /// Two processes, each with a store of its own on the same data.
 struct World {
     cluster: TestCluster,
@@ -39,7 +49,6 @@ struct World {
 impl World {
     async fn start(own: Arc<dyn Store>, other: Arc<dyn Store>) -> Self {
         let cluster = TestCluster::with_store(Arc::clone(&own));
-        let options = |name: &str| GatewayOptions { name: name.into(), ..GatewayOptions::default() };
         let a = cluster.process_on(own, options("a")).await;
         let b = cluster.process_on(other, options("b")).await;
         Self { cluster, a, b }
@@ -174,7 +183,6 @@ async fn removal(world: &World) {
 async fn sqlite() -> World {
     let cluster = TestCluster::new();
     let store = Arc::clone(&cluster.store);
-    let options = |name: &str| GatewayOptions { name: name.into(), ..GatewayOptions::default() };
     let a = cluster.process_on(Arc::clone(&store), options("a")).await;
     let b = cluster.process_on(store, options("b")).await;
     World { cluster, a, b }

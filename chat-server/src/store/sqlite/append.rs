@@ -318,7 +318,10 @@ impl<'a> Log<'a> {
 
     /// Notes the author's last message, and that they have read it if they had read everything before it.
     fn mark_own(&self, seq: Seq, event: &NewEvent, read: Option<Seq>) -> Result<(), JobError> {
-        let had_read = event.seen.is_some_and(|seen| seen.max(read.unwrap_or(0)) >= self.message);
+        let had_read = match event.seen.map(|seen| seen.max(read.unwrap_or(0))) {
+            None => false,
+            Some(seen) => seen >= self.message || !self.others_wrote_after(seen, event.by)?,
+        };
         if !had_read {
             return self.update(
                 "UPDATE user_channels SET own = ?3 WHERE user = ?1 AND channel = ?2",
@@ -338,6 +341,16 @@ impl<'a> Log<'a> {
                 int(counts.m)
             ],
         )
+    }
+
+    /// Whether there are messages of others after a position.
+    fn others_wrote_after(&self, seen: Seq, by: UserId) -> Result<bool, JobError> {
+        Ok(self
+            .db
+            .prepare_cached(
+                "SELECT 1 FROM events WHERE channel = ?1 AND kind = 1 AND seq > ?2 AND by <> ?3 LIMIT 1",
+            )?
+            .exists(params![self.key(), int(seen), by.0.as_bytes()])?)
     }
 
     /// The texts of the message and of its edits leave the file.
