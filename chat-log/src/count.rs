@@ -132,6 +132,7 @@ pub fn recount<'a>(events: impl IntoIterator<Item = (UserId, &'a EventBody)>, me
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "logs of tests are short")]
 mod tests {
     use proptest::prelude::*;
 

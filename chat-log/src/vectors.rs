@@ -307,7 +307,7 @@ pub fn decide_cases() -> Vec<DecideCase> {
     );
     case(
         "who came back writes",
-        with(gone.clone(), &[entry(grace, joined(grace))]),
+        with(gone, &[entry(grace, joined(grace))]),
         (grace, Some(R::Member)),
         text("hi"),
         None,
@@ -477,14 +477,14 @@ pub fn decide_cases() -> Vec<DecideCase> {
     );
     case(
         "a direct channel gets no name, not even a taken one",
-        direct.clone(),
+        direct,
         server(ada),
         EventBody::Renamed { name: "Taken".into() },
         Some(Refusal::NoEffect),
     );
     case(
         "a guest changes nothing",
-        with(private.clone(), &[entry(ada, joined(guest))]),
+        with(private, &[entry(ada, joined(guest))]),
         (guest, Some(R::Guest)),
         EventBody::TopicChanged { topic: "x".into() },
         denied(Denial::GuestChanges),
