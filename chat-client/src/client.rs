@@ -74,7 +74,7 @@ impl Client {
         let (commands, command_receiver) = mpsc::channel(MAX_COMMANDS);
         let (update_sender, updates) = mpsc::channel(UPDATES_UNDER_WAY);
         let (state_sender, state) = watch::channel(ConnectionState::Connecting);
-        let updates = Updates::new(updates, options.cursors.clone());
+        let updates = Updates::new(updates, options.generation, options.cursors.clone());
         let places = Arc::new(Semaphore::new(options.max_outbox.min(Semaphore::MAX_PERMITS)));
         let driver = Driver::new(rest.clone(), options, command_receiver, update_sender, state_sender);
         tokio::spawn(Box::pin(driver.run()));

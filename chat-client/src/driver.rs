@@ -103,7 +103,7 @@ impl Driver {
         state: watch::Sender<ConnectionState>,
     ) -> Self {
         Self {
-            timeline: Timeline::new(options.start, &options.cursors),
+            timeline: Timeline::new(options.start, options.generation, &options.cursors),
             outbox: Outbox::new(options.max_outbox, options.backoff),
             options,
             rest,
@@ -204,10 +204,36 @@ impl Driver {
         let mut ready = Vec::new();
         for event in events {
             let room = self.deaf || self.pending.len() + ready.len() < self.options.max_updates;
-            self.timeline.event(event, me, room, &mut ready);
+            if self.timeline.event(event, me, room, &mut ready) {
+                self.hand_out(&mut ready);
+                self.restored();
+            }
+        }
+        self.hand_out(&mut ready);
+    }
+
+    fn hand_out(&mut self, ready: &mut Vec<Event>) {
+        if self.deaf {
+            ready.clear();
+        } else {
+            self.pending.extend(ready.drain(..).map(Update::Event));
+        }
+    }
+
+    /// The server was restored from a backup: what is known of its logs is of logs that are no more.
+    fn restored(&mut self) {
+        tracing::warn!("the server was restored from a backup: all logs begin anew");
+        // Pages on their way are of before, perhaps.
+        self.recovery.abort_all();
+        self.recovered = mpsc::channel(MAX_RECOVERED);
+        self.hold = None;
+        self.signals.forget_reads();
+        for reply in self.outbox.without_changes() {
+            reply.settle(Err(SendError::Restored));
         }
         if !self.deaf {
-            self.pending.extend(ready.into_iter().map(Update::Event));
+            let (generation, cursors) = (self.timeline.generation(), self.timeline.cursors());
+            self.pending.push_back(Update::Restored { generation, cursors });
         }
     }
 
@@ -247,7 +273,8 @@ impl Driver {
         }
         while let Some((channel, after)) = self.timeline.page() {
             let out = self.recovered.0.clone();
-            self.recovery.spawn(recover::page(self.rest.clone(), channel, after, out));
+            let generation = self.timeline.generation();
+            self.recovery.spawn(recover::page(self.rest.clone(), generation, channel, after, out));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chat_protocol::{ChannelId, Seq};
+use chat_protocol::{ChannelId, Generation, Seq};
 
 use crate::Backoff;
 
@@ -10,7 +10,7 @@ use crate::Backoff;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Start {
     /// With what happens from now on. In a channel that one joined while away: with what is unread, at most
-    /// the last 1,000 events.
+    /// the last 1,000 events. After a restore of the server ([`crate::Update::Restored`]): with the last 1,000 events.
     #[default]
     Head,
     /// With the first event.
@@ -22,6 +22,8 @@ pub enum Start {
 pub struct Options {
     /// The last seq that was seen of each channel: events begin after it.
     pub cursors: HashMap<ChannelId, Seq>,
+    /// The life of the server's store that `cursors` are of, see [`crate::Updates::generation`]. `None` when it is not known.
+    pub generation: Option<Generation>,
     /// Where to begin in the other channels.
     pub start: Start,
     /// Name and version for operators' eyes.
@@ -50,6 +52,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cursors: HashMap::new(),
+            generation: None,
             start: Start::Head,
             client_name: concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             backoff: Backoff::DEFAULT,

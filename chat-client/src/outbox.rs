@@ -64,6 +64,10 @@ pub enum SendError {
     /// whether it was committed.
     #[error("expected an answer within a day: the outcome is unknown")]
     Expired,
+    /// The server was restored from a backup: the message that was to be changed may be another one by now. Nobody knows
+    /// whether it was done before.
+    #[error("expected the message as it was: the server was restored from a backup")]
+    Restored,
     /// The client ended first. When it was sent before, nobody knows whether it was committed.
     #[error("the client has ended")]
     Ended(#[source] End),
@@ -213,6 +217,24 @@ impl<T> Outbox<T> {
         }
         let (gone, kept): (VecDeque<_>, VecDeque<_>) = self.entries.drain(..).partition(old);
         self.entries = kept;
+        gone.into_iter()
+            .map(|entry| {
+                self.under_way.remove(&entry.id);
+                entry.handle
+            })
+            .collect()
+    }
+
+    /// Takes out what changes a message by its position, since positions mean other messages now.
+    pub(crate) fn without_changes(&mut self) -> Vec<T> {
+        let changes = |entry: &Entry<T>| !matches!(entry.frame, ClientFrame::Send { .. });
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = self.entries.drain(..).partition(changes);
+        self.entries = kept;
+        for entry in &mut self.entries {
+            if let ClientFrame::Send { seen, .. } = &mut entry.frame {
+                *seen = None;
+            }
+        }
         gone.into_iter()
             .map(|entry| {
                 self.under_way.remove(&entry.id);

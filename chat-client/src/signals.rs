@@ -45,6 +45,11 @@ impl Signals {
         marker.seq = marker.seq.max(seq);
     }
 
+    /// Markers that are not confirmed are of logs that are no more.
+    pub(crate) fn forget_reads(&mut self) {
+        self.reads.clear();
+    }
+
     /// The server told the read marker.
     pub(crate) fn confirmed(&mut self, channel: ChannelId, seq: Seq) {
         if let Some(marker) = self.reads.get_mut(&channel) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use chat_protocol::{ChannelState, ClientFrame, CloseCode, SUBPROTOCOL, ServerFrame, SessionId, UserId};
+use chat_protocol::{
+    ChannelState, ClientFrame, CloseCode, Generation, SUBPROTOCOL, ServerFrame, SessionId, UserId,
+};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, header};
 use tokio::{net::TcpStream, time::timeout};
@@ -68,6 +70,7 @@ pub(crate) struct Opened {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
     pub(crate) heartbeat: Duration,
+    pub(crate) generation: Option<Generation>,
     pub(crate) channels: Vec<ChannelState>,
 }
 
@@ -84,13 +87,9 @@ pub(crate) async fn open(
     timeout(deadline, hello(&mut socket, token.clone(), client))
         .await
         .map_err(|_| OpenError::TimedOut { what: "an answer to hello", deadline })?
-        .map(|(user, session, heartbeat, channels)| Opened {
-            socket,
-            token,
-            user,
-            session,
-            heartbeat,
-            channels,
+        .map(|welcome| {
+            let Welcome { user, session, heartbeat, generation, channels } = welcome;
+            Opened { socket, token, user, session, heartbeat, generation, channels }
         })
 }
 
@@ -119,7 +118,13 @@ async fn upgrade(base: &Url) -> Result<Socket, OpenError> {
     }
 }
 
-type Welcome = (UserId, SessionId, Duration, Vec<ChannelState>);
+struct Welcome {
+    user: UserId,
+    session: SessionId,
+    heartbeat: Duration,
+    generation: Option<Generation>,
+    channels: Vec<ChannelState>,
+}
 
 async fn hello(socket: &mut Socket, token: String, client: String) -> Result<Welcome, OpenError> {
     let broken = |error| OpenError::Connect(Box::new(error));
@@ -129,8 +134,9 @@ async fn hello(socket: &mut Socket, token: String, client: String) -> Result<Wel
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => match decode(&text) {
-                Some(ServerFrame::Welcome { user, session, heartbeat_ms, channels, .. }) => {
-                    return Ok((user, session, Duration::from_millis(heartbeat_ms), channels));
+                Some(ServerFrame::Welcome { user, session, heartbeat_ms, generation, channels, .. }) => {
+                    let heartbeat = Duration::from_millis(heartbeat_ms);
+                    return Ok(Welcome { user, session, heartbeat, generation, channels });
                 }
                 Some(ServerFrame::Error { retry_after_ms, .. }) => {
                     retry_after = retry_after_ms.map(Duration::from_millis);

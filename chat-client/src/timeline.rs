@@ -2,14 +2,21 @@
 //!
 //! The rule (`docs/protocol.md`): at or below the cursor, drop; right after it, hand out; further ahead,
 //! set aside and ask for what lies between, once at a time.
+//!
+//! A server that was restored from a backup has other logs than before. It says so by another generation; and a cursor
+//! beyond the end of its log says the same, once the server has confirmed where the log ends (a gateway may be behind for a
+//! moment), or once another event than before comes at the cursor. Then all logs begin anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Instant,
 };
 
 use chat_log::membership_change;
-use chat_protocol::{ChannelId, ChannelState, ClientId, Event, Seq, UserId, limits::MAX_SYNC_EVENTS};
+use chat_protocol::{
+    ChannelId, ChannelState, ClientId, Event, Generation, Seq, UserId, limits::MAX_SYNC_EVENTS,
+};
 use uuid::Uuid;
 
 use crate::Start;
@@ -20,6 +27,10 @@ const MAX_ASKED: usize = 8;
 const MAX_PAGING: usize = 2;
 /// Most events that are set aside, over all channels. Others are dropped and asked for again.
 const MAX_ASIDE: usize = 1_024;
+/// How often in a row a server that names no generation (0.1.0) must say that a log ends before the cursor, until that is
+/// believed: it may answer from the memory of a gateway that is behind. Should the log get there meanwhile, the event at the
+/// cursor shows whether it is the same; where that is not known, the first answer is believed.
+const MAX_DOUBTS: u32 = 3;
 
 /// A `sync` to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +40,31 @@ pub(crate) struct Ask {
     pub(crate) after: Seq,
 }
 
+/// What the answer to a `sync` says about the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// All is well.
+    Well,
+    /// A log seems to end before its cursor. To be asked again after a while.
+    Doubtful,
+    /// The server was restored from a backup: all logs have begun anew.
+    Restored,
+}
+
 /// The cursors of all channels.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     start: Start,
     welcomed: bool,
+    /// The life of the server's store that the cursors are of, as far as is known.
+    generation: Option<Generation>,
+    /// Whether the server of this connection names generations; if so, where it says that a log ends is read from its store.
+    names_generations: bool,
     logs: HashMap<ChannelId, Log>,
     /// Channels whose head is beyond their cursor and for which nothing is under way.
     lacking: BTreeSet<ChannelId>,
+    /// Channels whose log ends before their cursor, as this connection's server said, and for which nothing is under way.
+    doubtful: BTreeSet<ChannelId>,
     /// Channels with a `sync` that has no answer yet.
     asked: HashMap<ChannelId, (Ask, Instant)>,
     /// Channels that `sync` could not recover, to be read over REST.
@@ -50,6 +78,12 @@ pub(crate) struct Timeline {
 struct Log {
     cursor: Seq,
     head: Seq,
+    /// Where the log ends at least, as the server of this connection said.
+    told: Seq,
+    /// How often in a row the server said that the log ends before the cursor.
+    doubts: u32,
+    /// Of the event at the cursor, when it was handed out by this timeline.
+    print: Option<u64>,
     /// Left channels keep their cursor: late answers must not look like new events, and whoever joins
     /// again goes on where they were.
     left: bool,
@@ -57,13 +91,21 @@ struct Log {
 }
 
 impl Timeline {
-    pub(crate) fn new(start: Start, cursors: &HashMap<ChannelId, Seq>) -> Self {
+    /// Goes on from these cursors, which are of this generation as far as is known.
+    pub(crate) fn new(
+        start: Start,
+        generation: Option<Generation>,
+        cursors: &HashMap<ChannelId, Seq>,
+    ) -> Self {
         let logs = cursors.iter().map(|(channel, seq)| (*channel, Log::at(*seq))).collect();
         Self {
             start,
             welcomed: false,
+            generation,
+            names_generations: false,
             logs,
             lacking: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             asked: HashMap::new(),
             unrecovered: BTreeSet::new(),
             paging: HashMap::new(),
@@ -71,14 +113,32 @@ impl Timeline {
         }
     }
 
-    /// A new connection: what was asked on the old one gets no answer.
-    pub(crate) fn welcome(&mut self, channels: &[ChannelState]) {
+    /// The life of the server's store that the cursors are of, as far as is known.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// The last seq that was handed out of each log.
+    pub(crate) fn cursors(&self) -> HashMap<ChannelId, Seq> {
+        self.logs.iter().map(|(channel, log)| (*channel, log.cursor)).collect()
+    }
+
+    /// A new connection: what was asked on the old one gets no answer. True when the server was restored from a backup, so
+    /// that all logs begin anew.
+    pub(crate) fn welcome(&mut self, generation: Option<Generation>, channels: &[ChannelState]) -> bool {
+        let restored = self.generation.zip(generation).is_some_and(|(known, now)| known != now);
+        self.names_generations = generation.is_some();
+        self.generation = generation.or(self.generation);
         self.asked.clear();
         let present: HashSet<_> = channels.iter().map(|state| state.channel).collect();
         for (channel, log) in &mut self.logs {
             log.left = !present.contains(channel);
+            // They may be of a log that is no more. Whatever is lacking is asked for anew anyway.
+            log.aside.clear();
         }
+        self.aside = 0;
         let (start, first) = (self.start, !self.welcomed);
+        let known: HashSet<_> = self.logs.keys().copied().collect();
         for state in channels {
             let log = self.logs.entry(state.channel).or_insert_with(|| {
                 Log::at(match start {
@@ -87,23 +147,61 @@ impl Timeline {
                     Start::Head => state.read.max(state.head.saturating_sub(MAX_SYNC_EVENTS)).min(state.head),
                 })
             });
-            log.head = log.head.max(state.head);
+            log.head = state.head.max(log.cursor);
+            (log.told, log.doubts) = (state.head, 0);
         }
         self.welcomed = true;
+        if restored {
+            self.begin_anew(|channel| known.contains(channel));
+        } else {
+            self.review_all();
+        }
+        restored
+    }
+
+    /// All logs are others than before. Those that are `known` from before are read again: from their beginning, or only
+    /// the newest events of each.
+    fn begin_anew(&mut self, known: impl Fn(&ChannelId) -> bool) {
+        self.logs.retain(|_, log| !log.left);
+        for (_, log) in self.logs.iter_mut().filter(|(channel, _)| known(channel)) {
+            let after = match self.start {
+                Start::Beginning => 0,
+                // Where the old log and the new one part, nobody can tell.
+                Start::Head => log.told.saturating_sub(MAX_SYNC_EVENTS),
+            };
+            *log = Log { head: log.told, told: log.told, ..Log::at(after) };
+        }
+        self.asked.clear();
+        self.unrecovered.clear();
+        self.paging.clear();
+        self.lacking.clear();
+        self.doubtful.clear();
+        self.aside = 0;
+        self.review_all();
+    }
+
+    fn review_all(&mut self) {
         let all: Vec<_> = self.logs.keys().copied().collect();
         all.into_iter().for_each(|channel| self.review(channel));
     }
 
     /// An event came, live or asked for. Appends to `ready` what the consumer gets now. Without `room`
-    /// nothing is handed out; that the event exists is remembered.
-    pub(crate) fn event(&mut self, event: Event, me: UserId, room: bool, ready: &mut Vec<Event>) {
+    /// nothing is handed out; that the event exists is remembered. True when it shows that the server was restored from a
+    /// backup, so that all logs begin anew.
+    pub(crate) fn event(&mut self, event: Event, me: UserId, room: bool, ready: &mut Vec<Event>) -> bool {
         let (channel, seq, start) = (event.channel, event.seq, self.start);
         let log = self.logs.entry(channel).or_insert_with(|| {
             // A channel that one was just added to: its first live event is where the present begins.
             Log::at(if start == Start::Beginning { 0 } else { seq.saturating_sub(1) })
         });
+        log.told = log.told.max(seq);
+        if seq == log.cursor && log.print.is_some_and(|print| print != print_of(&event)) {
+            self.begin_anew(|_| true);
+            return true;
+        }
         if seq <= log.cursor {
-            return;
+            self.review(channel);
+            return false;
         }
         log.head = log.head.max(seq);
         if membership_change(&event.body) == Some((me, true)) {
@@ -111,14 +209,14 @@ impl Timeline {
         }
         if !room {
             self.review(channel);
-            return;
+            return false;
         }
         if seq > log.cursor + 1 {
             if self.aside < MAX_ASIDE && log.aside.insert(seq, event).is_none() {
                 self.aside += 1;
             }
             self.review(channel);
-            return;
+            return false;
         }
         log.hand_out(event, me, ready);
         while let Some(next) = log.aside.remove(&(log.cursor + 1)) {
@@ -131,6 +229,7 @@ impl Timeline {
             self.aside -= 1;
         }
         self.review(channel);
+        false
     }
 
     /// The next `sync` to send, when there is one and not too many are under way.
@@ -138,8 +237,13 @@ impl Timeline {
         if self.asked.len() >= MAX_ASKED {
             return None;
         }
-        let channel = self.lacking.pop_first()?;
-        let after = self.logs.get(&channel)?.cursor;
+        let channel = self.doubtful.pop_first().or_else(|| self.lacking.pop_first())?;
+        self.lacking.remove(&channel);
+        let log = self.logs.get(&channel)?;
+        // With the event at the cursor, if it can be told apart. A server that names generations looks into its store when it
+        // is asked for what follows an event that it has not seen; for the event itself it would answer from memory.
+        let again = log.told < log.cursor && log.print.is_some() && !self.names_generations;
+        let after = log.cursor - u64::from(again);
         let ask = Ask { id: ClientId(Uuid::new_v4()), channel, after };
         self.asked.insert(channel, (ask, now));
         Some(ask)
@@ -151,18 +255,34 @@ impl Timeline {
     }
 
     /// A `sync` was answered.
-    pub(crate) fn synced(&mut self, id: Option<ClientId>, channel: ChannelId, head: Seq, recovered: bool) {
-        let Some((ask, _)) = self.asked.get(&channel).copied() else { return };
+    pub(crate) fn synced(
+        &mut self,
+        id: Option<ClientId>,
+        channel: ChannelId,
+        head: Seq,
+        recovered: bool,
+    ) -> Answered {
+        let Some((ask, _)) = self.asked.get(&channel).copied() else { return Answered::Well };
         if id.is_some_and(|id| id != ask.id) {
-            return;
+            return Answered::Well;
         }
         self.asked.remove(&channel);
-        let Some(log) = self.logs.get_mut(&channel) else { return };
+        let Some(log) = self.logs.get_mut(&channel) else { return Answered::Well };
         log.head = log.head.max(head);
+        log.told = log.told.max(head);
+        // Live events may have shown meanwhile that it goes further.
+        let doubtful = log.told < log.cursor;
+        log.doubts = if doubtful { log.doubts + 1 } else { 0 };
+        let sure = self.names_generations || log.print.is_none() || log.doubts >= MAX_DOUBTS;
+        if doubtful && sure {
+            self.begin_anew(|_| true);
+            return Answered::Restored;
+        }
         if !recovered && head > log.cursor {
             self.unrecovered.insert(channel);
         }
         self.review(channel);
+        if doubtful { Answered::Doubtful } else { Answered::Well }
     }
 
     /// A command was refused. True when it was a `sync` of this timeline. `gone`: the log cannot be read
@@ -198,6 +318,7 @@ impl Timeline {
     #[cfg(test)]
     pub(crate) fn whole(&self) -> bool {
         self.lacking.is_empty()
+            && self.doubtful.is_empty()
             && self.asked.is_empty()
             && self.unrecovered.is_empty()
             && self.paging.is_empty()
@@ -220,21 +341,34 @@ impl Timeline {
         } else {
             self.lacking.remove(&channel);
         }
+        if log.told < log.cursor && !log.left && !busy {
+            self.doubtful.insert(channel);
+        } else {
+            self.doubtful.remove(&channel);
+        }
     }
 }
 
 impl Log {
     fn at(cursor: Seq) -> Self {
-        Self { cursor, head: cursor, ..Self::default() }
+        Self { cursor, head: cursor, told: cursor, ..Self::default() }
     }
 
     fn hand_out(&mut self, event: Event, me: UserId, ready: &mut Vec<Event>) {
         self.cursor = event.seq;
+        self.print = Some(print_of(&event));
         if let Some((_, came)) = membership_change(&event.body).filter(|(user, _)| *user == me) {
             self.left = !came;
         }
         ready.push(event);
     }
+}
+
+/// What never changes of an event, and differs between two that had the same position in different lives of a log.
+fn print_of(event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (event.at, event.by).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chat_protocol::{ChannelId, ChannelState, CloseCode, Event, Seq, SessionId, UserId, UserPresence};
+use chat_protocol::{
+    ChannelId, ChannelState, CloseCode, Event, Generation, Seq, SessionId, UserId, UserPresence,
+};
 use tokio::sync::mpsc;
 
 /// Something that happened.
@@ -12,6 +14,16 @@ pub enum Update {
     State(ConnectionState),
     /// An event of a channel's log: each one once, in the order of its channel.
     Event(Event),
+    /// The server was restored from a backup: what happened after the backup was made did not happen any more, and may come
+    /// again otherwise. All logs begin anew: forget what is shown of them. The events that follow are those of the new
+    /// logs, each once: from the first one with [`crate::Start::Beginning`], else the last 1,000 of each log and what
+    /// comes after.
+    Restored {
+        /// The life of the store that begins; `None` from a server that names none.
+        generation: Option<Generation>,
+        /// Where each log begins: events follow after it.
+        cursors: HashMap<ChannelId, Seq>,
+    },
     /// Presence of watched users. News, not truth: dropped while the consumer is busy.
     Presence(Vec<UserPresence>),
     /// Somebody is typing; show it for 5 seconds. Dropped while the consumer is busy.
@@ -43,6 +55,8 @@ pub enum ConnectionState {
         user: UserId,
         /// The session.
         session: SessionId,
+        /// The life of the server's store, as far as is known.
+        generation: Option<Generation>,
         /// The channels, as they were at the welcome.
         channels: Vec<ChannelState>,
     },
@@ -84,25 +98,47 @@ pub enum End {
 #[derive(Debug)]
 pub struct Updates {
     receiver: mpsc::Receiver<Update>,
+    generation: Option<Generation>,
     cursors: HashMap<ChannelId, Seq>,
 }
 
 impl Updates {
-    pub(crate) fn new(receiver: mpsc::Receiver<Update>, cursors: HashMap<ChannelId, Seq>) -> Self {
-        Self { receiver, cursors }
+    pub(crate) fn new(
+        receiver: mpsc::Receiver<Update>,
+        generation: Option<Generation>,
+        cursors: HashMap<ChannelId, Seq>,
+    ) -> Self {
+        Self { receiver, generation, cursors }
     }
 
     /// The next update; `None` when the client has ended and all was read. Cancel-safe.
     pub async fn next(&mut self) -> Option<Update> {
         let update = self.receiver.recv().await?;
-        if let Update::Event(event) = &update {
-            self.cursors.insert(event.channel, event.seq);
+        match &update {
+            Update::Event(event) => {
+                self.cursors.insert(event.channel, event.seq);
+            }
+            Update::Restored { generation, cursors } => {
+                self.generation = *generation;
+                self.cursors.clone_from(cursors);
+            }
+            Update::State(ConnectionState::Connected { generation: Some(generation), .. }) => {
+                self.generation = Some(*generation);
+            }
+            _ => {}
         }
         Some(update)
     }
 
+    /// The life of the server's store that the cursors are of, as far as is known: keep it with them, and pass both to the
+    /// next client.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
     /// The last seq handed out of each channel, beginning with the cursors that were passed in: pass them
-    /// to the next client to go on where this one ended.
+    /// to the next client to go on where this one ended, with [`Updates::generation`].
     #[must_use]
     pub fn cursors(&self) -> &HashMap<ChannelId, Seq> {
         &self.cursors

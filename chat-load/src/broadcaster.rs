@@ -368,6 +368,7 @@ fn welcome(head: u64) -> ServerFrame {
         gateway: "bare-broadcaster".into(),
         now: now(),
         heartbeat_ms: 30_000,
+        generation: None,
         channels: vec![ChannelState { channel: CHANNEL, head, read: head, unread: Some(0) }],
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChannelId, ClientId, ErrorCode, Event, FileId, Millis, Seq, SessionId, UserId};
+use crate::{ChannelId, ClientId, ErrorCode, Event, FileId, Generation, Millis, Seq, SessionId, UserId};
 
 /// What a client sends. Every command may carry an `id`; the `ack` or `error` that answers it repeats it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +115,10 @@ pub enum ServerFrame {
         now: Millis,
         /// Say something (a `ping` will do) at least this often, in milliseconds.
         heartbeat_ms: u64,
+        /// The life of the server's store. When it is another one than before, the server was restored from a backup:
+        /// the client drops its cursors and reads again. Servers before 0.2.0 do not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<Generation>,
         /// The user's channels: where each log ends and how far the user has read. What a client lacks
         /// of a log it asks for with `sync`.
         channels: Vec<ChannelState>,
@@ -159,7 +163,8 @@ pub enum ServerFrame {
         id: Option<ClientId>,
         /// Which log.
         channel: ChannelId,
-        /// Where the log ended when this was answered.
+        /// Where the log ended when this was answered. Before the client's `after` it means what another generation in
+        /// `welcome` means: the server was restored from a backup.
         head: Seq,
         /// True: every event after `after` up to `head` was sent before this frame. False: none was; read
         /// them from `/v1/channels/{id}/events`. Never partly.

@@ -84,6 +84,12 @@ id!(
     "a file id"
 );
 id!(
+    /// A life of the server's store. A restore from a backup begins another one: positions that clients and other
+    /// processes remember are of the life before.
+    Generation,
+    "a generation"
+);
+id!(
     /// A client's own name for one command. Sending it again within 24 hours, by the same user to the same
     /// channel, returns the first outcome instead of a second event.
     ClientId,

@@ -15,10 +15,13 @@ pub use close::CloseCode;
 pub use error::{ErrorCode, Problem};
 pub use event::{ChannelKind, Event, EventBody, FileRef};
 pub use frame::{ChannelState, ClientFrame, PresenceStatus, ServerFrame, UserPresence};
-pub use ids::{ChannelId, ClientId, FileId, ParseIdError, SessionId, UserId};
+pub use ids::{ChannelId, ClientId, FileId, Generation, ParseIdError, SessionId, UserId};
 
 /// The WebSocket subprotocol that this crate describes (`Sec-WebSocket-Protocol`, RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "folkmoot.v1";
+
+/// The header of REST answers that says of which generation of the store they are ([`Generation`], a UUID).
+pub const GENERATION_HEADER: &str = "folkmoot-generation";
 
 /// Position of an event in its channel's log: 1, 2, 3, … without holes. 0 means "before the first event".
 pub type Seq = u64;

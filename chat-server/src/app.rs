@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::Router;
+use chat_protocol::Generation;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,7 +23,7 @@ use crate::{
     chat::Chat,
     cluster::{
         Cluster, ClusterOptions,
-        hop::{Hop, HopError, HopOptions},
+        hop::{Hop, HopError, HopOptions, Live},
         process::{Listener, Process},
     },
     config::{Config, StoreEngine},
@@ -158,7 +159,8 @@ impl App {
         let processes: Arc<dyn Processes> = Arc::<Cluster>::clone(&cluster);
         let follower = Follower::start(consumers::all(), &follow, &processes, &FollowOptions::default());
         let owners = Arc::clone(&cluster);
-        chat.set_owners(hop.owners(Arc::clone(cluster.name()), Arc::new(move || owners.owners())));
+        let live = move || Live { nodes: owners.owners(), generation: owners.generation() };
+        chat.set_owners(hop.owners(Arc::clone(cluster.name()), Arc::new(live)));
         hop.serve(Arc::clone(&chat));
         // Every process follows the bus: what others committed outdates what this one remembers.
         let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(Committed(Arc::clone(&follower)))];
@@ -188,6 +190,7 @@ impl App {
                 max_file_bytes: config.files.max_bytes,
             }));
         }
+        let routes = api::stamped(routes, Arc::clone(&chat));
         let public = api::harden(
             routes.merge(elsewhere(config, roles, &metrics)?),
             &HardenOptions {
@@ -299,6 +302,10 @@ impl Listener for Committed {
 
     fn missed(&self) {
         self.0.missed();
+    }
+
+    fn begins(&self, _generation: Option<Generation>) {
+        self.0.forget();
     }
 }
 

@@ -104,6 +104,21 @@ pub enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Say to a store that it was brought back from a backup or a snapshot: everybody begins anew on what is there now
+    #[command(
+        after_help = "Run it once behind each restore, before people are let in. Positions that clients and servers remember mean \
+                      other messages now; a new generation of the store makes them forget. All sessions end and the signing keys \
+                      in the store are replaced, for they may be known from the backup, or have been revoked since.\n\nSQLite: \
+                      stop the server first. Cassandra: running servers notice within seconds and send their clients away to come \
+                      back; stopping them while the tables are replaced is better.\n\nIt cannot know what happened after the backup: \
+                      passwords, roles and deactivated accounts are as they were then.\n\nExamples:\n  chat-server restored \
+                      --data-dir /var/lib/folkmoot\n  chat-server restored --config folkmoot.toml"
+    )]
+    Restored {
+        /// Settings.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
     /// Fill a store with users and channels for load tests, and write access tokens that are valid for a day
     #[command(
         after_help = "Example:\n  chat-server seed --data-dir /tmp/chat --users 2000 --channels 40 --members 50 --tokens \

@@ -8,19 +8,22 @@ use std::{
     time::Duration,
 };
 
+use chat_protocol::Generation;
 use tokio::time::Instant;
 
 use crate::{
+    auth,
     blob::{BlobError, BlobStore, cassandra::CassandraBlobs, disk::DiskBlobs, s3::S3Blobs},
     bus::{
         Bus,
         local::LocalBus,
         pulsar::{ProvisionError, ProvisionOptions, PulsarBus, PulsarError, PulsarOptions, provision},
     },
+    clock::now_ms,
     config::{BusEngine, CassandraConfig, CassandraDriver, Config, FileEngine, StoreEngine},
     metrics::Metrics,
     store::{
-        Store, StoreError,
+        GenerationRow, Store, StoreError,
         cassandra::{
             CassandraStore,
             connect::{self, ConnectError},
@@ -35,6 +38,8 @@ use crate::{
 
 /// How long a process waits for Cassandra when it starts: as long as a small cluster that starts beside it may take.
 const CASSANDRA_PATIENCE: Duration = Duration::from_secs(120);
+/// The embedded store's file in the data folder.
+const SQLITE_FILE: &str = "folkmoot.db";
 /// Between two tries.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
@@ -78,6 +83,20 @@ pub enum EngineError {
         keyspace: String,
         /// Why it is not.
         source: MigrateError,
+    },
+    /// There is no embedded store.
+    #[error("expected the store that was restored in {}, found none: which folder is it in?", dir.display())]
+    NotThere {
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// The store did not begin another generation, or not wholly.
+    #[error("expected {place} to begin another generation: run chat-server restored again")]
+    Restored {
+        /// Which store.
+        place: String,
+        /// Why it did not.
+        source: StoreError,
     },
     /// The keyspace cannot be removed.
     #[error("expected the keyspace {keyspace} to be dropped")]
@@ -193,6 +212,56 @@ pub async fn migrate(config: &Config, only: Option<Migrated>) -> Result<(), Engi
     Ok(())
 }
 
+/// Says to the store of this configuration that its content was brought back from elsewhere: another generation begins.
+///
+/// # Errors
+/// When the store cannot be opened (a server runs on the embedded one), or does not do it. Doing it again does the rest.
+pub async fn restored(config: &Config) -> Result<(), EngineError> {
+    let (place, store): (String, Arc<dyn Store>) = match config.store {
+        StoreEngine::Sqlite => {
+            let dir = &config.data.dir;
+            // A mistyped folder would be made, and be a new store.
+            if !dir.join(SQLITE_FILE).is_file() {
+                return Err(EngineError::NotThere { dir: dir.clone() });
+            }
+            (format!("the store in {}", dir.display()), Arc::new(open_sqlite(dir)?))
+        }
+        StoreEngine::Cassandra => {
+            let store = open_cassandra_store(&config.cassandra).await?;
+            (format!("keyspace {}", config.cassandra.keyspace), Arc::new(store))
+        }
+    };
+    let failed = |source| EngineError::Restored { place: place.clone(), source };
+    let keys_file = &config.auth.signing_keys_file;
+    let keys_are_in_store = keys_file.as_os_str().is_empty();
+    // Tokens know seconds: those of the next one are the first that count.
+    let since = (now_ms() / 1_000 + 1) * 1_000;
+    let next = GenerationRow { id: Generation::new(), since };
+    let sessions =
+        store.begin_generation(next, keys_are_in_store.then(auth::new_key)).await.map_err(failed)?;
+    tokio::time::sleep(Duration::from_millis(since.saturating_sub(now_ms()))).await;
+
+    println!("{place}: generation {} begins", next.id);
+    println!("  sessions: {sessions} ended; everybody signs in again");
+    if keys_are_in_store {
+        println!("  signing keys: replaced; access tokens of before are not accepted");
+    } else {
+        println!(
+            "  signing keys: in {}, which is not changed; access tokens of before are not accepted, but replace the \
+             keys if the backup could have been read by others",
+            keys_file.display()
+        );
+    }
+    if config.store == StoreEngine::Cassandra {
+        println!("  running servers: notice within 10 s, and send their clients away to come back");
+    }
+    println!(
+        "  to look at before people are let in: passwords, roles, deactivated accounts and deleted messages are as they \
+         were when the backup was made"
+    );
+    Ok(())
+}
+
 /// Removes the keyspace of this configuration, with everybody's messages in it. One that is not there is fine.
 ///
 /// # Errors
@@ -252,7 +321,7 @@ async fn connect(driver: CassandraDriver, options: &CassandraOptions) -> Result<
 /// When the folder cannot be made or the store not opened.
 pub fn open_sqlite(dir: &Path) -> Result<SqliteStore, EngineError> {
     make_private(dir)?;
-    SqliteStore::open(&dir.join("folkmoot.db"))
+    SqliteStore::open(&dir.join(SQLITE_FILE))
         .map_err(|source| EngineError::Store { dir: dir.to_owned(), source })
 }
 

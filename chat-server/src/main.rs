@@ -86,6 +86,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             owner::make(&*engines::open_store(&config).await?, &handle).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Restored { settings } => {
+            let config = load(&settings, Config::default())?.config;
+            telemetry::init(&config.log);
+            engines::restored(&config).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Seed(args) => {
             let config = load(&args.settings, Config::default())?.config;
             if args.settings.config.is_none() && args.settings.data_dir.is_none() {

@@ -14,6 +14,7 @@ use chat_protocol::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::{
     auth::{MAX_TOKEN_LIFE, OpenError, TokenVerifier},
@@ -125,7 +126,10 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
     let sessions = add_sessions(&*store, &users, at_once).await?;
 
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-    let verifier = TokenVerifier::load(&store, &bus, Arc::default(), &config.auth.signing_keys_file).await?;
+    // Tokens are only issued here.
+    let (versions, generations) = (Arc::default(), watch::Sender::new(None).subscribe());
+    let keys_file = &config.auth.signing_keys_file;
+    let verifier = TokenVerifier::load(&store, &bus, versions, generations, keys_file).await?;
     verifier.keys().ensure().await?;
     for ((user, session), channels) in users.iter().zip(sessions).zip(&memberships) {
         let actor = Actor { user: user.id, role: user.role, auth_version: 0, session };

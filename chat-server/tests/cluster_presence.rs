@@ -128,6 +128,7 @@ impl Said {
             checksum,
             heads: Vec::new(),
             follows: true,
+            generation: None,
         };
         self.publish(Signal::Digest(Arc::new(digest))).await;
     }

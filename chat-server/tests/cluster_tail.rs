@@ -44,3 +44,25 @@ async fn what_a_process_committed_and_died_before_it_published_arrives() {
     cluster.bus.lose_digests.store(false, Ordering::Release);
     assert_eq!(there.event().await.seq, head + 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_log_ends_is_read_from_the_store_for_who_has_more_than_this_gateway() {
+    let cluster = TestCluster::new();
+    let (ada, grace) = (cluster.user("ada").await, cluster.user("grace").await);
+    let (a, b) = (cluster.gateway("a").await, cluster.gateway("b").await);
+    let channel = a.channel(&ada, &[&grace], "tail").await;
+    let (mut here, mut there) = (a.connect(&ada).await, b.connect(&grace).await);
+    let head = there.head(channel);
+    cluster.bus.lose_events.store(true, Ordering::Release);
+    cluster.bus.lose_digests.store(true, Ordering::Release);
+    let id = here.say(channel, "this gateway has not heard of it").await;
+    here.acked(id).await;
+    // Her client has it from the other gateway: it must not look as if it were gone.
+    let (events, end, recovered) = there.sync(channel, head + 1).await;
+    assert_eq!((events.len(), end, recovered), (0, head + 1, true));
+    // Of a log that is no more: it is told where this one ends.
+    for after in [head + 2, head + 5_000, u64::MAX] {
+        let (events, end, recovered) = there.sync(channel, after).await;
+        assert_eq!((events.len(), end, recovered), (0, head + 1, true), "after {after}");
+    }
+}

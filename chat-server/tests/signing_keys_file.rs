@@ -106,7 +106,9 @@ impl Process {
     async fn gateway(file: &Path) -> Self {
         let (store, dir) = Self::store();
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let verifier = TokenVerifier::load(&store, &bus, Arc::default(), file).await.expect("keys");
+        let generations = tokio::sync::watch::Sender::new(None).subscribe();
+        let verifier =
+            TokenVerifier::load(&store, &bus, Arc::default(), generations, file).await.expect("keys");
         Self { verifier, store, _auth: None, _dir: dir }
     }
 

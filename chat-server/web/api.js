@@ -49,9 +49,17 @@ export class Api {
   addMembers = (id, users) => this.#json("POST", `/v1/channels/${id}/members`, { users });
   openDirect = (users) => this.#json("POST", "/v1/dms", { users });
 
-  /** Events after `after`, ascending, at most 200 of them. */
-  events = async (channel, after, limit) =>
-    (await this.#json("GET", `/v1/channels/${channel}/events?after=${after}&limit=${limit}`)).items;
+  /**
+   * Events after `after`, ascending, at most 200 of them. With a `generation`, those of another life of the server's store
+   * are refused: not all of its processes notice a restore at once.
+   */
+  events = async (channel, after, limit, generation) => {
+    const path = `/v1/channels/${channel}/events?after=${after}&limit=${limit}`;
+    const response = await this.#fetch("GET", path, {}, TIMEOUT_MS);
+    const said = response.headers.get("folkmoot-generation");
+    if (generation && said && said !== generation) throw new ApiError(0, { title: "The server was restored." });
+    return (await response.json()).items;
+  };
 
   /** The content of a file. It needs the token, so it cannot be a plain link. */
   async content(id) {

@@ -187,7 +187,8 @@ export class Chat extends EventTarget {
     this.emit("connection");
   }
 
-  #welcome({ channels }) {
+  #welcome({ channels, generation }) {
+    for (const entry of this.outbox.welcomed(generation)) this.emit("failed", entry);
     const ids = new Set(channels.map((state) => state.channel));
     for (const { channel: id, head, read, unread = 0 } of channels) {
       const channel = this.channels.get(id);
@@ -197,7 +198,7 @@ export class Chat extends EventTarget {
       if (channels.some((state) => !this.channels.has(state.channel))) this.loadChannels();
       for (const id of this.channels.keys()) if (!ids.has(id)) this.#refresh(id);
     }
-    this.logs.welcomed(channels);
+    this.logs.welcomed(channels, generation);
     this.people.welcomed();
     this.emit("channels");
     this.#pump();

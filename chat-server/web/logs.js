@@ -19,6 +19,8 @@ export class Logs {
   #applied;
   #changed;
   #logs = new Map();
+  /** The life of the server's store that the logs are of, as far as is known. */
+  #generation = null;
 
   /** `applied(channel, events, live)` sees each event once; `changed(channel)` asks for a render. */
   constructor({ api, socket, uuid, applied, changed }) {
@@ -42,7 +44,7 @@ export class Logs {
       this.#logs.delete(channel);
     } else {
       const timeline = new Timeline(channel, head);
-      log = { timeline, loading: false, failed: false, sync: null, timer: null, retries: 0 };
+      log = { timeline, life: 0, loading: false, failed: false, sync: null, timer: null, retries: 0 };
       for (const oldest of this.#logs.keys()) {
         if (this.#logs.size < MAX_OPEN) break;
         this.close(oldest);
@@ -64,16 +66,20 @@ export class Logs {
     if (!log || log.loading || !log.timeline.hasOlder) return;
     Object.assign(log, { loading: true, failed: false });
     this.#changed(channel);
+    const { life } = log;
     try {
       const before = log.timeline.entries.length;
       // A page may be all edits, which show nothing by themselves.
       while (log.timeline.hasOlder && log.timeline.entries.length < before + HISTORY_PAGE / 4) {
         const { after, limit } = log.timeline.olderRange(HISTORY_PAGE);
-        const events = await this.#api.events(channel, after, limit);
+        const events = await this.#api.events(channel, after, limit, this.#generation);
+        // Begun anew meanwhile, which loads by itself: these are of before.
+        if (log.life !== life) return;
         if (!log.timeline.prepend(events)) break;
         this.#applied(channel, events, false);
       }
     } catch {
+      if (log.life !== life) return;
       log.failed = true;
     }
     log.loading = false;
@@ -98,16 +104,22 @@ export class Logs {
     this.#changed(event.channel);
   }
 
-  /** The connection is new: what its heads say is missing gets asked for. */
-  welcomed(states) {
+  /**
+   * The connection is new: what its heads say is missing gets asked for. Another `generation` than before means that the
+   * server was restored from a backup: all logs are others.
+   */
+  welcomed(states, generation = null) {
+    const restored = this.#generation && generation && this.#generation !== generation;
+    this.#generation = generation ?? this.#generation;
     for (const { channel, head } of states) {
       const log = this.#logs.get(channel);
       if (!log) continue;
       log.sync = null;
       log.retries = 0;
       const behind = head - log.timeline.cursor;
-      // A head below the cursor means that the server's log is another one, restored from a backup.
-      if (behind > FAR_BEHIND || behind < 0) this.#restart(channel, head);
+      // A head below the cursor means the same as another generation, or that this gateway is behind for a moment: to begin
+      // anew is right in both cases.
+      if (restored || behind > FAR_BEHIND || behind < 0) this.#restart(channel, head);
       else if (behind > 0) this.fill(channel);
       if (log.failed) this.older(channel);
     }
@@ -156,15 +168,17 @@ export class Logs {
   /** The server could not recover the range from memory: read it page by page. */
   async #read(channel, log, head) {
     clearTimeout(log.timer);
+    const { life } = log;
     try {
       while (log.timeline.cursor < head) {
         const before = log.timeline.cursor;
-        const events = await this.#api.events(channel, before, EVENTS_PAGE);
+        const events = await this.#api.events(channel, before, EVENTS_PAGE, this.#generation);
+        if (log.life !== life) return;
         for (const event of events) this.receive(event);
         if (log.timeline.cursor === before) return;
       }
     } catch {
-      this.#retry(channel, log);
+      if (log.life === life) this.#retry(channel, log);
     }
   }
 
@@ -185,7 +199,7 @@ export class Logs {
   #restart(channel, head) {
     const log = this.#logs.get(channel);
     clearTimeout(log.timer);
-    Object.assign(log, { sync: null, retries: 0 });
+    Object.assign(log, { life: log.life + 1, loading: false, sync: null, retries: 0 });
     log.timeline.reset(head);
     this.older(channel);
     this.#changed(channel);

@@ -27,6 +27,8 @@ export class Outbox {
     this.#random = random;
     this.#changed = changed;
     this.uuid = uuid;
+    /** The life of the server's store, as far as is known. */
+    this.generation = null;
     /** In the order in which they were made. */
     this.entries = [];
     this.#load();
@@ -45,7 +47,7 @@ export class Outbox {
   add(command) {
     // Strictly increasing, because the order must survive a reload and storage keeps none.
     const at = Math.max(this.#now(), (this.entries.at(-1)?.at ?? 0) + 1);
-    const entry = this.#fresh({ ...command, id: this.uuid(), at, first: true });
+    const entry = this.#fresh({ ...command, id: this.uuid(), at, first: true, generation: this.generation });
     this.entries.push(entry);
     this.#save(entry);
     this.#changed(entry.channel);
@@ -117,6 +119,26 @@ export class Outbox {
     this.#changed(entry.channel);
   }
 
+  /**
+   * The server says which life of its store this is. After a restore from a backup positions mean other messages: edits
+   * and deletions of before are given up and returned, and nobody waits for the events of what was acked before.
+   */
+  welcomed(generation) {
+    this.generation = generation ?? this.generation;
+    const dropped = [];
+    for (const entry of [...this.entries]) {
+      const other = entry.generation && generation && entry.generation !== generation;
+      if (other && (entry.type !== "send" || entry.state === "sent")) {
+        if (entry.type !== "send") dropped.push(entry);
+        this.settle(entry.id);
+      } else if (entry.generation !== this.generation) {
+        entry.generation = this.generation;
+        if (entry.state !== "sent") this.#save(entry);
+      }
+    }
+    return dropped;
+  }
+
   /** The socket is gone: nobody knows what became of the unanswered ones, so they are sent again. */
   disconnected() {
     for (const entry of this.entries) entry.sentAt = null;
@@ -169,12 +191,12 @@ export class Outbox {
 
   #fresh(entry) {
     // `first`: it was never written to a socket, and no reload came in between.
-    const defaults = { text: "", files: [], target: null, state: "queued", error: null, first: false };
+    const defaults = { text: "", files: [], target: null, state: "queued", error: null, first: false, generation: null };
     return { ...defaults, ...entry, seq: null, attempts: 0, unhinted: 0, notBefore: 0, sentAt: null };
   }
 
-  #save({ id, at, type, channel, text, files, target, state, error }) {
-    const value = JSON.stringify({ id, at, type, channel, text, files, target, state, error });
+  #save({ id, at, type, channel, text, files, target, state, error, generation }) {
+    const value = JSON.stringify({ id, at, type, channel, text, files, target, state, error, generation });
     try {
       this.#storage.setItem(this.#prefix + id, value);
     } catch {

@@ -8,12 +8,14 @@ const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => mess
 
 /** A server with a log of `head` events, a socket that notes what is written, and the client's logs. */
 function world(head) {
-  const w = { head, sent: [], applied: [], online: true, fails: false };
+  const w = { head, sent: [], applied: [], generations: [], held: null, online: true, fails: false };
   let ids = 0;
   w.logs = new Logs({
     uuid: () => `id${++ids}`,
     api: {
-      events: async (channel, after, limit) => {
+      events: async (channel, after, limit, generation) => {
+        w.generations.push(generation);
+        await w.held;
         if (w.fails) throw new Error("away");
         return range(after + 1, Math.min(w.head, after + limit));
       },
@@ -91,6 +93,54 @@ test("a log that is shorter than before is another log", async () => {
   w.logs.welcomed([{ channel: "c", head: 30, read: 0 }]);
   await w.settled();
   assert.deepEqual(w.seqs(), seqs(1, 30));
+});
+
+const welcome = (w, generation) => w.logs.welcomed([{ channel: "c", head: w.head, read: 0 }], generation);
+
+test("another generation of the server's store makes all logs begin anew", async () => {
+  const w = world(50);
+  w.logs.open("c", 50);
+  await w.settled();
+  welcome(w, "g1");
+  w.applied.length = 0;
+  // As long as before, and further: only the generation tells that these are other events.
+  w.head = 60;
+  welcome(w, "g2");
+  await w.settled();
+  assert.deepEqual(w.sent, []);
+  assert.deepEqual(w.seqs(), seqs(1, 60));
+  assert.deepEqual(w.applied.toSorted((a, b) => a - b), seqs(1, 60), "each once more");
+  assert.equal(w.generations.at(-1), "g2");
+});
+
+test("a generation that is learnt, repeated or not said changes nothing", async () => {
+  const w = world(10);
+  w.logs.open("c", 10);
+  await w.settled();
+  w.applied.length = 0;
+  for (const said of ["g1", "g1", undefined, "g1"]) welcome(w, said);
+  await w.settled();
+  assert.deepEqual([w.sent, w.applied], [[], []]);
+});
+
+test("history that was on its way when the logs began anew is not taken", async () => {
+  const w = world(250);
+  w.logs.open("c", 250);
+  await w.settled();
+  welcome(w, "g1");
+  let release;
+  w.held = new Promise((resolve) => (release = resolve));
+  const older = w.logs.older("c");
+  w.held = null;
+  w.head = 150;
+  welcome(w, "g2");
+  await w.settled();
+  assert.deepEqual(w.seqs(), seqs(51, 150));
+  w.applied.length = 0;
+  release();
+  await older;
+  assert.deepEqual([w.seqs(), w.applied], [seqs(51, 150), []]);
+  assert.equal(w.logs.get("c").loading, false);
 });
 
 test("a sync that the connection took with it is asked again with the next one", async () => {

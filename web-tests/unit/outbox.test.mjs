@@ -180,3 +180,30 @@ test("backoff is jittered fully, grows and is capped", () => {
   assert.equal(backoff(3, () => 1), 3200);
   assert.equal(backoff(1000, () => 1), 15_000);
 });
+
+test("after a restore of the server nothing is changed by a position of before", () => {
+  const w = world();
+  const before = w.outbox();
+  before.welcomed("g1");
+  const text = before.add(send("x", "hello"));
+  const acked = before.add(send("y", "committed before"));
+  before.acked(acked.id, 90);
+  const edit = before.add({ type: "edit", channel: "x", target: 62, text: "better" });
+  const deletion = before.add({ type: "delete", channel: "x", target: 63 });
+  assert.deepEqual(before.welcomed("g1"), []);
+  assert.deepEqual(before.welcomed(undefined), [], "a server that does not say");
+  assert.deepEqual(before.welcomed("g2"), [edit, deletion]);
+  assert.deepEqual(ids(before.entries), [text.id]);
+
+  // Also when the person signed in again in between, as a restore demands.
+  const again = world();
+  const first = again.outbox();
+  first.welcomed("g1");
+  const kept = first.add(send("x", "hello"));
+  first.add({ type: "delete", channel: "x", target: 63 });
+  const second = again.outbox();
+  assert.equal(second.entries.length, 2);
+  assert.equal(second.welcomed("g2").length, 1);
+  assert.deepEqual(ids(second.due()), [kept.id]);
+  assert.deepEqual(ids(again.outbox().entries), [kept.id], "and it is stored so");
+});

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use chat_protocol::{CloseCode, ErrorCode, ServerFrame};
 
-use super::{Driver, earliest};
+use super::{Driver, RECOVERY_PAUSE, earliest};
 use crate::{
     ConnectionState, End, OpenError, Refusal, RestError, SendError, Sent, Update,
     link::{Failure, Link, Open, Step},
     socket::{self, Opened},
+    timeline::Answered,
 };
 
 /// Most frames of one write.
@@ -127,11 +128,14 @@ impl Driver {
 
     fn welcomed(&mut self, opened: Opened) {
         self.me = Some(opened.user);
-        self.timeline.welcome(&opened.channels);
+        if self.timeline.welcome(opened.generation, &opened.channels) {
+            self.restored();
+        }
         self.signals.welcome(&opened.channels);
-        let (user, session, channels) = (opened.user, opened.session, opened.channels.clone());
+        let (user, session, generation) = (opened.user, opened.session, self.timeline.generation());
+        let channels = opened.channels.clone();
         self.link = Link::Open(Box::new(Open::new(opened, self.options.dead_after, Instant::now())));
-        self.announce(ConnectionState::Connected { user, session, channels });
+        self.announce(ConnectionState::Connected { user, session, generation, channels });
     }
 
     fn frame(&mut self, frame: ServerFrame) {
@@ -147,7 +151,11 @@ impl Driver {
                 self.refused(id, Refusal { code, message }, retryable, after);
             }
             ServerFrame::Synced { id, channel, head, recovered } => {
-                self.timeline.synced(id, channel, head, recovered);
+                match self.timeline.synced(id, channel, head, recovered) {
+                    Answered::Well => {}
+                    Answered::Doubtful => self.hold = Some(Instant::now() + RECOVERY_PAUSE),
+                    Answered::Restored => self.restored(),
+                }
             }
             ServerFrame::Presence { users } => self.news(Update::Presence(users)),
             ServerFrame::Typing { channel, user } => self.news(Update::Typing { channel, user }),

@@ -51,6 +51,21 @@ fn one_of_a_channel_is_under_way_at_a_time() {
 }
 
 #[test]
+fn changes_by_position_are_taken_out_and_sends_stay() {
+    let now = Instant::now();
+    let mut outbox = outbox(&[(1, 1)]);
+    let edit = ClientFrame::Edit { id: id(2), channel: channel(2), target: 7, text: "x".into() };
+    let delete = ClientFrame::Delete { id: id(3), channel: channel(3), target: 7 };
+    outbox.push(id(2), channel(2), edit, 2).expect("it fits");
+    outbox.push(id(3), channel(3), delete, 3).expect("it fits");
+    push(&mut outbox, 4, 2).expect("it fits");
+    while outbox.next(now).is_some() {}
+    assert_eq!(outbox.without_changes(), [2, 3]);
+    assert_eq!((outbox.len(), outbox.under_way()), (2, 1));
+    assert_eq!(next(&mut outbox, now), Some(4), "nothing stands before it any more");
+}
+
+#[test]
 fn what_is_refused_for_the_moment_waits_as_told_and_is_not_overtaken() {
     let now = Instant::now();
     let mut outbox = outbox(&[(1, 1), (2, 1)]);

@@ -1,7 +1,7 @@
 //! Channels, members, messages and read markers.
 
 use chat_protocol::{
-    ChannelId, ClientId, Event, Seq, UserId,
+    ChannelId, ClientId, Event, GENERATION_HEADER, Generation, Seq, UserId,
     limits::MAX_PAGE,
     rest::{
         AddMembers, Channel, Committed, CreateChannel, EditMessage, Member, Message, OpenDirect, Page,
@@ -120,8 +120,25 @@ impl Rest {
     /// # Errors
     /// When the server cannot be asked, or refuses.
     pub async fn events(&self, channel: ChannelId, after: Seq) -> Result<Page<Event>, RestError> {
+        self.events_of(None, channel, after).await
+    }
+
+    /// Like [`Rest::events`], but refuses an answer of another generation of the server's store than this.
+    pub(crate) async fn events_of(
+        &self,
+        generation: Option<Generation>,
+        channel: ChannelId,
+        after: Seq,
+    ) -> Result<Page<Event>, RestError> {
         let query = [("after", after.to_string()), ("limit", MAX_PAGE.to_string())];
-        self.get(&format!("v1/channels/{channel}/events"), &query).await
+        let path = format!("v1/channels/{channel}/events");
+        let response = self.signed(Method::GET, &path, |request| request.query(&query)).await?;
+        let said =
+            response.headers().get(GENERATION_HEADER).and_then(|said| said.to_str().ok()?.parse().ok());
+        match (generation, said) {
+            (Some(expected), Some(found)) if expected != found => Err(RestError::OtherGeneration { path }),
+            _ => read(response, &path).await,
+        }
     }
 
     /// One page of at most `limit` messages as they read now, newest first.

@@ -41,6 +41,13 @@ pub enum RestError {
         /// When to try again.
         retry_after: Option<Duration>,
     },
+    /// The answer is of another life of the server's store: it was restored from a backup, and not all of its processes have
+    /// noticed.
+    #[error("expected {path} of the same generation as the socket")]
+    OtherGeneration {
+        /// What was asked.
+        path: String,
+    },
     /// There is no token, or it is not accepted and no other can be had.
     #[error("expected to be signed in")]
     SignedOut,
@@ -74,7 +81,7 @@ impl RestError {
             Self::Problem { problem, .. } => problem.retryable,
             Self::Status { status, .. } => matches!(status, 429 | 502..=504),
             Self::Request { source, .. } => !source.is_builder() && !source.is_redirect(),
-            Self::StoreBusy(_) => true,
+            Self::StoreBusy(_) | Self::OtherGeneration { .. } => true,
             Self::Url(_) | Self::Setup(_) | Self::SignedOut | Self::Store(_) | Self::File(..) => false,
         }
     }

@@ -5,6 +5,7 @@ mod busy;
 mod ending;
 mod gaps;
 mod reconnect;
+mod restored;
 mod server;
 mod sign_in;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use chat_protocol::{
-    ChannelState, ClientFrame, CloseCode, ErrorCode, Event, Problem, SUBPROTOCOL, ServerFrame, SessionId,
+    ChannelState, ClientFrame, CloseCode, ErrorCode, Event, GENERATION_HEADER, Generation, Problem,
+    SUBPROTOCOL, ServerFrame, SessionId,
     rest::{Page, RefreshRequest, Role, TokenResponse, User},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -46,6 +47,8 @@ pub(crate) struct Rest {
     pub(crate) rejected: Mutex<Vec<String>>,
     /// How many upgrades are refused first, with 503 and a `Retry-After` of 1 s.
     pub(crate) going_away: Mutex<u32>,
+    /// What answers say of which generation they are.
+    pub(crate) generation: Mutex<Option<Generation>>,
 }
 
 impl Server {
@@ -78,6 +81,13 @@ impl Server {
         let mut socket = self.accept().await;
         socket.hello().await;
         socket.welcome(channels).await;
+        socket
+    }
+
+    pub(crate) async fn welcome_to(&mut self, generation: Generation, channels: Vec<ChannelState>) -> Socket {
+        let mut socket = self.accept().await;
+        socket.hello().await;
+        socket.welcome_to(Some(generation), channels).await;
         socket
     }
 }
@@ -130,8 +140,10 @@ async fn answer(mut stream: TcpStream, rest: &Rest) {
         }
     };
     let (status, json) = rest.answer(&head, &body);
+    let generation = rest.generation.lock().map(|id| format!("{GENERATION_HEADER}: {id}\r\n"));
+    let generation = generation.unwrap_or_default();
     let answer = format!(
-        "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{json}",
+        "HTTP/1.1 {status} -\r\n{generation}content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{json}",
         json.len()
     );
     let _ = stream.write_all(answer.as_bytes()).await;
@@ -246,9 +258,20 @@ impl Socket {
     }
 
     pub(crate) async fn welcome(&mut self, channels: Vec<ChannelState>) {
-        let (session, gateway) = (SessionId::new(), "test".to_owned());
-        let heartbeat_ms = 30_000;
-        self.send(ServerFrame::Welcome { user: ME, session, gateway, now: 0, heartbeat_ms, channels }).await;
+        self.welcome_to(None, channels).await;
+    }
+
+    pub(crate) async fn welcome_to(&mut self, generation: Option<Generation>, channels: Vec<ChannelState>) {
+        self.send(ServerFrame::Welcome {
+            user: ME,
+            session: SessionId::new(),
+            gateway: "test".to_owned(),
+            now: 0,
+            heartbeat_ms: 30_000,
+            generation,
+            channels,
+        })
+        .await;
     }
 
     pub(crate) async fn send(&mut self, frame: ServerFrame) {
@@ -257,9 +280,18 @@ impl Socket {
 
     /// Answers `sync` with the events up to `head`.
     pub(crate) async fn answer_sync(&mut self, frame: ClientFrame, head: u64) {
+        self.answer_sync_with(frame, head, crate::event).await;
+    }
+
+    pub(crate) async fn answer_sync_with(
+        &mut self,
+        frame: ClientFrame,
+        head: u64,
+        event: impl Fn(u64) -> Event,
+    ) {
         let ClientFrame::Sync { id, channel, after } = frame else { panic!("expected sync, got {frame:?}") };
         for seq in after + 1..=head {
-            self.send(ServerFrame::Event(crate::event(seq))).await;
+            self.send(ServerFrame::Event(event(seq))).await;
         }
         self.send(ServerFrame::Synced { id, channel, head, recovered: true }).await;
     }

@@ -216,6 +216,7 @@ async fn websocket(stream: TcpStream, gateway: usize, state: Arc<Mutex<State>>) 
             gateway: "fake".into(),
             now: now(),
             heartbeat_ms: 30_000,
+            generation: None,
             channels: channels.collect(),
         };
         frames.try_send(text(&welcome)).unwrap();

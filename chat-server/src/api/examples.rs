@@ -2,7 +2,7 @@
 
 use chat_protocol::{
     ChannelId, ChannelKind, ChannelState, ClientFrame, ClientId, ErrorCode, Event, EventBody, FileId,
-    FileRef, PresenceStatus, ServerFrame, SessionId, UserId, UserPresence,
+    FileRef, Generation, PresenceStatus, ServerFrame, SessionId, UserId, UserPresence,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -68,6 +68,7 @@ pub(super) fn server_frames() -> Vec<Value> {
             gateway: "gateway-0".into(),
             now: AT,
             heartbeat_ms: 30_000,
+            generation: Some(Generation(id(0xE1))),
             channels: vec![ChannelState { channel: GENERAL, head: 42, read: 40, unread: Some(2) }],
         },
         ServerFrame::Ack { id: COMMAND, channel: GENERAL, seq: 42, at: AT, duplicate: false },

@@ -8,7 +8,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
-use super::linger::linger;
+use super::{generation::GENERATION, linger::linger};
 use crate::http::{TrustedProxies, fallback, method_not_allowed, panic_response};
 
 /// Largest JSON body, in bytes. A message of the longest text, every byte of it escaped as `\u00xx`, fits.
@@ -75,6 +75,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             header::CONTENT_RANGE,
             header::ETAG,
             header::RETRY_AFTER,
+            GENERATION,
         ])
         .max_age(std::time::Duration::from_secs(600));
     Some(layer)

@@ -9,6 +9,7 @@ mod channels;
 mod conditional;
 mod examples;
 mod files;
+mod generation;
 mod harden;
 mod linger;
 mod messages;
@@ -27,6 +28,7 @@ use axum::{Extension, Router, extract::FromRef};
 use chat_protocol::{ErrorCode, limits};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use generation::stamped;
 pub use harden::{HardenOptions, harden};
 
 use crate::{

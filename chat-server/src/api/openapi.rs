@@ -21,7 +21,9 @@ use crate::auth;
     info(
         title = "Folkmoot",
         description = "Team chat. A channel is a log: read its events here, get new ones over the WebSocket that \
-                       /asyncapi.json describes. Errors are problems (RFC 9457) with a stable `code`.",
+                       /asyncapi.json describes. Errors are problems (RFC 9457) with a stable `code`. Answers under \
+                       /v1 say in the header `Folkmoot-Generation` which life of the store they are of: after a restore \
+                       from a backup it is another one, and so are the logs.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
         contact(),
     ),

@@ -63,6 +63,13 @@ pub(super) fn key_id(seed: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(public)[..12])
 }
 
+/// A new key, which nobody knows yet.
+#[must_use]
+pub fn new_key() -> SigningKeyRow {
+    let seed: [u8; 32] = rand::random();
+    SigningKeyRow { kid: key_id(&seed), seed, created_at: now_ms(), verify_until: None }
+}
+
 /// A key, ready for use.
 pub(super) struct Key {
     pub(super) kid: String,
@@ -176,9 +183,8 @@ impl KeyRing {
     /// When the store does not take it.
     pub async fn rotate(&self) -> Result<Option<String>, ChatError> {
         let Source::Store(store) = &self.source else { return Ok(None) };
-        let seed: [u8; 32] = rand::random();
-        let kid = key_id(&seed);
-        let row = SigningKeyRow { kid: kid.clone(), seed, created_at: now_ms(), verify_until: None };
+        let row = new_key();
+        let kid = row.kid.clone();
         let overlap = MAX_TOKEN_LIFE + LEEWAY;
         let retire_at = row.created_at + u64::try_from(overlap.as_millis()).unwrap_or(Millis::MAX);
         store.add_signing_key(&row, retire_at).await?;
@@ -253,7 +259,8 @@ impl KeyRing {
         self.keys.read().iter().find(|key| key.kid == kid).cloned()
     }
 
-    async fn reload(&self) -> Result<(), ChatError> {
+    /// Reads the keys again.
+    pub(super) async fn reload(&self) -> Result<(), ChatError> {
         let take = |keys| *self.keys.write() = Arc::new(keys);
         match &self.source {
             Source::Store(store) => take(keys_in(&**store).await?),

@@ -23,7 +23,7 @@ use std::{
 };
 
 pub use key_file::{KeyFault, KeyFileError};
-pub use keys::{Jwk, JwkSet, KeyRing};
+pub use keys::{Jwk, JwkSet, KeyRing, new_key};
 pub use revocation::Revocations;
 pub use routes::{router, routes};
 pub use sessions::NewSession;
@@ -120,9 +120,11 @@ impl Auth {
     /// # Errors
     /// When the store cannot be asked for keys and revoked sessions, or the file of keys cannot be used.
     pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, OpenError> {
-        let versions = Arc::clone(chat.auth_versions());
+        chat.follow_generation().await?;
+        let (versions, generations) = (Arc::clone(chat.auth_versions()), chat.generations());
+        let keys_file = &options.signing_keys_file;
         let verifier =
-            TokenVerifier::load(chat.store(), chat.bus(), versions, &options.signing_keys_file).await?;
+            TokenVerifier::load(chat.store(), chat.bus(), versions, generations, keys_file).await?;
         verifier.keys().ensure().await?;
         let limits = Limits::new(&options);
         Ok(Arc::new(Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_protocol::{ErrorCode, SessionId, UserId, rest::Role};
+use chat_protocol::{ErrorCode, Millis, SessionId, UserId, rest::Role};
 use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -79,8 +79,13 @@ pub(super) fn key_id(token: &str) -> Result<String, ChatError> {
     header.kid.ok_or_else(unreadable)
 }
 
-/// Checks signature and claims.
-pub(super) fn check(key: &Key, validation: &Validation, token: &str) -> Result<Actor, ChatError> {
+/// Checks signature and claims. Nothing that was issued before `since` is believed: a restore has ended those sessions.
+pub(super) fn check(
+    key: &Key,
+    validation: &Validation,
+    since: Millis,
+    token: &str,
+) -> Result<Actor, ChatError> {
     let claims =
         jsonwebtoken::decode::<Claims>(token, &key.decoding, validation).map_err(|e| match e.kind() {
             ErrorKind::ExpiredSignature => {
@@ -88,7 +93,13 @@ pub(super) fn check(key: &Key, validation: &Validation, token: &str) -> Result<A
             }
             _ => unreadable(),
         })?;
-    let Claims { sub: user, sid: session, role, auth_version, .. } = claims.claims;
+    let Claims { sub: user, sid: session, role, auth_version, iat, .. } = claims.claims;
+    if iat.saturating_mul(1_000) < since {
+        return Err(ChatError::new(
+            ErrorCode::Unauthenticated,
+            "the server was restored from a backup; sign in again",
+        ));
+    }
     Ok(Actor { user, role, auth_version, session })
 }
 

@@ -1,11 +1,16 @@
 //! What gateways and the API need of `auth`: is this token good, and whose is it?
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::extract::{FromRef, FromRequestParts};
 use chat_protocol::ErrorCode;
 use http::request::Parts;
 use jsonwebtoken::Validation;
+use tokio::sync::watch;
 
 use super::{
     KeyRing, OpenError, Revocations,
@@ -15,8 +20,11 @@ use crate::{
     bus::Bus,
     chat::{Actor, AuthVersions, ChatError},
     http::BearerToken,
-    store::Store,
+    store::{GenerationRow, Store},
 };
+
+/// Between two tries to read keys.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Verifies access tokens without asking the store, unless a key is new to it. Cheap to clone.
 #[derive(Clone)]
@@ -26,11 +34,13 @@ struct Inner {
     keys: Arc<KeyRing>,
     revoked: Arc<Revocations>,
     validation: Validation,
+    generations: watch::Receiver<Option<GenerationRow>>,
 }
 
 impl TokenVerifier {
     /// Reads keys, from this file unless its path is empty, and what was revoked, and follows the bus for more of that.
-    /// `versions` learns whose role changed.
+    /// `versions` learns whose role changed. When another of the store's `generations` begins, keys are read again and
+    /// older tokens are not believed.
     ///
     /// # Errors
     /// When the store cannot be asked, or the file cannot be used.
@@ -38,12 +48,14 @@ impl TokenVerifier {
         store: &Arc<dyn Store>,
         bus: &Arc<dyn Bus>,
         versions: Arc<AuthVersions>,
+        generations: watch::Receiver<Option<GenerationRow>>,
         signing_keys_file: &Path,
     ) -> Result<Self, OpenError> {
         let keys = Arc::new(KeyRing::load(store, signing_keys_file).await?);
         let revoked = Revocations::load(Arc::clone(store), bus, versions).await?;
         keys.keep_fresh();
-        Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation() })))
+        tokio::spawn(follow(Arc::downgrade(&keys), generations.clone()));
+        Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation(), generations })))
     }
 
     /// Whose token it is.
@@ -56,7 +68,8 @@ impl TokenVerifier {
         let inner = &*self.0;
         let kid = tokens::key_id(token)?;
         let key = inner.keys.verifying(&kid).await?.ok_or_else(unreadable)?;
-        let actor = tokens::check(&key, &inner.validation, token)?;
+        let since = inner.generations.borrow().map_or(0, |generation| generation.since);
+        let actor = tokens::check(&key, &inner.validation, since, token)?;
         if inner.revoked.contains(actor.session) {
             return Err(ChatError::new(
                 ErrorCode::Unauthenticated,
@@ -102,6 +115,22 @@ impl TokenVerifier {
 /// Of a token from before a change of its person's role.
 pub(crate) fn outdated() -> ChatError {
     ChatError::new(ErrorCode::Unauthenticated, "the role has changed since; refresh the access token")
+}
+
+/// Reads the keys again whenever a restore has replaced them.
+async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<GenerationRow>>) {
+    while generations.changed().await.is_ok() {
+        generations.borrow_and_update();
+        loop {
+            let Some(keys) = keys.upgrade() else { return };
+            match keys.reload().await {
+                Ok(()) => break,
+                Err(error) => tracing::warn!(%error, "signing keys not read after a restore, trying again"),
+            }
+            drop(keys);
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
 }
 
 /// Whoever sent the request, by its `Authorization: Bearer` header.

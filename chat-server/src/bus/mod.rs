@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_log::{Body, count::End};
-use chat_protocol::{ChannelId, Seq, SessionId, UserId};
+use chat_protocol::{ChannelId, Generation, Seq, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A committed event, encoded once.
@@ -25,6 +25,8 @@ pub struct CommittedEvent {
     pub json: Bytes,
     /// Where its log ended with it; `None` when its publisher did not say (a server of 0.1.0).
     pub end: Option<End>,
+    /// The generation of the store that it was committed to; `None` from a process of 0.1.0.
+    pub generation: Option<Generation>,
 }
 
 /// What a process of the cluster says of itself every few seconds: that it lives, where it can be reached, who is at it
@@ -48,6 +50,9 @@ pub struct Digest {
     /// Whether it notes channels for consumers of the logs and runs some. Version 0.1.0 does not.
     #[serde(default)]
     pub follows: bool,
+    /// The generation of the store that it works on; `None` from a process of 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
 }
 
 /// Something short-lived. Losing one is harmless.
@@ -100,6 +105,9 @@ pub enum Signal {
         /// Messages of others after it, when that was known.
         #[serde(default)]
         unread: Option<u64>,
+        /// See [`CommittedEvent::generation`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<Generation>,
     },
     /// A session was revoked: its sockets must go.
     SessionRevoked {

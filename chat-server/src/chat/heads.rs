@@ -30,6 +30,11 @@ impl RecentHeads {
         logs.put(channel, (head, now));
     }
 
+    /// Forgets all of them.
+    pub(super) fn forget(&self) {
+        self.logs.lock().clear();
+    }
+
     /// Up to `limit` logs written to `within` the last while, the newest first.
     pub(super) fn newest(&self, limit: usize, within: Duration) -> Vec<(ChannelId, Seq)> {
         let now = Instant::now();

@@ -17,7 +17,7 @@ use std::{
 use chat_log::permission::Denial;
 use chat_protocol::ChannelId;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     AuthVersions, ChatError, Owners, directory::Directory, encode::event_json, handover::Outgoing,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     bus::{Bus, BusMessage, CommittedEvent},
-    store::{Appended, Commit, End, NewEvent, Refusal, Store, StoredEvent},
+    store::{Appended, Commit, End, GenerationRow, NewEvent, Refusal, Store, StoredEvent},
 };
 
 /// Units that may wait for one channel's next batch.
@@ -91,6 +91,7 @@ pub(super) struct Writer {
     directory: Arc<Directory>,
     heads: Arc<RecentHeads>,
     auth_versions: Arc<AuthVersions>,
+    generation: Arc<watch::Sender<Option<GenerationRow>>>,
     /// A channel is in here exactly while a task commits for it.
     queues: Mutex<HashMap<ChannelId, VecDeque<Unit>>>,
 }
@@ -124,10 +125,11 @@ impl ChannelLogs {
         directory: Arc<Directory>,
         heads: Arc<RecentHeads>,
         auth_versions: Arc<AuthVersions>,
+        generation: Arc<watch::Sender<Option<GenerationRow>>>,
     ) -> Self {
-        let queues = Mutex::default();
-        let directory_too = Arc::clone(&directory);
-        let writer = Arc::new(Writer { store, bus, directory: directory_too, heads, auth_versions, queues });
+        let (queues, own) = (Mutex::default(), Arc::clone(&directory));
+        let writer =
+            Arc::new(Writer { store, bus, directory: own, heads, auth_versions, generation, queues });
         Self { outgoing: Outgoing::new(Arc::clone(&writer), directory), writer }
     }
 
@@ -342,7 +344,9 @@ impl Writer {
         let counts = end.map(|end| end.counts);
         let stored = StoredEvent { channel, seq, at, by, id, body: Arc::clone(body.json()), counts };
         let json = event_json(&stored, true).into();
-        let message = BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end }));
+        let generation = self.generation.borrow().map(|row| row.id);
+        let event = CommittedEvent { channel, seq, body, json, end, generation };
+        let message = BusMessage::Event(Arc::new(event));
         if let Err(error) = self.bus.publish(message).await {
             // Not the sender's trouble: the event is committed, and receivers repair the gap from the store.
             tracing::warn!(%channel, seq, %error, "committed event was not published");

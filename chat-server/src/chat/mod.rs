@@ -10,6 +10,7 @@ mod directory;
 mod encode;
 mod error;
 mod flight;
+mod generation;
 mod handover;
 mod heads;
 mod log;
@@ -26,11 +27,14 @@ use std::{
 
 use chat_protocol::{ChannelId, ErrorCode, Seq, rest::Committed};
 
+use tokio::sync::watch;
+
 pub use crate::clock::now_ms;
 pub use auth_versions::AuthVersions;
 pub use encode::event_json;
 pub use error::ChatError;
 pub(crate) use flight::Flights;
+pub use generation::are_strangers;
 pub use handover::{HandOverError, Owners, Remote};
 pub use messages::{Command, PendingCommit};
 pub use permissions::Actor;
@@ -39,7 +43,7 @@ pub use recent::RecentEvents;
 
 use crate::{
     bus::{Bus, CommittedEvent},
-    store::{Appended, NewEvent, Store},
+    store::{Appended, GenerationRow, NewEvent, Store},
 };
 use directory::Directory;
 use heads::RecentHeads;
@@ -54,6 +58,8 @@ pub struct Chat {
     logs: ChannelLogs,
     heads: Arc<RecentHeads>,
     auth_versions: Arc<AuthVersions>,
+    /// See `generation`; shared with who publishes.
+    generation: Arc<watch::Sender<Option<GenerationRow>>>,
     /// Who keeps recent events, if anybody does; not kept alive by this.
     recent: OnceLock<Weak<dyn RecentEvents>>,
 }
@@ -65,14 +71,17 @@ impl Chat {
         let directory = Arc::new(Directory::new(Arc::clone(&store)));
         let heads = Arc::new(RecentHeads::new());
         let auth_versions = Arc::new(AuthVersions::default());
+        let generation = Arc::new(watch::Sender::new(None));
         let logs = ChannelLogs::new(
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&directory),
             Arc::clone(&heads),
             Arc::clone(&auth_versions),
+            Arc::clone(&generation),
         );
-        Arc::new(Self { store, bus, directory, logs, heads, auth_versions, recent: OnceLock::new() })
+        let recent = OnceLock::new();
+        Arc::new(Self { store, bus, directory, logs, heads, auth_versions, generation, recent })
     }
 
     /// The system of record.

@@ -235,12 +235,13 @@ impl Chat {
     /// # Errors
     /// The actor is not a member.
     pub async fn mark_read(&self, actor: &Actor, channel: ChannelId, seq: Seq) -> Result<Seq, ChatError> {
+        let generation = self.generation();
         let marked = self.store.set_read(actor.user, channel, seq).await?;
         let (place, end) = marked.ok_or_else(|| ChatError::not_found("channel among your own"))?;
         // The marker stands whatever becomes of this.
         let unread =
             self.unread(actor.user, vec![(place, end)]).await.ok().and_then(|unread| unread.first().copied());
-        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread }).await;
+        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread, generation }).await;
         Ok(place.read)
     }
 

@@ -26,6 +26,11 @@ impl Claims {
         }
     }
 
+    /// Drops all claims.
+    pub fn forget(&mut self) {
+        self.claims.clear();
+    }
+
     /// Claims that are older than `grace`, once: the bus had its time to bring the events.
     pub fn due(&mut self, now: Instant, grace: Duration) -> Vec<(ChannelId, Seq)> {
         let due = self.claims.extract_if(|_, (_, since)| now.duration_since(*since) >= grace);

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::bus::Digest;
+use chat_protocol::Generation;
+
+use crate::{bus::Digest, chat::are_strangers};
 
 /// Digests of those who said farewell are not believed for this long: one may have been overtaken.
 const REMEMBER_GONE: Duration = Duration::from_secs(60);
@@ -54,6 +56,8 @@ struct Member {
 /// The others.
 pub(super) struct Members {
     own: Arc<str>,
+    /// Of the store that this process works on.
+    generation: Option<Generation>,
     dead_after: Duration,
     /// This process must have heard itself that much later than a silent one.
     proof: Duration,
@@ -69,6 +73,7 @@ impl Members {
     pub(super) fn new(own: Arc<str>, digest_every: Duration, dead_after: Duration, now: Instant) -> Self {
         Self {
             own,
+            generation: None,
             dead_after,
             proof: dead_after.saturating_sub(digest_every.mul_f64(1.25)),
             deaf_after: digest_every.mul_f64(2.25),
@@ -89,6 +94,12 @@ impl Members {
         self.echo = now;
     }
 
+    /// This process works on this generation of the store. Everybody is a stranger until the next digest.
+    pub(super) fn begin(&mut self, generation: Option<Generation>) -> Vec<Change> {
+        self.generation = generation;
+        self.others.drain().map(|(node, _)| Change::Died { node }).collect()
+    }
+
     pub(super) fn hear(&mut self, digest: &Digest, now: Instant) -> Vec<Change> {
         if digest.node == self.own
             || self.gone.get(&digest.node).is_some_and(|(last, _)| digest.epoch <= *last)
@@ -96,6 +107,11 @@ impl Members {
             return Vec::new();
         }
         let node = &digest.node;
+        if are_strangers(self.generation, digest.generation) {
+            // What it commits is in another store, or in what this one was before.
+            let known = self.others.remove(node).is_some();
+            return if known { vec![Change::Died { node: Arc::clone(node) }] } else { Vec::new() };
+        }
         let before = self.others.get(node).map(|member| member.epoch);
         if before.is_some_and(|before| digest.epoch < before) {
             return Vec::new();
@@ -184,6 +200,7 @@ mod tests {
             checksum: 0,
             heads: Vec::new(),
             follows: true,
+            generation: None,
         }
     }
 
@@ -266,6 +283,24 @@ mod tests {
         assert_eq!(members.hear(&digest("other", 5), start), []);
         assert_eq!(members.gone(&"other".into(), 5, start), []);
         assert_eq!(members.owners(None).len(), 1);
+    }
+
+    #[test]
+    fn a_stranger_joins_never_and_who_becomes_one_is_gone() {
+        let start = Instant::now();
+        let mut members = members(start);
+        let [own, other] = [(); 2].map(|()| Some(Generation::new()));
+        let of = |node, generation| Digest { generation, ..digest(node, 1) };
+        assert_eq!(members.begin(own), []);
+        assert_eq!(members.hear(&of("strange", other), start), []);
+        assert!(members.owners(None).is_empty() && members.names().is_empty());
+        assert_eq!(members.hear(&of("same", own), start), [joined("same")]);
+        assert_eq!(members.hear(&of("of 0.1.0", None), start), [joined("of 0.1.0")]);
+        assert_eq!(members.hear(&of("same", other), start), [died("same")]);
+        assert_eq!(members.hear(&of("same", other), start), []);
+        assert_eq!(members.names(), ["of 0.1.0".into()]);
+        assert_eq!(members.begin(other), [died("of 0.1.0")]);
+        assert_eq!(members.hear(&of("strange", other), start), [joined("strange")]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_protocol::{ChannelId, Seq};
+use chat_protocol::{ChannelId, Generation, Seq};
 use parking_lot::{Mutex, RwLock};
 use rand::RngExt as _;
 
@@ -32,7 +32,7 @@ pub use members::{Change, Node};
 
 use crate::{
     bus::{Digest, Signal},
-    chat::now_ms,
+    chat::{are_strangers, now_ms},
 };
 use members::Members;
 
@@ -78,6 +78,8 @@ pub struct Cluster {
     epoch: u64,
     address: Option<Arc<str>>,
     digest_every: Duration,
+    /// The life of the store that this process works on. Others are strangers.
+    generation: RwLock<Option<Generation>>,
     owning: AtomicBool,
     left: AtomicBool,
     members: Mutex<Members>,
@@ -99,6 +101,7 @@ impl Cluster {
             epoch: now_ms(),
             address: options.address.map(Into::into),
             digest_every: options.digest_every,
+            generation: RwLock::new(None),
             owning: AtomicBool::new(options.owner),
             left: AtomicBool::new(false),
             members: Mutex::new(members),
@@ -120,6 +123,26 @@ impl Cluster {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// This process works on this generation of the store: others count if theirs is the same. Those who were known are
+    /// so again when they say so.
+    pub fn begin(&self, generation: Option<Generation>) -> Vec<Change> {
+        let mut members = self.members.lock();
+        if std::mem::replace(&mut *self.generation.write(), generation) == generation {
+            return Vec::new();
+        }
+        let changes = members.begin(generation);
+        self.refresh_owners(&members);
+        // Others need not wait for it.
+        *self.next.lock() = Instant::now();
+        changes
+    }
+
+    /// The generation of the store that this process works on, as far as is known.
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        *self.generation.read()
     }
 
     /// The processes that may own channels, this one included when it may, in order of name. Cheap.
@@ -175,6 +198,11 @@ impl Cluster {
         changes
     }
 
+    /// Whether a digest is of a process on another generation of the store.
+    pub fn is_strange(&self, digest: &Digest) -> bool {
+        are_strangers(self.generation(), digest.generation)
+    }
+
     /// Whether a digest is the word of another process that lives, as far as is known.
     pub fn believes(&self, digest: &Digest) -> bool {
         self.members.lock().epoch_of(&digest.node) == Some(digest.epoch)
@@ -218,6 +246,7 @@ impl Cluster {
             checksum: online.checksum,
             heads: heads(HEADS, HEADS_FOR),
             follows: true,
+            generation: self.generation(),
         }))
     }
 
@@ -293,6 +322,31 @@ mod tests {
         assert_eq!(names(&a), ["a"]);
         a.stop_owning();
         assert!(names(&a).is_empty());
+    }
+
+    #[test]
+    fn processes_on_another_generation_of_the_store_own_nothing_here() {
+        let (a, b, old) = (cluster("a", Some("a:1")), cluster("b", Some("b:1")), cluster("old", Some("o:1")));
+        let (before, after) = (Some(Generation::new()), Some(Generation::new()));
+        a.begin(before);
+        b.begin(before);
+        let now = Instant::now();
+        for other in [&b, &old] {
+            a.hear(&digest(other, now), now);
+        }
+        assert_eq!(names(&a), ["a", "b", "old"], "who does not say counts");
+        // It has noticed first.
+        b.begin(after);
+        let strange = digest(&b, Instant::now());
+        assert_eq!(a.hear(&strange, now), [Change::Died { node: "b".into() }]);
+        assert_eq!(names(&a), ["a", "old"]);
+        assert_eq!(a.hear(&strange, now), []);
+        let Signal::Digest(of_a) = digest(&a, Instant::now()) else { panic!("a digest") };
+        assert!(b.is_strange(&of_a) && !b.believes(&of_a));
+        assert_eq!(a.begin(after), [Change::Died { node: "old".into() }], "known again when it says so");
+        assert_eq!(a.hear(&strange, now), [Change::Joined { node: "b".into() }]);
+        assert_eq!(names(&a), ["a", "b"]);
+        assert_eq!(a.begin(after), []);
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_protocol::{ChannelId, Seq};
+use chat_protocol::{ChannelId, Generation, Seq};
+use tokio::sync::watch;
 
 use super::{Change, Cluster, OnlineSum};
 use crate::{
     bus::{BusError, BusMessage, CommittedEvent, Signal, Subscription},
-    chat::Chat,
+    chat::{Chat, are_strangers},
     metrics::Metrics,
+    store::GenerationRow,
 };
 
 /// How often listeners have their turn.
@@ -38,6 +40,10 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Messages of the bus were missed: events, signals, nobody knows.
     fn missed(&self) {}
+
+    /// Another generation of the store has begun (a restore from a backup): nothing that is remembered of logs holds. [`Chat`]
+    /// has forgotten what it knew.
+    fn begins(&self, _generation: Option<Generation>) {}
 
     /// Something short-lived. Digests come after what follows from them for [`Listener::changed`].
     fn heard(&self, _signal: &Signal) {}
@@ -74,7 +80,10 @@ impl Process {
         metrics: Arc<Metrics>,
         listeners: Vec<Arc<dyn Listener>>,
     ) -> Arc<Self> {
+        let mut generations = chat.generations();
+        cluster.begin(generations.borrow_and_update().map(|row| row.id));
         let process = Arc::new(Self { chat, cluster, metrics, listeners });
+        tokio::spawn(generation_loop(Arc::downgrade(&process), generations));
         tokio::spawn(bus_loop(Arc::downgrade(&process), process.chat.bus().subscribe()));
         tokio::spawn(turn_loop(Arc::downgrade(&process)));
         process
@@ -88,6 +97,8 @@ impl Process {
 
     fn handle(&self, message: &BusMessage) {
         match message {
+            BusMessage::Event(event) if self.is_strange(event.generation) => {}
+            BusMessage::Signal(Signal::Read { generation, .. }) if self.is_strange(*generation) => {}
             BusMessage::Event(event) => {
                 self.chat.observe(event);
                 self.listeners.iter().for_each(|listener| listener.committed(event));
@@ -96,12 +107,32 @@ impl Process {
                 if matches!(signal, Signal::Digest(_) | Signal::Gone { .. }) {
                     self.changed(&self.cluster.hear(signal, Instant::now()));
                 }
+                if let Signal::Digest(digest) = signal
+                    && self.is_strange(digest.generation)
+                {
+                    return;
+                }
                 self.listeners.iter().for_each(|listener| listener.heard(signal));
                 if let Signal::Digest(digest) = signal {
                     self.listeners.iter().for_each(|listener| listener.heads(&digest.heads));
                 }
             }
         }
+    }
+
+    /// Whether something is of another generation of the store than this process works on.
+    fn is_strange(&self, generation: Option<Generation>) -> bool {
+        are_strangers(self.cluster.generation(), generation)
+    }
+
+    /// The store is in this generation now.
+    fn begin(&self, generation: Option<Generation>) {
+        let restored = self.is_strange(generation);
+        let changes = self.cluster.begin(generation);
+        if restored {
+            self.listeners.iter().for_each(|listener| listener.begins(generation));
+        }
+        self.changed(&changes);
     }
 
     fn missed(&self) {
@@ -173,6 +204,14 @@ async fn bus_loop(process: Weak<Process>, mut subscription: Box<dyn Subscription
         }
         drop(process);
         tokio::task::yield_now().await;
+    }
+}
+
+async fn generation_loop(process: Weak<Process>, mut generations: watch::Receiver<Option<GenerationRow>>) {
+    while generations.changed().await.is_ok() {
+        let Some(process) = process.upgrade() else { return };
+        let generation = generations.borrow_and_update().map(|row| row.id);
+        process.begin(generation);
     }
 }
 

@@ -192,6 +192,16 @@ impl Follower {
         }
     }
 
+    /// Another generation of the store has begun: cursors are those that stand in it.
+    pub fn forget(&self) {
+        for runner in &self.runners {
+            runner.queue.lock().retain(|_| false);
+            runner.known.lock().clear();
+            runner.channels.lock().clear();
+            runner.walk.notify_one();
+        }
+    }
+
     /// Events may have been missed: they are looked for at once.
     pub fn missed(&self) {
         for runner in &self.runners {

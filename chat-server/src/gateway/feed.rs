@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_protocol::{ChannelId, Seq};
+use chat_protocol::{ChannelId, Generation, Seq};
 use parking_lot::Mutex;
 
 use super::{GatewayOptions, hub::Hub};
@@ -59,6 +59,11 @@ impl Listener for Feed {
 
     fn missed(&self) {
         self.hub.repair_all();
+    }
+
+    fn begins(&self, generation: Option<Generation>) {
+        self.hub.begin(generation);
+        self.claims.lock().forget();
     }
 
     fn changed(&self, change: &Change) {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chat_protocol::{ChannelId, EventBody, Seq, UserId};
+use chat_protocol::{ChannelId, EventBody, Generation, Seq, UserId};
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use super::{GatewayOptions, conn::Conn, recent::Recent, wire};
 use crate::{
     bus::CommittedEvent,
-    chat::{Chat, RecentEvents, event_json},
+    chat::{Chat, RecentEvents, are_strangers, event_json},
     metrics::Metrics,
     store::{End, StoredEvent},
 };
@@ -68,6 +68,8 @@ struct ChannelState {
     read: Option<Instant>,
     /// When an event was last handed out.
     active: Instant,
+    /// It is of a generation of the store that is over: nothing more is handed out.
+    over: bool,
 }
 
 impl ChannelState {
@@ -88,6 +90,8 @@ pub(super) enum InMemory {
 /// All channels that this gateway's sockets are in.
 pub(super) struct Hub {
     channels: RwLock<HashMap<ChannelId, Arc<Channel>>>,
+    /// The generation of the store that the channels' positions are of. Locked before `channels`.
+    generation: RwLock<Option<Generation>>,
     /// Counts departures from channels, so that a subscription made from an older reading is noticed.
     departures: AtomicU64,
     recent_events: usize,
@@ -104,6 +108,7 @@ impl Hub {
     pub(super) fn new(chat: Arc<Chat>, metrics: Arc<Metrics>, options: &GatewayOptions) -> Arc<Self> {
         Arc::new(Self {
             channels: RwLock::default(),
+            generation: RwLock::new(chat.generation()),
             departures: AtomicU64::new(0),
             recent_events: options.recent_events,
             recent_bytes: options.recent_bytes,
@@ -113,6 +118,27 @@ impl Hub {
             chat,
             metrics,
         })
+    }
+
+    /// The generation of the store that all positions here are of.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        *self.generation.read()
+    }
+
+    /// Positions are of this generation from now on. If they were of another one, all channels are forgotten, with those
+    /// who are subscribed, and the answer is true.
+    pub(super) fn begin(&self, generation: Option<Generation>) -> bool {
+        let mut current = self.generation.write();
+        let before = std::mem::replace(&mut *current, generation);
+        if !are_strangers(before, generation) {
+            return false;
+        }
+        for (_, channel) in self.channels.write().drain() {
+            let mut state = channel.state.lock();
+            state.over = true;
+            self.recent_bytes_used.fetch_sub(state.recent.bytes(), Ordering::Relaxed);
+        }
+        true
     }
 
     pub(super) fn departures(&self) -> u64 {
@@ -174,7 +200,9 @@ impl Hub {
         let Some(channel) = self.channel(id) else { return InMemory::No };
         let state = channel.state.lock();
         match state.head {
-            Some(head) if after >= head => InMemory::All { frames: Vec::new(), head },
+            Some(head) if after == head => InMemory::All { frames: Vec::new(), head },
+            // Either this gateway is behind, or the client's cursor is of a log that a backup has replaced: the store knows.
+            Some(head) if after > head => InMemory::No,
             Some(head) => {
                 state.recent.after(after).map_or(InMemory::No, |frames| InMemory::All { frames, head })
             }
@@ -184,11 +212,19 @@ impl Hub {
 
     /// An event from the bus.
     pub(super) fn deliver(self: &Arc<Self>, event: &CommittedEvent) {
-        let Some(channel) = self.channel(event.channel).or_else(|| self.kept_for_reading(event.channel))
-        else {
-            return;
+        let channel = {
+            // Not only before: in between, positions may become others.
+            let generation = self.generation.read();
+            if are_strangers(*generation, event.generation) {
+                return;
+            }
+            self.channel(event.channel).or_else(|| self.kept_for_reading(event.channel))
         };
+        let Some(channel) = channel else { return };
         let mut state = channel.state.lock();
+        if state.over {
+            return;
+        }
         let wanted = state.is_wanted();
         match (state.head, &mut state.repairing) {
             (Some(head), _) if event.seq <= head => return,
@@ -333,6 +369,7 @@ impl Hub {
                     used: Instant::now(),
                     read: None,
                     active: Instant::now(),
+                    over: false,
                 }),
             })
         };
@@ -420,7 +457,11 @@ impl Hub {
         self.metrics.gap_repairs.inc();
         let (mut backoff, mut progress) = (REPAIR_BACKOFF.0, Instant::now());
         loop {
-            let Some(after) = channel.state.lock().head else { return };
+            let after = {
+                let state = channel.state.lock();
+                let Some(after) = state.head.filter(|_| !state.over) else { return };
+                after
+            };
             let page = {
                 // Never closed.
                 let _turn = self.reads.acquire().await;
@@ -435,6 +476,9 @@ impl Hub {
                     for stored in &events {
                         let (mut event, frame) = decoded(stored);
                         let state = channel.state.lock();
+                        if state.over {
+                            return;
+                        }
                         // As long as counting goes on from where it was; else it is read again when somebody needs it.
                         let follows = state.end.map(|end| end.after(&event.body));
                         event.end =
@@ -485,6 +529,9 @@ impl RecentEvents for Hub {
     fn was_read(&self, channel: ChannelId, events: &[StoredEvent]) {
         let (Some(channel), Some(last)) = (self.channel(channel), events.last()) else { return };
         let mut state = channel.state.lock();
+        if state.over {
+            return;
+        }
         let before = state.recent.bytes();
         let is_all = state.head.map_or(state.sockets.is_empty(), |head| head == last.seq);
         if state.recent.len() == 0 && is_all {
@@ -533,5 +580,6 @@ fn decoded(event: &StoredEvent) -> (CommittedEvent, Bytes) {
     let json: Bytes = event_json(event, true).into();
     let frame = wire::text_frame(&json);
     let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown).into();
-    (CommittedEvent { channel: event.channel, seq: event.seq, body, json, end: None }, frame)
+    let channel = event.channel;
+    (CommittedEvent { channel, seq: event.seq, body, json, end: None, generation: None }, frame)
 }

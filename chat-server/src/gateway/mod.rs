@@ -11,6 +11,7 @@ mod conn;
 mod decode;
 mod drain;
 mod feed;
+mod generation;
 mod hub;
 mod options;
 mod outbox;

@@ -98,6 +98,10 @@ async fn read_sync(chat: &Chat, channel: ChannelId, after: Seq) -> Result<SyncRe
     if head.saturating_sub(after) > limits::MAX_SYNC_EVENTS {
         return Ok(SyncRead { frames: None, head });
     }
+    if after >= head {
+        // Beyond it: of a log that is no more. The answer says where this one ends.
+        return Ok(SyncRead { frames: Some(Vec::new()), head });
+    }
     let limit = usize::try_from(limits::MAX_SYNC_EVENTS).unwrap_or(usize::MAX);
     let events = chat.store().events(channel, after, limit).await?;
     // More may have been committed since the head was read: then those are sent as well.

@@ -147,7 +147,8 @@ mod tests {
             id: None,
             body: body.clone(),
         }));
-        (CommittedEvent { channel, seq, body: body.into(), json: Bytes::new(), end: None }, frame)
+        let (body, json) = (body.into(), Bytes::new());
+        (CommittedEvent { channel, seq, body, json, end: None, generation: None }, frame)
     }
 
     fn message(text: &str) -> EventBody {

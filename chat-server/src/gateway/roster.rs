@@ -257,6 +257,7 @@ mod tests {
             checksum: sum.checksum,
             heads: Vec::new(),
             follows: true,
+            generation: None,
         }
     }
 

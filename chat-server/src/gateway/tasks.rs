@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_protocol::{ChannelId, CloseCode, EventBody, PresenceStatus, Seq, ServerFrame, UserId};
+use chat_protocol::{ChannelId, CloseCode, EventBody, Generation, PresenceStatus, Seq, ServerFrame, UserId};
 
 use super::{
     Gateway,
@@ -48,13 +48,17 @@ impl Listener for Gateway {
         self.feed.missed();
     }
 
+    fn begins(&self, generation: Option<Generation>) {
+        self.begin(generation);
+    }
+
     fn heard(&self, signal: &Signal) {
         match signal {
             Signal::Typing { channel, user } => {
                 let frame = wire::server_frame(&ServerFrame::Typing { channel: *channel, user: *user });
                 self.hub().signal(*channel, &frame, *user);
             }
-            Signal::Read { user, channel, seq, unread } => {
+            Signal::Read { user, channel, seq, unread, .. } => {
                 let (channel, seq, unread) = (*channel, *seq, *unread);
                 let frame = wire::server_frame(&ServerFrame::Read { channel, seq, unread });
                 for conn in self.conns_of(*user) {

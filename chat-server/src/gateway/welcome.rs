@@ -59,10 +59,15 @@ impl Gateway {
         if self.verifier.is_outdated(&actor) {
             return refuse(outdated(), CloseCode::Unauthenticated);
         }
+        let generation = self.hub().generation();
         let channels = match self.subscribe(conn, &actor).await {
             Ok(channels) => channels,
             Err(error) => return refuse(error, CloseCode::TryLater),
         };
+        if self.hub().generation() != generation {
+            // Some of the positions are of before, some of after.
+            return refuse(ChatError::overloaded(500), CloseCode::TryLater);
+        }
         self.metrics.welcomes.inc();
         self.metrics.hello_seconds.observe(began.elapsed().as_secs_f64());
         self.draw_lifetime(conn);
@@ -72,6 +77,7 @@ impl Gateway {
             gateway: self.options.name.clone(),
             now: now_ms(),
             heartbeat_ms: u64::try_from(self.options.ping_after.as_millis()).unwrap_or(u64::MAX),
+            generation,
             channels,
         });
         Ok(actor)

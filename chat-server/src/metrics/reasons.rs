@@ -87,15 +87,18 @@ pub enum SentAway {
     Drain,
     /// It was old enough.
     Age,
+    /// The store was restored from a backup.
+    Restored,
 }
 
 impl Reason for SentAway {
-    const ALL: &'static [Self] = &[Self::Drain, Self::Age];
+    const ALL: &'static [Self] = &[Self::Drain, Self::Age, Self::Restored];
 
     fn name(self) -> &'static str {
         match self {
             Self::Drain => "drain",
             Self::Age => "age",
+            Self::Restored => "restored",
         }
     }
 }

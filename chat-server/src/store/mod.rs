@@ -6,6 +6,7 @@
 
 pub mod cassandra;
 pub mod follow;
+mod generation;
 pub mod guard;
 pub mod sqlite;
 mod standing;
@@ -23,6 +24,7 @@ use chat_protocol::{
     rest::{Member, Message, Role, User},
 };
 
+pub use generation::{GenerationRow, GenerationStore};
 pub use standing::{Account, Standing, StandingChange};
 
 /// Why a store could not do what it was asked.
@@ -46,9 +48,9 @@ pub enum StoreError {
 }
 
 /// Everything a store does.
-pub trait Store: LogStore + DirectoryStore + AuthStore {}
+pub trait Store: LogStore + DirectoryStore + AuthStore + GenerationStore {}
 
-impl<T: LogStore + DirectoryStore + AuthStore> Store for T {}
+impl<T: LogStore + DirectoryStore + AuthStore + GenerationStore> Store for T {}
 
 /// What became of the events of one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

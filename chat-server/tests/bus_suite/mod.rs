@@ -57,7 +57,8 @@ pub(crate) fn event(channel: ChannelId, seq: u64) -> BusMessage {
     let event =
         Event { channel, seq, at: 1_700_000_000_000, by: UserId::new(), id: None, body: body.clone() };
     let json = serde_json::to_vec(&ServerFrame::Event(event)).unwrap().into();
-    BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body: body.into(), json, end: None }))
+    let body = body.into();
+    BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end: None, generation: None }))
 }
 
 /// The next message but for what nobody asked for; heartbeats and the like are not seen here at all.

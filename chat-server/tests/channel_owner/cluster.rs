@@ -19,7 +19,7 @@ use chat_server::{
     chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit, now_ms},
     cluster::{
         Node,
-        hop::{Hop, HopOptions},
+        hop::{Hop, HopOptions, Live},
         owner::owner_of,
         tls::CertificateFiles,
     },
@@ -91,8 +91,9 @@ impl World {
         let listen = Some(([127, 0, 0, 1], 0).into());
         let options = HopOptions { listen, advertise: String::new(), certificates, timeout: self.timeout };
         let hop = Hop::open(options, Arc::clone(&metrics)).await.unwrap();
-        let live = Arc::clone(&self.live);
-        let owners = hop.owners(name.into(), Arc::new(move || Arc::clone(&live.read())));
+        let (live, of) = (Arc::clone(&self.live), Arc::clone(&chat));
+        let live = move || Live { nodes: Arc::clone(&live.read()), generation: of.generation() };
+        let owners = hop.owners(name.into(), Arc::new(live));
         chat.set_owners(Arc::clone(&owners));
         hop.serve(Arc::clone(&chat));
         Process { name: name.into(), chat, hop, owners, metrics, published }

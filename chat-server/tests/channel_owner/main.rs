@@ -11,7 +11,7 @@ mod wait;
 use std::sync::Arc;
 
 use certificates::Authority;
-use chat_protocol::{ChannelId, ClientId, ErrorCode};
+use chat_protocol::{ChannelId, ClientId, ErrorCode, Generation};
 use chat_server::{
     cluster::{
         hop::{Hop, HopError, HopOptions},
@@ -19,6 +19,7 @@ use chat_server::{
     },
     config::ClusterConfig,
     metrics::Metrics,
+    store::{GenerationRow, GenerationStore as _},
 };
 use cluster::{Process, SHORT_TIMEOUT, World};
 use proxy::{Mode, Proxy};
@@ -126,6 +127,32 @@ async fn who_is_not_of_the_cluster_is_refused_and_writes_by_itself() {
     world.set_live(&[b.node()]);
     let a = world.process("a", Some(ours.issue(&dir("a")))).await;
     world.channel_owned_by("b", &a).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_on_another_generation_of_the_store_is_not_written_for() {
+    let (world, a, b) = two().await;
+    let channel = world.channel_owned_by("b", &a).await;
+    // Neither says: as processes of 0.1.0.
+    world.send(&a, channel).await;
+    assert_eq!(b.metrics.hop_served.get(), 1);
+    a.chat.look_at_generation().await.unwrap();
+    world.send(&a, channel).await;
+    assert_eq!(b.metrics.hop_served.get(), 2, "one that says, and one that does not");
+    let next = GenerationRow { id: Generation::new(), since: 0 };
+    world.store.begin_generation(next, None).await.unwrap();
+    // It has noticed, and the other one has not.
+    b.chat.look_at_generation().await.unwrap();
+    let before = a.published();
+    for _ in 0..3 {
+        world.send(&a, channel).await;
+    }
+    assert_eq!(b.metrics.hop_served.get(), 2);
+    assert_eq!((a.published() - before, a.metrics.hop_fell_back.get()), (3, 3), "it writes by itself");
+    a.chat.look_at_generation().await.unwrap();
+    world.send(&a, channel).await;
+    assert_eq!(b.metrics.hop_served.get(), 3);
+    assert_eq!(world.messages(channel).await.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

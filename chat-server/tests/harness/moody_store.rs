@@ -15,8 +15,9 @@ use chat_protocol::{
     rest::{Member, Message, User},
 };
 use chat_server::store::{
-    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent,
-    SessionRow, SigningKeyRow, Standing, StandingChange, StoreError, StoredEvent, sqlite::SqliteStore,
+    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, GenerationRow, GenerationStore,
+    LogStore, Membership, NewEvent, SessionRow, SigningKeyRow, Standing, StandingChange, StoreError,
+    StoredEvent, sqlite::SqliteStore,
 };
 use tokio::sync::watch;
 
@@ -341,5 +342,23 @@ impl AuthStore for MoodyStore {
     async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError> {
         self.before().await?;
         self.inner.add_signing_key(key, retire_others_at).await
+    }
+}
+
+#[async_trait]
+impl GenerationStore for MoodyStore {
+    async fn generation(&self) -> Result<GenerationRow, StoreError> {
+        // Asked every few seconds, by nobody's request.
+        self.mood().await?;
+        self.inner.generation().await
+    }
+
+    async fn begin_generation(
+        &self,
+        next: GenerationRow,
+        key: Option<SigningKeyRow>,
+    ) -> Result<u64, StoreError> {
+        self.before().await?;
+        self.inner.begin_generation(next, key).await
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chat_protocol::{
-    ChannelId, ChannelState, ClientFrame, ClientId, Event, SUBPROTOCOL, Seq, ServerFrame, UserId,
+    ChannelId, ChannelState, ClientFrame, ClientId, Event, Generation, SUBPROTOCOL, Seq, ServerFrame, UserId,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -24,6 +24,7 @@ pub enum Incoming {
 pub struct TestSocket {
     stream: WebSocketStream<TcpStream>,
     pub user: Option<UserId>,
+    pub generation: Option<Generation>,
     pub channels: Vec<ChannelState>,
 }
 
@@ -47,7 +48,7 @@ impl TestSocket {
             request.headers_mut().insert("origin", HeaderValue::from_str(origin).expect("a header"));
         }
         let (stream, _) = tokio_tungstenite::client_async(request, stream).await?;
-        Ok(Self { stream, user: None, channels: Vec::new() })
+        Ok(Self { stream, user: None, generation: None, channels: Vec::new() })
     }
 
     pub async fn connect(base_url: &str, token: &str) -> Self {
@@ -58,8 +59,9 @@ impl TestSocket {
         let mut socket = Self::upgrade(base_url, None, receive_buffer).await.expect("upgrades");
         socket.hello(token).await;
         match socket.next().await {
-            Incoming::Frame(ServerFrame::Welcome { user, channels, .. }) => {
+            Incoming::Frame(ServerFrame::Welcome { user, generation, channels, .. }) => {
                 socket.user = Some(user);
+                socket.generation = generation;
                 socket.channels = channels;
             }
             other => panic!("expected a welcome first, got {other:?}"),

@@ -46,9 +46,13 @@ pub(crate) async fn tail(
     let (client, mut updates) = Client::start(session.rest.clone(), options);
     client.welcomed(patience).await?;
     let mut away = false;
+    // The time of the newest event so far, and whether the server was restored: then older ones come once more.
+    let (mut newest, mut restored) = (0, false);
     while let Some(update) = updates.next().await {
         match update {
+            Update::Event(event) if restored && event.at <= newest => {}
             Update::Event(event) if all || names.contains_key(&event.channel) => {
+                newest = newest.max(event.at);
                 if out.json {
                     out.line(&serde_json::to_string(&ServerFrame::Event(event))?)?;
                     continue;
@@ -66,6 +70,10 @@ pub(crate) async fn tail(
                     Some(name) if names.len() > 1 => out.line(&format!("{} {line}", out.paint.dim(name)))?,
                     _ => out.line(&line)?,
                 }
+            }
+            Update::Restored { .. } => {
+                restored = true;
+                out.note("* the server was restored from a backup: some of what is above may not be there any more");
             }
             Update::State(ConnectionState::Waiting { reason, .. }) if !away => {
                 away = true;

@@ -5,8 +5,10 @@
 //! record = kind u8 | length u32 | that many bytes        (integers are big-endian)
 //! ```
 //! The numbers of a publisher are dense per partition: a receiver drops what it has seen (a publisher that got no
-//! receipt sends again) and knows when it lacks something. A pack without records is a heartbeat. Kinds and signals
-//! that a receiver does not know come from a newer version and are skipped, as is a pack of another version.
+//! receipt sends again) and knows when it lacks something. A pack without records is a heartbeat. Events follow a record
+//! that names the generation of the store that they were committed to; those before the first such record are of a
+//! process that knows none (0.1.0). Kinds and signals that a receiver does not know come from a newer version and are
+//! skipped, as is a pack of another version.
 
 use std::{
     sync::Arc,
@@ -15,7 +17,7 @@ use std::{
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use chat_log::count::{Counts, End};
-use chat_protocol::Event;
+use chat_protocol::{Event, Generation};
 use uuid::Uuid;
 
 use crate::bus::{BusMessage, CommittedEvent, Signal};
@@ -29,6 +31,8 @@ const EVENT: u8 = 1;
 const SIGNAL: u8 = 2;
 /// Where the log of the event in the next record ends with it: head, where counting began, and the three counts, each a u64.
 const END: u8 = 3;
+/// The generation of the events that follow in the same pack, 16 bytes.
+const GENERATION: u8 = 4;
 
 /// Records and bytes after which a pack is full. Pulsar's own limit is 5 MiB a message.
 const MAX_RECORDS: usize = 512;
@@ -40,6 +44,8 @@ pub(super) struct Record {
     kind: u8,
     bytes: Bytes,
     end: Option<End>,
+    /// Of an event, when it is known.
+    generation: Option<Generation>,
     since: Instant,
 }
 
@@ -47,7 +53,10 @@ impl Record {
     /// Shares the bytes of an event; `None` when a signal cannot be written, which no signal of today does.
     pub(super) fn of(message: &BusMessage) -> Option<Self> {
         match message {
-            BusMessage::Event(event) => Some(Self { end: event.end, ..Self::new(EVENT, event.json.clone()) }),
+            BusMessage::Event(event) => {
+                let record = Self::new(EVENT, event.json.clone());
+                Some(Self { end: event.end, generation: event.generation, ..record })
+            }
             BusMessage::Signal(signal) => {
                 let bytes = serde_json::to_vec(signal).ok()?;
                 Some(Self::new(SIGNAL, bytes.into()))
@@ -56,7 +65,7 @@ impl Record {
     }
 
     fn new(kind: u8, bytes: Bytes) -> Self {
-        Self { kind, bytes, end: None, since: Instant::now() }
+        Self { kind, bytes, end: None, generation: None, since: Instant::now() }
     }
 
     /// How long it has waited.
@@ -74,6 +83,8 @@ impl Record {
 pub(super) struct Packer {
     bytes: BytesMut,
     records: usize,
+    /// As the last record says that names one.
+    generation: Option<Generation>,
 }
 
 impl Packer {
@@ -82,7 +93,7 @@ impl Packer {
         bytes.put_u8(VERSION);
         bytes.put_slice(publisher.as_bytes());
         bytes.put_u64(number);
-        Self { bytes, records: 0 }
+        Self { bytes, records: 0, generation: None }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -92,6 +103,12 @@ impl Packer {
     pub(super) fn push(&mut self, record: &Record) {
         // No event comes near 4 GiB; one that did would be no use to anybody.
         let Ok(length) = u32::try_from(record.bytes.len()) else { return };
+        if let Some(generation) = record.generation
+            && self.generation != record.generation
+        {
+            self.put(GENERATION, 16, generation.0.as_bytes());
+            self.generation = record.generation;
+        }
         if let Some(End { head, from, counts }) = record.end {
             let numbers = [head, from, counts.n, counts.d, counts.m];
             self.bytes.put_u8(END);
@@ -100,10 +117,14 @@ impl Packer {
                 self.bytes.put_u64(number);
             }
         }
-        self.bytes.put_u8(record.kind);
-        self.bytes.put_u32(length);
-        self.bytes.put_slice(&record.bytes);
+        self.put(record.kind, length, &record.bytes);
         self.records += 1;
+    }
+
+    fn put(&mut self, kind: u8, length: u32, bytes: &[u8]) {
+        self.bytes.put_u8(kind);
+        self.bytes.put_u32(length);
+        self.bytes.put_slice(bytes);
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
@@ -144,14 +165,15 @@ impl Pack {
             Some((kind, record.split_off(RECORD_HEADER)))
         })
         .filter(move |(kind, _)| events || *kind != EVENT)
-        .scan(None, |end, (kind, bytes)| {
+        .scan((None, None), |(end, generation), (kind, bytes)| {
             // It is said of the next record only.
             let said = end.take();
-            if kind == END {
-                *end = read_end(&bytes);
-                return Some(None);
+            match kind {
+                END => *end = read_end(&bytes),
+                GENERATION => *generation = Uuid::from_slice(&bytes).ok().map(Generation),
+                _ => return Some(message(kind, bytes, said, *generation)),
             }
-            Some(message(kind, bytes, said))
+            Some(None)
         })
         .flatten()
     }
@@ -163,12 +185,13 @@ fn read_end(mut bytes: &[u8]) -> Option<End> {
     Some(End { head, from, counts: Counts { n: number()?, d: number()?, m: number()? } })
 }
 
-fn message(kind: u8, bytes: Bytes, end: Option<End>) -> Option<BusMessage> {
+fn message(kind: u8, bytes: Bytes, end: Option<End>, generation: Option<Generation>) -> Option<BusMessage> {
     let read = match kind {
         EVENT => serde_json::from_slice::<Event>(&bytes).map(|event| {
             let Event { channel, seq, body, .. } = event;
             let end = end.filter(|end| end.head == seq);
-            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body: body.into(), json: bytes, end }))
+            let (body, json) = (body.into(), bytes);
+            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end, generation }))
         }),
         SIGNAL => serde_json::from_slice::<Signal>(&bytes).map(BusMessage::Signal),
         _ => return None,
@@ -194,10 +217,15 @@ mod tests {
     }
 
     fn committed(event: &Event) -> BusMessage {
+        committed_to(None, event)
+    }
+
+    fn committed_to(generation: Option<Generation>, event: &Event) -> BusMessage {
         let json = serde_json::to_vec(&ServerFrame::Event(event.clone())).expect("serialises").into();
         let Event { channel, seq, body, .. } = event.clone();
         let end = Some(End { head: 42, from: 3, counts: Counts { n: 39, d: 2, m: 1 } });
-        BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body: body.into(), json, end }))
+        let body = body.into();
+        BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end, generation }))
     }
 
     fn packed(records: &[Record]) -> Bytes {
@@ -240,6 +268,29 @@ mod tests {
         let mut newer = packed(&records).to_vec();
         newer[0] = VERSION + 1;
         assert!(Pack::read(&newer.into()).is_none());
+    }
+
+    #[test]
+    fn events_keep_the_generation_that_they_were_committed_to() {
+        let (a, b) = (Some(Generation::new()), Some(Generation::new()));
+        let typing = Signal::Typing { channel: ChannelId::new(), user: UserId::new() };
+        let messages = [
+            committed_to(None, &event()),
+            committed_to(a, &event()),
+            BusMessage::Signal(typing),
+            committed_to(a, &event()),
+            committed_to(b, &event()),
+        ];
+        let records = messages.map(|m| Record::of(&m).expect("is written"));
+        let bytes = packed(&records);
+        let named: usize = records.iter().map(|record| RECORD_HEADER + record.bytes.len()).sum();
+        let (ends, generations) = (4 * (RECORD_HEADER + 40), 2 * (RECORD_HEADER + 16));
+        assert_eq!(bytes.len(), HEADER + named + ends + generations, "each is named once");
+        let read = Pack::read(&bytes).expect("is read").messages(true).filter_map(|message| match message {
+            BusMessage::Event(event) => Some(event.generation),
+            BusMessage::Signal(_) => None,
+        });
+        assert_eq!(read.collect::<Vec<_>>(), [None, a, a, b]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LiveOwners,
-    peer::{ConnectError, Connected, Peer},
+    peer::{ConnectError, Connected, Owner, Peer},
 };
 use crate::{
     chat::{Owners, Remote},
@@ -47,11 +47,12 @@ pub(super) struct Peers {
 impl Owners for Arc<Peers> {
     fn remote(&self, channel: ChannelId) -> Option<Arc<dyn Remote>> {
         let live = (self.asking.live)();
-        let owner = owner_of(channel, &live).filter(|owner| owner.name != self.asking.name)?;
+        let owner = owner_of(channel, &live.nodes).filter(|owner| owner.name != self.asking.name)?;
         let known = self.peers.read().get(&owner.address).cloned();
         let peer = known.unwrap_or_else(|| self.meet(&owner.address));
         // A send never waits for a connection to be made: that is what its keeper is for.
-        peer.usable(Instant::now()).then_some(peer as Arc<dyn Remote>)
+        let generation = live.generation;
+        peer.usable(Instant::now()).then(|| Arc::new(Owner { peer, generation }) as Arc<dyn Remote>)
     }
 }
 
@@ -74,7 +75,10 @@ impl Peers {
     }
 
     fn wanted(&self, address: &str) -> bool {
-        (self.asking.live)().iter().any(|node| *node.address == *address && node.name != self.asking.name)
+        (self.asking.live)()
+            .nodes
+            .iter()
+            .any(|node| *node.address == *address && node.name != self.asking.name)
     }
 
     /// Keeps one connection to a peer for as long as it may own channels.

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use chat_protocol::Generation;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,8 +38,17 @@ use crate::{
 /// How long those who stop wait for what they have taken.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The processes that may own channels at the moment, this one included if it may.
-pub type LiveOwners = Arc<dyn Fn() -> Arc<[Node]> + Send + Sync>;
+/// Who may own channels at the moment.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The processes, this one included if it may.
+    pub nodes: Arc<[Node]>,
+    /// The generation of the store that they and this process work on, as far as is known.
+    pub generation: Option<Generation>,
+}
+
+/// Says who may own channels at the moment.
+pub type LiveOwners = Arc<dyn Fn() -> Live + Send + Sync>;
 
 /// How this process takes part.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_protocol::ChannelId;
+use chat_protocol::{ChannelId, Generation};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -108,12 +108,18 @@ impl Peer {
         drop((&mut connection.0).await);
     }
 
-    async fn ask(&self, channel: ChannelId, events: &[NewEvent]) -> Result<Vec<Appended>, HandOverError> {
+    async fn ask(
+        &self,
+        channel: ChannelId,
+        generation: Option<Generation>,
+        events: &[NewEvent],
+    ) -> Result<Vec<Appended>, HandOverError> {
         let nothing_done = |_| HandOverError::NotDone;
         let _permit = self.in_flight.try_acquire().map_err(|_| HandOverError::NotDone)?;
         let mut sender = self.sender.lock().clone().ok_or(HandOverError::NotDone)?;
         let within_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        let body = encode_request(channel, within_ms, events).map_err(|_| HandOverError::NotDone)?;
+        let body =
+            encode_request(channel, within_ms, generation, events).map_err(|_| HandOverError::NotDone)?;
         if body.len() > MAX_REQUEST_BYTES || !self.circuit.lock().admit(Instant::now()) {
             return Err(HandOverError::NotDone);
         }
@@ -146,20 +152,26 @@ impl Peer {
     }
 }
 
+/// A peer, as the owner of a channel in one generation of the store.
+pub(super) struct Owner {
+    pub(super) peer: Arc<Peer>,
+    pub(super) generation: Option<Generation>,
+}
+
 #[async_trait]
-impl Remote for Peer {
+impl Remote for Owner {
     async fn append(&self, channel: ChannelId, events: &[NewEvent]) -> Result<Vec<Appended>, HandOverError> {
         let started = Instant::now();
-        let answer = self.ask(channel, events).await;
+        let answer = self.peer.ask(channel, self.generation, events).await;
         match answer {
             Ok(_) => {
-                self.metrics.hop_forwarded.inc();
-                self.metrics.hop_seconds.observe(started.elapsed().as_secs_f64());
+                self.peer.metrics.hop_forwarded.inc();
+                self.peer.metrics.hop_seconds.observe(started.elapsed().as_secs_f64());
             }
             Err(HandOverError::Busy { .. }) => {}
             Err(error) => {
                 tracing::debug!(%channel, %error, "batch is written directly");
-                self.metrics.hop_fell_back.inc();
+                self.peer.metrics.hop_fell_back.inc();
             }
         }
         answer

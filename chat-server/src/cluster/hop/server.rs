@@ -17,9 +17,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::wire::{ALIVE, APPEND, MAX_IN_FLIGHT, MAX_REQUEST_BYTES, decode_request, encode_answer};
 use crate::{
-    chat::{Chat, HandOverError},
+    chat::{Chat, HandOverError, are_strangers},
     cluster::tls::{Identity, is_of_the_cluster},
     metrics::Metrics,
+    store::Appended,
 };
 
 /// Connections at most; each process of the cluster has one.
@@ -141,6 +142,11 @@ impl Serving {
                 return (StatusCode::UNPROCESSABLE_ENTITY, Vec::new());
             }
         };
+        if are_strangers(request.generation, self.chat.generation()) {
+            // It would be told that its events are committed, and they would be gone with this generation, or with its own.
+            tracing::debug!("append of a process on another generation of the store was not taken");
+            return answered(Err(HandOverError::NotDone));
+        }
         let appending = self.chat.append_for(request.channel, request.events);
         // The other side waits no longer, and then writes by itself.
         let within = Duration::from_millis(request.within_ms);
@@ -148,12 +154,16 @@ impl Serving {
         if answer.is_ok() {
             self.metrics.hop_served.inc();
         }
-        match encode_answer(answer) {
-            Ok(body) => (StatusCode::OK, body),
-            Err(error) => {
-                tracing::error!(%error, "answer to another process cannot be encoded");
-                (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
-            }
+        answered(answer)
+    }
+}
+
+fn answered(answer: Result<Vec<Appended>, HandOverError>) -> (StatusCode, Vec<u8>) {
+    match encode_answer(answer) {
+        Ok(body) => (StatusCode::OK, body),
+        Err(error) => {
+            tracing::error!(%error, "answer to another process cannot be encoded");
+            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
         }
     }
 }

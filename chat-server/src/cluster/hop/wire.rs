@@ -2,7 +2,7 @@
 //! a rolling upgrade not of the same version.
 
 use chat_log::{Authority, permission::Denial};
-use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId};
+use chat_protocol::{ChannelId, ClientId, EventBody, Generation, Millis, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -27,6 +27,8 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
 struct RequestOut<'a> {
     channel: ChannelId,
     within_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<Generation>,
     events: Vec<EventOut<'a>>,
 }
 
@@ -46,6 +48,8 @@ struct EventOut<'a> {
 struct RequestIn<'a> {
     channel: ChannelId,
     within_ms: u64,
+    #[serde(default)]
+    generation: Option<Generation>,
     #[serde(borrow)]
     events: Vec<EventIn<'a>>,
 }
@@ -70,6 +74,8 @@ pub(super) struct AppendRequest {
     pub channel: ChannelId,
     /// How long the other side waits, in milliseconds from now.
     pub within_ms: u64,
+    /// The generation of the store that the other side works on; `None` from a process of 0.1.0.
+    pub generation: Option<Generation>,
     pub events: Vec<NewEvent>,
 }
 
@@ -109,6 +115,7 @@ enum Outcome {
 pub(super) fn encode_request<'a>(
     channel: ChannelId,
     within_ms: u64,
+    generation: Option<Generation>,
     events: &'a [NewEvent],
 ) -> Result<Vec<u8>, WireError> {
     let out = |event: &'a NewEvent| {
@@ -116,13 +123,13 @@ pub(super) fn encode_request<'a>(
         Ok(EventOut { by, id, at, body: serde_json::from_str(body.json())?, authority, seen })
     };
     let events = events.iter().map(out).collect::<Result<_, WireError>>()?;
-    Ok(serde_json::to_vec(&RequestOut { channel, within_ms, events })?)
+    Ok(serde_json::to_vec(&RequestOut { channel, within_ms, generation, events })?)
 }
 
 pub(super) fn decode_request(bytes: &[u8]) -> Result<AppendRequest, WireError> {
-    let RequestIn { channel, within_ms, events } = serde_json::from_slice(bytes)?;
+    let RequestIn { channel, within_ms, generation, events } = serde_json::from_slice(bytes)?;
     let events = events.into_iter().map(EventIn::into_new).collect::<Result<_, _>>()?;
-    Ok(AppendRequest { channel, within_ms, events })
+    Ok(AppendRequest { channel, within_ms, generation, events })
 }
 
 impl EventIn<'_> {
@@ -223,9 +230,14 @@ mod tests {
         .map(event)
         .into();
         let channel = ChannelId::new();
-        let bytes = encode_request(channel, 250, &events).expect("encodes");
-        let request = decode_request(&bytes).expect("decodes");
-        assert_eq!(request, AppendRequest { channel, within_ms: 250, events });
+        for generation in [None, Some(Generation::new())] {
+            let bytes = encode_request(channel, 250, generation, &events).expect("encodes");
+            let request = decode_request(&bytes).expect("decodes");
+            assert_eq!(
+                request,
+                AppendRequest { channel, within_ms: 250, generation, events: events.clone() }
+            );
+        }
     }
 
     #[test]
@@ -261,7 +273,8 @@ mod tests {
 
     #[test]
     fn what_a_newer_version_added_is_not_stored_without_it() {
-        let bytes = encode_request(ChannelId::new(), 250, &[event(EventBody::Archived { archived: true })]);
+        let bytes =
+            encode_request(ChannelId::new(), 250, None, &[event(EventBody::Archived { archived: true })]);
         let json = String::from_utf8(bytes.expect("encodes")).expect("is text");
         let newer_field = json.replace("\"archived\":true", "\"archived\":true,\"until\":5");
         let newer_kind = json.replace("\"kind\":\"archived\"", "\"kind\":\"frozen\"");

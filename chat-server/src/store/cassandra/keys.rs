@@ -67,13 +67,52 @@ impl CassandraStore {
     }
 }
 
+impl CassandraStore {
+    /// Removes all keys, in favour of this one if there is one.
+    pub(super) async fn replace_ring(&self, key: Option<SigningKeyRow>) -> Result<(), StoreError> {
+        let mut unknown = false;
+        for pause in (1..=TRIES).map(|n| PAUSE * n) {
+            let ring = self.key_ring().await?;
+            if ring.keys.iter().eq(key.as_ref()) {
+                return Ok(());
+            }
+            match self.cql.batch(replacement(&ring, key.as_ref())).await {
+                Ok(rows) if rows.first().is_some_and(Row::applied) => return Ok(()),
+                Ok(_) => {}
+                Err(CqlError::Timeout(_)) => unknown = true,
+                Err(error) if unknown => return Err(StoreError::UnknownOutcome(Some(error.into()))),
+                Err(error) => return Err(undone(error)),
+            }
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+        }
+        Err(StoreError::UnknownOutcome(None))
+    }
+}
+
+fn replacement(ring: &KeyRing, key: Option<&SigningKeyRow>) -> Vec<(Statement, Vec<Value>)> {
+    let partition = Value::TinyInt(RING);
+    let mut changes = vec![next_version(ring)];
+    if let Some(key) = key {
+        let seed = Value::Blob(key.seed.to_vec());
+        changes.push((ADD, vec![partition.clone(), text(&key.kid), seed, big(key.created_at)]));
+    }
+    let old = ring.keys.iter().filter(|old| key.is_none_or(|key| key.kid != old.kid));
+    changes.extend(old.map(|old| (FORGET, vec![partition.clone(), text(&old.kid)])));
+    changes
+}
+
+/// The condition of each change: that the keys are those that were read.
+fn next_version(ring: &KeyRing) -> (Statement, Vec<Value>) {
+    let (partition, version) = (Value::TinyInt(RING), ring.version.unwrap_or_default() + 1);
+    match ring.version {
+        None => (FIRST, vec![Value::BigInt(version), partition]),
+        Some(now) => (NEXT, vec![Value::BigInt(version), partition, Value::BigInt(now)]),
+    }
+}
+
 fn change(ring: &KeyRing, key: &SigningKeyRow, retire_at: Millis) -> Vec<(Statement, Vec<Value>)> {
     let partition = Value::TinyInt(RING);
-    let version = ring.version.unwrap_or_default() + 1;
-    let mut changes = vec![match ring.version {
-        None => (FIRST, vec![Value::BigInt(version), partition.clone()]),
-        Some(now) => (NEXT, vec![Value::BigInt(version), partition.clone(), Value::BigInt(now)]),
-    }];
+    let mut changes = vec![next_version(ring)];
     let seed = Value::Blob(key.seed.to_vec());
     changes.push((ADD, vec![partition.clone(), text(&key.kid), seed, big(key.created_at)]));
     if let Some(until) = key.verify_until {

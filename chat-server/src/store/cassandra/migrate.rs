@@ -11,10 +11,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    CassandraStore,
     cql::{Cql, CqlError, Row, Statement, Value},
     schema::{STEPS, Step},
 };
-use crate::clock::now_ms;
+use crate::{
+    clock::now_ms,
+    store::{GenerationStore as _, StoreError},
+};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,9 @@ pub enum MigrateError {
     /// It took so long that another one took over.
     #[error("expected to keep the lease on the schema, found it taken over: run chat-server migrate again")]
     LeaseLost,
+    /// The first generation cannot be made. Running it again does.
+    #[error("expected the tables to have a generation")]
+    Generation(#[source] StoreError),
     /// Cassandra did not do it. Running it again goes on where it ended.
     #[error("expected cassandra to change the schema")]
     Cassandra(#[from] CqlError),
@@ -135,7 +142,11 @@ fn check_name(keyspace: &str) -> Result<(), MigrateError> {
 /// # Errors
 /// When they are newer, when another one migrates for minutes on end, or when Cassandra does not do it.
 pub async fn migrate(cql: &Arc<dyn Cql>, keyspace: &str) -> Result<Report, MigrateError> {
-    migrate_by(cql, keyspace, STEPS).await
+    let report = migrate_by(cql, keyspace, STEPS).await?;
+    // Whoever comes first makes it; a server that finds none does, too.
+    let generation = CassandraStore::new(Arc::clone(cql)).generation().await;
+    generation.map_err(MigrateError::Generation)?;
+    Ok(report)
 }
 
 /// Whether this server can run on the tables that are there.

@@ -9,6 +9,7 @@ pub mod cpp_driver;
 pub mod cql;
 mod directory;
 mod follow;
+mod generation;
 mod hours;
 mod keys;
 mod listing;

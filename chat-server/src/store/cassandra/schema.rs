@@ -118,7 +118,7 @@ const ROLES: &[&str] = &[
 
 /// Lives of the store.
 const GENERATIONS: &[&str] = &[
-    // One row: a restore begins another generation.
+    // One row: a restore begins another generation, `since` a time; the first one is `since` 0.
     "CREATE TABLE IF NOT EXISTS generations (ring tinyint PRIMARY KEY, id uuid, since bigint)",
 ];
 

@@ -10,8 +10,9 @@ use chat_protocol::{
 
 use super::{Class, Guarded, metrics::Reason};
 use crate::store::{
-    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, LogStore, Membership, NewEvent,
-    SessionRow, SigningKeyRow, Standing, StandingChange, Store, StoreError, StoredEvent,
+    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, GenerationRow, GenerationStore,
+    LogStore, Membership, NewEvent, SessionRow, SigningKeyRow, Standing, StandingChange, Store, StoreError,
+    StoredEvent,
 };
 
 /// How long a check for readiness may take.
@@ -248,5 +249,25 @@ impl<S: Store + ?Sized> AuthStore for Guarded<S> {
 
     async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError> {
         self.call(Class::Auth, unknown, self.inner.add_signing_key(key, retire_others_at)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> GenerationStore for Guarded<S> {
+    async fn generation(&self) -> Result<GenerationRow, StoreError> {
+        self.call(Class::Auth, away, self.inner.generation()).await
+    }
+
+    async fn begin_generation(
+        &self,
+        next: GenerationRow,
+        key: Option<SigningKeyRow>,
+    ) -> Result<u64, StoreError> {
+        // Not a call of those who chat, and one that takes its time.
+        self.inner.begin_generation(next, key).await
+    }
+
+    fn forget(&self) {
+        self.inner.forget();
     }
 }

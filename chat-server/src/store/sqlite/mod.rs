@@ -8,6 +8,7 @@ mod auth;
 mod codec;
 mod directory;
 mod follow;
+mod generation;
 mod job;
 mod log;
 mod pool;

@@ -146,7 +146,7 @@ CREATE INDEX users_auth_changed ON users (auth_changed_at) WHERE auth_changed_at
 -- The owners, however many users there are.
 CREATE INDEX users_owners ON users (deactivated) WHERE role = 0;
 
--- One row: the life of this store. A restore begins another one.
+-- One row: the life of this store. A restore begins another one, `since` a time; the first one is `since` 0.
 CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, since INTEGER NOT NULL);
 
 -- How far each consumer of the logs has come: `events.row` of the last event that it has had.
@@ -185,6 +185,9 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
         step_taken.pragma_update(None, "user_version", version)?;
         step_taken.commit()?;
     }
+    // Not part of a step, since those are only text.
+    let first = uuid::Uuid::now_v7();
+    db.execute("INSERT OR IGNORE INTO generation (one, id, since) VALUES (1, ?1, 0)", [first.as_bytes()])?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use chat_client::{Client, ConnectionState, End, Options, SendError, Sent, Update, Updates};
 use chat_protocol::{
-    ClientId, FileRef, PresenceStatus, Seq, UserId, limits::MAX_WATCHED_USERS, rest::Channel,
+    ClientId, FileRef, Millis, PresenceStatus, Seq, UserId, limits::MAX_WATCHED_USERS, rest::Channel,
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
@@ -62,6 +62,8 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
         typed: HashMap::new(),
         mine: HashSet::new(),
         last_mine: None,
+        newest: 0,
+        restored: false,
         unsent: HashMap::new(),
         outcomes: FuturesUnordered::new(),
         away: false,
@@ -87,6 +89,10 @@ struct Conversation {
     last_mine: Option<Seq>,
     /// The last event on the screen.
     seen: Seq,
+    /// The time of the newest event that was shown.
+    newest: Millis,
+    /// Whether the server was restored meanwhile, so that older events come once more.
+    restored: bool,
     unsent: HashMap<ClientId, Unsent>,
     outcomes: FuturesUnordered<BoxFuture<'static, Outcome>>,
     away: bool,

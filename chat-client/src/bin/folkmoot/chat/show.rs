@@ -15,7 +15,18 @@ const TYPING_PAUSE: Duration = Duration::from_secs(20);
 impl Conversation {
     pub(super) async fn show(&mut self, update: Update) -> anyhow::Result<()> {
         match update {
+            // Shown before the restore.
+            Update::Event(event) if self.restored && event.at <= self.newest => Ok(()),
             Update::Event(event) if event.channel == self.channel.id => self.show_event(&event).await,
+            Update::Restored { .. } => {
+                self.restored = true;
+                // Another message may be at that position.
+                self.last_mine = None;
+                self.note(
+                    "the server was restored from a backup: some of what is above may not be there any more",
+                )
+                .await
+            }
             Update::Typing { channel, user } if channel == self.channel.id && user != self.session.me => {
                 self.show_typing(user).await
             }
@@ -37,6 +48,7 @@ impl Conversation {
     async fn show_event(&mut self, event: &Event) -> anyhow::Result<()> {
         // Without names the ids are shown: better than no message.
         let _ = self.people.learn(&self.session.rest, people::in_event(event)).await;
+        self.newest = self.newest.max(event.at);
         self.typed.remove(&event.by);
         if event.by == self.session.me && matches!(event.body, EventBody::Message { .. }) {
             self.last_mine = Some(event.seq);

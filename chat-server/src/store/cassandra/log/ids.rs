@@ -52,6 +52,10 @@ impl FullBuckets {
     pub(super) fn new(buckets: NonZeroUsize) -> Self {
         Self { hashes: Mutex::new(LruCache::new(buckets)) }
     }
+
+    pub(super) fn clear(&self) {
+        self.hashes.lock().clear();
+    }
 }
 
 fn hash(key: &[u8]) -> u64 {

@@ -67,6 +67,13 @@ impl Markers {
         }
     }
 
+    /// Drops those that wait.
+    pub(super) fn clear(&self) {
+        if let Some(markers) = self.waiting.lock().as_mut() {
+            markers.clear();
+        }
+    }
+
     async fn write(self: Arc<Self>) {
         while let Some(markers) = self.take() {
             stream::iter(markers)

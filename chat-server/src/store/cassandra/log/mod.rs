@@ -144,6 +144,14 @@ impl Log {
         Ok(self.followed_head(channel, settled).await?)
     }
 
+    /// Forgets all that is remembered of logs: the store was restored, and they are others.
+    pub(super) fn forget(&self) {
+        self.tails.clear();
+        self.full_buckets.clear();
+        self.markers.clear();
+        self.notes.clear();
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }

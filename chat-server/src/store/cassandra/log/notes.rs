@@ -28,6 +28,10 @@ impl Notes {
     pub(super) fn new(hours: Arc<Hours>, shards: u32, channels: NonZeroUsize) -> Self {
         Self { hours, shards, noted: Mutex::new(LruCache::new(channels)) }
     }
+
+    pub(super) fn clear(&self) {
+        self.noted.lock().clear();
+    }
 }
 
 impl Log {

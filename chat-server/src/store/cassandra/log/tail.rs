@@ -150,6 +150,10 @@ impl Tails {
         Self { entries: Mutex::new(LruCache::new(channels)) }
     }
 
+    pub(super) fn clear(&self) {
+        self.entries.lock().clear();
+    }
+
     pub(super) fn entry(&self, channel: ChannelId) -> Arc<Entry> {
         let mut entries = self.entries.lock();
         let new =
