@@ -144,12 +144,12 @@ async fn until(updates: &mut Updates, channel: ChannelId, last: &str) -> Vec<(Se
     let mut got = Vec::new();
     loop {
         match next(updates).await {
-            Update::Event(Event { channel: of, seq, body, .. }) if of == channel => {
-                if let EventBody::Message { text, .. } = body {
-                    got.push((seq, text));
-                    if got.last().is_some_and(|(_, text)| text == last) {
-                        return got;
-                    }
+            Update::Event(Event { channel: of, seq, body: EventBody::Message { text, .. }, .. })
+                if of == channel =>
+            {
+                got.push((seq, text));
+                if got.last().is_some_and(|(_, text)| text == last) {
+                    return got;
                 }
             }
             Update::State(ConnectionState::Ended(end)) => panic!("ended: {end}; got {got:?}"),
@@ -379,7 +379,7 @@ async fn what_the_bus_brings_of_another_generation_is_not_for_this_one() {
     // The first of either kind that comes.
     let first = socket.until(|frame| match frame {
         chat_protocol::ServerFrame::Event(event) => Some(event),
-        chat_protocol::ServerFrame::Read { seq, .. } if seq == 99 => panic!("of another life"),
+        chat_protocol::ServerFrame::Read { seq: 99, .. } => panic!("of another life"),
         _ => None,
     });
     let first = first.await;

@@ -66,7 +66,7 @@ pub(crate) async fn without_a_bus_nothing_is_missed_or_doubled_across_restarts(s
         }
         for channel in &channels {
             let had = recorder.had(*channel);
-            assert!(had.len() <= head as usize, "nothing comes twice while nothing fails: {had:?}");
+            assert!(had.len() as u64 <= head, "nothing comes twice while nothing fails: {had:?}");
             assert_eq!(had.last(), Some(&head));
         }
         follower.stop().await;
