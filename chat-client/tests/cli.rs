@@ -126,7 +126,7 @@ fn user(id: &str, handle: &str) -> Value {
 fn channel(id: &str, kind: &str, name: Option<&str>) -> Value {
     let users = if name.is_none() { json!([ADA, GRACE]) } else { json!([]) };
     json!({"id": id, "kind": kind, "name": name, "topic": "", "archived": false, "created_by": ADA, "created_at": 1,
-        "head": 12, "read": 9, "users": users})
+        "head": 12, "read": 9, "unread": 3, "users": users})
 }
 
 fn tokens(handle: &str, access: &str) -> Value {

@@ -235,3 +235,11 @@ fn a_server_that_does_not_answer_is_an_error() {
     let error = run(&options).unwrap_err();
     assert!(error.to_string().starts_with("expected the server to welcome somebody"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_a_log_and_should_have_been_refused_is_found() {
+    let report = run_against(Fault::Left, |_| {}).await;
+    assert!(!report.is_clean(), "{report:#?}");
+    let found = report.details.violations.keys().any(|what| what.contains("should have been refused"));
+    assert!(found, "{:?}", report.details.violations);
+}

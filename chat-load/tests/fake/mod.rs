@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Forget,
     /// Now and then a send is kept twice.
     KeepTwice,
+    /// What somebody sends is kept although they have left.
+    Left,
     /// Now and then an ack names the wrong seq.
     WrongAck,
 }
@@ -91,7 +93,7 @@ pub(crate) async fn serve(fault: Fault, users: usize, members: usize) -> ([Strin
     let state = Arc::new(Mutex::new(State {
         fault,
         accounts: accounts.iter().map(|a| (a.token.clone(), a.clone())).collect(),
-        logs: channels.iter().map(|c| (*c, vec![created(*c)])).collect(),
+        logs: channels.iter().map(|c| (*c, founded(*c, &accounts, fault))).collect(),
         acked: HashMap::new(),
         sockets: HashMap::new(),
         watches: HashMap::new(),
@@ -113,6 +115,20 @@ pub(crate) async fn serve(fault: Fault, users: usize, members: usize) -> ([Strin
         });
     }
     (urls, accounts)
+}
+
+/// The first events of a log: the channel, and its members.
+fn founded(channel: ChannelId, accounts: &[Account], fault: Fault) -> Vec<Event> {
+    let mut log = vec![created(channel)];
+    let members: Vec<UserId> =
+        accounts.iter().filter(|a| a.channels.contains(&channel)).map(|a| a.user).collect();
+    let joined = members.iter().map(|user| (*user, EventBody::MemberJoined { user: *user }));
+    let left = members.first().filter(|_| fault == Fault::Left);
+    let left = left.map(|user| (*user, EventBody::MemberLeft { user: *user }));
+    for (by, body) in joined.chain(left) {
+        log.push(Event { seq: log.len() as u64 + 1, by, body, ..created(channel) });
+    }
+    log
 }
 
 fn created(channel: ChannelId) -> Event {
