@@ -122,13 +122,16 @@ pub fn unread(end: &End, marker: &Marker) -> Unread {
     Unread::Exactly(end.counts.n.saturating_sub(counts.n))
 }
 
-/// How many of these events are messages of others that stand. Bodies are as they stand in the store: scrubbed where deleted.
+/// Whether an event is a counted message that stands. Bodies are as they stand in the store: scrubbed where deleted.
+#[must_use]
+pub const fn stands(body: &EventBody) -> bool {
+    matches!(body, EventBody::Message { deleted: false, .. })
+}
+
+/// How many of these events are messages of others that stand.
 #[must_use]
 pub fn recount<'a>(events: impl IntoIterator<Item = (UserId, &'a EventBody)>, me: UserId) -> u64 {
-    let unread = events
-        .into_iter()
-        .filter(|(by, body)| *by != me && matches!(body, EventBody::Message { deleted: false, .. }));
-    unread.count() as u64
+    events.into_iter().filter(|(by, body)| *by != me && stands(body)).count() as u64
 }
 
 #[cfg(test)]

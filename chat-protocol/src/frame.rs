@@ -219,7 +219,8 @@ pub struct ChannelState {
     /// The last seq the user has seen.
     pub read: Seq,
     /// Messages of others in between that still stand: of the newest 1,000 events exactly, of older ones without
-    /// looking for deleted ones and one's own. Joins, topics, edits and deletions do not count. Absent from a server of 0.1.0.
+    /// looking for deleted ones and one's own. Joins, topics, edits and deletions do not count. Absent when it takes longer to
+    /// find out than a welcome may (ask for the channel), and from a server of 0.1.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<u64>,
 }

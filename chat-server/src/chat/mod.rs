@@ -62,6 +62,7 @@ pub struct Chat {
     generation: Arc<watch::Sender<Option<GenerationRow>>>,
     /// Who keeps recent events, if anybody does; not kept alive by this.
     recent: OnceLock<Weak<dyn RecentEvents>>,
+    recounts: unread::Recounts,
 }
 
 impl Chat {
@@ -81,7 +82,8 @@ impl Chat {
             Arc::clone(&generation),
         );
         let recent = OnceLock::new();
-        Arc::new(Self { store, bus, directory, logs, heads, auth_versions, generation, recent })
+        let recounts = Flights::new();
+        Arc::new(Self { store, bus, directory, logs, heads, auth_versions, generation, recent, recounts })
     }
 
     /// The system of record.

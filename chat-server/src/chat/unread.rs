@@ -1,16 +1,27 @@
-//! How many messages a member has not read: a subtraction, and where that is not exact, a bounded look at the events.
+//! How many messages a member has not read: a subtraction, and where that is not exact, a bounded look at the events. When
+//! thousands come back at the same time, those of one channel look at them together.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
-use chat_log::count::{RECOUNTED, Unread, recount, unread};
+use chat_log::count::{RECOUNTED, Unread, unread};
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Chat, ChatError, recent};
-use crate::store::{End, Membership};
+use super::{Chat, ChatError, directory::PATIENCE, flight::Flights, recent};
+use crate::store::{End, Membership, StoredEvent};
 
 /// Channels of one member whose events are looked at, at the same time.
 const RECOUNTS: usize = 4;
+/// The fewest events that are read: what members who are nearly level need is read once for all of them.
+const FEWEST: u64 = 16;
+
+/// A log as it ended there, and after which position it is looked at.
+type Window = (ChannelId, Seq, Seq);
+/// The messages in a window that stand: position and author.
+type Standing = Arc<[(Seq, UserId)]>;
+
+/// Looks at events that are under way.
+pub(super) type Recounts = Flights<Window, Result<Standing, ChatError>>;
 
 impl Chat {
     /// The unread messages of a member in each of these channels, up to the end that is given with it.
@@ -32,6 +43,22 @@ impl Chat {
             .await
     }
 
+    /// The same for somebody who must not wait for it: `None` where it is no subtraction and the events are not there soon.
+    pub(crate) async fn unread_soon(&self, user: UserId, places: &[(Membership, End)]) -> Vec<Option<u64>> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        stream::iter(places.iter().copied())
+            .map(async |(membership, end)| match unread(&end, &membership.marker()) {
+                Unread::Exactly(unread) => Some(unread),
+                Unread::Recount { after } => {
+                    let recount = self.recount(user, membership, end, after);
+                    tokio::time::timeout_at(deadline, recount).await.ok().and_then(Result::ok)
+                }
+            })
+            .buffered(RECOUNTS)
+            .collect()
+            .await
+    }
+
     async fn recount(
         &self,
         user: UserId,
@@ -40,9 +67,8 @@ impl Chat {
         after: Seq,
     ) -> Result<u64, ChatError> {
         let Membership { channel, read, counts, .. } = membership;
-        let events = self.bodies(channel, after).await?;
-        let up_to_end = events.iter().take_while(|(seq, ..)| *seq <= end.head);
-        let newest = recount(up_to_end.map(|(_, by, body)| (*by, body)), user);
+        let standing = self.standing(channel, end.head, after).await?;
+        let newest = standing.iter().filter(|(seq, by)| *seq > after && *by != user).count() as u64;
         // What is older than that is not looked at.
         let older = match counts.filter(|_| after > read && read >= end.from) {
             Some(counts) => {
@@ -54,24 +80,38 @@ impl Chat {
         Ok(newest + older)
     }
 
-    /// The events after a position, from memory if they are there.
-    async fn bodies(
-        &self,
-        channel: ChannelId,
-        after: Seq,
-    ) -> Result<Vec<(Seq, UserId, EventBody)>, ChatError> {
-        let limit = usize::try_from(RECOUNTED).unwrap_or(usize::MAX);
+    /// The messages that stand after a position, and perhaps some before it, up to where the log ended.
+    async fn standing(&self, channel: ChannelId, head: Seq, after: Seq) -> Result<Standing, ChatError> {
+        // Few sizes, so that many members share one read.
+        let size = head.saturating_sub(after).next_power_of_two().clamp(FEWEST, RECOUNTED);
+        let from = head.saturating_sub(size).min(after);
+        let limit = usize::try_from(head - from).unwrap_or(usize::MAX);
         let remembered = self
             .recent
             .get()
             .and_then(Weak::upgrade)
-            .and_then(|recent| recent::events_page(&*recent, channel, after, limit));
-        let events = match remembered {
-            Some(page) => page.items,
-            None => self.store.events(channel, after, limit).await?,
+            .and_then(|recent| recent::events_page(&*recent, channel, from, limit));
+        let store = Arc::clone(&self.store);
+        let read = || {
+            async move {
+                let events = match remembered {
+                    Some(page) => page.items,
+                    None => store.events(channel, from, limit).await?,
+                };
+                Ok(standing_in(&events, head))
+            }
+            .boxed()
         };
-        // A body of a newer version's kind counts for nothing here.
-        let body = |text: &str| serde_json::from_str(text).unwrap_or(EventBody::Unknown);
-        Ok(events.iter().map(|event| (event.seq, event.by, body(&event.body))).collect())
+        self.recounts.join((channel, head, from), read).await
     }
+}
+
+fn standing_in(events: &[StoredEvent], head: Seq) -> Standing {
+    let up_to_end = events.iter().take_while(|event| event.seq <= head);
+    let stands = |event: &&StoredEvent| {
+        // A body of a newer version's kind counts for nothing here.
+        let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
+        chat_log::count::stands(&body)
+    };
+    up_to_end.filter(stands).map(|event| (event.seq, event.by)).collect()
 }

@@ -106,6 +106,12 @@ impl Conn {
         self.wake.notify_one();
     }
 
+    /// Sends why there is no welcome, nothing of what has come since a subscription, and closes.
+    pub(super) fn refuse(&self, frame: &ServerFrame, code: CloseCode) {
+        self.outbox.lock().refuse(wire::server_frame(frame), code);
+        self.wake.notify_one();
+    }
+
     /// Drops what waits and closes.
     pub(super) fn close(&self, code: CloseCode) {
         self.outbox.lock().close(code);

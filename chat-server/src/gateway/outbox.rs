@@ -107,6 +107,16 @@ impl Outbox {
         }
     }
 
+    /// There is no welcome: what was held back is dropped, and the close follows right behind the frame that says why.
+    pub(super) fn refuse(&mut self, why: Bytes, code: CloseCode) {
+        if self.state == State::Held {
+            (self.queued_bytes, self.state) = (0, State::Open);
+            self.queue.clear();
+            self.enqueue(&[why]);
+            self.finish(code);
+        }
+    }
+
     /// Drops what waits, finishes the frame that is half written, and ends with a close frame.
     pub(super) fn close(&mut self, code: CloseCode) {
         if self.is_closing() {
@@ -300,5 +310,17 @@ mod tests {
         outbox.release(Bytes::from_static(b"welcome,"));
         assert!(outbox.flush(&pipe).expect("no error"));
         assert_eq!(*pipe.got.lock(), b"welcome,event");
+    }
+
+    #[test]
+    fn who_is_not_welcomed_gets_the_reason_and_the_close_and_no_event() {
+        let (mut outbox, pipe) = (Outbox::new(), Pipe::with_room(100));
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"event")], 100), Pushed::Done);
+        outbox.refuse(Bytes::from_static(b"why"), CloseCode::TryLater);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"late")], 100), Pushed::Done);
+        assert!(outbox.flush(&pipe).expect("no error"));
+        let close = wire::close_frame(CloseCode::TryLater);
+        assert_eq!(*pipe.got.lock(), [b"why", &close[..]].concat());
+        assert!(outbox.is_finished());
     }
 }

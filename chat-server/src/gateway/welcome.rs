@@ -36,7 +36,8 @@ impl Gateway {
         let began = Instant::now();
         let _waiting = Waiting::new(&self.metrics);
         let refuse = |error: ChatError, code| {
-            conn.welcome(&error.frame(None));
+            self.hub().unsubscribe_all(conn);
+            conn.refuse(&error.frame(None), code);
             Err(Some(code))
         };
         let actor = match self.verifier.verify(token).await {
@@ -104,13 +105,13 @@ impl Gateway {
                 .iter()
                 .map(|place| (*place, ends.get(&place.channel).copied().unwrap_or_default()))
                 .collect();
-            let unread = self.chat.unread(actor.user, places.clone()).await?;
+            let unread = self.chat.unread_soon(actor.user, &places).await;
             if self.hub().departures() == departures {
-                let state = |((place, end), unread): ((Membership, End), u64)| ChannelState {
+                let state = |((place, end), unread): ((Membership, End), Option<u64>)| ChannelState {
                     channel: place.channel,
                     head: end.head,
                     read: place.read,
-                    unread: Some(unread),
+                    unread,
                 };
                 return Ok(places.into_iter().zip(unread).map(state).collect());
             }
