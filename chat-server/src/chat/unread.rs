@@ -86,14 +86,11 @@ impl Chat {
         let size = head.saturating_sub(after).next_power_of_two().clamp(FEWEST, RECOUNTED);
         let from = head.saturating_sub(size).min(after);
         let limit = usize::try_from(head - from).unwrap_or(usize::MAX);
-        let remembered = self
-            .recent
-            .get()
-            .and_then(Weak::upgrade)
-            .and_then(|recent| recent::events_page(&*recent, channel, from, limit));
-        let store = Arc::clone(&self.store);
+        let (recent, store) = (self.recent.get().and_then(Weak::upgrade), Arc::clone(&self.store));
         let read = || {
             async move {
+                let remembered =
+                    recent.and_then(|recent| recent::events_page(&*recent, channel, from, limit));
                 let events = match remembered {
                     Some(page) => page.items,
                     None => store.events(channel, from, limit).await?,
