@@ -150,20 +150,23 @@ where
     }
     follower.catch_up().await;
     assert!(follower.told > 0, "signals were lost, and nobody said so");
-    // Without being told from here on: what comes now comes by the bus.
-    let (told, rebuilds) = (follower.told, there_metrics.rebuilds.get());
-    for _ in 0..3 {
-        let lacks = logs.heads();
-        follower.catch_up().await;
-        assert!(follower.heads.iter().all(|(channel, head)| *head >= lacks[channel]));
+    // A broker that has just come back may be given up once more, and what was published in between is read
+    // behind the first repair. After that everything comes by the bus, without another repair.
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let told = follower.told;
+        for _ in 0..3 {
+            follower.catch_up().await;
+        }
+        if follower.told == told {
+            break;
+        }
+        assert!(Instant::now() < deadline, "repairs do not end");
     }
     stop.store(1, Ordering::SeqCst);
     writer.await.unwrap();
     here.flush().await;
     follower.catch_up().await;
-    // A broker that stands still for longer than it may is given up once more, and then that is said too.
-    let happened = there_metrics.rebuilds.get() > rebuilds;
-    assert!(follower.told == told || happened, "told again, though nothing happened");
     assert_eq!(metrics.dropped.get(), 0, "the queues were to hold for this long");
     signals_go_through(&here, follower.subscription.as_mut()).await;
 }
