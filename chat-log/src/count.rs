@@ -5,6 +5,8 @@
 
 use chat_protocol::{EventBody, Seq, UserId};
 
+use crate::kind::{Counted, counted};
+
 /// Events that are counted row by row for one channel, at most: the newest ones. Of what is older a subtraction must do.
 pub const RECOUNTED: u64 = 1_000;
 
@@ -24,17 +26,10 @@ impl Counts {
     #[must_use]
     pub const fn after(self, body: &EventBody) -> Self {
         let mut counts = self;
-        match body {
-            EventBody::Message { .. } => counts.n += 1,
-            EventBody::Deleted { .. } => counts.d += 1,
-            EventBody::ChannelCreated { .. }
-            | EventBody::Edited { .. }
-            | EventBody::MemberJoined { .. }
-            | EventBody::MemberLeft { .. }
-            | EventBody::Renamed { .. }
-            | EventBody::TopicChanged { .. }
-            | EventBody::Archived { .. }
-            | EventBody::Unknown => {}
+        match counted(body) {
+            Counted::Message { .. } => counts.n += 1,
+            Counted::Deletion => counts.d += 1,
+            Counted::Not => {}
         }
         counts
     }
@@ -125,7 +120,7 @@ pub fn unread(end: &End, marker: &Marker) -> Unread {
 /// Whether an event is a counted message that stands. Bodies are as they stand in the store: scrubbed where deleted.
 #[must_use]
 pub const fn stands(body: &EventBody) -> bool {
-    matches!(body, EventBody::Message { deleted: false, .. })
+    matches!(counted(body), Counted::Message { stands: true })
 }
 
 /// How many of these events are messages of others that stand.

@@ -8,7 +8,7 @@ use std::{
 use chat_protocol::{ClientId, EventBody, Millis, Seq, UserId, rest::Role};
 use serde::{Deserialize, Serialize};
 
-use crate::permission::Denial;
+use crate::kind::Refusal;
 
 /// A body with its encoding, which is made at most once, for the store, the bus and other processes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -106,22 +106,4 @@ pub enum Appended {
     },
     /// Not committed; it has no position and the rest of its batch is not affected.
     Refused(Refusal),
-}
-
-/// Why an event was not committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// The channel does not exist (its first event must be [`EventBody::ChannelCreated`]).
-    NoChannel,
-    /// [`EventBody::ChannelCreated`] on a channel that exists.
-    ChannelExists,
-    /// Another public or private channel has this name (compared by [`crate::name_key`]).
-    NameTaken,
-    /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
-    NoEffect,
-    /// An edit or deletion of something that is not a message, or was deleted.
-    NoTarget,
-    /// The author may not do this, as the log stands.
-    Denied(Denial),
 }

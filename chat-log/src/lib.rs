@@ -6,22 +6,23 @@
 //! [`fold`] what they have. `apply` and `fold` take whatever stands in a log, also what `decide` would refuse today: such
 //! logs exist.
 //!
-//! To add a kind of event: add the variant to [`chat_protocol::EventBody`] and follow the compiler; no match in this crate has
-//! a catch-all arm. The vectors in `vectors/` hold other languages to the same behaviour.
+//! To add a kind of event: add the variant to [`chat_protocol::EventBody`] and follow the compiler through `kind`; no match
+//! there has a catch-all arm. The vectors in `vectors/` hold other languages to the same behaviour.
 
 pub mod count;
 mod decide;
-mod effect;
 mod event;
 pub mod fold;
+mod kind;
 pub mod permission;
-mod scrub;
 pub mod vectors;
 
-pub use decide::{ChannelFacts, Decision, Needs, State, Target, needs, needs_for};
-pub use effect::{ChannelChange, Effect, effect, kind_number, membership_change, rules_change, target};
-pub use event::{Appended, Authority, Body, NewEvent, Refusal};
-pub use scrub::scrub;
+pub use decide::{ChannelFacts, Decision, State, needs, needs_for};
+pub use event::{Appended, Authority, Body, NewEvent};
+pub use kind::{
+    ChannelChange, Counted, Effect, Needs, Refusal, Target, counted, effect, kind_number, membership_change,
+    rules_change, scrub, target,
+};
 
 /// What channel names are compared by: lower case, surrounding space gone.
 #[must_use]

@@ -1,6 +1,6 @@
 //! Who may do what to a channel or in it: the one place that decides, for doors and for commits.
 
-use chat_protocol::{ChannelKind, rest::Role};
+use chat_protocol::{ChannelKind, ErrorCode, rest::Role};
 use serde::{Deserialize, Serialize};
 
 /// What a decision about a channel depends on.
@@ -88,6 +88,23 @@ impl Denial {
             Self::GuestChanges => "guests cannot change a channel",
             Self::NotModerator => "expected the channel's creator or an admin",
             Self::RoleChanged => "your role has changed; refresh the token and try again",
+        }
+    }
+
+    /// The cause, as clients are told it.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::NotVisible => ErrorCode::NotFound,
+            Self::Archived => ErrorCode::Archived,
+            Self::RoleChanged => ErrorCode::Unauthenticated,
+            Self::NotMember
+            | Self::NotAuthor
+            | Self::NotAuthorOrModerator
+            | Self::FixedMembers
+            | Self::GuestAdds
+            | Self::GuestChanges
+            | Self::NotModerator => ErrorCode::Forbidden,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the events of a log could stand where they stand: each is decided again, as the store did it.
 
-use chat_log::{Authority, Decision, NewEvent, Refusal, State};
+use chat_log::{Authority, Counted, Decision, NewEvent, Refusal, State, counted, target};
 use chat_protocol::{Event, EventBody, rest::Role};
 
 /// One log, followed from its first event on.
@@ -14,8 +14,7 @@ impl Replay {
     /// everybody counts as an owner: what is found is what nobody may do.
     pub fn follow(&mut self, event: &Event) -> Option<Refusal> {
         let Event { seq, at, by, ref body, .. } = *event;
-        let says =
-            matches!(body, EventBody::Message { .. } | EventBody::Edited { .. } | EventBody::Deleted { .. });
+        let says = says(body);
         let authority = says.then_some(Authority { role: Role::Owner, auth_version: 0 });
         let decision = match body {
             // Kinds of a newer version are nobody's business.
@@ -28,6 +27,11 @@ impl Replay {
             Decision::Refuse(refusal) => Some(refusal),
         }
     }
+}
+
+/// Whether it is something that people say: a message, or something about one.
+fn says(body: &EventBody) -> bool {
+    target(body).is_some() || matches!(counted(body), Counted::Message { .. })
 }
 
 #[cfg(test)]
@@ -54,12 +58,8 @@ mod tests {
                 body: case.body.clone(),
             };
             log.push(last.clone());
-            let says = matches!(
-                case.body,
-                EventBody::Message { .. } | EventBody::Edited { .. } | EventBody::Deleted { .. }
-            );
             let by_owner = case.role.is_none_or(|role| role == Role::Owner || role == Role::Member);
-            if says && by_owner && case.role.is_some() && case.refused.is_some() {
+            if says(&case.body) && by_owner && case.role.is_some() && case.refused.is_some() {
                 let refusal = replay.follow(&last);
                 if refusal == case.refused {
                     found += 1;

@@ -118,35 +118,12 @@ impl From<StoreError> for ChatError {
 
 impl From<Denial> for ChatError {
     fn from(denial: Denial) -> Self {
-        let code = match denial {
-            Denial::NotVisible => ErrorCode::NotFound,
-            Denial::Archived => ErrorCode::Archived,
-            Denial::RoleChanged => ErrorCode::Unauthenticated,
-            Denial::NotMember
-            | Denial::NotAuthor
-            | Denial::NotAuthorOrModerator
-            | Denial::FixedMembers
-            | Denial::GuestAdds
-            | Denial::GuestChanges
-            | Denial::NotModerator => ErrorCode::Forbidden,
-        };
-        Self::new(code, denial.message())
+        Self::new(denial.code(), denial.message())
     }
 }
 
 impl From<Refusal> for ChatError {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoChannel => Self::not_found("channel"),
-            Refusal::ChannelExists => Self::new(ErrorCode::Conflict, "the channel exists already"),
-            Refusal::NameTaken => {
-                Self::new(ErrorCode::Conflict, "another channel has this name; expected a new one")
-            }
-            Refusal::NoEffect => Self::new(ErrorCode::Conflict, "it is so already; nothing was changed"),
-            Refusal::NoTarget => {
-                Self::new(ErrorCode::NotFound, "expected the seq of a message that is not deleted")
-            }
-            Refusal::Denied(denial) => denial.into(),
-        }
+        Self::new(refusal.code(), refusal.message())
     }
 }

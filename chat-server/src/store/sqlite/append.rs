@@ -241,7 +241,7 @@ impl<'a> Log<'a> {
     /// Does what follows from the event.
     fn project(&self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {
         match effect(&event.body) {
-            Effect::None | Effect::Edited { .. } => Ok(()),
+            Effect::None | Effect::Edited { .. } | Effect::Aside => Ok(()),
             Effect::Channel(ChannelChange::Created { kind, name, topic }) => {
                 self.create(kind, name, topic, event)
             }

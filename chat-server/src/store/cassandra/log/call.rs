@@ -190,7 +190,7 @@ impl Call {
     }
 }
 
-/// Whether something follows from such an event beyond its standing in the log.
+/// Whether something follows from such an event that must be done before it is answered.
 pub(super) fn has_projection(body: &EventBody) -> bool {
-    !matches!(effect(body), Effect::None)
+    !matches!(effect(body), Effect::None | Effect::Aside)
 }

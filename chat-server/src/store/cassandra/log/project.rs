@@ -91,7 +91,7 @@ impl Log {
         let mut users = Vec::new();
         for fact in facts {
             match effect(&fact.body) {
-                Effect::None => {}
+                Effect::None | Effect::Aside => {}
                 Effect::Joined(user) => {
                     let (user, seq) = (Value::Uuid(user.0), big(fact.seq));
                     let id = channel_value(channel);
