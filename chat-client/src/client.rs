@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat_protocol::{ChannelId, ClientFrame, ClientId, FileId, Seq, UserId};
+use chat_protocol::{ChannelId, ClientFrame, ClientId, Seq, UserId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::timeout,
 };
-use uuid::Uuid;
 
 use crate::{
     Auth, ConnectionState, End, Options, Rest, RestError, SendError, Sent, Updates,
@@ -119,85 +118,6 @@ impl Client {
         &self.rest
     }
 
-    /// Sends a message and waits until it is committed, through as many connections as it takes. Giving up
-    /// waiting does not take it back.
-    ///
-    /// # Errors
-    /// When it is refused for good, does not fit, or the client ends first.
-    pub async fn send(&self, channel: ChannelId, text: impl Into<String>) -> Result<Sent, SendError> {
-        self.submit(channel, text, Vec::new()).await.outcome().await
-    }
-
-    /// Puts a message into the outbox and returns with its id, as soon as there is a place in it. Messages to
-    /// one channel are committed in the order in which this was called. `files` were uploaded to the channel
-    /// before.
-    pub async fn submit(&self, channel: ChannelId, text: impl Into<String>, files: Vec<FileId>) -> Pending {
-        self.submit_as(new_id(), channel, text, files).await
-    }
-
-    /// Like [`Client::submit`], by a person who had seen the channel up to `seen`: if nobody else has written since, their
-    /// read marker moves to the message.
-    pub async fn submit_seen(
-        &self,
-        channel: ChannelId,
-        text: impl Into<String>,
-        files: Vec<FileId>,
-        seen: Seq,
-    ) -> Pending {
-        let (id, text) = (new_id(), text.into());
-        self.append(id, channel, ClientFrame::Send { id, channel, text, files, seen: Some(seen) }).await
-    }
-
-    /// Like [`Client::submit`], with an id of one's own: for an outbox on disk that outlives the process.
-    pub async fn submit_as(
-        &self,
-        id: ClientId,
-        channel: ChannelId,
-        text: impl Into<String>,
-        files: Vec<FileId>,
-    ) -> Pending {
-        self.append(id, channel, ClientFrame::Send { id, channel, text: text.into(), files, seen: None })
-            .await
-    }
-
-    /// Like [`Client::submit`], for a program that would rather tell its user than wait for a place.
-    ///
-    /// # Errors
-    /// [`SendError::OutboxFull`] when [`Options::max_outbox`] commands wait already.
-    pub async fn try_submit(
-        &self,
-        channel: ChannelId,
-        text: impl Into<String>,
-        files: Vec<FileId>,
-    ) -> Result<Pending, SendError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SendError::OutboxFull)?;
-        let (id, text) = (new_id(), text.into());
-        Ok(self.put(place, id, channel, ClientFrame::Send { id, channel, text, files, seen: None }).await)
-    }
-
-    /// Gives one's own message `target` a new text, and waits until that is committed.
-    ///
-    /// # Errors
-    /// Like [`Client::send`].
-    pub async fn edit(
-        &self,
-        channel: ChannelId,
-        target: Seq,
-        text: impl Into<String>,
-    ) -> Result<Sent, SendError> {
-        let (id, text) = (new_id(), text.into());
-        self.append(id, channel, ClientFrame::Edit { id, channel, target, text }).await.outcome().await
-    }
-
-    /// Deletes message `target`, and waits until that is committed.
-    ///
-    /// # Errors
-    /// Like [`Client::send`].
-    pub async fn delete(&self, channel: ChannelId, target: Seq) -> Result<Sent, SendError> {
-        let id = new_id();
-        self.append(id, channel, ClientFrame::Delete { id, channel, target }).await.outcome().await
-    }
-
     /// Tells that the person has seen everything up to `seq`. The newest is told until the server has it,
     /// at most once a second.
     pub async fn read(&self, channel: ChannelId, seq: Seq) {
@@ -222,9 +142,21 @@ impl Client {
         self.commands.closed().await;
     }
 
-    async fn append(&self, id: ClientId, channel: ChannelId, frame: ClientFrame) -> Pending {
+    /// Puts a command into the outbox, as soon as there is a place in it.
+    pub(crate) async fn append(&self, id: ClientId, channel: ChannelId, frame: ClientFrame) -> Pending {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes the semaphore");
         self.put(place, id, channel, frame).await
+    }
+
+    /// The same when there is a place now.
+    pub(crate) async fn try_append(
+        &self,
+        id: ClientId,
+        channel: ChannelId,
+        frame: ClientFrame,
+    ) -> Result<Pending, SendError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SendError::OutboxFull)?;
+        Ok(self.put(place, id, channel, frame).await)
     }
 
     async fn put(
@@ -280,8 +212,4 @@ fn why_ended(state: &watch::Receiver<ConnectionState>) -> End {
         ConnectionState::Ended(end) => end.clone(),
         _ => End::Closed,
     }
-}
-
-fn new_id() -> ClientId {
-    ClientId(Uuid::new_v4())
 }

@@ -25,6 +25,7 @@
 
 mod backoff;
 mod client;
+mod commands;
 mod driver;
 mod link;
 mod options;

@@ -1,19 +1,15 @@
-//! Channels, members, messages and read markers.
+//! Channels, members, reading of logs, and read markers.
 
 use chat_protocol::{
-    ChannelId, ClientId, Event, GENERATION_HEADER, Generation, Seq, UserId,
+    ChannelId, Event, GENERATION_HEADER, Generation, Seq, UserId,
     limits::MAX_PAGE,
     rest::{
-        AddMembers, Channel, Committed, CreateChannel, EditMessage, Member, Message, OpenDirect, Page,
-        ReadMarker, SendMessage, UpdateChannel,
+        AddMembers, Channel, CreateChannel, Member, Message, OpenDirect, Page, ReadMarker, UpdateChannel,
     },
 };
 use reqwest::Method;
 
 use super::{Rest, RestError, read};
-
-/// The header that makes a send over REST idempotent for 24 hours.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 impl Rest {
     /// One's own channels.
@@ -154,55 +150,6 @@ impl Rest {
         let mut query = vec![("limit", limit.clamp(1, MAX_PAGE).to_string())];
         query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
         self.get(&format!("v1/channels/{channel}/messages"), &query).await
-    }
-
-    /// Sends a message. Repeating it with the same `key` within 24 hours makes no second one.
-    ///
-    /// # Errors
-    /// When the server cannot be asked, or refuses.
-    pub async fn send_message(
-        &self,
-        channel: ChannelId,
-        key: ClientId,
-        body: &SendMessage,
-    ) -> Result<Committed, RestError> {
-        let path = format!("v1/channels/{channel}/messages");
-        let key = key.to_string();
-        let shape = |request: reqwest::RequestBuilder| request.header(IDEMPOTENCY_KEY, &key).json(body);
-        read(self.signed(Method::POST, &path, shape).await?, &path).await
-    }
-
-    /// Gives one's own message a new text.
-    ///
-    /// # Errors
-    /// When the server cannot be asked, or refuses.
-    pub async fn edit_message(
-        &self,
-        channel: ChannelId,
-        target: Seq,
-        key: ClientId,
-        text: &str,
-    ) -> Result<Committed, RestError> {
-        let path = format!("v1/channels/{channel}/messages/{target}");
-        let (key, body) = (key.to_string(), EditMessage { text: text.to_owned() });
-        let shape = |request: reqwest::RequestBuilder| request.header(IDEMPOTENCY_KEY, &key).json(&body);
-        read(self.signed(Method::PATCH, &path, shape).await?, &path).await
-    }
-
-    /// Deletes a message.
-    ///
-    /// # Errors
-    /// When the server cannot be asked, or refuses.
-    pub async fn delete_message(
-        &self,
-        channel: ChannelId,
-        target: Seq,
-        key: ClientId,
-    ) -> Result<Committed, RestError> {
-        let path = format!("v1/channels/{channel}/messages/{target}");
-        let key = key.to_string();
-        let shape = |request: reqwest::RequestBuilder| request.header(IDEMPOTENCY_KEY, &key);
-        read(self.signed(Method::DELETE, &path, shape).await?, &path).await
     }
 
     /// One's read marker.

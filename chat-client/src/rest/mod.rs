@@ -142,8 +142,18 @@ impl Rest {
         }
     }
 
+    /// Sends with a token, and reads the answer.
+    pub(crate) async fn read_signed<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder + Send,
+    ) -> Result<T, RestError> {
+        read(self.signed(method, path, shape).await?, path).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, RestError> {
-        read(self.signed(Method::GET, path, |request| request.query(query)).await?, path).await
+        self.read_signed(Method::GET, path, |request| request.query(query)).await
     }
 
     async fn with_body<T: DeserializeOwned>(
@@ -152,7 +162,7 @@ impl Rest {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T, RestError> {
-        read(self.signed(method, path, |request| request.json(body)).await?, path).await
+        self.read_signed(method, path, |request| request.json(body)).await
     }
 
     /// All items of a listing, page by page.
