@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod busy;
+#[cfg(feature = "cli")]
+mod chat;
 mod ending;
 mod gaps;
 mod reconnect;

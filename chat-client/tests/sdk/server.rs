@@ -1,6 +1,6 @@
 //! A server that the test plays: sockets are handed to it; a few REST paths answer by themselves.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chat_protocol::{
     ChannelState, ClientFrame, CloseCode, ErrorCode, Event, GENERATION_HEADER, Generation, Problem,
@@ -47,6 +47,8 @@ pub(crate) struct Rest {
     pub(crate) rejected: Mutex<Vec<String>>,
     /// How many upgrades are refused first, with 503 and a `Retry-After` of 1 s.
     pub(crate) going_away: Mutex<u32>,
+    /// What other paths answer with.
+    pub(crate) answers: Mutex<HashMap<String, serde_json::Value>>,
     /// What answers say of which generation they are.
     pub(crate) generation: Mutex<Option<Generation>>,
 }
@@ -175,6 +177,9 @@ impl Rest {
                 Some(token) if !self.rejected.lock().iter().any(|rejected| rejected == token) => ok(&user()),
                 _ => problem(ErrorCode::Unauthenticated),
             };
+        }
+        if let Some(answer) = self.answers.lock().get(path.split('?').next().unwrap_or(path)) {
+            return ok(answer);
         }
         let after: u64 = path
             .split_once("after=")

@@ -1,8 +1,8 @@
 //! What can be typed.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
+
+use crate::write::Write;
 
 /// Where `chat-server dev` listens.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -91,18 +91,8 @@ pub(crate) enum Command {
         /// Name or id
         channel: String,
     },
-    /// Send a message
-    #[command(
-        after_help = "Examples:\n  folkmoot send general 'Deploy is done'\n  folkmoot send @grace 'Lunch?'\n  \
-        git log -1 | folkmoot send general -"
-    )]
-    Send {
-        /// Where to: general, #general, @grace or an id
-        channel: String,
-        /// Markdown; several words need no quotes. `-` reads it from standard input
-        #[arg(required = true)]
-        text: Vec<String>,
-    },
+    #[command(flatten)]
+    Write(Write),
     /// Print what happens, until interrupted
     #[command(after_help = "Examples:\n  folkmoot tail general '#random'\n  folkmoot tail --all --json")]
     Tail {
@@ -128,16 +118,6 @@ pub(crate) enum Command {
     Users {
         /// Only those whose handle or name begins with this
         prefix: Option<String>,
-    },
-    /// Send a file of at most 25 MiB
-    Upload {
-        /// Where to: general, #general, @grace or an id
-        channel: String,
-        /// Which file
-        file: PathBuf,
-        /// Text to go with it
-        #[arg(short, long, default_value = "")]
-        message: String,
     },
     /// Talk in a channel; /help tells the commands
     Chat {

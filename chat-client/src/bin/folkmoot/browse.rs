@@ -89,7 +89,7 @@ pub(crate) async fn print_latest(
     lines: usize,
 ) -> anyhow::Result<()> {
     let messages = latest(rest, channel, lines).await?;
-    people.learn(rest, people::in_messages(&messages)).await?;
+    people.learn(rest, output::people_in_messages(&messages)).await?;
     for message in &messages {
         out.item(message, || output::message(out.paint, people, message))?;
     }

@@ -36,10 +36,10 @@ pub(crate) struct Terminal {
 }
 
 /// What the editor has to know of commands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Commands {
     /// What can be completed.
-    pub(crate) names: &'static [&'static str],
+    pub(crate) names: Vec<&'static str>,
     /// Whether a line ends the conversation.
     pub(crate) leaves: fn(&str) -> bool,
 }
@@ -130,7 +130,7 @@ fn read_lines(input: &mpsc::Sender<Input>) {
 /// Completes commands, and notices that somebody types.
 struct Assistant {
     input: mpsc::Sender<Input>,
-    commands: &'static [&'static str],
+    commands: Vec<&'static str>,
 }
 
 impl Helper for Assistant {}

@@ -46,13 +46,10 @@ async fn run(global: &Global, out: Output, command: Command) -> anyhow::Result<(
         Command::Whoami => account::whoami(global, out).await,
         Command::Channels { public } => browse::channels(global, out, public).await,
         Command::Join { channel } => browse::join(global, out, &channel).await,
-        Command::Send { channel, text } => write::send(global, out, &channel, &text).await,
+        Command::Write(command) => command.run(global, out).await,
         Command::Tail { channels, all, lines } => tail::tail(global, out, &channels, all, lines).await,
         Command::History { channel, lines } => browse::history(global, out, &channel, lines).await,
         Command::Users { prefix } => browse::users(global, out, prefix.as_deref()).await,
-        Command::Upload { channel, file, message } => {
-            write::upload(global, out, &channel, &file, message).await
-        }
         Command::Chat { channel } => chat::chat(global, out, &channel).await,
         Command::Completions { shell } => {
             let mut script = vec![];

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use chat_protocol::{Event, EventBody, FileRef, rest::Message};
+use chat_protocol::{Event, EventBody, FileRef, UserId, rest::Message};
 use serde::Serialize;
 
 use crate::{
@@ -53,6 +53,11 @@ pub(crate) fn message(paint: Paint, people: &People, message: &Message) -> Strin
     format!("{head} {}{edited}", body(paint, &message.text, &message.files))
 }
 
+/// Everybody whose name it takes to print messages.
+pub(crate) fn people_in_messages(messages: &[Message]) -> Vec<UserId> {
+    messages.iter().map(|message| message.by).collect()
+}
+
 /// An event as one reads it; `None` for kinds that this version does not know.
 pub(crate) fn event(paint: Paint, people: &People, event: &Event) -> Option<String> {
     let (time, by) = (text::time(event.at), people.name(event.by));
@@ -89,6 +94,14 @@ fn head(paint: Paint, time: &str, name: &str) -> String {
     format!("{} {}", paint.dim(time), paint.name(name))
 }
 
+/// Everybody whose name it takes to print an event.
+pub(crate) fn people_in_event(event: &Event) -> Vec<UserId> {
+    match event.body {
+        EventBody::MemberJoined { user } | EventBody::MemberLeft { user } => vec![event.by, user],
+        _ => vec![event.by],
+    }
+}
+
 fn body(paint: Paint, message: &str, files: &[FileRef]) -> String {
     let mut parts = vec![];
     if !message.is_empty() {
@@ -105,7 +118,6 @@ fn body(paint: Paint, message: &str, files: &[FileRef]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use chat_protocol::UserId;
     use serde_json::{Value, json};
 
     use super::*;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use anyhow::{Context as _, bail};
 use chat_client::{Rest, RestError};
 use chat_protocol::{
-    ChannelId, Event, EventBody, UserId,
-    rest::{Channel, Message, User},
+    ChannelId, UserId,
+    rest::{Channel, User},
 };
 
 use crate::text;
@@ -60,19 +60,6 @@ impl People {
         }
         others.join(",")
     }
-}
-
-/// Everybody whom it takes to print an event.
-pub(crate) fn in_event(event: &Event) -> Vec<UserId> {
-    match event.body {
-        EventBody::MemberJoined { user } | EventBody::MemberLeft { user } => vec![event.by, user],
-        _ => vec![event.by],
-    }
-}
-
-/// Everybody whom it takes to print messages.
-pub(crate) fn in_messages(messages: &[Message]) -> Vec<UserId> {
-    messages.iter().map(|message| message.by).collect()
 }
 
 /// The channel that a person means: a name, `#name`, `@handle` or an id.

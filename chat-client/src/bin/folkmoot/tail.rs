@@ -58,7 +58,7 @@ pub(crate) async fn tail(
                     continue;
                 }
                 // Without names the ids are shown: better than no message.
-                let _ = people.learn(&session.rest, people::in_event(&event)).await;
+                let _ = people.learn(&session.rest, output::people_in_event(&event)).await;
                 if !names.contains_key(&event.channel)
                     && let Ok(channel) = session.rest.channel(event.channel).await
                 {

@@ -1,8 +1,8 @@
-//! `send`, `upload`.
+//! Commands that write to a channel once, and end.
 
 use std::{
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use chat_protocol::{
     limits::{MAX_FILE_BYTES, MAX_TEXT_BYTES},
     rest::{Committed, SendMessage},
 };
+use clap::Subcommand;
 use serde_json::json;
 
 use crate::{args::Global, output::Output, people, session::Session, text};
@@ -20,12 +21,43 @@ use crate::{args::Global, output::Output, people, session::Session, text};
 /// For how long a message is sent again when the server is busy or away.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) async fn send(
-    global: &Global,
-    out: Output,
-    channel: &str,
-    words: &[String],
-) -> anyhow::Result<()> {
+/// What can be written.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Write {
+    /// Send a message
+    #[command(
+        after_help = "Examples:\n  folkmoot send general 'Deploy is done'\n  folkmoot send @grace 'Lunch?'\n  \
+        git log -1 | folkmoot send general -"
+    )]
+    Send {
+        /// Where to: general, #general, @grace or an id
+        channel: String,
+        /// Markdown; several words need no quotes. `-` reads it from standard input
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Send a file of at most 25 MiB
+    Upload {
+        /// Where to: general, #general, @grace or an id
+        channel: String,
+        /// Which file
+        file: PathBuf,
+        /// Text to go with it
+        #[arg(short, long, default_value = "")]
+        message: String,
+    },
+}
+
+impl Write {
+    pub(crate) async fn run(self, global: &Global, out: Output) -> anyhow::Result<()> {
+        match self {
+            Self::Send { channel, text } => send(global, out, &channel, &text).await,
+            Self::Upload { channel, file, message } => upload(global, out, &channel, &file, message).await,
+        }
+    }
+}
+
+async fn send(global: &Global, out: Output, channel: &str, words: &[String]) -> anyhow::Result<()> {
     let text = match words {
         [dash] if dash == "-" => from_stdin()?,
         words => words.join(" "),
@@ -44,7 +76,7 @@ pub(crate) async fn send(
     out.item(&committed, || "sent".to_owned())
 }
 
-pub(crate) async fn upload(
+async fn upload(
     global: &Global,
     out: Output,
     channel: &str,

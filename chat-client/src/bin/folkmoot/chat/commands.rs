@@ -3,26 +3,74 @@
 use std::path::PathBuf;
 
 use chat_protocol::{FileId, PresenceStatus};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use tokio::time::Instant;
 
 use super::{Conversation, Outcome, Unsent};
 use crate::{editor::Commands, text, write};
 
-/// What the editor has to know.
-pub(super) const COMMANDS: Commands =
-    Commands { names: &["/help", "/who", "/edit", "/delete", "/upload", "/quit"], leaves };
+/// What can be typed besides messages, in the order of the help.
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "/who",
+        argument: "",
+        help: "who is in the channel, and who is there now",
+        run: |conversation, _| conversation.who().boxed_local(),
+    },
+    Command {
+        name: "/edit",
+        argument: "TEXT",
+        help: "gives your last message a new text",
+        run: |conversation, text| conversation.edit(text).boxed_local(),
+    },
+    Command {
+        name: "/delete",
+        argument: "",
+        help: "deletes your last message",
+        run: |conversation, _| conversation.delete().boxed_local(),
+    },
+    Command {
+        name: "/upload",
+        argument: "FILE",
+        help: "sends a file",
+        run: |conversation, path| conversation.upload(path).boxed_local(),
+    },
+];
 
-const HELP: &str = "\
-  /who          who is in the channel, and who is there now
-  /edit TEXT    gives your last message a new text
-  /delete       deletes your last message
-  /upload FILE  sends a file
-  /quit         leaves; so do Ctrl-D and Ctrl-C
-  //TEXT        sends a text that begins with a slash";
+const HELP: [&str; 2] = ["/help", "/?"];
+/// The editor has to know them before they run.
+const LEAVING: [&str; 3] = ["/quit", "/q", "/exit"];
+
+struct Command {
+    name: &'static str,
+    argument: &'static str,
+    help: &'static str,
+    run: for<'a> fn(&'a mut Conversation, &'a str) -> LocalBoxFuture<'a, anyhow::Result<()>>,
+}
+
+/// What the editor has to know.
+pub(super) fn for_editor() -> Commands {
+    let names = COMMANDS.iter().map(|command| command.name);
+    let names = [HELP[0]].into_iter().chain(names).chain([LEAVING[0]]).collect();
+    Commands { names, leaves }
+}
 
 fn leaves(line: &str) -> bool {
-    matches!(line.trim(), "/quit" | "/q" | "/exit")
+    LEAVING.contains(&line.trim())
+}
+
+fn help() -> String {
+    let commands = COMMANDS.iter().map(|Command { name, argument, help, .. }| (*name, *argument, *help));
+    let others = [
+        (LEAVING[0], "", "leaves; so do Ctrl-D and Ctrl-C"),
+        ("//TEXT", "", "sends a text that begins with a slash"),
+    ];
+    let lines: Vec<_> = commands
+        .chain(others)
+        .map(|(name, argument, help)| (format!("{name} {argument}").trim_end().to_owned(), help))
+        .collect();
+    let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or_default();
+    lines.iter().map(|(usage, help)| format!("  {usage:<width$}  {help}")).collect::<Vec<_>>().join("\n")
 }
 
 impl Conversation {
@@ -33,20 +81,23 @@ impl Conversation {
             return Ok(true);
         }
         let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        match command {
-            _ if leaves(line) => return Ok(false),
-            "/help" | "/?" => self.terminal.print(HELP).await?,
-            "/who" => self.who().await?,
-            "/edit" => self.edit(rest.trim()).await?,
-            "/delete" => self.delete().await?,
-            "/upload" => self.upload(rest.trim()).await?,
-            _ => match line.strip_prefix("//") {
-                Some(text) => self.submit(format!("/{text}"), vec![]).await,
-                None if line.starts_with('/') => {
-                    self.note(&format!("no command {}; /help tells them", text::one_line(command))).await?;
-                }
-                None => self.submit(line.to_owned(), vec![]).await,
-            },
+        if leaves(line) {
+            return Ok(false);
+        }
+        if HELP.contains(&command) {
+            self.terminal.print(&help()).await?;
+            return Ok(true);
+        }
+        if let Some(known) = COMMANDS.iter().find(|known| known.name == command) {
+            (known.run)(self, rest.trim()).await?;
+            return Ok(true);
+        }
+        match line.strip_prefix("//") {
+            Some(text) => self.submit(format!("/{text}"), vec![]).await,
+            None if line.starts_with('/') => {
+                self.note(&format!("no command {}; /help tells them", text::one_line(command))).await?;
+            }
+            None => self.submit(line.to_owned(), vec![]).await,
         }
         Ok(true)
     }

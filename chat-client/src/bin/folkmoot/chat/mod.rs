@@ -48,7 +48,7 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
     let patience = options.first_welcome_deadline;
     let (client, updates) = Client::start(session.rest.clone(), options);
     client.welcomed(patience).await?;
-    let terminal = Terminal::open(format!("{name}> "), commands::COMMANDS)?;
+    let terminal = Terminal::open(format!("{name}> "), commands::for_editor())?;
     let mut conversation = Conversation {
         seen: channel.head,
         paint: out.paint,

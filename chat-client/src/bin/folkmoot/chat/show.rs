@@ -7,7 +7,7 @@ use chat_protocol::{Event, EventBody, PresenceStatus, UserId, UserPresence};
 use tokio::time::Instant;
 
 use super::Conversation;
-use crate::{output, people, text};
+use crate::{output, text};
 
 /// The same person's typing is told once in this time: each one is a line on the screen.
 const TYPING_PAUSE: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ impl Conversation {
 
     async fn show_event(&mut self, event: &Event) -> anyhow::Result<()> {
         // Without names the ids are shown: better than no message.
-        let _ = self.people.learn(&self.session.rest, people::in_event(event)).await;
+        let _ = self.people.learn(&self.session.rest, output::people_in_event(event)).await;
         self.newest = self.newest.max(event.at);
         self.typed.remove(&event.by);
         if event.by == self.session.me && matches!(event.body, EventBody::Message { .. }) {
