@@ -3,6 +3,7 @@
 
 import { ApiError } from "./api.js";
 import { names, uuid } from "./format.js";
+import { failure, frameOf } from "./kinds.js";
 import { Logs } from "./logs.js";
 import { Outbox } from "./outbox.js";
 import { People } from "./people.js";
@@ -78,13 +79,9 @@ export class Chat extends EventTarget {
     this.#pump();
   }
 
-  edit(channel, target, text) {
-    this.outbox.add({ type: "edit", channel, target, text });
-    this.#pump();
-  }
-
-  remove(channel, target) {
-    this.outbox.add({ type: "delete", channel, target });
+  /** Changes a message: a command with a type, a `target` and what else its type has. */
+  change(channel, command) {
+    this.outbox.add({ ...command, channel });
     this.#pump();
   }
 
@@ -275,7 +272,11 @@ export class Chat extends EventTarget {
   #refused({ id, code, message, retryable, retry_after_ms }) {
     if (!id || this.logs.refused({ id, retry_after_ms })) return;
     this.outbox.refused(id, { code, message, retryable, retryAfterMs: retry_after_ms });
-    if (this.outbox.get(id)?.state === "failed") this.emit("failed", this.outbox.get(id));
+    const entry = this.outbox.get(id);
+    if (entry?.state === "failed") {
+      if (failure(entry) === null) this.outbox.discard(id);
+      else this.emit("failed", entry);
+    }
     this.#pump();
   }
 
@@ -284,16 +285,8 @@ export class Chat extends EventTarget {
     clearTimeout(this.#pumpTimer);
     if (this.socket.state !== "online") return;
     for (const entry of this.outbox.due()) {
-      const { id, type, channel, text, target } = entry;
-      const frame = { type, id, channel };
-      if (type === "send") {
-        Object.assign(frame, { text, files: entry.files.map((file) => file.id) });
-        // Sent again later, it says nothing of what was seen meanwhile.
-        if (entry.first) Object.assign(frame, { seen: this.channels.get(channel)?.read });
-      }
-      else if (type === "edit") Object.assign(frame, { target, text });
-      else Object.assign(frame, { target });
-      if (this.socket.send(frame)) this.outbox.wrote(id);
+      const frame = frameOf(entry, this.channels.get(entry.channel));
+      if (this.socket.send(frame)) this.outbox.wrote(entry.id);
     }
     const wait = this.outbox.nextDue();
     if (wait !== null) this.#pumpTimer = setTimeout(() => this.#pump(), wait + 5);

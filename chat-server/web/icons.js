@@ -26,14 +26,14 @@ const PATHS = {
   device: "M4 5h16v11H4zM9 20h6M12 16v4",
 };
 
-/** An icon by name; hidden from assistive technology, because the control around it has the label. */
-export function icon(name) {
+/** An icon by name, or one that only one view has, by its `path`; hidden from assistive technology, because the control around it has the label. */
+export function icon(name, path = PATHS[name]) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("class", `icon icon-${name}`);
   svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", PATHS[name]);
-  svg.append(path);
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", path);
+  svg.append(line);
   return svg;
 }

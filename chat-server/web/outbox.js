@@ -2,6 +2,8 @@
 // the same id the same outcome for 24 hours, so sending again after a lost connection, a crash on either
 // side or a reload can neither lose nor double it. Pure but for the `storage` it is given.
 
+import { isCommand } from "./kinds.js";
+
 /** Resending is safe for 24 h (the server's window); an hour is kept as margin for clocks. */
 const RESEND_WINDOW_MS = 23 * 60 * 60 * 1000;
 /** An answer takes milliseconds; after this long the command is sent again on the same socket. */
@@ -43,7 +45,7 @@ export class Outbox {
     return this.entries.find((entry) => entry.id === id);
   }
 
-  /** Takes a command: `{ type, channel, text, files, target }`. It is stored before this returns. */
+  /** Takes a command: `{ type, channel }` and what else its type has. It is stored before this returns. */
   add(command) {
     // Strictly increasing, because the order must survive a reload and storage keeps none.
     const at = Math.max(this.#now(), (this.entries.at(-1)?.at ?? 0) + 1);
@@ -195,10 +197,9 @@ export class Outbox {
     return { ...defaults, ...entry, seq: null, attempts: 0, unhinted: 0, notBefore: 0, sentAt: null };
   }
 
-  #save({ id, at, type, channel, text, files, target, state, error, generation }) {
-    const value = JSON.stringify({ id, at, type, channel, text, files, target, state, error, generation });
+  #save({ first, seq, attempts, unhinted, notBefore, sentAt, ...kept }) {
     try {
-      this.#storage.setItem(this.#prefix + id, value);
+      this.#storage.setItem(this.#prefix + kept.id, JSON.stringify(kept));
     } catch {
       // Storage is full or forbidden: the entry lives in memory, which still survives a lost connection.
     }
@@ -209,7 +210,9 @@ export class Outbox {
       const key = this.#storage.key(i);
       if (!key.startsWith(this.#prefix)) continue;
       try {
-        this.entries.push(this.#fresh(JSON.parse(this.#storage.getItem(key))));
+        const entry = this.#fresh(JSON.parse(this.#storage.getItem(key)));
+        // A newer version of this client may have left others, and will come back for them.
+        if (isCommand(entry.type)) this.entries.push(entry);
       } catch {
         // Not ours, or half written by a crash of the browser: leave it alone.
       }

@@ -2,6 +2,7 @@
 // messages grouped by author. Pure, so that it can be tested without a browser.
 
 import { dayKey } from "./format.js";
+import { failure, waiting } from "./kinds.js";
 
 /** Messages of one author within this many milliseconds stand under one name. */
 const GROUP_MS = 5 * 60 * 1000;
@@ -17,7 +18,10 @@ export function buildRows({ entries, pending, me, unreadAfter, direct = false })
   let marked = unreadAfter === null;
   let lastOwn = null;
 
-  const changes = new Map(pending.filter((p) => p.type !== "send").map((p) => [p.target, p]));
+  const changes = new Map();
+  for (const command of pending) {
+    if (command.type !== "send") changes.set(command.target, [...(changes.get(command.target) ?? []), command]);
+  }
   const add = (row) => {
     if (!previous || dayKey(previous.at) !== dayKey(row.at)) {
       rows.push({ kind: "day", key: `day-${dayKey(row.at)}`, at: row.at });
@@ -49,39 +53,39 @@ export function buildRows({ entries, pending, me, unreadAfter, direct = false })
       continue;
     }
     const own = entry.by === me;
-    const row = { ...message(entry, changes.get(entry.seq)), key: `s${entry.seq}`, own };
+    const row = { ...message(entry, changes.get(entry.seq) ?? [], me), key: `s${entry.seq}`, own };
     add(row);
     if (own && !row.deleted) lastOwn = row;
   }
-  for (const waiting of pending) {
-    if (waiting.type !== "send") continue;
+  for (const command of pending) {
+    if (command.type !== "send") continue;
     lastOwn = null;
+    const { id, at, text, files, state, error } = command;
     add({
       kind: "message",
-      key: waiting.id,
-      at: waiting.at,
+      key: id,
+      at,
       by: me,
       own: true,
-      id: waiting.id,
+      id,
       seq: null,
-      text: waiting.text,
-      files: waiting.files,
+      text,
+      files,
       deleted: false,
       edited: false,
-      state: waiting.state,
-      error: waiting.error,
-      command: waiting.id,
+      state,
+      error,
+      failure: state === "failed" ? failure(command) : null,
+      command: id,
     });
   }
   if (lastOwn && !lastOwn.command) lastOwn.newest = true;
   return rows;
 }
 
-/** A message as it will read once a waiting edit or deletion of it is committed. */
-function message(entry, change) {
-  const { seq, at, by, id, text, files, deleted, edited } = entry;
-  const row = { kind: "message", seq, at, by, id, text, files, deleted, edited, state: "sent" };
-  if (!change) return row;
-  const shown = change.state === "failed" ? {} : change.type === "delete" ? { fading: true } : { text: change.text };
-  return { ...row, ...shown, state: change.state, error: change.error, command: change.id };
+/** A message as it will read once the commands that wait to change it are committed. */
+function message(entry, commands, me) {
+  const row = { ...entry, kind: "message", state: "sent" };
+  for (const command of commands) Object.assign(row, waiting(row, command, me));
+  return row;
 }

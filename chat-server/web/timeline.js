@@ -4,7 +4,7 @@
 // It grows at the end with live and recovered events and at the start with history, and its picture
 // does not depend on the order in which it grew.
 
-const NOTES = new Set(["channel_created", "member_joined", "member_left", "renamed", "topic_changed", "archived"]);
+import { changed, entryOf, slotOf } from "./kinds.js";
 
 export class Timeline {
   /** Starts empty at the log's `head`: what is older is history, what is newer arrives. */
@@ -24,10 +24,8 @@ export class Timeline {
     /** Events that arrived ahead of a gap, by seq. */
     this.ahead = new Map();
     this.bySeq = new Map();
-    /** target seq → the newest edit known, which may be known before its message is. */
-    this.edits = new Map();
-    /** target seq → the seq of its deletion. */
-    this.deletes = new Map();
+    /** target seq → slot → the newest event in it, which may be known before its message is. */
+    this.changes = new Map();
     /** Client ids of the messages held, to recognise one's own sends. */
     this.ids = new Set();
   }
@@ -84,48 +82,37 @@ export class Timeline {
       if (entry.id) this.ids.delete(entry.id);
     }
     this.low = dropped.at(-1).seq;
-    // Edits and deletions above `low` will not be read again; those below come back with the history.
-    for (const [target, edit] of this.edits) if (edit.seq <= this.low) this.edits.delete(target);
-    for (const [target, seq] of this.deletes) if (seq <= this.low) this.deletes.delete(target);
+    // Changes above `low` will not be read again; those below come back with the history.
+    for (const [target, slots] of this.changes) {
+      for (const [slot, { seq }] of slots) if (seq <= this.low) slots.delete(slot);
+      if (!slots.size) this.changes.delete(target);
+    }
   }
 
+  /** Kinds that this version does not know show nothing, but still move the cursor: the log stays dense. */
   #take(event, where) {
-    const put = (entry) => {
+    const entry = entryOf(event);
+    if (entry) {
       this.bySeq.set(entry.seq, entry);
       if (where === "end") this.entries.push(entry);
       else this.entries.unshift(entry);
-    };
-    if (event.kind === "message") {
-      const { seq, at, by, id, text, files = [], deleted = false } = event;
-      put({ type: "message", seq, at, by, id, text, files, deleted, edited: false });
-      if (id) this.ids.add(id);
-      this.#settle(seq);
-    } else if (event.kind === "edited") {
-      const known = this.edits.get(event.target);
-      if (!known || known.seq < event.seq) this.edits.set(event.target, event);
-      this.#settle(event.target);
-    } else if (event.kind === "deleted") {
-      this.deletes.set(event.target, event.seq);
-      this.#settle(event.target);
-    } else if (NOTES.has(event.kind)) {
-      put({ ...event, type: "note" });
+      if (entry.id) this.ids.add(entry.id);
+      this.#settle(entry.seq);
     }
-    // Kinds that this version does not know still move the cursor: the log stays dense.
+    const slot = slotOf(event);
+    if (slot === null) return;
+    if (!this.changes.has(event.target)) this.changes.set(event.target, new Map());
+    const slots = this.changes.get(event.target);
+    if ((slots.get(slot)?.seq ?? 0) < event.seq) slots.set(slot, event);
+    this.#settle(event.target);
   }
 
   /** Applies what is known about a message to it. Replaces the entry, so that a view sees the change. */
   #settle(seq) {
     const entry = this.bySeq.get(seq);
     if (entry?.type !== "message") return;
-    const edit = this.edits.get(seq);
-    const deleted = entry.deleted || this.deletes.has(seq);
-    const next = {
-      ...entry,
-      deleted,
-      text: deleted ? "" : (edit?.text ?? entry.text),
-      files: deleted ? [] : entry.files,
-      edited: !deleted && edit !== undefined,
-    };
+    const events = [...(this.changes.get(seq)?.values() ?? [])].sort((a, b) => a.seq - b.seq);
+    const next = changed(entry, events);
     this.bySeq.set(seq, next);
     this.entries[this.#indexOf(seq)] = next;
   }

@@ -5,20 +5,31 @@ import { icon } from "./icons.js";
 
 let close = null;
 
-/** Opens a menu at `button`; `items` are `{ label, icon, run, risky }`. A second call closes it. */
-export function toggleMenu(button, items) {
+/**
+ * Opens a menu at `button`; `items` are `{ label, icon, run, risky }`, or with a `name` where the label is not one. A second
+ * call closes it. `look` is a class for menus that are no plain list.
+ */
+export function toggleMenu(button, items, look = "") {
   const mine = button.getAttribute("aria-expanded") === "true";
   close?.();
   if (mine) return;
 
   const menu = h(
     "div",
-    { class: "menu", role: "menu" },
+    { class: `menu ${look}`.trim(), role: "menu" },
     items.map((item) =>
       h(
         "button",
-        { type: "button", role: "menuitem", tabindex: -1, class: item.risky ? "risky" : null, onclick: () => pick(item) },
-        icon(item.icon),
+        {
+          type: "button",
+          role: "menuitem",
+          tabindex: -1,
+          class: item.risky ? "risky" : null,
+          title: item.name,
+          "aria-label": item.name,
+          onclick: () => pick(item),
+        },
+        item.icon && icon(item.icon),
         item.label,
       ),
     ),
@@ -35,7 +46,7 @@ export function toggleMenu(button, items) {
   const follow = () => button.isConnected && place(menu, button);
   const keys = (event) => {
     const at = entries.indexOf(document.activeElement);
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     if (step) entries.at((at + step + entries.length) % entries.length).focus();
     else if (event.key === "Home") entries[0].focus();
     else if (event.key === "End") entries.at(-1).focus();

@@ -7,6 +7,7 @@ import { day, full, shortTime, size, time } from "./format.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { render } from "./markdown.js";
+import { sentence } from "./kinds.js";
 import { toggleMenu } from "./ui-menu.js";
 
 const STATE = { queued: ["clock", "Waiting to be sent"], sent: ["check", "Sent"], failed: ["alert", "Not sent"] };
@@ -15,11 +16,11 @@ const STATE = { queued: ["clock", "Waiting to be sent"], sent: ["check", "Sent"]
 export function signature(row, { chat, editing }) {
   // An open editor stays as it is: presence or a new name must not take away what is being typed.
   if (editing === row.key && !row.deleted) return "editing";
-  const { kind, seq, at, by, text, files, deleted, edited, fading, state, error, newest, grouped, note } = row;
+  const { kind, seq, at, by, text, files, deleted, edited, fading, state, failure, newest, grouped, note } = row;
   const name = by && chat.people.name(by);
   const about = note && note.user && chat.people.name(note.user);
   const online = kind === "message" && !grouped && isOnline(chat, by);
-  const body = [text, files?.length, deleted, edited, fading, state, error?.message, newest, grouped];
+  const body = [text, files?.length, deleted, edited, fading, state, failure, newest, grouped];
   return JSON.stringify([kind, seq, at, name, about, online, body]);
 }
 
@@ -27,29 +28,11 @@ export function signature(row, { chat, editing }) {
 export function buildRow(row, view) {
   if (row.kind === "day") return h("li", { class: "day" }, h("span", null, day(row.at, Date.now())));
   if (row.kind === "unread") return h("li", { class: "new-line" }, h("span", null, "New"));
-  if (row.kind === "note") return h("li", { class: "note", title: full(row.at) }, noteText(row, view.chat));
+  if (row.kind === "note") return h("li", { class: "note", title: full(row.at) }, sentence(row.note, (user) => view.chat.people.name(user)));
   return messageRow(row, view);
 }
 
 const isOnline = (chat, user) => (user === chat.me.id ? chat.socket.state === "online" : chat.people.isOnline(user));
-
-function noteText({ note, by }, { people }) {
-  const who = people.name(by);
-  switch (note.kind) {
-    case "channel_created":
-      return note.name ? `${who} created the channel ${note.name}` : `${who} started the conversation`;
-    case "member_joined":
-      return note.user === by ? `${who} joined` : `${who} added ${people.name(note.user)}`;
-    case "member_left":
-      return note.user === by ? `${who} left` : `${who} removed ${people.name(note.user)}`;
-    case "renamed":
-      return `${who} renamed the channel to ${note.name}`;
-    case "topic_changed":
-      return note.topic ? `${who} set the topic: ${note.topic}` : `${who} cleared the topic`;
-    default:
-      return note.archived ? `${who} archived the channel` : `${who} brought the channel back`;
-  }
-}
 
 function messageRow(row, view) {
   const { chat } = view;
@@ -64,7 +47,7 @@ function messageRow(row, view) {
     "li",
     { class: classes.filter(Boolean).join(" ") },
     row.grouped ? h("div", { class: "gutter" }, stamp) : avatar(row.by, name, { presence: isOnline(chat, row.by) }),
-    h("div", { class: "body" }, side, head, editing ? editor(row, view) : content(row, chat), failure(row, chat)),
+    h("div", { class: "body" }, side, head, editing ? editor(row, view) : content(row, chat), problem(row, chat)),
   );
 }
 
@@ -80,27 +63,15 @@ function state(row) {
   return h("span", { class: `state ${row.state}`, title: label }, icon(name), h("span", { class: "unseen" }, label));
 }
 
-function failure(row, chat) {
+function problem(row, chat) {
   if (row.state !== "failed") return null;
   return h(
     "div",
     { class: "failure" },
-    h("span", null, reason(row)),
+    h("span", null, row.failure),
     h("button", { type: "button", onclick: () => chat.retry(row.command) }, "Try again"),
     h("button", { type: "button", onclick: () => chat.outbox.discard(row.command) }, "Discard"),
   );
-}
-
-function reason({ seq, error }) {
-  const what = seq === null ? "Not sent" : "Not changed";
-  const why = {
-    forbidden: "you may not write here",
-    not_found: "the conversation is not there any more",
-    archived: "the channel is archived",
-    too_large: "it is too long",
-    conflict: "the message was deleted",
-  };
-  return `${what}: ${why[error?.code] ?? error?.message ?? "unknown reason"}`;
 }
 
 function menuButton(row, view) {
@@ -134,7 +105,7 @@ function askDelete(row, { chat, channel }) {
   const files = row.files.map((file) => `${file.name} (${size(file.size)})`).join(", ");
   const what = [row.text.slice(0, 140), files].filter(Boolean).join(" · ");
   confirmDialog("Delete this message?", `“${what}” will be gone for everybody, for good.`, "Delete", () =>
-    chat.remove(channel, row.seq),
+    chat.change(channel, { type: "delete", target: row.seq }),
   );
 }
 
@@ -142,7 +113,7 @@ function editor(row, view) {
   const area = h("textarea", { class: "editor", rows: 1, "aria-label": "Edit the message", value: row.text, dataset: { focus: "editor" } });
   const save = () => {
     const text = area.value.trim();
-    if (text && text !== row.text) view.chat.edit(view.channel, row.seq, text);
+    if (text && text !== row.text) view.chat.change(view.channel, { type: "edit", target: row.seq, text });
     view.edit(null);
   };
   area.addEventListener("keydown", (event) => {

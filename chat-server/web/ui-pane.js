@@ -3,6 +3,7 @@
 import { announce, byId, h, perFrame, reconcile } from "./dom.js";
 import { buildRow, signature } from "./ui-message.js";
 import { buildRows } from "./rows.js";
+import { failure } from "./kinds.js";
 import { icon } from "./icons.js";
 import { showDetails } from "./ui-dialogs.js";
 
@@ -157,7 +158,7 @@ export function setUpPane({ chat, signal, leave }) {
     if (view.channel && !log()) attach();
     render();
   });
-  chat.on("failed", ({ text }) => announce(`Not sent: ${text}`));
+  chat.on("failed", (command) => announce(`${failure(command)}. ${command.text}`));
   chat.on("message", (event) => {
     if (event.channel !== view.channel || event.kind !== "message" || event.by === chat.me.id) return;
     if (!stuck) missed += 1;

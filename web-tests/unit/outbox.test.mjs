@@ -68,6 +68,16 @@ test("a reload loses nothing that was not acked, and keeps the order within one 
   assert.deepEqual(w.outbox("grace").entries, [], "another user's stay theirs");
 });
 
+test("all fields of a command survive a reload, and commands of a newer client are left to it", () => {
+  const w = world();
+  const entry = w.outbox().add({ type: "edit", channel: "x", target: 3, text: "new", mood: { good: true } });
+  const other = w.outbox().add({ type: "of_the_future", channel: "x", target: 3 });
+  const after = w.outbox();
+  assert.deepEqual(after.entries, [{ ...entry, first: false }]);
+  assert.equal(after.get(entry.id).mood.good, true);
+  assert.ok(w.storage.has(`folkmoot.outbox.ada.${other.id}`));
+});
+
 test("an acked command stays visible until its event is there", () => {
   const outbox = world().outbox();
   const entry = outbox.add(send("x", "1"));

@@ -47,6 +47,12 @@ test("a waiting edit shows its text, a waiting deletion fades, a failed one show
   ]);
 });
 
+test("several changes of one message wait together", () => {
+  const change = (type, id, more) => ({ type, id, target: 1, text: "", state: "queued", error: null, ...more });
+  const [, row] = rows([message(1, "me")], [change("edit", "a", { text: "first" }), change("edit", "b", { text: "second" })]);
+  assert.deepEqual([row.text, row.command], ["second", "b"]);
+});
+
 test("only the newest own message is marked as such", () => {
   const newest = (list) => list.filter((row) => row.newest).map((row) => row.seq);
   assert.deepEqual(newest(rows([message(1, "me"), message(2, "me"), message(3, "ada")])), [2]);

@@ -1,0 +1,126 @@
+// What each kind of event means in this client, and each command that makes one: how it changes what is shown, how it reads,
+// what is sent, and how it shows while it waits. Pure: no network, no DOM.
+
+/** How a message reads that nothing has changed. */
+const plain = () => ({ edited: false });
+
+/**
+ * Kinds of events. `entry`: it is a row of its own, which begins as this. `slot` and `change`: it changes the message
+ * `target`; of the events in one slot of a message only the newest counts, and they change a copy of it in the order of
+ * the log. `note(event, name)`: it reads like this sentence, where `name` gives a user's name.
+ */
+const EVENTS = {
+  message: {
+    entry: ({ seq, at, by, id, text, files = [], deleted = false }) =>
+      ({ type: "message", seq, at, by, id, text, files, deleted, ...plain() }),
+  },
+  edited: {
+    slot: () => "edited",
+    change(message, { text }) {
+      if (!message.deleted) Object.assign(message, { text, edited: true });
+    },
+  },
+  deleted: {
+    slot: () => "deleted",
+    change(message) {
+      Object.assign(message, plain(), { deleted: true, text: "", files: [] });
+    },
+  },
+  channel_created: {
+    note: ({ by, name: channel }, name) =>
+      channel ? `${name(by)} created the channel ${channel}` : `${name(by)} started the conversation`,
+  },
+  member_joined: {
+    note: ({ by, user }, name) => (user === by ? `${name(by)} joined` : `${name(by)} added ${name(user)}`),
+  },
+  member_left: {
+    note: ({ by, user }, name) => (user === by ? `${name(by)} left` : `${name(by)} removed ${name(user)}`),
+  },
+  renamed: {
+    note: ({ by, name: channel }, name) => `${name(by)} renamed the channel to ${channel}`,
+  },
+  topic_changed: {
+    note: ({ by, topic }, name) => (topic ? `${name(by)} set the topic: ${topic}` : `${name(by)} cleared the topic`),
+  },
+  archived: {
+    note: ({ by, archived }, name) => (archived ? `${name(by)} archived the channel` : `${name(by)} brought the channel back`),
+  },
+};
+
+const WHY = {
+  forbidden: "you may not write here",
+  not_found: "the conversation is not there any more",
+  archived: "the channel is archived",
+  too_large: "it is too long",
+  conflict: "the message was deleted",
+};
+
+/**
+ * Commands by their type. `frame(command, channel)`: what is sent beside type, id and channel. `show(row, command, me)`: what
+ * the row of the target shows meanwhile. `failed(error)`: what a person reads when it was refused, `null` for nothing.
+ */
+const COMMANDS = {
+  send: {
+    frame: ({ text, files, first }, channel) => ({
+      text,
+      files: files.map((file) => file.id),
+      // Sent again later, it says nothing of what was seen meanwhile.
+      ...(first && { seen: channel?.read }),
+    }),
+    failed: (error) => `Not sent: ${reason(error)}`,
+  },
+  edit: {
+    frame: ({ target, text }) => ({ target, text }),
+    show: (row, { text }) => ({ text }),
+    failed: (error) => `Not changed: ${reason(error)}`,
+  },
+  delete: {
+    frame: ({ target }) => ({ target }),
+    show: () => ({ fading: true }),
+    failed: (error) => `Not changed: ${reason(error)}`,
+  },
+};
+
+/** The row of its own that an event is, or `null`. */
+export function entryOf(event) {
+  const { entry, note } = EVENTS[event.kind] ?? {};
+  if (note) return { ...event, type: "note" };
+  return entry?.(event) ?? null;
+}
+
+/** Which change of its target an event is, or `null`. */
+export const slotOf = (event) => EVENTS[event.kind]?.slot?.(event) ?? null;
+
+/** A message with all changes that are known of it, which are in the order of the log. Does not matter how often it is done. */
+export function changed(message, events) {
+  const copy = { ...message, ...plain() };
+  for (const event of events) EVENTS[event.kind].change(copy, event);
+  return copy;
+}
+
+/** The sentence of a note; `name` gives a user's name. */
+export const sentence = (note, name) => EVENTS[note.kind].note(note, name);
+
+/** Whether this version knows such commands. */
+export const isCommand = (type) => Object.hasOwn(COMMANDS, type);
+
+/** What goes over the socket for a command of the outbox; `channel` is what is known of its channel. */
+export function frameOf(command, channel) {
+  const { type, id } = command;
+  return { type, id, channel: command.channel, ...COMMANDS[type].frame(command, channel) };
+}
+
+/** What a row becomes while a command that changes it waits, or has failed. */
+export function waiting(row, command, me) {
+  const { type, state, error, id } = command;
+  const shown = state === "failed" ? { failure: failure(command) } : COMMANDS[type].show(row, command, me);
+  return { state, error, command: id, ...shown };
+}
+
+/** What a person reads about a command that was refused or given up; `null`: nothing. */
+export const failure = ({ type, error }) => COMMANDS[type].failed(error);
+
+function reason(error) {
+  if (!error) return "the server was restored from a backup";
+  return WHY[error.code] ?? error.message ?? "unknown reason";
+}
