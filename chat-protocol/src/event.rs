@@ -1,4 +1,4 @@
-//! The events of a channel's log.
+//! The events of a channel's log, and what a message reads like after them.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,34 @@ pub enum EventBody {
     Unknown,
 }
 
+/// A message as it reads now: edits and deletion applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Message {
+    /// Which log.
+    pub channel: ChannelId,
+    /// Its position.
+    pub seq: Seq,
+    /// When it was sent.
+    pub at: Millis,
+    /// Who sent it.
+    pub by: UserId,
+    /// The client id it was sent with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ClientId>,
+    /// Markdown source; empty when deleted.
+    pub text: String,
+    /// Attachments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRef>,
+    /// When it was last edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Millis>,
+    /// It was deleted; its text is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
 /// Who may see and join a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,9 +164,67 @@ pub struct FileRef {
     pub size: u64,
 }
 
+#[cfg(feature = "schema")]
+impl Event {
+    /// At least one of every kind, as one log, for people who write a client.
+    #[must_use]
+    pub fn examples() -> Vec<Self> {
+        use crate::examples::{ADA, AT, COMMAND, GENERAL, GRACE, PLAN};
+        let plan =
+            FileRef { id: PLAN, name: "plan.pdf".into(), media_type: "application/pdf".into(), size: 48_213 };
+        // What clients send has the id that they sent it with.
+        let (sent, none) = (Some(COMMAND), None);
+        let bodies = [
+            (
+                none,
+                EventBody::ChannelCreated {
+                    channel_kind: ChannelKind::Public,
+                    name: Some("general".into()),
+                    topic: "For everybody".into(),
+                },
+            ),
+            (none, EventBody::MemberJoined { user: ADA }),
+            (
+                sent,
+                EventBody::Message {
+                    text: "Shall we meet at **three**?".into(),
+                    files: vec![],
+                    deleted: false,
+                },
+            ),
+            (sent, EventBody::Message { text: "The plan".into(), files: vec![plan], deleted: false }),
+            (
+                sent,
+                EventBody::Edited { target: 3, text: "Shall we meet at **four**?".into(), deleted: false },
+            ),
+            (sent, EventBody::Deleted { target: 4 }),
+            (none, EventBody::Renamed { name: "lobby".into() }),
+            (none, EventBody::TopicChanged { topic: "Come in".into() }),
+            (none, EventBody::Archived { archived: true }),
+            (none, EventBody::MemberLeft { user: GRACE }),
+        ];
+        let event = |(seq, (id, body))| Self { channel: GENERAL, seq, at: AT, by: ADA, id, body };
+        (1..).zip(bodies).map(event).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "schema")]
+    #[test]
+    fn every_kind_has_an_example_that_is_read_as_it_is_written() {
+        let mut shown = std::collections::BTreeSet::new();
+        for event in Event::examples() {
+            let json = serde_json::to_value(&event).expect("serialises");
+            assert_eq!(serde_json::from_value::<Event>(json.clone()).expect("is an event"), event);
+            shown.insert(json["kind"].as_str().expect("has a kind").to_owned());
+        }
+        let mut kinds = crate::examples::tags::<EventBody>("kind");
+        assert!(kinds.remove("unknown"), "the kind that is never sent");
+        assert_eq!(shown, kinds);
+    }
 
     #[test]
     fn kinds_of_the_future_are_ignored_not_refused() {

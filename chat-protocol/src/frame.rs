@@ -98,6 +98,63 @@ pub enum ClientFrame {
     },
 }
 
+impl ClientFrame {
+    /// The `type` of every frame, in the order of the variants.
+    pub const TYPES: [&str; 9] =
+        ["hello", "send", "edit", "delete", "read", "typing", "watch", "sync", "ping"];
+
+    /// The command's id, which its answer repeats.
+    #[must_use]
+    pub const fn id(&self) -> Option<ClientId> {
+        match self {
+            Self::Hello { .. } => None,
+            Self::Send { id, .. } | Self::Edit { id, .. } | Self::Delete { id, .. } => Some(*id),
+            Self::Read { id, .. }
+            | Self::Typing { id, .. }
+            | Self::Watch { id, .. }
+            | Self::Sync { id, .. }
+            | Self::Ping { id } => *id,
+        }
+    }
+
+    /// At least one of every type, for people who write a client.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn examples() -> Vec<Self> {
+        use crate::examples::{ADA, COMMAND, GENERAL, GRACE, PLAN};
+        let id = Some(COMMAND);
+        vec![
+            Self::Hello { token: "eyJ…".into(), client: Some("example/1.0".into()) },
+            Self::Send {
+                id: COMMAND,
+                channel: GENERAL,
+                text: "Shall we meet at **three**?".into(),
+                files: vec![],
+                seen: Some(41),
+            },
+            Self::Send {
+                id: COMMAND,
+                channel: GENERAL,
+                text: "The plan".into(),
+                files: vec![PLAN],
+                seen: None,
+            },
+            Self::Edit {
+                id: COMMAND,
+                channel: GENERAL,
+                target: 42,
+                text: "Shall we meet at **four**?".into(),
+            },
+            Self::Delete { id: COMMAND, channel: GENERAL, target: 42 },
+            Self::Read { id: None, channel: GENERAL, seq: 42 },
+            Self::Typing { id: None, channel: GENERAL },
+            Self::Watch { id: None, users: vec![ADA, GRACE] },
+            Self::Sync { id, channel: GENERAL, after: 38 },
+            Self::Ping { id },
+        ]
+    }
+}
+
 /// What the server sends. Clients ignore types that they do not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -208,6 +265,55 @@ pub enum ServerFrame {
     Unknown,
 }
 
+#[cfg(feature = "schema")]
+impl ServerFrame {
+    /// At least one of every type, and an event of every kind, for people who write a client.
+    #[must_use]
+    pub fn examples() -> Vec<Self> {
+        use crate::examples::{ADA, AT, COMMAND, GENERAL, GRACE, LIFE, SESSION};
+        let mut frames = vec![
+            Self::Welcome {
+                user: ADA,
+                session: SESSION,
+                gateway: "gateway-0".into(),
+                now: AT,
+                heartbeat_ms: 30_000,
+                generation: Some(LIFE),
+                channels: vec![ChannelState { channel: GENERAL, head: 42, read: 40, unread: Some(2) }],
+            },
+            Self::Ack { id: COMMAND, channel: GENERAL, seq: 42, at: AT, duplicate: false },
+            Self::Ack { id: COMMAND, channel: GENERAL, seq: 42, at: AT, duplicate: true },
+            Self::Error {
+                id: Some(COMMAND),
+                code: ErrorCode::RateLimited,
+                message: "too many requests; try again in 250 ms".into(),
+                retryable: true,
+                retry_after_ms: Some(250),
+            },
+            Self::Error {
+                id: None,
+                code: ErrorCode::Malformed,
+                message: "expected a JSON object with a type".into(),
+                retryable: false,
+                retry_after_ms: None,
+            },
+            Self::Synced { id: Some(COMMAND), channel: GENERAL, head: 42, recovered: true },
+            Self::Presence {
+                users: vec![
+                    UserPresence { user: ADA, status: PresenceStatus::Online },
+                    UserPresence { user: GRACE, status: PresenceStatus::Offline },
+                ],
+            },
+            Self::Typing { channel: GENERAL, user: GRACE },
+            Self::Read { channel: GENERAL, seq: 42, unread: Some(0) },
+            Self::Pong { id: Some(COMMAND) },
+            Self::Reconnect { after_ms: 4_200 },
+        ];
+        frames.extend(Event::examples().into_iter().map(Self::Event));
+        frames
+    }
+}
+
 /// Where a log ends and how far the user has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -244,4 +350,53 @@ pub enum PresenceStatus {
     Online,
     /// No socket.
     Offline,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_of_a_client_is_named() {
+        let error = serde_json::from_str::<ClientFrame>(r#"{"type":"dance"}"#).expect_err("is not a type");
+        let names: Vec<String> = ClientFrame::TYPES.iter().map(|name| format!("`{name}`")).collect();
+        let said = error.to_string();
+        assert!(
+            said.starts_with(&format!("unknown variant `dance`, expected one of {}", names.join(", "))),
+            "{said}"
+        );
+    }
+
+    #[cfg(feature = "schema")]
+    #[test]
+    fn every_frame_has_an_example_that_is_read_as_it_is_written() {
+        use std::collections::BTreeSet;
+
+        fn types<T>(examples: Vec<T>) -> BTreeSet<String>
+        where
+            T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug,
+        {
+            let mut shown = BTreeSet::new();
+            for example in examples {
+                let json = serde_json::to_value(&example).expect("serialises");
+                assert_eq!(serde_json::from_value::<T>(json.clone()).expect("is a frame"), example);
+                shown.insert(json["type"].as_str().expect("has a type").to_owned());
+            }
+            shown
+        }
+
+        assert_eq!(types(ClientFrame::examples()), ClientFrame::TYPES.map(str::to_owned).into());
+        let mut server = crate::examples::tags::<ServerFrame>("type");
+        assert!(server.remove("unknown"), "the type that is never sent");
+        assert_eq!(types(ServerFrame::examples()), server);
+    }
+
+    #[cfg(feature = "schema")]
+    #[test]
+    fn the_id_of_a_command_is_the_one_that_was_sent() {
+        for frame in ClientFrame::examples() {
+            let json = serde_json::to_value(&frame).expect("serialises");
+            assert_eq!(serde_json::to_value(frame.id()).expect("serialises"), json["id"], "{json}");
+        }
+    }
 }

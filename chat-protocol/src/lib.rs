@@ -6,6 +6,8 @@
 mod close;
 mod error;
 mod event;
+#[cfg(feature = "schema")]
+mod examples;
 mod frame;
 mod ids;
 pub mod limits;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChannelId, ChannelKind, ClientId, FileId, FileRef, Millis, Seq, SessionId, UserId};
+pub use crate::event::Message;
+use crate::{ChannelId, ChannelKind, FileId, Millis, Seq, SessionId, UserId};
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,34 +276,6 @@ pub struct Committed {
     pub at: Millis,
     /// An earlier request with the same key did it.
     pub duplicate: bool,
-}
-
-/// A message as it reads now: edits and deletion applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Message {
-    /// Which log.
-    pub channel: ChannelId,
-    /// Its position.
-    pub seq: Seq,
-    /// When it was sent.
-    pub at: Millis,
-    /// Who sent it.
-    pub by: UserId,
-    /// The client id it was sent with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<ClientId>,
-    /// Markdown source; empty when deleted.
-    pub text: String,
-    /// Attachments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<FileRef>,
-    /// When it was last edited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub edited_at: Option<Millis>,
-    /// It was deleted; its text is gone.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub deleted: bool,
 }
 
 /// The asking user's read marker: `GET` and `PUT /v1/channels/{id}/read`.

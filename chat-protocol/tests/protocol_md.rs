@@ -53,7 +53,7 @@ fn examples_are_frames_as_the_types_read_them() {
 #[test]
 fn every_frame_a_client_can_send_has_an_example() {
     let shown = blocks("json client").join("\n");
-    for kind in ["hello", "send", "edit", "delete", "read", "typing", "watch", "sync", "ping"] {
+    for kind in ClientFrame::TYPES {
         assert!(shown.contains(&format!(r#""type":"{kind}""#)), "no example of {kind}");
     }
 }

@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 use axum::response::Response;
 use chat_protocol::{ClientFrame, CloseCode, SUBPROTOCOL, ServerFrame, limits};
 use http::HeaderMap;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
 
-use super::{examples, openapi::Description};
+use super::openapi::Description;
 
 static DESCRIPTION: LazyLock<Description> = LazyLock::new(|| Description::new(&document()));
 
@@ -30,8 +31,8 @@ pub(super) async fn get_asyncapi(headers: HeaderMap) -> Response {
 /// The description of `GET /v1/ws`.
 #[must_use]
 pub fn document() -> Value {
-    let client = Side::new::<ClientFrame>("client", &examples::client_frames());
-    let server = Side::new::<ServerFrame>("server", &examples::server_frames());
+    let client = Side::new("client", &ClientFrame::examples());
+    let server = Side::new("server", &ServerFrame::examples());
     let mut schemas = client.schemas;
     schemas.extend(server.schemas);
     let mut messages = client.messages;
@@ -106,7 +107,9 @@ struct Side {
 
 impl Side {
     /// One message for each variant of `T`, whose schema is a `oneOf` of objects with a `type`.
-    fn new<T: ToSchema + PartialSchema>(side: &str, examples: &[Value]) -> Self {
+    fn new<T: ToSchema + PartialSchema + Serialize>(side: &str, examples: &[T]) -> Self {
+        let examples: Vec<Value> =
+            examples.iter().filter_map(|frame| serde_json::to_value(frame).ok()).collect();
         let mut referenced: Vec<(String, RefOr<Schema>)> = Vec::new();
         T::schemas(&mut referenced);
         let schemas = referenced.into_iter().map(|(name, schema)| (name, plain(&schema))).collect();

@@ -7,7 +7,6 @@
 pub mod asyncapi;
 mod channels;
 mod conditional;
-mod examples;
 mod files;
 mod generation;
 mod harden;

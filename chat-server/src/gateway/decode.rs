@@ -5,8 +5,6 @@ use serde::Deserialize;
 
 use crate::chat::ChatError;
 
-const TYPES: [&str; 9] = ["hello", "send", "edit", "delete", "read", "typing", "watch", "sync", "ping"];
-
 /// What can be told of a frame that is not a command.
 #[derive(Deserialize)]
 struct Outline {
@@ -25,11 +23,11 @@ pub fn decode(text: &str) -> Result<ClientFrame, (Option<ClientId>, ChatError)> 
         // Positions and values of the text are the client's own; nothing of the server shows.
         let malformed = |what: String| ChatError::new(ErrorCode::Malformed, what);
         match serde_json::from_str::<Outline>(text) {
-            Ok(Outline { kind: Some(kind), id }) if TYPES.contains(&kind.as_str()) => {
+            Ok(Outline { kind: Some(kind), id }) if ClientFrame::TYPES.contains(&kind.as_str()) => {
                 (id, malformed(format!("not a valid {kind} frame: {error}")))
             }
             Ok(Outline { kind: Some(_), id }) => {
-                let message = format!("expected a frame of type {}", TYPES.join(", "));
+                let message = format!("expected a frame of type {}", ClientFrame::TYPES.join(", "));
                 (id, ChatError::new(ErrorCode::UnknownType, message))
             }
             Ok(Outline { kind: None, id }) => (id, malformed("expected a field type".into())),
@@ -61,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_type_that_is_named_exists_and_unknown_fields_are_ignored() {
-        for kind in TYPES {
+        for kind in ClientFrame::TYPES {
             let (_, error) = decode(&format!(r#"{{"type":"{kind}","id":5}}"#))
                 .err()
                 .unwrap_or_else(|| (None, ChatError::new(ErrorCode::Malformed, "hello takes any id")));

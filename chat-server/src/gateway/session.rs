@@ -195,7 +195,7 @@ impl Session<'_> {
     async fn command(&mut self, text: &str) -> Result<(), CloseCode> {
         let decoded = decode(text);
         let id = match &decoded {
-            Ok(frame) => id_of(frame),
+            Ok(frame) => frame.id(),
             Err((id, _)) => *id,
         };
         if let Err(not_until) = self.limiter.check() {
@@ -334,19 +334,5 @@ impl Session<'_> {
             metrics.slow_consumers.inc();
         }
         Ok(())
-    }
-}
-
-const fn id_of(frame: &ClientFrame) -> Option<ClientId> {
-    match frame {
-        ClientFrame::Hello { .. } => None,
-        ClientFrame::Send { id, .. } | ClientFrame::Edit { id, .. } | ClientFrame::Delete { id, .. } => {
-            Some(*id)
-        }
-        ClientFrame::Read { id, .. }
-        | ClientFrame::Typing { id, .. }
-        | ClientFrame::Watch { id, .. }
-        | ClientFrame::Sync { id, .. }
-        | ClientFrame::Ping { id } => *id,
     }
 }
