@@ -1,7 +1,8 @@
 //! Sending, editing and deleting.
 
 use chat_protocol::{
-    ChannelId, ClientId, ErrorCode, EventBody, FileId, FileRef, Millis, Seq, limits, rest::Committed,
+    ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, FileRef, Millis, Seq, limits,
+    rest::Committed,
 };
 
 use super::{
@@ -36,6 +37,28 @@ pub enum Command {
         /// The message.
         target: Seq,
     },
+}
+
+impl Command {
+    /// What a frame asks to do to the messages of which channel, under which id.
+    ///
+    /// # Errors
+    /// The frame, when it asks for something else.
+    pub fn of(frame: ClientFrame) -> Result<(ClientId, ChannelId, Self), ClientFrame> {
+        Ok(match frame {
+            ClientFrame::Send { id, channel, text, files, seen } => {
+                (id, channel, Self::Send { text, files, seen })
+            }
+            ClientFrame::Edit { id, channel, target, text } => (id, channel, Self::Edit { target, text }),
+            ClientFrame::Delete { id, channel, target } => (id, channel, Self::Delete { target }),
+            ClientFrame::Hello { .. }
+            | ClientFrame::Read { .. }
+            | ClientFrame::Typing { .. }
+            | ClientFrame::Watch { .. }
+            | ClientFrame::Sync { .. }
+            | ClientFrame::Ping { .. } => return Err(frame),
+        })
+    }
 }
 
 /// A command that was accepted and waits for its commit.

@@ -227,19 +227,14 @@ impl Session<'_> {
     }
 
     async fn dispatch(&mut self, frame: ClientFrame) -> Result<(), ChatError> {
+        let frame = match Command::of(frame) {
+            Ok((id, channel, command)) => return self.submit(id, channel, command).await,
+            Err(frame) => frame,
+        };
         let chat = &self.gateway.chat;
         match frame {
             ClientFrame::Hello { .. } => {
                 Err(ChatError::new(ErrorCode::Conflict, "hello was said already; expected a command"))
-            }
-            ClientFrame::Send { id, channel, text, files, seen } => {
-                self.submit(id, channel, Command::Send { text, files, seen }).await
-            }
-            ClientFrame::Edit { id, channel, target, text } => {
-                self.submit(id, channel, Command::Edit { target, text }).await
-            }
-            ClientFrame::Delete { id, channel, target } => {
-                self.submit(id, channel, Command::Delete { target }).await
             }
             ClientFrame::Read { channel, seq, .. } => {
                 chat.mark_read(&self.actor, channel, seq).await.map(|_| ())
@@ -271,6 +266,8 @@ impl Session<'_> {
                 self.conn.send(&ServerFrame::Pong { id });
                 Ok(())
             }
+            // What is none of these is a command on messages.
+            _ => Err(ChatError::new(ErrorCode::UnknownType, "expected a frame of another type")),
         }
     }
 
