@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chat_log::{membership_change, rules_change};
 use chat_protocol::{ChannelId, ChannelKind, ErrorCode, EventBody, UserId};
 use futures_util::FutureExt as _;
 use lru::LruCache;
@@ -141,23 +142,19 @@ impl Directory {
 
     /// Forgets what an event outdates.
     pub(super) fn observe(&self, channel: ChannelId, body: &EventBody) {
-        match body {
-            EventBody::MemberLeft { user } => {
+        match (membership_change(body), rules_change(body)) {
+            (Some((user, false)), _) => {
                 let mut caches = self.caches.lock();
                 caches.epoch += 1;
-                caches.members.pop(&(channel, *user));
+                caches.members.pop(&(channel, user));
             }
-            EventBody::Archived { .. } | EventBody::ChannelCreated { .. } | EventBody::Unknown => {
+            (None, true) => {
                 let mut caches = self.caches.lock();
                 caches.epoch += 1;
                 caches.channels.pop(&channel);
             }
-            EventBody::Message { .. }
-            | EventBody::Edited { .. }
-            | EventBody::Deleted { .. }
-            | EventBody::MemberJoined { .. }
-            | EventBody::Renamed { .. }
-            | EventBody::TopicChanged { .. } => {}
+            // That somebody is not a member is not kept.
+            (Some((_, true)), _) | (None, false) => {}
         }
     }
 
