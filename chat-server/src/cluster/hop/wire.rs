@@ -1,7 +1,7 @@
 //! What is said over a hop: one request, one answer, as JSON. Internal: both ends are of this program, though during
 //! a rolling upgrade not of the same version.
 
-use chat_log::{Authority, permission::Denial};
+use chat_log::Authority;
 use chat_protocol::{ChannelId, ClientId, EventBody, Generation, Millis, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -103,13 +103,10 @@ enum Answer {
 enum Outcome {
     New(Seq),
     Duplicate(Seq, Millis),
-    NoChannel,
-    ChannelExists,
-    NameTaken,
-    NoEffect,
-    NoTarget,
-    /// A server of 0.1.0 cannot read it; it sends nothing that could be denied.
-    Denied(Denial),
+    /// A refusal that the other side cannot read leaves the outcome open there. A server of 0.1.0 knows all but `denied`, and
+    /// sends nothing that could be denied.
+    #[serde(untagged)]
+    Refused(Refusal),
 }
 
 pub(super) fn encode_request<'a>(
@@ -171,12 +168,7 @@ impl From<Appended> for Outcome {
         match outcome {
             Appended::New { seq } => Self::New(seq),
             Appended::Duplicate { seq, at } => Self::Duplicate(seq, at),
-            Appended::Refused(Refusal::NoChannel) => Self::NoChannel,
-            Appended::Refused(Refusal::ChannelExists) => Self::ChannelExists,
-            Appended::Refused(Refusal::NameTaken) => Self::NameTaken,
-            Appended::Refused(Refusal::NoEffect) => Self::NoEffect,
-            Appended::Refused(Refusal::NoTarget) => Self::NoTarget,
-            Appended::Refused(Refusal::Denied(denial)) => Self::Denied(denial),
+            Appended::Refused(refusal) => Self::Refused(refusal),
         }
     }
 }
@@ -186,18 +178,14 @@ impl From<Outcome> for Appended {
         match outcome {
             Outcome::New(seq) => Self::New { seq },
             Outcome::Duplicate(seq, at) => Self::Duplicate { seq, at },
-            Outcome::NoChannel => Self::Refused(Refusal::NoChannel),
-            Outcome::ChannelExists => Self::Refused(Refusal::ChannelExists),
-            Outcome::NameTaken => Self::Refused(Refusal::NameTaken),
-            Outcome::NoEffect => Self::Refused(Refusal::NoEffect),
-            Outcome::NoTarget => Self::Refused(Refusal::NoTarget),
-            Outcome::Denied(denial) => Self::Refused(Refusal::Denied(denial)),
+            Outcome::Refused(refusal) => Self::Refused(refusal),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chat_log::permission::Denial;
     use chat_protocol::{ChannelKind, FileId, FileRef, rest::Role};
 
     use super::*;
@@ -264,9 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn refusals_are_written_as_a_server_of_0_1_0_reads_them() {
+        let outcomes = [Refusal::NoEffect, Refusal::Denied(Denial::NotMember)].map(Appended::Refused).into();
+        let bytes = encode_answer(Ok(outcomes)).expect("encodes");
+        assert_eq!(bytes, br#"{"appended":["no_effect",{"denied":"not_member"}]}"#);
+    }
+
+    #[test]
     fn an_answer_that_cannot_be_true_leaves_the_outcome_open() {
         let bytes = encode_answer(Ok(vec![Appended::New { seq: 1 }])).expect("encodes");
-        for (bytes, events) in [(&bytes[..], 2), (b"", 1), (b"{\"later\":[]}", 1)] {
+        for (bytes, events) in
+            [(&bytes[..], 2), (b"", 1), (b"{\"later\":[]}", 1), (b"{\"appended\":[\"later\"]}", 1)]
+        {
             assert_eq!(decode_answer(bytes, events), Err(HandOverError::InDoubt));
         }
     }
