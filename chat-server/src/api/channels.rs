@@ -10,6 +10,7 @@ use chat_protocol::{
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiState, page_limit, problems};
 use crate::{
@@ -17,6 +18,18 @@ use crate::{
     chat::ChatError,
     http::{JsonBody, PathParams, QueryParams},
 };
+
+/// The routes of this module.
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_channels, create_channel))
+        .routes(routes!(get_channel, update_channel))
+        .routes(routes!(join_channel))
+        .routes(routes!(leave_channel))
+        .routes(routes!(list_members, add_members))
+        .routes(routes!(remove_member))
+        .routes(routes!(open_direct))
+}
 
 /// Which channels a listing shows.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -61,7 +74,7 @@ pub(super) struct ListMembers {
         problems::SignedIn, problems::Limits, problems::Denied,
     ),
 )]
-pub(super) async fn list_channels(
+async fn list_channels(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     QueryParams(query): QueryParams<ListChannels>,
@@ -82,7 +95,7 @@ pub(super) async fn list_channels(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn create_channel(
+async fn create_channel(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     JsonBody(request): JsonBody<CreateChannel>,
@@ -100,7 +113,7 @@ pub(super) async fn create_channel(
         problems::SignedIn, problems::Parameters, problems::Missing,
     ),
 )]
-pub(super) async fn get_channel(
+async fn get_channel(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -117,7 +130,7 @@ pub(super) async fn get_channel(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn update_channel(
+async fn update_channel(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -135,7 +148,7 @@ pub(super) async fn update_channel(
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn join_channel(
+async fn join_channel(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -152,7 +165,7 @@ pub(super) async fn join_channel(
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn leave_channel(
+async fn leave_channel(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -170,7 +183,7 @@ pub(super) async fn leave_channel(
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
     ),
 )]
-pub(super) async fn list_members(
+async fn list_members(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -189,7 +202,7 @@ pub(super) async fn list_members(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn add_members(
+async fn add_members(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -208,7 +221,7 @@ pub(super) async fn add_members(
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn remove_member(
+async fn remove_member(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams((channel, user)): PathParams<(ChannelId, UserId)>,
@@ -225,7 +238,7 @@ pub(super) async fn remove_member(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn open_direct(
+async fn open_direct(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     JsonBody(request): JsonBody<OpenDirect>,

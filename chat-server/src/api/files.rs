@@ -15,6 +15,7 @@ use utoipa::{
     IntoParams, PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState,
@@ -31,6 +32,14 @@ use crate::{
     http::{PathParams, QueryParams},
     store::FileRow,
 };
+
+/// The routes of this module.
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(upload_file))
+        .routes(routes!(get_file))
+        .routes(routes!(get_file_content))
+}
 
 /// Should a browser render a file after all, then with nothing allowed and in an origin of its own.
 const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
@@ -54,7 +63,7 @@ pub(super) struct UploadFile {
         problems::SignedIn, problems::Upload, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn upload_file(
+async fn upload_file(
     State(state): State<ApiState>,
     Extension(uploads): Extension<Uploads>,
     Authenticated(actor): Authenticated,
@@ -132,7 +141,7 @@ async fn keep(
         problems::SignedIn, problems::Parameters, problems::Missing,
     ),
 )]
-pub(super) async fn get_file(
+async fn get_file(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(file): PathParams<FileId>,
@@ -163,7 +172,7 @@ pub(super) async fn get_file(
         problems::SignedIn, problems::Parameters, problems::Missing, problems::Unsatisfiable,
     ),
 )]
-pub(super) async fn get_file_content(
+async fn get_file_content(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(file): PathParams<FileId>,

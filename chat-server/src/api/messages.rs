@@ -14,6 +14,7 @@ use chat_protocol::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiState, bad_cursor, page_limit, problems};
 use crate::{
@@ -21,6 +22,15 @@ use crate::{
     chat::{ChatError, EventsPage, event_json},
     http::{IdempotencyKey, JsonBody, PathParams, QueryParams},
 };
+
+/// The routes of this module.
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_events))
+        .routes(routes!(list_messages, send_message))
+        .routes(routes!(edit_message, delete_message))
+        .routes(routes!(get_read_marker, set_read_marker))
+}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -53,7 +63,7 @@ pub(super) struct ListMessages {
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
     ),
 )]
-pub(super) async fn list_events(
+async fn list_events(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -77,7 +87,7 @@ pub(super) async fn list_events(
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
     ),
 )]
-pub(super) async fn list_messages(
+async fn list_messages(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -100,7 +110,7 @@ pub(super) async fn list_messages(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn send_message(
+async fn send_message(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -125,7 +135,7 @@ pub(super) async fn send_message(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn edit_message(
+async fn edit_message(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams((channel, seq)): PathParams<(ChannelId, Seq)>,
@@ -148,7 +158,7 @@ pub(super) async fn edit_message(
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn delete_message(
+async fn delete_message(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams((channel, seq)): PathParams<(ChannelId, Seq)>,
@@ -166,7 +176,7 @@ pub(super) async fn delete_message(
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing,
     ),
 )]
-pub(super) async fn get_read_marker(
+async fn get_read_marker(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
@@ -184,7 +194,7 @@ pub(super) async fn get_read_marker(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing,
     ),
 )]
-pub(super) async fn set_read_marker(
+async fn set_read_marker(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,

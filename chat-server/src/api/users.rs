@@ -9,6 +9,7 @@ use chat_protocol::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiState, bad_cursor, page_limit, problems};
 use crate::{
@@ -20,6 +21,14 @@ use crate::{
     http::{JsonBody, PathParams, QueryParams},
     store::{Standing, StandingChange},
 };
+
+/// The routes of this module.
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_users))
+        .routes(routes!(get_me))
+        .routes(routes!(get_user, update_user))
+}
 
 /// Most users that one request looks up by id.
 const MAX_IDS: usize = 100;
@@ -49,7 +58,7 @@ pub(super) struct ListUsers {
         problems::SignedIn, problems::Limits, problems::Denied,
     ),
 )]
-pub(super) async fn list_users(
+async fn list_users(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     QueryParams(query): QueryParams<ListUsers>,
@@ -86,7 +95,7 @@ pub(super) async fn list_users(
     get, path = "/v1/users/me", tag = "users", security(("bearer" = [])),
     responses((status = 200, description = "The user", body = User), problems::SignedIn, problems::Missing),
 )]
-pub(super) async fn get_me(
+async fn get_me(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
 ) -> Result<Json<User>, ChatError> {
@@ -102,7 +111,7 @@ pub(super) async fn get_me(
         problems::SignedIn, problems::Parameters, problems::Missing,
     ),
 )]
-pub(super) async fn get_user(
+async fn get_user(
     State(state): State<ApiState>,
     Authenticated(_actor): Authenticated,
     PathParams(user): PathParams<UserId>,
@@ -119,7 +128,7 @@ pub(super) async fn get_user(
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
     ),
 )]
-pub(super) async fn update_user(
+async fn update_user(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(user): PathParams<UserId>,
