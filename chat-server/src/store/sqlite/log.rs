@@ -1,14 +1,13 @@
 //! [`LogStore`]: the logs.
 
 use async_trait::async_trait;
-use chat_log::fold;
-use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId, rest::Message};
-use rusqlite::{Connection, OptionalExtension, params};
+use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, rest::Message};
+use rusqlite::{OptionalExtension, params};
 
 use super::{
     SqliteStore, append,
-    codec::{self, EVENT_COLUMNS, int, limit, stored_event, uint},
-    job::JobError,
+    codec::{self, EVENT_COLUMNS, int, limit, stored_event},
+    project,
 };
 use crate::store::{Commit, End, LogStore, NewEvent, StoreError, StoredEvent};
 
@@ -68,17 +67,7 @@ impl LogStore for SqliteStore {
         before: Seq,
         most: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        self.read(move |db| {
-            let mut query = db.prepare_cached(&format!(
-                "SELECT {EVENT_COLUMNS} FROM events WHERE channel = ?1 AND kind = 1 AND seq < ?2
-                 ORDER BY seq DESC LIMIT ?3"
-            ))?;
-            let rows = query.query_map(params![channel.0.as_bytes(), int(before), limit(most)], |row| {
-                stored_event(channel, row)
-            })?;
-            rows.map(|event| as_it_reads_now(db, &event?)).collect()
-        })
-        .await
+        self.read(move |db| project::messages(db, channel, before, most)).await
     }
 
     async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError> {
@@ -95,25 +84,4 @@ impl LogStore for SqliteStore {
         })
         .await
     }
-}
-
-/// Applies the newest edit. A deletion is in the message's own body already.
-fn as_it_reads_now(db: &Connection, event: &StoredEvent) -> Result<Message, JobError> {
-    let StoredEvent { channel, seq, .. } = *event;
-    let newest: Option<(Millis, String)> = db
-        .prepare_cached(
-            "SELECT at, body FROM events WHERE channel = ?1 AND target = ?2 AND kind = 2
-             ORDER BY seq DESC LIMIT 1",
-        )?
-        .query_row(params![channel.0.as_bytes(), int(seq)], |row| Ok((uint(row, 0)?, row.get(1)?)))
-        .optional()?;
-    let edit = match newest {
-        Some((at, body)) => match serde_json::from_str(&body)? {
-            EventBody::Edited { text, .. } => Some(fold::Edit { at, text }),
-            _ => None,
-        },
-        None => None,
-    };
-    fold::message(event.parsed()?, edit)
-        .ok_or_else(|| format!("failed to read a message at {seq} of {channel}: it is another event").into())
 }

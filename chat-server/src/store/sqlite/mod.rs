@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file, one writer thread that commits in groups, a few reader threads.
 //!
-//! `writer` owns the only connection that writes; `append` is what it does for a log; `log`, `directory` and
-//! `auth` are the contract's three parts; `schema` is the file's format.
+//! `writer` owns the only connection that writes; `append` is what it does for a log, `project` what depends on the kind of an
+//! event; `log`, `directory` and `auth` are the contract's three parts; `schema` is the file's format.
 
 mod append;
 mod auth;
@@ -12,6 +12,7 @@ mod generation;
 mod job;
 mod log;
 mod pool;
+mod project;
 mod queue;
 mod schema;
 mod seed;
