@@ -272,8 +272,17 @@ pub(crate) async fn messages_come_in_pages_newest_first(store: Arc<dyn Store>) {
     let channel = new_channel(&*store, &[ada]).await;
     let mut expected = Vec::new();
     for i in 0..12 {
-        expected.push(commit(&*store, channel, message(ada, &i.to_string())).await);
+        let target = commit(&*store, channel, message(ada, &i.to_string())).await;
+        expected.push((target, i.to_string()));
         commit(&*store, channel, event(ada, EventBody::TopicChanged { topic: i.to_string() })).await;
+    }
+    // Each page has the edits of its own messages, the newest of each.
+    for (target, text) in expected.iter_mut().step_by(3) {
+        for new in ["better", "best"] {
+            let body = EventBody::Edited { target: *target, text: format!("{new} {text}"), deleted: false };
+            commit(&*store, channel, event(ada, body)).await;
+        }
+        *text = format!("best {text}");
     }
     expected.reverse();
     let (mut before, mut seen) = (Seq::MAX, Vec::new());
@@ -281,7 +290,7 @@ pub(crate) async fn messages_come_in_pages_newest_first(store: Arc<dyn Store>) {
         let page = store.messages(channel, before, 5).await.unwrap();
         let Some(last) = page.last() else { break };
         before = last.seq;
-        seen.extend(page.iter().map(|message| message.seq));
+        seen.extend(page.into_iter().map(|message| (message.seq, message.text)));
     }
     assert_eq!(seen, expected);
 }

@@ -132,6 +132,9 @@ UPDATE channels SET message =
 ALTER TABLE events ADD COLUMN n INTEGER;
 ALTER TABLE events ADD COLUMN d INTEGER;
 ALTER TABLE events ADD COLUMN m INTEGER;
+-- Only edits are looked for by the message that they are of.
+DROP INDEX events_target;
+CREATE INDEX events_edits ON events (channel, target, seq) WHERE kind = 2;
 -- The same three up to the read marker, and the position that they belong to. `own` is the user's last counted message.
 ALTER TABLE user_channels ADD COLUMN read_at INTEGER;
 ALTER TABLE user_channels ADD COLUMN read_n INTEGER;
