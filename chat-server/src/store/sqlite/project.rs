@@ -31,7 +31,7 @@ impl Log<'_> {
         }
         for target in needs.targets {
             if let Some(by) = self.author_of_message(target)? {
-                state.targets.insert(target, Target { by });
+                state.targets.insert(target, Target::new(by));
             }
         }
         Ok(state)

@@ -129,7 +129,7 @@ impl Log {
             .try_collect()
             .await?;
         state.targets =
-            targets.into_iter().filter_map(|(target, by)| Some((target, Target { by: by? }))).collect();
+            targets.into_iter().filter_map(|(target, by)| Some((target, Target::new(by?)))).collect();
         Ok(state)
     }
 
