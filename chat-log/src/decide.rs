@@ -97,23 +97,23 @@ impl State {
             return Decision::Refuse(Refusal::NoChannel);
         }
         if let Some(authority) = event.authority
-            && let Err(denial) = self.allowed(authority.role, event.by, body)
+            && let Err(denial) = self.allowed(authority.role, event)
         {
             return Decision::Refuse(Refusal::Denied(denial));
         }
-        effective(body, self)
+        effective(event, self)
     }
 
     /// Whether the author may do it.
-    fn allowed(&self, role: Role, by: UserId, body: &EventBody) -> Result<(), Denial> {
+    fn allowed(&self, role: Role, event: &NewEvent) -> Result<(), Denial> {
         let Some(channel) = &self.channel else { return Err(Denial::NotVisible) };
         let view = ChannelView {
             kind: channel.kind,
             archived: channel.archived,
-            member: self.members.contains(&by),
-            creator: channel.created_by == by,
+            member: self.members.contains(&event.by),
+            creator: channel.created_by == event.by,
         };
-        allow(role, &view, action(body, by, self))
+        allow(role, &view, action(event, self))
     }
 
     /// Follows an event of the log, whether or not it would be accepted today.

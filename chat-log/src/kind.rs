@@ -7,6 +7,7 @@ use chat_protocol::{ChannelKind, ErrorCode, Event, EventBody, Millis, Seq, UserI
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    NewEvent,
     decide::{ChannelFacts, Decision, State},
     name_key,
     permission::{ChannelAction, Denial},
@@ -282,10 +283,11 @@ pub(crate) fn need(body: &EventBody, needs: &mut Needs) {
 }
 
 /// What the author must be allowed to do.
-pub(crate) fn action(body: &EventBody, by: UserId, state: &State) -> ChannelAction {
+pub(crate) fn action(event: &NewEvent, state: &State) -> ChannelAction {
+    let by = event.by;
     // What is no message is nobody's, and refused as such afterwards.
     let own = |target: &Seq| state.targets.get(target).is_none_or(|target| target.by == by);
-    match body {
+    match &*event.body {
         EventBody::Message { .. } => ChannelAction::Post,
         EventBody::Edited { target, .. } => ChannelAction::Edit { own: own(target) },
         EventBody::Deleted { target } => ChannelAction::Delete { own: own(target) },
@@ -300,11 +302,11 @@ pub(crate) fn action(body: &EventBody, by: UserId, state: &State) -> ChannelActi
 }
 
 /// Whether an event of a log that exists changes anything.
-pub(crate) fn effective(body: &EventBody, state: &State) -> Decision {
+pub(crate) fn effective(event: &NewEvent, state: &State) -> Decision {
     let accept_if = |holds, refusal| if holds { Decision::Accept } else { Decision::Refuse(refusal) };
     let changes = |holds| accept_if(holds, Refusal::NoEffect);
     let channel = state.channel.as_ref();
-    match body {
+    match &*event.body {
         EventBody::Message { .. } => Decision::Accept,
         EventBody::Edited { target, .. } | EventBody::Deleted { target } => {
             accept_if(state.targets.contains_key(target), Refusal::NoTarget)

@@ -19,10 +19,7 @@ pub mod vectors;
 
 pub use decide::{ChannelFacts, Decision, State, needs, needs_for};
 pub use event::{Appended, Authority, Body, NewEvent};
-pub use kind::{
-    ChannelChange, Counted, Effect, Needs, Refusal, Target, counted, effect, kind_number, membership_change,
-    rules_change, scrub, target,
-};
+pub use kind::*;
 
 /// What channel names are compared by: lower case, surrounding space gone.
 #[must_use]

@@ -15,7 +15,7 @@ pub mod rest;
 
 pub use close::CloseCode;
 pub use error::{ErrorCode, Problem};
-pub use event::{ChannelKind, Event, EventBody, FileRef};
+pub use event::*;
 pub use frame::{ChannelState, ClientFrame, PresenceStatus, ServerFrame, UserPresence};
 pub use ids::{ChannelId, ClientId, FileId, Generation, ParseIdError, SessionId, UserId};
 
