@@ -93,10 +93,10 @@ const COUNTS: &[&str] = &[
     // Of the log's end: how many counted messages stand up to there (`end_n`), how many of them were deleted (`end_d`), how
     // many mention the whole channel (`end_m`), where counting began (`n_from`). The four belong to `seen`: where that is
     // not `head`, a server of 0.1.0 has written since, and counting begins anew. `ruled` is the last event that changed
-    // who may do what; it holds for `seen` too. `reacted` is the last reaction.
+    // who may do what; it holds for `seen` too. `aside` is the last event that has something beside messages.
     "ALTER TABLE events ADD IF NOT EXISTS (
         end_n bigint static, end_d bigint static, end_m bigint static, n_from bigint static, seen bigint static,
-        ruled bigint static, reacted bigint static)",
+        ruled bigint static, aside bigint static)",
     // The same up to each event; null in events of 0.1.0.
     "ALTER TABLE events ADD IF NOT EXISTS (n bigint, d bigint, m bigint)",
     // The same up to the read marker, and the position that they belong to. `own` is the user's last counted message.
@@ -146,9 +146,10 @@ const CONSUMERS: &[&str] = &[
 /// Reactions to messages.
 const REACTIONS: &[&str] = &[
     // In the bucket of the message, so that a page of messages costs one more read. `seq` is the event's position, and the
-    // write's timestamp. `channels.reacted` is the last reaction that is in this table, and all before it.
+    // write's timestamp.
     "CREATE TABLE IF NOT EXISTS reactions (
         channel uuid, bucket int, target bigint, emoji text, user uuid, seq bigint,
         PRIMARY KEY ((channel, bucket), target, emoji, user))",
-    "ALTER TABLE channels ADD IF NOT EXISTS (reacted bigint)",
+    // Up to which event everything beside messages is written; null: there never was such an event.
+    "ALTER TABLE channels ADD IF NOT EXISTS (aside bigint)",
 ];

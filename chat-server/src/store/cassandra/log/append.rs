@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat_log::rules_change;
-use chat_protocol::ChannelId;
+use chat_log::{Effect, effect, rules_change};
+use chat_protocol::{ChannelId, Seq};
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -78,7 +78,7 @@ impl Log {
     async fn rounds(
         self: &Arc<Self>,
         channel: ChannelId,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         state: &mut Remembered,
         call: &mut Call,
         deadline: Instant,
@@ -114,7 +114,7 @@ impl Log {
     async fn round(
         self: &Arc<Self>,
         channel: ChannelId,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         state: &mut Remembered,
         call: &mut Call,
     ) -> Result<Round, LogError> {
@@ -127,8 +127,11 @@ impl Log {
             None => self.first_tail(channel, entry, call).await?,
         };
         let bucket = self.buckets.next(tail.end.head);
+        if tail.aside.is_none() {
+            tail.aside = Some(self.last_aside(channel, bucket).await?);
+        }
         self.find_resent(channel, bucket, &mut state.window, call).await?;
-        let plan = self.plan(channel, &mut tail, call, &mut state.rules).await?;
+        let plan = self.plan(channel, &mut tail, call, state).await?;
         if plan.placed.is_empty() {
             // A refusal is no write, so no condition tells that the log still ends where it was decided: it may have
             // been remembered, and what is refused may stand behind it.
@@ -141,10 +144,14 @@ impl Log {
                 return Ok(Round::Stale);
             }
             state.tail = (tail.end.head > 0).then_some(tail);
+            state.messages.keep(tail.end.head, plan.messages);
             self.refuse(channel, bucket, &plan.refused, call).await?;
             return Ok(Round::Progress);
         }
         self.note(channel, tail.end.head == 0).await?;
+        if plan.placed.iter().any(|&(index, _)| effect(&call.items[index].event.body) == Effect::Aside) {
+            self.begin_asides(channel, entry).await?;
+        }
         // From here until the answer, everything is in doubt, also when this future is dropped.
         state.tail = None;
         call.sending(bucket, &plan.placed);
@@ -187,10 +194,11 @@ impl Log {
     async fn first_tail(
         self: &Arc<Self>,
         channel: ChannelId,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         call: &Call,
     ) -> Result<Tail, LogError> {
         let tail = self.read_tail(channel, entry).await?;
+        self.write_asides(channel, entry, tail.aside.unwrap_or(0), Vec::new());
         if tail.applied < tail.changed && !call.has_projections() {
             tokio::spawn(Arc::clone(self).apply_later(channel, tail));
         }
@@ -268,9 +276,9 @@ impl Log {
 
     /// What is to be done once a batch is committed on top of `before`.
     async fn committed(
-        &self,
+        self: &Arc<Self>,
         channel: ChannelId,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         before: Tail,
         state: &mut Remembered,
         call: &mut Call,
@@ -281,7 +289,7 @@ impl Log {
         if self.buckets.opens(before.end.head) && bucket > 0 {
             self.hint(channel, bucket);
         }
-        let mut facts = Vec::new();
+        let (mut facts, mut asides) = (Vec::new(), Vec::new());
         call.committed_on(before, &plan.placed);
         let mut counts = before.end.counts;
         for &(index, seq) in &plan.placed {
@@ -290,10 +298,15 @@ impl Log {
             if rules_change(body) {
                 state.rules.follow(seq, body);
             }
-            if has_projection(body) {
-                facts.push(Fact { seq, at, by, body: body.clone(), counts: Some(counts) });
+            let fact = || Fact { seq, at, by, body: body.clone(), counts: Some(counts) };
+            if effect(body) == Effect::Aside {
+                asides.push(fact());
+            } else if has_projection(body) {
+                facts.push(fact());
             }
         }
+        state.messages.keep(before.end.head + plan.placed.len() as Seq, plan.messages);
+        self.write_asides(channel, entry, before.aside.unwrap_or(0), asides);
         // An error does not matter here: it is tried once more before the call is answered.
         if let Some(last) = facts.last().map(|fact| fact.seq)
             && before.applied == before.changed

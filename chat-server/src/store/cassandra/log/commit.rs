@@ -82,7 +82,8 @@ impl Log {
         let mut statements = Vec::with_capacity(1 + 2 * placed.len());
         let End { head, from, counts } = after.end;
         let mut values = vec![big(head), big(after.changed), big(after.message)];
-        values.extend([counts.n, counts.d, counts.m, from, head, after.ruled].map(big));
+        let aside = after.aside.unwrap_or(0);
+        values.extend([counts.n, counts.d, counts.m, from, head, after.ruled, aside].map(big));
         if self.buckets.opens(tail.end.head) {
             values.extend([big(tail.changed), big(tail.message)]);
             values.extend(partition());

@@ -5,12 +5,13 @@
 //! linear whoever writes, and a timeout is settled by looking whether the client ids are there. What an event needs to
 //! be accepted is decided beforehand (`plan`) from the projections, which are brought up to the log's end for it; the
 //! condition on the head makes the decision hold; what is remembered of who may do what (`rules`) spares known senders the
-//! read. `append` drives this; `project` writes what follows from the events;
+//! read. `append` drives this; `project` writes what follows from the events, `aside` what follows and nobody waits for;
 //! `tail` remembers where logs end, so that a warm append is one round trip; `ids` knows which client ids older buckets
-//! hold; `names` reserves names of channels; `notes` lists the channel for consumers before a batch; `read` is everything
-//! that only reads.
+//! hold; `names` reserves names of channels; `notes` lists the channel for consumers before a batch; `messages` and `read`
+//! are what only reads.
 
 mod append;
+mod aside;
 mod bucket;
 mod call;
 mod codec;
@@ -18,6 +19,7 @@ mod commit;
 mod error;
 mod ids;
 pub(super) mod markers;
+mod messages;
 mod metrics;
 mod names;
 pub(super) mod notes;

@@ -2,26 +2,21 @@
 //!
 //! The decisions hold if the batch is applied, since it is conditional on that end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chat_log::{ChannelFacts, Decision, Needs, State, Target, needs_for};
-use chat_protocol::{ChannelId, EventBody, Seq, UserId};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use chat_protocol::{ChannelId, Seq, UserId};
 
 use super::{
     Log,
     call::Call,
-    codec::{channel_value, kind, missing, seq_key, text, uuid},
+    codec::{channel_value, kind, missing, text, uuid},
     error::LogError,
     names::Held,
-    rules::Rules,
     statements as cql,
-    tail::Tail,
+    tail::{Remembered, Tail},
 };
 use crate::store::{Appended, Refusal, cassandra::cql::Value};
-
-/// Targets of edits and deletions that are read at the same time.
-const TARGETS_AT_ONCE: usize = 16;
 
 /// What is to be done with the next events of a call.
 #[derive(Default)]
@@ -32,6 +27,8 @@ pub(super) struct Plan {
     pub(super) refused: Vec<(usize, Refusal)>,
     /// Names that are given up once this is committed.
     pub(super) released: Vec<Held>,
+    /// What is known of messages after it.
+    pub(super) messages: HashMap<Seq, Target>,
 }
 
 impl Log {
@@ -41,11 +38,13 @@ impl Log {
         channel: ChannelId,
         tail: &mut Tail,
         call: &mut Call,
-        rules: &mut Rules,
+        known: &mut Remembered,
     ) -> Result<Plan, LogError> {
         let considered: Vec<usize> = call.open().take(self.options.batch_events.max(1)).collect();
         let needs = needs_for(considered.iter().map(|&index| &call.items[index].event));
-        let mut state = self.state(channel, tail, needs, rules).await?;
+        let about_messages = !needs.targets.is_empty();
+        let mut state = self.state(channel, tail, needs, known).await?;
+        let about_messages = about_messages || !state.targets.is_empty();
         let room = self.buckets.room(tail.end.head);
         let mut plan = Plan::default();
         let mut head = tail.end.head;
@@ -90,6 +89,10 @@ impl Log {
                 }
             }
         }
+        // Where nothing is about messages, nothing is remembered of them.
+        if about_messages {
+            plan.messages = state.targets;
+        }
         Ok(plan)
     }
 
@@ -99,16 +102,19 @@ impl Log {
         channel: ChannelId,
         tail: &mut Tail,
         needs: Needs,
-        rules: &mut Rules,
+        known: &mut Remembered,
     ) -> Result<State, LogError> {
         let mut state = State { exists: tail.end.head > 0, ..State::default() };
         if !state.exists {
             return Ok(state);
         }
+        let rules = &mut known.rules;
         rules.hold_for(tail.ruled);
         let row = needs.row || (needs.rules && !rules.has_channel());
         let users = rules.unknown(needs.members.iter().copied());
-        if row || !users.is_empty() || !needs.targets.is_empty() {
+        let targets = known.messages.take(tail.end.head);
+        let unknown: Vec<Seq> = needs.targets.into_iter().filter(|seq| !targets.contains_key(seq)).collect();
+        if row || !users.is_empty() {
             self.ensure_applied(channel, tail).await?;
         }
         let facts = if row { Some(self.read_row(channel).await?) } else { None };
@@ -123,13 +129,8 @@ impl Log {
         if facts.is_some() {
             state.channel = facts;
         }
-        let targets: Vec<_> = stream::iter(needs.targets)
-            .map(async |target| Ok::<_, LogError>((target, self.author_of_message(channel, target).await?)))
-            .buffer_unordered(TARGETS_AT_ONCE)
-            .try_collect()
-            .await?;
-        state.targets =
-            targets.into_iter().filter_map(|(target, by)| Some((target, Target::new(by?)))).collect();
+        state.targets = targets;
+        self.read_messages(channel, tail, unknown, &mut state.targets).await?;
         Ok(state)
     }
 
@@ -154,15 +155,5 @@ impl Log {
         let rows =
             self.cql.execute(cql::MEMBERS_AMONG, vec![channel_value(channel), Value::List(users)]).await?;
         Ok(rows.iter().filter_map(|row| row.uuid("user").map(UserId)).collect())
-    }
-
-    /// Of a message that is not deleted.
-    async fn author_of_message(&self, channel: ChannelId, target: Seq) -> Result<Option<UserId>, LogError> {
-        let bucket = Value::Int(self.buckets.of(target));
-        let rows = self.cql.execute(cql::FATE, vec![channel_value(channel), bucket, seq_key(target)]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let stands =
-            matches!(serde_json::from_str(text(row, "body")?)?, EventBody::Message { deleted: false, .. });
-        Ok(if stands { Some(UserId(uuid(row, "author")?)) } else { None })
     }
 }

@@ -3,14 +3,14 @@
 //! At `LOCAL_QUORUM`: whatever was acknowledged is at a quorum of the nodes, so it is seen. What is seen beyond that has
 //! been decided and only not been told to its writer yet.
 
-use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, rest::Message};
+use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
 use super::{
     Log,
     call::key,
-    codec::{channel_value, limit, message, missing, number, opt_number, seq_key, stored_event},
+    codec::{channel_value, limit, seq_key, stored_event},
     error::LogError,
     statements as cql,
 };
@@ -18,8 +18,6 @@ use crate::store::{End, StoredEvent, cassandra::cql::Value};
 
 /// Logs whose ends are read at the same time by one caller.
 const HEADS_AT_ONCE: usize = 32;
-/// Events that are read at once to find messages among them, when there are few.
-const MIXED_SLICE: usize = 256;
 
 impl Log {
     /// Asks what an append would ask: whether a quorum of the nodes agrees on something.
@@ -57,45 +55,6 @@ impl Log {
         let values = vec![channel_value(channel), Value::Int(bucket), seq_key(seq)];
         let rows = self.cql.execute(cql::EVENT_AT, values).await?;
         rows.first().map(|row| stored_event(channel, row)).transpose()
-    }
-
-    pub(super) async fn messages(
-        &self,
-        channel: ChannelId,
-        before: Seq,
-        most: usize,
-    ) -> Result<Vec<Message>, LogError> {
-        let mut messages = Vec::new();
-        let mut before = before;
-        let mut slice = most;
-        let mut within_log = false;
-        while messages.len() < most && before > 1 {
-            let bucket = self.buckets.of(before - 1);
-            let values = vec![channel_value(channel), Value::Int(bucket), seq_key(before), limit(slice)];
-            let rows = self.cql.execute(cql::EVENTS_BEFORE, values).await?;
-            let Some(last) = rows.last() else {
-                if within_log {
-                    break;
-                }
-                // Beyond the end of the log, or where there is none.
-                within_log = true;
-                before = self.read_end(channel).await?.map_or(0, |end| before.min(end.head + 1));
-                continue;
-            };
-            within_log = true;
-            for row in &rows {
-                messages.extend(message(channel, row)?.filter(|_| messages.len() < most));
-            }
-            before = number(last, "seq")?;
-            if rows.len() < slice || before == self.buckets.start(bucket) {
-                // The rest of the messages lies in older buckets; those between have none.
-                let prior = opt_number(last, "prior_message")?.ok_or_else(|| missing("prior_message"))?;
-                before = prior.saturating_add(1);
-            }
-            // Few of these were messages: look at more at once.
-            slice = slice.max(MIXED_SLICE);
-        }
-        Ok(messages)
     }
 
     pub(super) async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, LogError> {

@@ -5,12 +5,13 @@ use super::super::cql::Statement;
 /// Opens a bucket: its static columns, when it has none yet.
 pub(super) const OPEN: Statement = Statement::conditional(
     "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?,
-         prior_changed = ?, prior_message = ?
+         aside = ?, prior_changed = ?, prior_message = ?
      WHERE channel = ? AND bucket = ? IF head = null",
 );
 /// Moves the head on.
 pub(super) const ADVANCE: Statement = Statement::conditional(
-    "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?
+    "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?,
+         aside = ?
      WHERE channel = ? AND bucket = ? IF head = ?",
 );
 /// An event without a client id. Part of a conditional batch only.
@@ -30,12 +31,14 @@ pub(super) const USED: Statement = Statement::conditional(
 
 /// A bucket's static columns; no row when it is not open.
 pub(super) const STATICS: Statement = Statement::read(
-    "SELECT DISTINCT channel, bucket, head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed
+    "SELECT DISTINCT channel, bucket, head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed,
+         aside
      FROM events WHERE channel = ? AND bucket = ?",
 );
 /// The same, after finishing what is under way in the bucket.
 pub(super) const STATICS_SETTLED: Statement = Statement::serial_read(
-    "SELECT DISTINCT head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed, channel, bucket
+    "SELECT DISTINCT head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed, aside, channel,
+         bucket
      FROM events WHERE channel = ? AND bucket = ?",
 );
 
@@ -94,13 +97,17 @@ pub(super) const SCRUB_EDITED: Statement = Statement::conditional(
 );
 
 /// What is remembered of a log's end and of its projections.
-pub(super) const HINTS: Statement = Statement::read("SELECT bucket, applied FROM channels WHERE id = ?");
+pub(super) const HINTS: Statement =
+    Statement::read("SELECT bucket, applied, aside FROM channels WHERE id = ?");
 /// Moves the hint on, never back: its timestamp is the bucket.
 pub(super) const SET_BUCKET: Statement =
     Statement::write("UPDATE channels USING TIMESTAMP ? SET bucket = ? WHERE id = ?");
 /// Moves the mark on, never back: its timestamp is the position.
 pub(super) const SET_APPLIED: Statement =
     Statement::write("UPDATE channels USING TIMESTAMP ? SET applied = ? WHERE id = ?");
+/// The same of what is beside messages.
+pub(super) const SET_ASIDE: Statement =
+    Statement::write("UPDATE channels USING TIMESTAMP ? SET aside = ? WHERE id = ?");
 
 /// What decisions need of a channel.
 pub(super) const CHANNEL: Statement =

@@ -8,17 +8,19 @@ use std::{
     },
 };
 
-use chat_log::rules_change;
+use chat_log::{Effect, effect, rules_change};
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{
     Log,
+    aside::Asides,
     call::has_projection,
     codec::{big, channel_value, number, opt_number},
     error::LogError,
     ids::Window,
+    messages::Known,
     rules::Rules,
     statements as cql,
 };
@@ -42,6 +44,8 @@ pub(super) struct Tail {
     pub(super) run: Option<(UserId, Seq)>,
     /// The last event that is known to have its projections, and all before it.
     pub(super) applied: Seq,
+    /// The last event that has something beside messages; 0 for none, `None`: not known.
+    pub(super) aside: Option<Seq>,
 }
 
 /// Static columns of an open bucket.
@@ -53,6 +57,8 @@ pub(super) struct Statics {
     pub(super) ruled: Seq,
     /// `changed` as it was when the bucket was opened.
     pub(super) prior_changed: Seq,
+    /// `None`: a server of 0.1.0 opened the bucket, and no newer one has written to it.
+    pub(super) aside: Option<Seq>,
 }
 
 impl Statics {
@@ -71,6 +77,7 @@ impl Statics {
             // What it appended since may have changed who may do what, if anything that has projections did.
             ruled: if seen == head { ruled } else { ruled.max(changed) },
             prior_changed: number(row, "prior_changed")?,
+            aside: opt_number(row, "aside")?,
         }))
     }
 }
@@ -78,9 +85,9 @@ impl Statics {
 impl Tail {
     /// What a bucket says about the end of the log, keeping what is known of the projections.
     pub(super) fn now_at(self, statics: Statics) -> Self {
-        let Statics { end, changed, message, ruled, .. } = statics;
+        let Statics { end, changed, message, ruled, aside, .. } = statics;
         let run = self.run.filter(|_| message == self.message);
-        Self { end, changed, message, ruled, run, applied: self.applied }
+        Self { end, changed, message, ruled, run, applied: self.applied, aside }
     }
 
     /// Where it ends after this event as well.
@@ -92,6 +99,9 @@ impl Tail {
         }
         if rules_change(body) {
             self.ruled = seq;
+        }
+        if effect(body) == Effect::Aside {
+            self.aside = Some(seq);
         }
         if matches!(body, EventBody::Message { .. }) {
             let before =
@@ -118,6 +128,16 @@ pub(super) struct Remembered {
     pub(super) window: Window,
     /// Who may do what.
     pub(super) rules: Rules,
+    /// Messages that events were about.
+    pub(super) messages: Known,
+}
+
+/// How far the channel's row says that it is.
+struct Hints {
+    /// The last event that has its projections.
+    applied: Seq,
+    /// The last event of which everything beside messages is written; `None`: the channel never had anything.
+    written: Option<Seq>,
 }
 
 /// One channel's place among [`Tails`].
@@ -126,9 +146,21 @@ pub(super) struct Entry {
     pub(super) state: tokio::sync::Mutex<Remembered>,
     /// The log ends in this bucket or in a later one; `UNKNOWN` before anything is known.
     bucket: AtomicI32,
+    /// What is written after the answer.
+    pub(super) asides: Asides,
 }
 
 const UNKNOWN: i32 = -1;
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            state: tokio::sync::Mutex::default(),
+            bucket: AtomicI32::new(UNKNOWN),
+            asides: Asides::default(),
+        }
+    }
+}
 
 impl Entry {
     fn bucket(&self) -> Option<i32> {
@@ -156,17 +188,13 @@ impl Tails {
 
     pub(super) fn entry(&self, channel: ChannelId) -> Arc<Entry> {
         let mut entries = self.entries.lock();
-        let new =
-            || Arc::new(Entry { state: tokio::sync::Mutex::default(), bucket: AtomicI32::new(UNKNOWN) });
-        Arc::clone(entries.get_or_insert(channel, new))
+        Arc::clone(entries.get_or_insert(channel, Arc::default))
     }
 
     /// The same for one that only reads: it pushes nobody else's entry out.
     fn peek(&self, channel: ChannelId) -> Arc<Entry> {
         let known = self.entries.lock().peek(&channel).map(Arc::clone);
-        known.unwrap_or_else(|| {
-            Arc::new(Entry { state: tokio::sync::Mutex::default(), bucket: AtomicI32::new(UNKNOWN) })
-        })
+        known.unwrap_or_default()
     }
 }
 
@@ -174,8 +202,13 @@ impl Log {
     /// Reads where a log ends. What is not yet at a quorum of the nodes may be missed: whoever appends on top of it is
     /// told so.
     pub(super) async fn read_tail(&self, channel: ChannelId, entry: &Entry) -> Result<Tail, LogError> {
-        let tail = Tail { applied: self.read_hints(channel, entry).await?, ..Tail::default() };
-        Ok(self.last_statics(channel, entry).await?.map_or(tail, |statics| tail.now_at(statics)))
+        let Hints { applied, written } = self.read_hints(channel, entry).await?;
+        // Before the first event that has something beside messages, `written` is there.
+        let none = Some(0).filter(|_| written.is_none());
+        let tail = Tail { applied, aside: none, ..Tail::default() };
+        let Some(statics) = self.last_statics(channel, entry).await? else { return Ok(tail) };
+        let now = tail.now_at(statics);
+        Ok(Tail { aside: now.aside.or(none), ..now })
     }
 
     /// Where a log ends; `None` when there is no log.
@@ -228,11 +261,17 @@ impl Log {
     }
 
     /// Learns where the log ends at least; answers how far projections are applied.
-    async fn read_hints(&self, channel: ChannelId, entry: &Entry) -> Result<Seq, LogError> {
+    async fn read_hints(&self, channel: ChannelId, entry: &Entry) -> Result<Hints, LogError> {
         let rows = self.cql.execute(cql::HINTS, vec![channel_value(channel)]).await?;
         let hints = rows.first();
         entry.ends_at_or_after(hints.and_then(|row| row.int("bucket")).unwrap_or(0));
-        Ok(hints.map(|row| opt_number(row, "applied")).transpose()?.flatten().unwrap_or(0))
+        let read =
+            |column| Ok::<_, LogError>(hints.map(|row| opt_number(row, column)).transpose()?.flatten());
+        let written = read("aside")?;
+        if let Some(written) = written {
+            entry.asides.learn(written);
+        }
+        Ok(Hints { applied: read("applied")?.unwrap_or(0), written })
     }
 
     /// The static columns of a bucket; `None` when it is not open.
