@@ -235,7 +235,7 @@ mod tests {
             body: Arc::from(body),
             counts: None,
         };
-        let future = r#"{"kind":"reaction","target":1,"emoji":"👍"}"#;
+        let future = r#"{"kind":"pin","target":1,"mark":"👍"}"#;
         let items = vec![event(1, r#"{"kind":"message","text":"hi"}"#), event(2, future)];
         let text = events_json(&EventsPage { items, next: Some(2) });
         assert!(text.contains("👍"), "{text}");

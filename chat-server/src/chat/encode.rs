@@ -68,9 +68,9 @@ mod tests {
             at: 2,
             by: UserId::new(),
             id: None,
-            body: Arc::from(r#"{"kind":"reaction","emoji":"👍"}"#),
+            body: Arc::from(r#"{"kind":"pin","mark":"👍"}"#),
             counts: None,
         };
-        assert!(event_json(&stored, false).ends_with(r#","kind":"reaction","emoji":"👍"}"#));
+        assert!(event_json(&stored, false).ends_with(r#","kind":"pin","mark":"👍"}"#));
     }
 }

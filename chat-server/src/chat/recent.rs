@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn pages_of_events_are_whole_or_none_and_keep_what_is_not_known() {
-        let (channel, future) = (ChannelId::new(), r#"{"emoji":"👍","kind":"reaction"}"#);
+        let (channel, future) = (ChannelId::new(), r#"{"kind":"pin","mark":"👍"}"#);
         let memory = memory(channel, 5, &[MESSAGE, future, MESSAGE]);
         assert!(events_page(&memory, channel, 3, 10).is_none());
         let page = events_page(&memory, channel, 4, 2).expect("is there");
