@@ -186,7 +186,7 @@ impl From<Outcome> for Appended {
 #[cfg(test)]
 mod tests {
     use chat_log::permission::Denial;
-    use chat_protocol::{ChannelKind, FileId, FileRef, rest::Role};
+    use chat_protocol::{Event, FileId, FileRef, rest::Role};
 
     use super::*;
 
@@ -201,22 +201,16 @@ mod tests {
 
     #[test]
     fn events_arrive_as_they_were() {
-        let user = UserId::new();
         let file =
             FileRef { id: FileId::new(), name: "ä.png".into(), media_type: "image/png".into(), size: 7 };
-        let events: Vec<NewEvent> = [
-            EventBody::ChannelCreated { channel_kind: ChannelKind::Public, name: None, topic: String::new() },
+        let odd = [
             EventBody::Message { text: "say \"hi\"\n👋\u{1}".into(), files: vec![file], deleted: false },
             EventBody::Edited { target: 3, text: "<b>".into(), deleted: false },
             EventBody::Deleted { target: u64::MAX },
-            EventBody::MemberJoined { user },
-            EventBody::MemberLeft { user },
-            EventBody::Renamed { name: "news".into() },
             EventBody::TopicChanged { topic: String::new() },
-            EventBody::Archived { archived: true },
-        ]
-        .map(event)
-        .into();
+        ];
+        let every_kind = Event::examples().into_iter().map(|event| event.body);
+        let events: Vec<NewEvent> = every_kind.chain(odd).map(event).collect();
         let channel = ChannelId::new();
         for generation in [None, Some(Generation::new())] {
             let bytes = encode_request(channel, 250, generation, &events).expect("encodes");
