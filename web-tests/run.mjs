@@ -148,6 +148,87 @@ for (const device of Object.keys(DEVICES)) {
       assert.equal(await frida.message("This was a mistake").count(), 0);
     });
 
+    await step("reactions stand under their message, and each click adds one or takes it back", async () => {
+      const soup = "There is soup";
+      const shown = (what, fridas, gustavs) =>
+        until(what, () => Promise.all(both.map((person) => person.reactions(soup))), (seen) => JSON.stringify(seen) === JSON.stringify([fridas, gustavs]));
+      await frida.write(soup);
+      await gustav.message(soup).waitFor();
+      await gustav.react(soup, "thumbs up");
+      await shown("one has reacted", ["👍 1"], ["👍 1*"]);
+      const thumb = (person) => person.message(soup).locator(".reaction").first();
+      assert.equal(await thumb(frida).getAttribute("title"), "Gustav Vigeland reacted with 👍");
+      await thumb(frida).click();
+      await frida.react(soup, "celebration");
+      await shown("both have reacted", ["👍 2*", "🎉 1*"], ["👍 2*", "🎉 1"]);
+      assert.equal(await thumb(frida).getAttribute("aria-label"), "👍 2, You and Gustav Vigeland");
+      await frida.screenshot("reactions");
+      await gustav.message(soup).hover();
+      await gustav.message(soup).getByRole("button", { name: "React", exact: true }).click();
+      const palette = await gustav.page.getByRole("menuitem").evaluateAll((all) => all.map((button) => button.getBoundingClientRect()));
+      assert.equal(new Set(palette.map(({ top }) => top)).size, 2, "two rows of six");
+      assert.ok(palette.every(({ width, height }) => width >= 40 && height >= 40), "a finger finds them");
+      await gustav.page.keyboard.press("Escape");
+      // Where a finger meets the one button, it does not meet the other.
+      const [react, more] = await gustav.message(soup).locator(".menu-button").evaluateAll((all) =>
+        all.map((button) => {
+          const { left, right } = button.getBoundingClientRect();
+          const style = getComputedStyle(button, "::after");
+          return { left: left + parseFloat(style.left), right: right - parseFloat(style.right) };
+        }),
+      );
+      assert.ok(react.right <= more.left, JSON.stringify([react, more]));
+
+      // Side by side, and what is one's own looks so.
+      const [own, other] = await gustav.message(soup).locator(".reaction").evaluateAll((all) =>
+        all.map((button) => {
+          const { top, left, right, height } = button.getBoundingClientRect();
+          const { borderTopColor, backgroundColor, borderTopLeftRadius } = getComputedStyle(button);
+          return { top, left, right, height, look: [borderTopColor, backgroundColor], radius: parseFloat(borderTopLeftRadius) };
+        }),
+      );
+      assert.equal(own.top, other.top);
+      assert.ok(other.left > own.right && other.left < own.right + 10, "a gap that is seen");
+      assert.ok(own.height >= (device === "phone" ? 32 : 24), "a finger finds it");
+      assert.ok(own.radius >= own.height / 2 - 1, "round at both ends");
+      assert.ok(own.look.every((colour, i) => colour !== other.look[i]), JSON.stringify([own.look, other.look]));
+
+      await thumb(gustav).click();
+      await gustav.react(soup, "celebration");
+      await shown("one was taken back", ["👍 1*", "🎉 2*"], ["👍 1", "🎉 2*"]);
+      assert.equal(await gustav.message(soup).locator(".state.queued, .failure").count(), 0);
+
+      await frida.choose(soup, "Delete");
+      await frida.page.getByRole("button", { name: "Delete", exact: true }).click();
+      for (const person of both) await person.page.locator(".gone").nth(1).waitFor();
+      for (const person of both) assert.equal(await person.page.locator(".reaction").count(), 0, "a deleted message has none");
+    });
+
+    await step("a reaction that is refused says why", async () => {
+      await frida.write("A popular message");
+      await gustav.message("A popular message").waitFor();
+      const token = gustavTokens.access_token;
+      const { items } = await server.request("GET", "/v1/channels?limit=200", { token });
+      const { id } = items.find((item) => item.name === channel);
+      const [{ seq }] = (await server.request("GET", `/v1/channels/${id}/messages?limit=1`, { token })).items;
+      // As many as one person may have on one message.
+      for (const emoji of ["🍎", "🍐", "🍊", "🍋", "🍌", "🍉", "🍇", "🍓", "#️⃣", "━".repeat(21)]) {
+        const path = `/v1/channels/${id}/messages/${seq}/reactions/${encodeURIComponent(emoji)}`;
+        await server.request("PUT", path, { token, headers: { "idempotency-key": randomUUID() } });
+      }
+      await gustav.message("A popular message").locator(".reaction").nth(9).waitFor();
+      await gustav.react("A popular message", "rocket");
+      const failure = gustav.message("A popular message").locator(".failure");
+      await failure.filter({ hasText: "No reaction: there are too many already" }).waitFor();
+      await failure.getByRole("button", { name: "Discard" }).click();
+      await failure.waitFor({ state: "detached" });
+      assert.equal((await gustav.reactions("A popular message")).length, 10);
+      const overflow = await gustav.page.locator("#rows").evaluate((rows) => rows.scrollWidth - rows.clientWidth);
+      assert.equal(overflow, 0, "ten of them find their place");
+      const widths = await gustav.message("A popular message").locator(".reaction").evaluateAll((all) => all.map((button) => button.offsetWidth));
+      assert.ok(Math.max(...widths) < 200, `a word is cut off: ${widths}`);
+    });
+
     await step("files and pictures are uploaded, seen and fetched", async () => {
       const notes = { name: "notes <b>.txt", mimeType: "text/plain", buffer: Buffer.from("buy bread\n".repeat(100)) };
       await frida.attach(notes, { name: "hills.png", mimeType: "image/png", buffer: hills(640, 420) });
@@ -204,6 +285,11 @@ for (const device of Object.keys(DEVICES)) {
 
     await step("the server is killed while people write: nothing is lost, doubled or reloaded", async () => {
       for (const person of both) person.expectUnreachable = true;
+      // Another tab of the same person, who will want the same twice.
+      const tab = await gustav.tab();
+      await tab.goto(gustav.page.url());
+      await tab.locator("#rows .message", { hasText: "Three" }).waitFor();
+      const second = Object.assign(Object.create(gustav), { page: tab });
       const burst = Array.from({ length: 8 }, (_, i) => `Burst ${i + 1}`);
       const during = ["While it is away 1", "While it is away 2", "While it is away 3"];
       const sending = (async () => {
@@ -220,6 +306,11 @@ for (const device of Object.keys(DEVICES)) {
       await gustav.page.getByLabel("Edit the message").fill("Three and a half");
       await gustav.page.getByRole("button", { name: "Save" }).click();
       await gustav.message("Three and a half").locator(".state.queued").waitFor({ state: "attached" });
+      for (const person of [gustav, second]) {
+        await person.react("Two", "fire");
+        const waiting = person.message("Two").locator(".reaction.waiting", { hasText: "🔥" });
+        assert.equal(await waiting.evaluate((button) => getComputedStyle(button).borderTopStyle), "dashed");
+      }
       await frida.composer.fill("a thought that is not finished");
       await frida.screenshot("offline");
 
@@ -234,6 +325,15 @@ for (const device of Object.keys(DEVICES)) {
       );
       assert.deepEqual(seen[0].filter((text) => mine.includes(text)), mine);
       assert.equal(new Set(seen[0]).size, seen[0].length, "nothing twice");
+      await frida.message("Two").locator(".reaction", { hasText: "🔥" }).waitFor();
+      await until(
+        "one reaction, and nobody is told that it was there already",
+        () => Promise.all([gustav, second].map(({ page }) => page.locator(".reaction:not(.waiting)", { hasText: "🔥" }).count())),
+        (counts) => counts.join() === "1,1",
+      );
+      assert.deepEqual(await frida.reactions("Two"), ["🔥 1"]);
+      for (const page of [gustav.page, tab]) assert.equal(await page.locator(".failure").count(), 0);
+      await tab.close();
       for (const person of both) {
         await person.message("Three and a half").locator(".edited").waitFor();
         await person.page.locator("#banner[hidden]").waitFor({ state: "attached" });
@@ -385,6 +485,16 @@ test("dark, and with the keyboard alone", { timeout: TEST_MS }, async (t) => {
   await keyboard.type(", and corrected");
   await keyboard.press("Enter");
   await person.message("Typed, not clicked, and corrected").locator(".edited").waitFor();
+  await page.getByRole("button", { name: "React", exact: true }).focus();
+  await keyboard.press("Enter");
+  for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft", "Enter"]) await keyboard.press(key);
+  const heart = page.getByRole("button", { name: "❤️ 1, You" });
+  await heart.waitFor();
+  assert.equal(await heart.getAttribute("aria-pressed"), "true");
+  await page.locator(".reaction:not(.waiting)").focus();
   await person.screenshot("dark");
+  await keyboard.press("Space");
+  await heart.waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), "React", "the focus stays at the message");
   assert.deepEqual(person.problems, []);
 });

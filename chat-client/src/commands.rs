@@ -91,6 +91,45 @@ impl Client {
         let id = new_id();
         self.append(id, channel, ClientFrame::Delete { id, channel, target }).await.outcome().await
     }
+
+    /// Reacts to message `target` with an emoji, and waits until that is committed.
+    ///
+    /// # Errors
+    /// Like [`Client::send`]; [`chat_protocol::ErrorCode::Conflict`] when one has reacted so already, or there are as many
+    /// reactions as a message may have.
+    pub async fn react(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        emoji: impl Into<String>,
+    ) -> Result<Sent, SendError> {
+        self.reaction(channel, target, emoji.into(), false).await
+    }
+
+    /// Takes one's own reaction to message `target` back, and waits until that is committed.
+    ///
+    /// # Errors
+    /// Like [`Client::send`]; [`chat_protocol::ErrorCode::Conflict`] when there is none.
+    pub async fn unreact(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        emoji: impl Into<String>,
+    ) -> Result<Sent, SendError> {
+        self.reaction(channel, target, emoji.into(), true).await
+    }
+
+    async fn reaction(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        emoji: String,
+        removed: bool,
+    ) -> Result<Sent, SendError> {
+        let id = new_id();
+        let frame = ClientFrame::React { id, channel, target, emoji, removed };
+        self.append(id, channel, frame).await.outcome().await
+    }
 }
 
 impl Rest {
@@ -138,6 +177,34 @@ impl Rest {
         self.commit(Method::DELETE, &path, key, |request| request).await
     }
 
+    /// Reacts to a message with an emoji.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn react(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        key: ClientId,
+        emoji: &str,
+    ) -> Result<Committed, RestError> {
+        self.commit(Method::PUT, &reaction(channel, target, emoji), key, |request| request).await
+    }
+
+    /// Takes one's own reaction to a message back.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn unreact(
+        &self,
+        channel: ChannelId,
+        target: Seq,
+        key: ClientId,
+        emoji: &str,
+    ) -> Result<Committed, RestError> {
+        self.commit(Method::DELETE, &reaction(channel, target, emoji), key, |request| request).await
+    }
+
     async fn commit(
         &self,
         method: Method,
@@ -153,4 +220,10 @@ impl Rest {
 
 fn new_id() -> ClientId {
     ClientId(Uuid::new_v4())
+}
+
+/// The path of one's own reaction. Emoji may contain what means something in a path, such as `#` and `*` of keycaps.
+fn reaction(channel: ChannelId, target: Seq, emoji: &str) -> String {
+    let emoji: String = emoji.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("v1/channels/{channel}/messages/{target}/reactions/{emoji}")
 }

@@ -99,7 +99,13 @@ fn script(asked: &Asked) -> (&'static str, Value) {
         }
         "POST /v1/auth/logout" => ("204 No Content", Value::Null),
         "GET /v1/users/me" => ("200 OK", user(ADA, "ada")),
-        "GET /v1/users" => ("200 OK", json!({"items": [user(ADA, "ada"), user(GRACE, "grace")]})),
+        "GET /v1/users" => {
+            let mut items = vec![user(ADA, "ada"), user(GRACE, "grace")];
+            if asked.line.contains("?ids=") {
+                items.retain(|user| asked.line.contains(user["id"].as_str().unwrap()));
+            }
+            ("200 OK", json!({"items": items}))
+        }
         "POST /v1/dms" => ("200 OK", channel(DIRECT, "direct", None)),
         "GET /v1/channels" if asked.line.contains("scope=public") => {
             ("200 OK", json!({"items": [channel(DIRECT, "public", Some("random"))]}))
@@ -110,10 +116,25 @@ fn script(asked: &Asked) -> (&'static str, Value) {
         }
         _ if path == format!("GET /v1/channels/{GENERAL}/messages") => {
             let message = |seq: u64, text: &str| json!({"channel": GENERAL, "seq": seq, "at": 1_700_000_000_000u64 + seq, "by": GRACE, "text": text});
-            ("200 OK", json!({"items": [message(3, "newest"), message(2, "\u{1b}]0;evil\u{7}two\nlines")]}))
+            let mut newest = message(3, "newest");
+            newest["reactions"] = json!({"👍": [ADA, GRACE], "\u{1b}é": [GRACE]});
+            let mut deleted = message(4, "");
+            deleted["deleted"] = json!(true);
+            let older = message(2, "\u{1b}]0;evil\u{7}two\nlines");
+            let mut items = vec![newest, older];
+            if asked.line.contains("limit=200") {
+                items.insert(0, deleted);
+            }
+            ("200 OK", json!({"items": items}))
         }
         _ if path.starts_with("POST /v1/channels/") && path.ends_with("/messages") => {
             ("201 Created", json!({"channel": GENERAL, "seq": 9, "at": 1, "duplicate": false}))
+        }
+        _ if path.starts_with(&format!("PUT /v1/channels/{GENERAL}/messages/7/")) => {
+            ("409 Conflict", refused("conflict", 409))
+        }
+        _ if path.contains("/reactions/") => {
+            ("200 OK", json!({"channel": GENERAL, "seq": 10, "at": 1, "duplicate": false}))
         }
         _ => ("404 Not Found", refused("not_found", 404)),
     }
@@ -260,13 +281,39 @@ fn a_message_finds_its_channel_and_is_idempotent() {
 }
 
 #[test]
+fn a_reaction_finds_its_message_and_is_idempotent() {
+    let (server, home) = signed_in();
+    let to = |method: &str, seq: u64, emoji: &str| {
+        let line = format!("{method} /v1/channels/{GENERAL}/messages/{seq}/reactions/{emoji}");
+        let asked = server.asked(&line);
+        assert_eq!(asked.len(), 1, "{line}: {:?}", server.asked.lock());
+        asked[0].headers["idempotency-key"].clone()
+    };
+    // The newest one that is not deleted.
+    let (out, _) = check(home.path(), &["react", "general", "👍"], "", 0);
+    assert_eq!(out, "reacted with 👍 to message 3\n");
+    let key = to("PUT", 3, "%F0%9F%91%8D");
+    let (out, _) = check(home.path(), &["react", "#general", "👍", "--message", "2", "--remove"], "", 0);
+    assert_eq!(out, "took back 👍 from message 2\n");
+    let other = to("DELETE", 2, "%F0%9F%91%8D");
+    assert!(key != other && uuid::Uuid::parse_str(&key).is_ok(), "{key} {other}");
+    // A keycap begins with what would end the path.
+    let (out, _) =
+        check(home.path(), &["--json", "react", "general", "#\u{fe0f}\u{20e3}", "--message", "2"], "", 0);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["seq"], 10);
+    to("PUT", 2, "%23%EF%B8%8F%E2%83%A3");
+    let (_, err) = check(home.path(), &["react", "general", "👍", "--message", "7"], "", 1);
+    assert!(err.contains("not that"), "{err}");
+}
+
+#[test]
 fn history_is_oldest_first_and_safe_to_print() {
     let (_server, home) = signed_in();
     let (out, _) = check(home.path(), &["history", "general", "-n", "2"], "", 0);
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
     assert!(lines[0].contains("grace \u{fffd}]0;evil\u{fffd}two") && lines[1] == "    lines", "{out}");
-    assert!(lines[2].ends_with("grace newest"), "{out}");
+    assert!(lines[2].ends_with("grace newest [\u{fffd}é grace] [👍 ada, grace]"), "{out}");
     assert!(!out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
     // Programs get the text as it is.
     let (out, _) = check(home.path(), &["--json", "history", "general", "-n", "2"], "", 0);

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use chat_protocol::{ChannelKind, ErrorCode, Event, EventBody, Millis, Seq, UserId, rest::Message};
+use chat_protocol::{
+    ChannelKind, ErrorCode, Event, EventBody, Millis, Reactions, Seq, UserId, rest::Message,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,6 +14,15 @@ use crate::{
     name_key,
     permission::{ChannelAction, Denial},
 };
+
+/// Kinds of reactions to one message, at most.
+pub const MAX_REACTION_KINDS: usize = 20;
+/// Reactions of one person to one message, at most.
+pub const MAX_REACTIONS_PER_PERSON: usize = 10;
+/// Reactions to one message, at most.
+pub const MAX_REACTIONS: usize = 1_000;
+/// Length of an emoji in bytes, at most: those that are put together from many have up to 41 (Unicode 16, emoji-zwj-sequences).
+pub const MAX_EMOJI_BYTES: usize = 64;
 
 /// Why an event was not committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,8 +36,11 @@ pub enum Refusal {
     NameTaken,
     /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
     NoEffect,
-    /// An edit or deletion of something that is not a message, or was deleted.
+    /// An edit or deletion of something that is not a message, or was deleted; or a reaction to it.
     NoTarget,
+    /// The message has as many reactions as it may have: see [`MAX_REACTION_KINDS`], [`MAX_REACTIONS_PER_PERSON`] and
+    /// [`MAX_REACTIONS`].
+    TooManyReactions,
     /// The author may not do this, as the log stands.
     Denied(Denial),
 }
@@ -37,7 +51,9 @@ impl Refusal {
     pub const fn code(self) -> ErrorCode {
         match self {
             Self::NoChannel | Self::NoTarget => ErrorCode::NotFound,
-            Self::ChannelExists | Self::NameTaken | Self::NoEffect => ErrorCode::Conflict,
+            Self::ChannelExists | Self::NameTaken | Self::NoEffect | Self::TooManyReactions => {
+                ErrorCode::Conflict
+            }
             Self::Denied(denial) => denial.code(),
         }
     }
@@ -51,6 +67,9 @@ impl Refusal {
             Self::NameTaken => "another channel has this name; expected a new one",
             Self::NoEffect => "it is so already; nothing was changed",
             Self::NoTarget => "expected the seq of a message that is not deleted",
+            Self::TooManyReactions => {
+                "expected at most 20 kinds of reactions, 10 of one person and 1,000 in all to one message"
+            }
             Self::Denied(denial) => denial.message(),
         }
     }
@@ -74,14 +93,67 @@ pub struct Needs {
 pub struct Target {
     /// Who wrote it.
     pub by: UserId,
+    /// Who reacted to it.
+    pub reactions: Reactions,
 }
 
 impl Target {
     /// A message that was just written.
     #[must_use]
     pub const fn new(by: UserId) -> Self {
-        Self { by }
+        Self { by, reactions: Reactions::new() }
     }
+}
+
+/// Adds a reaction, or takes it away. False when nothing was changed by it.
+pub fn react(reactions: &mut Reactions, by: UserId, emoji: &str, removed: bool) -> bool {
+    if !removed {
+        return reactions.entry(emoji.to_owned()).or_default().insert(by);
+    }
+    let Some(users) = reactions.get_mut(emoji) else { return false };
+    let changed = users.remove(&by);
+    if users.is_empty() {
+        reactions.remove(emoji);
+    }
+    changed
+}
+
+/// Whether a text can be a reaction. Which sequences are emoji changes with each version of Unicode, so what is asked for is
+/// what tells them from words, and from what changes the text around it.
+///
+/// # Errors
+/// What was expected.
+pub fn check_emoji(emoji: &str) -> Result<(), String> {
+    // Some emoji are letters in a circle or square.
+    let symbol =
+        |c| matches!(c, '\u{2100}'..='\u{2bff}' | '\u{3200}'..='\u{32ff}' | '\u{1f000}'..='\u{1ffff}');
+    // Marks that turn the direction of text, and spaces without width; not those that put emoji together.
+    let mark = |c| {
+        matches!(c, '\u{61c}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let bad = |c: char| c.is_whitespace() || c.is_control() || mark(c) || (c.is_alphabetic() && !symbol(c));
+    if emoji.is_empty() || emoji.len() > MAX_EMOJI_BYTES || emoji.is_ascii() || emoji.contains(bad) {
+        return Err(format!(
+            "expected an emoji: at most {MAX_EMOJI_BYTES} bytes, no words, no white space, no control characters"
+        ));
+    }
+    Ok(())
+}
+
+/// May this one be added, or taken back?
+fn reaction(reactions: &Reactions, by: UserId, emoji: &str, removed: bool) -> Decision {
+    let has = |users: &BTreeSet<UserId>| users.contains(&by);
+    if reactions.get(emoji).is_some_and(has) != removed {
+        return Decision::Refuse(Refusal::NoEffect);
+    }
+    let kinds = reactions.len() >= MAX_REACTION_KINDS && !reactions.contains_key(emoji);
+    let own = reactions.values().filter(|users| has(users)).count() >= MAX_REACTIONS_PER_PERSON;
+    let all = reactions.values().map(BTreeSet::len).sum::<usize>() >= MAX_REACTIONS;
+    if !removed && (kinds || own || all) {
+        return Decision::Refuse(Refusal::TooManyReactions);
+    }
+    Decision::Accept
 }
 
 /// What one event changes in the projections that stores keep.
@@ -145,6 +217,7 @@ pub const fn kind_number(body: &EventBody) -> u8 {
         EventBody::Renamed { .. } => 7,
         EventBody::TopicChanged { .. } => 8,
         EventBody::Archived { .. } => 9,
+        EventBody::Reaction { .. } => 10,
     }
 }
 
@@ -152,7 +225,9 @@ pub const fn kind_number(body: &EventBody) -> u8 {
 #[must_use]
 pub const fn target(body: &EventBody) -> Option<Seq> {
     match body {
-        EventBody::Edited { target, .. } | EventBody::Deleted { target } => Some(*target),
+        EventBody::Edited { target, .. }
+        | EventBody::Deleted { target }
+        | EventBody::Reaction { target, .. } => Some(*target),
         EventBody::ChannelCreated { .. }
         | EventBody::Message { .. }
         | EventBody::MemberJoined { .. }
@@ -174,6 +249,7 @@ pub fn effect(body: &EventBody) -> Effect<'_> {
         EventBody::Message { .. } | EventBody::Unknown => Effect::None,
         EventBody::Edited { target, text, .. } => Effect::Edited { target: *target, text },
         EventBody::Deleted { target } => Effect::Deleted { target: *target },
+        EventBody::Reaction { .. } => Effect::Aside,
         EventBody::MemberJoined { user } => Effect::Joined(*user),
         EventBody::MemberLeft { user } => Effect::Left(*user),
         EventBody::Renamed { name } => Effect::Channel(ChannelChange::Renamed(name)),
@@ -195,6 +271,7 @@ pub const fn rules_change(body: &EventBody) -> bool {
         EventBody::Message { .. }
         | EventBody::Edited { .. }
         | EventBody::Deleted { .. }
+        | EventBody::Reaction { .. }
         | EventBody::Renamed { .. }
         | EventBody::TopicChanged { .. } => false,
     }
@@ -236,6 +313,7 @@ pub const fn counted(body: &EventBody) -> Counted {
         EventBody::Deleted { .. } => Counted::Deletion,
         EventBody::ChannelCreated { .. }
         | EventBody::Edited { .. }
+        | EventBody::Reaction { .. }
         | EventBody::MemberJoined { .. }
         | EventBody::MemberLeft { .. }
         | EventBody::Renamed { .. }
@@ -257,6 +335,7 @@ pub fn scrub(body: &EventBody) -> Option<EventBody> {
         }
         EventBody::ChannelCreated { .. }
         | EventBody::Deleted { .. }
+        | EventBody::Reaction { .. }
         | EventBody::MemberJoined { .. }
         | EventBody::MemberLeft { .. }
         | EventBody::Renamed { .. }
@@ -272,7 +351,9 @@ pub(crate) fn need(body: &EventBody, needs: &mut Needs) {
         EventBody::MemberJoined { user } | EventBody::MemberLeft { user } => {
             needs.members.insert(*user);
         }
-        EventBody::Edited { target, .. } | EventBody::Deleted { target } => {
+        EventBody::Edited { target, .. }
+        | EventBody::Deleted { target }
+        | EventBody::Reaction { target, .. } => {
             needs.targets.insert(*target);
         }
         EventBody::Renamed { .. } | EventBody::TopicChanged { .. } | EventBody::Archived { .. } => {
@@ -288,7 +369,7 @@ pub(crate) fn action(event: &NewEvent, state: &State) -> ChannelAction {
     // What is no message is nobody's, and refused as such afterwards.
     let own = |target: &Seq| state.targets.get(target).is_none_or(|target| target.by == by);
     match &*event.body {
-        EventBody::Message { .. } => ChannelAction::Post,
+        EventBody::Message { .. } | EventBody::Reaction { .. } => ChannelAction::Post,
         EventBody::Edited { target, .. } => ChannelAction::Edit { own: own(target) },
         EventBody::Deleted { target } => ChannelAction::Delete { own: own(target) },
         EventBody::MemberJoined { user } if *user == by => ChannelAction::Join,
@@ -311,6 +392,10 @@ pub(crate) fn effective(event: &NewEvent, state: &State) -> Decision {
         EventBody::Edited { target, .. } | EventBody::Deleted { target } => {
             accept_if(state.targets.contains_key(target), Refusal::NoTarget)
         }
+        EventBody::Reaction { target, emoji, removed } => match state.targets.get(target) {
+            Some(target) => reaction(&target.reactions, event.by, emoji, *removed),
+            None => Decision::Refuse(Refusal::NoTarget),
+        },
         EventBody::MemberJoined { user } => changes(!state.members.contains(user)),
         EventBody::MemberLeft { user } => changes(state.members.contains(user)),
         EventBody::Renamed { name } => match channel.map(|channel| (channel.kind, &channel.name)) {
@@ -353,6 +438,11 @@ pub(crate) fn follow(state: &mut State, seq: Seq, by: UserId, body: &EventBody) 
         EventBody::Deleted { target } => {
             state.targets.remove(target);
         }
+        EventBody::Reaction { target, emoji, removed } => {
+            if let Some(target) = state.targets.get_mut(target) {
+                react(&mut target.reactions, by, emoji, *removed);
+            }
+        }
         EventBody::MemberJoined { user } => {
             state.members.insert(*user);
         }
@@ -392,7 +482,8 @@ pub struct Edit {
 pub fn message(event: Event, edit: Option<Edit>) -> Option<Message> {
     let Event { channel, seq, at, by, id, body } = event;
     let EventBody::Message { text, files, deleted } = body else { return None };
-    let mut message = Message { channel, seq, at, by, id, text, files, edited_at: None, deleted };
+    let reactions = Reactions::new();
+    let mut message = Message { channel, seq, at, by, id, text, files, edited_at: None, deleted, reactions };
     if let Some(edit) = edit {
         apply_edit(&mut message, edit);
     }
@@ -408,6 +499,12 @@ pub(crate) fn change(message: &mut Message, event: Event) {
             message.files.clear();
             message.edited_at = None;
             message.deleted = true;
+            message.reactions.clear();
+        }
+        EventBody::Reaction { emoji, removed, .. } => {
+            if !message.deleted {
+                react(&mut message.reactions, event.by, &emoji, removed);
+            }
         }
         EventBody::ChannelCreated { .. }
         | EventBody::Message { .. }
@@ -424,5 +521,52 @@ fn apply_edit(message: &mut Message, edit: Edit) {
     if !message.deleted {
         message.text = edit.text;
         message.edited_at = Some(edit.at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_a_thousand_reactions_at_most() {
+        let mut reactions = Reactions::new();
+        for n in 0..MAX_REACTIONS {
+            let (by, emoji) = (UserId::new(), if n % 2 == 0 { "👍" } else { "🎉" });
+            assert_eq!(reaction(&reactions, by, emoji, false), Decision::Accept);
+            assert!(react(&mut reactions, by, emoji, false));
+        }
+        let last = *reactions["👍"].first().expect("somebody reacted");
+        assert_eq!(
+            reaction(&reactions, UserId::new(), "👍", false),
+            Decision::Refuse(Refusal::TooManyReactions)
+        );
+        assert_eq!(reaction(&reactions, last, "👍", true), Decision::Accept, "one can be taken back");
+        assert!(react(&mut reactions, last, "👍", true));
+        assert_eq!(reaction(&reactions, UserId::new(), "👍", false), Decision::Accept);
+    }
+
+    #[test]
+    fn words_are_no_reactions() {
+        for good in ["👍", "❤️", "1️⃣", "ℹ️", "Ⓜ️", "㊗️", "🅰️", "🇩🇪", "👩🏽‍❤️‍💋‍👨🏿", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
+        {
+            assert_eq!(check_emoji(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "ok",
+            ":+1:",
+            "да",
+            "日本",
+            "é",
+            "\u{202e}",
+            "👍\u{202e}",
+            "👍 ",
+            "👍\n",
+            "\u{0}",
+            &"👍".repeat(17),
+        ] {
+            assert!(check_emoji(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The events of a channel's log, and what a message reads like after them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ChannelId, ClientId, FileId, Millis, Seq, UserId};
@@ -25,7 +27,7 @@ pub struct Event {
 }
 
 /// What happened, told by `kind`. Clients ignore kinds that they do not know: threads (`reply_to` on a
-/// message), `reaction` and `pin` come next. A deleted message or edit has its text scrubbed to `""`
+/// message) and `pin` come next. A deleted message or edit has its text scrubbed to `""`
 /// and `deleted: true`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -68,6 +70,16 @@ pub enum EventBody {
     Deleted {
         /// The message's seq.
         target: Seq,
+    },
+    /// Somebody reacted to a message, or took their reaction back.
+    Reaction {
+        /// The message's seq.
+        target: Seq,
+        /// With what: an emoji, at most 64 bytes.
+        emoji: String,
+        /// It is taken back, not added.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        removed: bool,
     },
     /// A member came.
     MemberJoined {
@@ -125,7 +137,14 @@ pub struct Message {
     /// It was deleted; its text is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
+    /// Who reacted, by emoji; absent when nobody did. At most 20 kinds and 1,000 reactions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schema(inline))]
+    pub reactions: Reactions,
 }
+
+/// Who reacted to a message, by emoji. No emoji has nobody.
+pub type Reactions = BTreeMap<String, BTreeSet<UserId>>;
 
 /// Who may see and join a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -198,6 +217,8 @@ impl Event {
                 EventBody::Edited { target: 3, text: "Shall we meet at **four**?".into(), deleted: false },
             ),
             (sent, EventBody::Deleted { target: 4 }),
+            (sent, EventBody::Reaction { target: 3, emoji: "👍".into(), removed: false }),
+            (sent, EventBody::Reaction { target: 3, emoji: "👍".into(), removed: true }),
             (none, EventBody::Renamed { name: "lobby".into() }),
             (none, EventBody::TopicChanged { topic: "Come in".into() }),
             (none, EventBody::Archived { archived: true }),
@@ -215,7 +236,7 @@ mod tests {
     #[cfg(feature = "schema")]
     #[test]
     fn every_kind_has_an_example_that_is_read_as_it_is_written() {
-        let mut shown = std::collections::BTreeSet::new();
+        let mut shown = BTreeSet::new();
         for event in Event::examples() {
             let json = serde_json::to_value(&event).expect("serialises");
             assert_eq!(serde_json::from_value::<Event>(json.clone()).expect("is an event"), event);
@@ -229,7 +250,7 @@ mod tests {
     #[test]
     fn kinds_of_the_future_are_ignored_not_refused() {
         let json = format!(
-            r#"{{"channel":"{c}","seq":7,"at":1,"by":"{c}","kind":"reaction","target":3,"emoji":"👍"}}"#,
+            r#"{{"channel":"{c}","seq":7,"at":1,"by":"{c}","kind":"dance","target":3,"emoji":"💃"}}"#,
             c = uuid::Uuid::nil()
         );
         let event: Event = serde_json::from_str(&json).expect("an unknown kind is readable");

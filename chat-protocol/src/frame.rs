@@ -54,6 +54,20 @@ pub enum ClientFrame {
         /// The message's seq.
         target: Seq,
     },
+    /// Reacts to a message with an emoji, or takes one's reaction back. Answered by `ack` or `error`.
+    React {
+        /// Makes the reaction idempotent for 24 hours.
+        id: ClientId,
+        /// The message's channel.
+        channel: ChannelId,
+        /// The message's seq.
+        target: Seq,
+        /// With what: an emoji, at most 64 bytes; no words and no white space.
+        emoji: String,
+        /// Take it back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        removed: bool,
+    },
     /// Moves the read marker forward; it never goes back. All devices of the user get a `read` frame.
     Read {
         /// Names the command in an `error`.
@@ -100,15 +114,18 @@ pub enum ClientFrame {
 
 impl ClientFrame {
     /// The `type` of every frame, in the order of the variants.
-    pub const TYPES: [&str; 9] =
-        ["hello", "send", "edit", "delete", "read", "typing", "watch", "sync", "ping"];
+    pub const TYPES: [&str; 10] =
+        ["hello", "send", "edit", "delete", "react", "read", "typing", "watch", "sync", "ping"];
 
     /// The command's id, which its answer repeats.
     #[must_use]
     pub const fn id(&self) -> Option<ClientId> {
         match self {
             Self::Hello { .. } => None,
-            Self::Send { id, .. } | Self::Edit { id, .. } | Self::Delete { id, .. } => Some(*id),
+            Self::Send { id, .. }
+            | Self::Edit { id, .. }
+            | Self::Delete { id, .. }
+            | Self::React { id, .. } => Some(*id),
             Self::Read { id, .. }
             | Self::Typing { id, .. }
             | Self::Watch { id, .. }
@@ -146,6 +163,7 @@ impl ClientFrame {
                 text: "Shall we meet at **four**?".into(),
             },
             Self::Delete { id: COMMAND, channel: GENERAL, target: 42 },
+            Self::React { id: COMMAND, channel: GENERAL, target: 41, emoji: "👍".into(), removed: false },
             Self::Read { id: None, channel: GENERAL, seq: 42 },
             Self::Typing { id: None, channel: GENERAL },
             Self::Watch { id: None, users: vec![ADA, GRACE] },

@@ -37,6 +37,11 @@ enum Step {
     },
     Edit(prop::sample::Index),
     Delete(prop::sample::Index),
+    React {
+        who: usize,
+        which: prop::sample::Index,
+        removed: bool,
+    },
     Topic,
     Leave(usize),
     Join(usize),
@@ -55,6 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..3_usize, any::<bool>()).prop_map(|(who, seen)| Step::Say { who, seen }),
         1 => index().prop_map(Step::Edit),
         2 => index().prop_map(Step::Delete),
+        3 => (0..3_usize, index(), any::<bool>())
+            .prop_map(|(who, which, removed)| Step::React { who, which, removed }),
         1 => Just(Step::Topic),
         1 => (0..3_usize).prop_map(Step::Leave),
         1 => (0..3_usize).prop_map(Step::Join),
@@ -192,6 +199,14 @@ impl World {
             Step::Delete(which) => {
                 if let Some(target) = self.message(which).await {
                     self.append(user(0), EventBody::Deleted { target }).await;
+                }
+            }
+            Step::React { who, which, removed } => {
+                if let Some(target) = self.message(which).await {
+                    let id = ClientId(uuid::Uuid::new_v4());
+                    // Refused when they have left, and when it is so already.
+                    let (actor, emoji) = (&self.people[who], "👍".to_owned());
+                    drop(self.chat.react(actor, self.channel, id, target, emoji, removed).await);
                 }
             }
             Step::Topic => self.append(user(0), EventBody::TopicChanged { topic: n.to_string() }).await,

@@ -2,7 +2,7 @@
 // what is sent, and how it shows while it waits. Pure: no network, no DOM.
 
 /** How a message reads that nothing has changed. */
-const plain = () => ({ edited: false });
+const plain = () => ({ edited: false, reactions: [] });
 
 /**
  * Kinds of events. `entry`: it is a row of its own, which begins as this. `slot` and `change`: it changes the message
@@ -26,6 +26,16 @@ const EVENTS = {
       Object.assign(message, plain(), { deleted: true, text: "", files: [] });
     },
   },
+  reaction: {
+    // Of one person and one emoji only the newest counts, so one that was taken back leaves nothing to undo.
+    slot: ({ by, emoji }) => `reaction ${by} ${emoji}`,
+    change(message, { by, emoji, removed }) {
+      if (message.deleted || removed) return;
+      const same = message.reactions.find((reaction) => reaction.emoji === emoji);
+      if (same) same.by.push(by);
+      else message.reactions.push({ emoji, by: [by] });
+    },
+  },
   channel_created: {
     note: ({ by, name: channel }, name) =>
       channel ? `${name(by)} created the channel ${channel}` : `${name(by)} started the conversation`,
@@ -46,6 +56,9 @@ const EVENTS = {
     note: ({ by, archived }, name) => (archived ? `${name(by)} archived the channel` : `${name(by)} brought the channel back`),
   },
 };
+
+/** What the server says when a reaction is there, or gone, already: from another device, perhaps. */
+const ALREADY = /^it is so already/;
 
 const WHY = {
   forbidden: "you may not write here",
@@ -78,6 +91,20 @@ const COMMANDS = {
     frame: ({ target }) => ({ target }),
     show: () => ({ fading: true }),
     failed: (error) => `Not changed: ${reason(error)}`,
+  },
+  react: {
+    frame: ({ target, emoji, removed }) => ({ target, emoji, removed }),
+    // The text is sent all the same, so the message itself does not wait.
+    show: (row, command, me) => ({
+      state: row.state,
+      error: row.error,
+      command: row.command,
+      reactions: reacted(row.reactions, command, me),
+    }),
+    failed: (error) =>
+      ALREADY.test(error?.message)
+        ? null
+        : `No reaction: ${reason(error, { not_found: "the message is not there any more", conflict: "there are too many already" })}`,
   },
 };
 
@@ -120,7 +147,16 @@ export function waiting(row, command, me) {
 /** What a person reads about a command that was refused or given up; `null`: nothing. */
 export const failure = ({ type, error }) => COMMANDS[type].failed(error);
 
-function reason(error) {
+function reason(error, why = {}) {
   if (!error) return "the server was restored from a backup";
-  return WHY[error.code] ?? error.message ?? "unknown reason";
+  return why[error.code] ?? WHY[error.code] ?? error.message ?? "unknown reason";
+}
+
+/** Reactions as they will be when the command `{ emoji, removed }` of `user` is committed. */
+function reacted(reactions, { emoji, removed }, user) {
+  const by = reactions.find((reaction) => reaction.emoji === emoji)?.by ?? [];
+  const next = { emoji, by: removed ? by.filter((id) => id !== user) : [...new Set([...by, user])], waiting: true };
+  const known = reactions.some((reaction) => reaction.emoji === emoji);
+  const all = known ? reactions.map((reaction) => (reaction.emoji === emoji ? next : reaction)) : [...reactions, next];
+  return all.filter((reaction) => reaction.by.length);
 }

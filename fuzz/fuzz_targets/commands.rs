@@ -41,7 +41,11 @@ enum MessageCommand {
     Send { text: String },
     Edit { target: u8, text: String },
     Delete { target: u8 },
+    React { target: u8, emoji: u8, removed: bool },
 }
+
+/// The last one is none.
+const EMOJI: [&str; 3] = ["👍", "🎉", "x"];
 
 #[derive(Arbitrary, Debug)]
 enum Around {
@@ -60,6 +64,11 @@ impl MessageCommand {
             Self::Send { text } => Command::Send { text: text.clone(), files: vec![], seen: None },
             Self::Edit { target, text } => Command::Edit { target: (*target).into(), text: text.clone() },
             Self::Delete { target } => Command::Delete { target: (*target).into() },
+            Self::React { target, emoji, removed } => Command::React {
+                target: (*target).into(),
+                emoji: EMOJI[usize::from(*emoji) % EMOJI.len()].into(),
+                removed: *removed,
+            },
         }
     }
 }
@@ -79,7 +88,7 @@ fn world() -> World {
     let store = Arc::new(SqliteStore::open(&dir.path().join("fuzz.sqlite")).expect("a store"));
     let roles = [Role::Owner, Role::Member, Role::Guest, Role::Bot];
     let people: Vec<Actor> =
-        roles.map(|role| Actor { user: UserId::new(), role, session: SessionId::new() }).into();
+        roles.map(|role| Actor { user: UserId::new(), role, auth_version: 0, session: SessionId::new() }).into();
     for (actor, handle) in people.iter().zip(["ada", "grace", "linus", "bot"]) {
         let user = User {
             id: actor.user,
@@ -120,7 +129,7 @@ impl World {
     }
 
     async fn head(&self, channel: ChannelId) -> Seq {
-        self.chat.store().channel(channel).await.expect("readable").expect("exists").head
+        self.chat.store().channel(channel).await.expect("readable").expect("exists").end.head
     }
 
     async fn message(

@@ -61,6 +61,8 @@ def populate():
 
 
 KNOWN = populate()
+# Any text may be generated as an emoji, which most are not.
+EMOJI = ["👍", "🎉", "❤️", "👩🏽‍💻", "½"]
 
 
 # Longer than a login costs, shorter than an access token lives.
@@ -129,6 +131,9 @@ def map_path_parameters(context, path_parameters):
             # Where populate() put its messages.
             take, number = chosen(value)
             mapped[name] = type(value)(3 + number % 4) if take else value
+        elif name == "emoji":
+            take, number = chosen(value)
+            mapped[name] = EMOJI[number % len(EMOJI)] if take else value
         elif known is not None:
             mapped[name] = real(value, known)
     return mapped

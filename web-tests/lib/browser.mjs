@@ -127,6 +127,21 @@ export class Person {
     await this.page.getByRole("menuitem", { name: entry }).click();
   }
 
+  /** Reacts to a message with an emoji of the palette, by its name. */
+  async react(text, name) {
+    const message = this.message(text);
+    await message.hover();
+    await message.getByRole("button", { name: "React", exact: true }).click();
+    await this.page.getByRole("menuitem", { name, exact: true }).click();
+  }
+
+  /** The reactions below a message: emoji, count, and `*` where one has part in it. */
+  reactions(text) {
+    return this.message(text)
+      .locator(".reaction")
+      .evaluateAll((all) => all.map((button) => `${button.innerText.replace(/\s+/g, " ")}${button.ariaPressed === "true" ? "*" : ""}`));
+  }
+
   async attach(...files) {
     await this.page.locator("#composer input[type=file]").setInputFiles(files);
   }

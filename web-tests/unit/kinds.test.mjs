@@ -53,6 +53,8 @@ test("commands become frames", () => {
   assert.deepEqual(frame("send", { ...send, first: true }), { type: "send", id: "i", channel: "c", text: "hi", files: ["f"], seen: 5 });
   assert.deepEqual(frame("send", send), { type: "send", id: "i", channel: "c", text: "hi", files: ["f"] });
   assert.deepEqual(frame("edit", { target: 3, text: "x" }), { type: "edit", id: "i", channel: "c", target: 3, text: "x" });
+  const react = { target: 3, emoji: "👍", removed: true };
+  assert.deepEqual(frame("react", react), { type: "react", id: "i", channel: "c", ...react });
   assert.deepEqual(frame("delete", { target: 3 }), { type: "delete", id: "i", channel: "c", target: 3 });
   assert.equal(frameOf(command("send", { ...send, first: true }), undefined).seen, undefined, "a channel that is not known yet");
 });
@@ -63,6 +65,10 @@ test("what was refused says why", () => {
   assert.equal(why("edit", { code: "forbidden", message: "-" }), "Not changed: you may not write here");
   assert.equal(why("delete", { code: "invalid", message: "expected less" }), "Not changed: expected less");
   assert.equal(why("delete", null), "Not changed: the server was restored from a backup");
+  assert.equal(why("react", { code: "not_found", message: "-" }), "No reaction: the message is not there any more");
+  assert.equal(why("react", { code: "conflict", message: "expected at most 20" }), "No reaction: there are too many already");
+  assert.equal(why("react", { code: "conflict", message: "it is so already; nothing was changed" }), null);
+  assert.equal(why("react", null), "No reaction: the server was restored from a backup");
   const failed = { type: "edit", id: "i", text: "new", state: "failed", error: { code: "archived" } };
   assert.deepEqual(waiting({ text: "old" }, failed, "me"), {
     state: "failed", error: failed.error, command: "i", failure: "Not changed: the channel is archived",

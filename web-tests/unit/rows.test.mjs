@@ -53,6 +53,27 @@ test("several changes of one message wait together", () => {
   assert.deepEqual([row.text, row.command], ["second", "b"]);
 });
 
+test("a reaction that waits shows already, and the message does not wait", () => {
+  const react = (id, target, emoji, more) => ({ type: "react", id, target, emoji, removed: false, text: "", state: "queued", error: null, ...more });
+  const reactions = [{ emoji: "👍", by: ["ada", "me"] }, { emoji: "🎉", by: ["me"] }];
+  const entries = [message(1, "ada", 1, { reactions }), message(2, "ada", 2, { reactions: [] }), message(3, "ada", 3, { reactions: [] })];
+  const before = structuredClone(entries);
+  const failed = { state: "failed", error: { code: "archived" } };
+  const [, first, second, third] = rows(entries, [
+    react("a", 1, "👍", { removed: true }),
+    react("b", 1, "🎉", { removed: true }),
+    react("c", 1, "🚀"),
+    react("d", 2, "👍"),
+    react("e", 2, "👍"),
+    react("f", 3, "👍", failed),
+  ]);
+  assert.deepEqual(first.reactions, [{ emoji: "👍", by: ["ada"], waiting: true }, { emoji: "🚀", by: ["me"], waiting: true }]);
+  assert.deepEqual(second.reactions, [{ emoji: "👍", by: ["me"], waiting: true }]);
+  assert.deepEqual([first.state, second.state, second.command], ["sent", "sent", undefined]);
+  assert.deepEqual([third.reactions, third.state, third.command], [[], "failed", "f"]);
+  assert.deepEqual(entries, before, "what is true stays as it is");
+});
+
 test("only the newest own message is marked as such", () => {
   const newest = (list) => list.filter((row) => row.newest).map((row) => row.seq);
   assert.deepEqual(newest(rows([message(1, "me"), message(2, "me"), message(3, "ada")])), [2]);

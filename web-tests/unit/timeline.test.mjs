@@ -6,6 +6,8 @@ import { Timeline } from "../../chat-server/web/timeline.js";
 const message = (seq, text = `m${seq}`, more = {}) => ({ channel: "c", seq, at: seq * 1000, by: "ada", kind: "message", text, ...more });
 const edited = (seq, target, text) => ({ channel: "c", seq, at: seq * 1000, by: "ada", kind: "edited", target, text });
 const deleted = (seq, target) => ({ channel: "c", seq, at: seq * 1000, by: "ada", kind: "deleted", target });
+const reaction = (seq, target, by, emoji, removed) => ({ channel: "c", seq, at: seq * 1000, by, kind: "reaction", target, emoji, ...(removed && { removed }) });
+const reactions = (timeline) => timeline.entries.map((entry) => entry.reactions.map(({ emoji, by }) => `${emoji} ${by}`).join(" "));
 const texts = (timeline) => timeline.entries.map((entry) => (entry.deleted ? "†" : entry.text));
 const seqs = (events) => events.map((event) => event.seq);
 
@@ -37,6 +39,42 @@ test("edits and deletions change their message, in the order of the log", () => 
   assert.ok(t.entries[0].edited);
   t.apply(edited(6, 2, "too late"));
   assert.deepEqual(texts(t), ["newer", "†"]);
+});
+
+test("reactions stand with their message, in the order in which they came, until they are taken back", () => {
+  const t = new Timeline("c", 0);
+  [message(1), reaction(2, 1, "ada", "🎉"), reaction(3, 1, "bob", "👍"), reaction(4, 1, "ada", "👍")].forEach((e) => t.apply(e));
+  assert.deepEqual(reactions(t), ["🎉 ada 👍 bob,ada"]);
+  t.apply(reaction(5, 1, "ada", "🎉", true));
+  t.apply(reaction(6, 1, "bob", "👍", true));
+  assert.deepEqual(reactions(t), ["👍 ada"]);
+  t.apply(reaction(7, 1, "bob", "👍"));
+  assert.deepEqual(reactions(t), ["👍 ada,bob"]);
+  assert.equal(t.entries.length, 1, "a reaction is no row");
+  t.apply(edited(8, 1, "new"));
+  assert.deepEqual([texts(t), reactions(t)], [["new"], ["👍 ada,bob"]]);
+  t.apply(deleted(9, 1));
+  t.apply(reaction(10, 1, "eve", "👍"));
+  assert.deepEqual([texts(t), reactions(t)], [["†"], [""]]);
+});
+
+test("an older reaction in history does not undo what came of it", () => {
+  const t = new Timeline("c", 3);
+  t.apply(reaction(4, 1, "ada", "👍", true));
+  t.apply(reaction(5, 1, "bob", "👍"));
+  assert.ok(t.prepend([message(1), reaction(2, 1, "ada", "👍"), reaction(3, 1, "bob", "👍", true)]));
+  assert.deepEqual(reactions(t), ["👍 bob"]);
+});
+
+test("reactions go with the history that is let go, and come back with it", () => {
+  const log = [message(1), message(2), reaction(3, 1, "ada", "👍"), message(4), message(5), reaction(6, 2, "bob", "🎉"), reaction(7, 5, "ada", "👀")];
+  const t = new Timeline("c", 0);
+  log.forEach((event) => t.apply(event));
+  t.trim(1);
+  assert.deepEqual(reactions(t), ["👀 ada"]);
+  assert.deepEqual([...t.changes.keys()], [2, 5], "only what will not be read again is kept");
+  assert.ok(t.prepend(log.slice(0, 4)));
+  assert.deepEqual(reactions(t), ["👍 ada", "🎉 bob", "", "👀 ada"]);
 });
 
 test("a change of a message is a new entry, so that views can compare", () => {
@@ -78,7 +116,7 @@ test("history that does not fit is refused", () => {
 test("unknown kinds keep the log dense and show nothing", () => {
   const t = new Timeline("c", 0);
   t.apply(message(1));
-  t.apply({ channel: "c", seq: 2, at: 0, by: "x", kind: "reaction", target: 1, emoji: "👍" });
+  t.apply({ channel: "c", seq: 2, at: 0, by: "x", kind: "of_the_future", target: 1 });
   t.apply(message(3));
   assert.deepEqual(texts(t), ["m1", "m3"]);
   assert.equal(t.cursor, 3);
@@ -111,7 +149,9 @@ test("the picture does not depend on how the log arrived", () => {
     for (let seq = 1; seq <= 30; seq++) {
       const target = 1 + Math.floor(random() * Math.max(1, seq - 1));
       const kind = random();
+      const by = ["ada", "bob"][seq % 2];
       if (seq > 1 && kind < 0.2) log.push(edited(seq, target, `e${seq}`));
+      else if (seq > 1 && kind > 0.6) log.push(reaction(seq, Math.min(target, 5), by, kind > 0.8 ? "👍" : "🎉", random() < 0.4));
       else if (seq > 1 && kind < 0.3) log.push(deleted(seq, target));
       else log.push(message(seq));
     }

@@ -3,21 +3,37 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
 };
 
-use chat_protocol::{ClientFrame, ClientId, Event, EventBody, Seq, ServerFrame};
+use chat_protocol::{ClientFrame, ClientId, ErrorCode, Event, EventBody, Seq, ServerFrame};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{CHANNEL, ME, head, server::Server, server::Socket, within};
+use crate::{
+    CHANNEL, ME, head,
+    server::{Rest, Server, Socket},
+    within,
+};
 
 /// The program at a server whose channel has messages up to 2.
 struct Chat {
-    child: Child,
+    program: Program,
+    rest: Arc<Rest>,
     lines: mpsc::Receiver<String>,
     socket: Socket,
     _home: tempfile::TempDir,
+}
+
+/// Ends with its test, also when that fails.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Chat {
@@ -53,11 +69,11 @@ impl Chat {
             printed.lines().map_while(Result::ok).try_for_each(|line| sender.blocking_send(line))
         });
         let socket = server.welcome(head(2)).await;
-        Self { child, lines, socket, _home: home }
+        Self { program: Program(child), rest: Arc::clone(&server.rest), lines, socket, _home: home }
     }
 
     fn write(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+        writeln!(self.program.0.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// The next line with `text` in it.
@@ -73,12 +89,16 @@ impl Chat {
 
     /// The next command that is to be committed.
     async fn command(&mut self) -> ClientFrame {
-        loop {
-            match self.socket.receive().await {
-                ClientFrame::Read { .. } | ClientFrame::Watch { .. } | ClientFrame::Typing { .. } => {}
-                command => return command,
+        let next = async {
+            loop {
+                match self.socket.receive().await {
+                    ClientFrame::Read { .. } | ClientFrame::Watch { .. } | ClientFrame::Typing { .. } => {}
+                    command => return command,
+                }
             }
-        }
+        };
+        // As a whole: the pings of a client that has nothing to say would go on for ever.
+        within(next).await
     }
 
     async fn commit(&mut self, id: ClientId, seq: Seq, body: EventBody) {
@@ -91,7 +111,7 @@ impl Chat {
     async fn leave(mut self) {
         self.write("/quit");
         self.socket.gone().await;
-        assert!(self.child.wait().unwrap().success());
+        assert!(self.program.0.wait().unwrap().success());
     }
 }
 
@@ -126,10 +146,49 @@ async fn messages_edits_and_deletions_are_committed() {
 }
 
 #[tokio::test]
+async fn reactions_are_to_the_newest_message_that_is_shown() {
+    let mut chat = Chat::start().await;
+    // Nobody has seen the ninth event here; the second one was deleted.
+    let mut deleted = message(2, "");
+    deleted["deleted"] = json!(true);
+    let items = json!({"items": [message(9, "nine"), deleted, message(1, "one")]});
+    chat.rest.answers.lock().insert(format!("/v1/channels/{CHANNEL}/messages"), items);
+    for (command, expected, shown) in [
+        ("/react 👍", false, "* ada reacted with 👍 to message 1"),
+        ("/unreact 👍", true, "* ada took back 👍 from message 1"),
+    ] {
+        chat.write(command);
+        let ClientFrame::React { id, target, emoji, removed, .. } = chat.command().await else {
+            panic!("expected a reaction");
+        };
+        assert_eq!((target, emoji.as_str(), removed), (1, "👍", expected));
+        chat.commit(id, 3 + u64::from(removed), EventBody::Reaction { target, emoji, removed }).await;
+        chat.shows(shown).await;
+    }
+    chat.write("/react");
+    chat.shows("expected an emoji").await;
+    chat.write("/react 🎉");
+    let ClientFrame::React { id, .. } = chat.command().await else { panic!("expected a reaction") };
+    chat.socket
+        .send(ServerFrame::Error {
+            id: Some(id),
+            code: ErrorCode::Conflict,
+            message: "as the test says".to_owned(),
+            retryable: false,
+            retry_after_ms: None,
+        })
+        .await;
+    chat.shows("! no reaction: ").await;
+    chat.leave().await;
+}
+
+#[tokio::test]
 async fn the_help_names_every_command() {
     let mut chat = Chat::start().await;
     chat.write("/help");
-    for command in ["/who ", "/edit TEXT ", "/delete ", "/upload FILE ", "/quit "] {
+    for command in
+        ["/who ", "/edit TEXT ", "/delete ", "/react EMOJI ", "/unreact EMOJI ", "/upload FILE ", "/quit "]
+    {
         assert!(chat.shows(command).await.starts_with(&format!("  {command}")));
     }
     chat.write("/nonsense");

@@ -25,6 +25,19 @@ fn edited(target: Seq, text: &str) -> EventBody {
     EventBody::Edited { target, text: text.into(), deleted: false }
 }
 
+fn reaction(target: Seq, emoji: &str) -> EventBody {
+    EventBody::Reaction { target, emoji: emoji.into(), removed: false }
+}
+
+fn taken_back(target: Seq, emoji: &str) -> EventBody {
+    EventBody::Reaction { target, emoji: emoji.into(), removed: true }
+}
+
+/// So many different emoji.
+fn emoji(n: u32) -> Vec<String> {
+    (0..n).filter_map(|i| char::from_u32(0x1F600 + i)).map(String::from).collect()
+}
+
 fn joined(user: UserId) -> EventBody {
     EventBody::MemberJoined { user }
 }
@@ -232,11 +245,51 @@ pub fn decide_cases() -> Vec<DecideCase> {
     );
     case(
         "a message is deleted once",
-        deleted,
+        deleted.clone(),
         (grace, Some(R::Member)),
         EventBody::Deleted { target: 5 },
         Some(Refusal::NoTarget),
     );
+
+    let member = (grace, Some(R::Member));
+    let reacted = with(public.clone(), &[entry(grace, reaction(4, "👍"))]);
+    let back = with(reacted.clone(), &[entry(grace, taken_back(4, "👍"))]);
+    let no_effect = Some(Refusal::NoEffect);
+    case("a member reacts", public.clone(), member, reaction(4, "👍"), None);
+    case("also to their own message", public.clone(), member, reaction(5, "👍"), None);
+    case("a reaction is added once", reacted.clone(), member, reaction(4, "👍"), no_effect);
+    case("others may have the same", reacted.clone(), (ada, Some(R::Member)), reaction(4, "👍"), None);
+    case("another kind is another reaction", reacted.clone(), member, reaction(4, "🎉"), None);
+    case("another message is another reaction", reacted.clone(), member, reaction(5, "👍"), None);
+    case("a reaction is taken back", reacted.clone(), member, taken_back(4, "👍"), None);
+    case("nobody takes back another's", reacted, (ada, Some(R::Owner)), taken_back(4, "👍"), no_effect);
+    case("a reaction is taken back once", back.clone(), member, taken_back(4, "👍"), no_effect);
+    case("and added again", back, member, reaction(4, "👍"), None);
+    let no_target = Some(Refusal::NoTarget);
+    case("nobody reacts to what is no message", public.clone(), member, reaction(3, "👍"), no_target);
+    case("nor to what is not there", public.clone(), member, reaction(99, "👍"), no_target);
+    case("nor to a deleted message", deleted, member, reaction(5, "👍"), no_target);
+    let archived_too = with(archived.clone(), &[]);
+    case("nor in an archived channel", archived_too, member, reaction(4, "👍"), denied(Denial::Archived));
+    let stranger = (linus, Some(R::Member));
+    case(
+        "who is no member does not react",
+        public.clone(),
+        stranger,
+        reaction(4, "👍"),
+        denied(Denial::NotMember),
+    );
+    let many = |by: UserId, n| emoji(n).iter().map(|emoji| entry(by, reaction(4, emoji))).collect::<Vec<_>>();
+    let too_many = Some(Refusal::TooManyReactions);
+    let own = with(public.clone(), &many(grace, 10));
+    case("one person has ten kinds of reactions at most", own.clone(), member, reaction(4, "👍"), too_many);
+    case("somebody else has ten more", own, (ada, Some(R::Member)), reaction(4, "👍"), None);
+    let mut twenty = many(linus, 20);
+    twenty[10..].iter_mut().for_each(|entry| entry.by = guest);
+    let four = with(public.clone(), &[entry(linus, joined(linus)), entry(guest, joined(guest))]);
+    let kinds = with(four, &twenty);
+    case("a message has twenty kinds at most", kinds.clone(), member, reaction(4, "👍"), too_many);
+    case("those that are there can be joined", kinds, member, reaction(4, "\u{1F600}"), None);
 
     case("a public channel is joined", public.clone(), (linus, Some(R::Member)), joined(linus), None);
     case(
@@ -423,6 +476,30 @@ pub fn fold_cases() -> Vec<FoldCase> {
             ]),
         ),
         (
+            "reactions, some of them taken back",
+            with(&[
+                entry(ada, reaction(5, "👍")),
+                entry(grace, reaction(5, "👍")),
+                entry(ada, reaction(5, "🎉")),
+                entry(ada, taken_back(5, "🎉")),
+                entry(grace, taken_back(5, "👍")),
+                entry(grace, reaction(4, "👀")),
+            ]),
+        ),
+        (
+            "a deleted message has no reactions",
+            with(&[
+                entry(ada, reaction(5, "👍")),
+                entry(grace, EventBody::Deleted { target: 5 }),
+                entry(ada, reaction(5, "🎉")),
+            ]),
+        ),
+        ("a reaction to what is no message shows nowhere", with(&[entry(ada, reaction(1, "👍"))])),
+        (
+            "an edit leaves the reactions alone",
+            with(&[entry(ada, reaction(5, "👍")), entry(grace, edited(5, "x"))]),
+        ),
+        (
             "a message behind the archiving, as old logs have it",
             with(&[entry(ada, EventBody::Archived { archived: true }), entry(grace, text("late"))]),
         ),
@@ -449,6 +526,7 @@ pub fn scrub_cases() -> Vec<ScrubCase> {
         text("secret"),
         edited(4, "secret"),
         EventBody::Deleted { target: 4 },
+        reaction(4, "👍"),
         joined(ada),
         left(ada),
         EventBody::Renamed { name: "Lounge".into() },
@@ -481,6 +559,7 @@ pub fn count_cases() -> Vec<CountCase> {
             ada,
             5,
         ),
+        ("not reactions", with(&[entry(linus, reaction(5, "👍"))]), ada, 5),
         ("nothing behind the end", with(&[]), grace, 5),
         ("everything", with(&[]), linus, 0),
     ];

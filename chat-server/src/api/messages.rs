@@ -29,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_events))
         .routes(routes!(list_messages, send_message))
         .routes(routes!(edit_message, delete_message))
+        .routes(routes!(add_reaction, remove_reaction))
         .routes(routes!(get_read_marker, set_read_marker))
 }
 
@@ -165,6 +166,54 @@ async fn delete_message(
     IdempotencyKey(id): IdempotencyKey,
 ) -> Result<Json<Committed>, ChatError> {
     state.chat.delete(&actor, channel, id, seq).await.map(Json)
+}
+
+/// Reacts to a message with an emoji.
+#[utoipa::path(
+    put, path = "/v1/channels/{channel}/messages/{seq}/reactions/{emoji}", tag = "messages",
+    security(("bearer" = [])),
+    params(
+        ("channel" = ChannelId, Path, description = "The message's channel"),
+        ("seq" = Seq, Path, description = "The message's seq"),
+        ("emoji" = String, Path, description = "With what: percent-encoded UTF-8", min_length = 1, max_length = 64),
+        ("Idempotency-Key" = ClientId, Header, description = "Makes it idempotent for 24 hours"),
+    ),
+    responses(
+        (status = 200, description = "Committed", body = Committed),
+        problems::SignedIn, problems::Limits, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+async fn add_reaction(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams((channel, seq, emoji)): PathParams<(ChannelId, Seq, String)>,
+    IdempotencyKey(id): IdempotencyKey,
+) -> Result<Json<Committed>, ChatError> {
+    state.chat.react(&actor, channel, id, seq, emoji, false).await.map(Json)
+}
+
+/// Takes one's reaction to a message back.
+#[utoipa::path(
+    delete, path = "/v1/channels/{channel}/messages/{seq}/reactions/{emoji}", tag = "messages",
+    security(("bearer" = [])),
+    params(
+        ("channel" = ChannelId, Path, description = "The message's channel"),
+        ("seq" = Seq, Path, description = "The message's seq"),
+        ("emoji" = String, Path, description = "With what: percent-encoded UTF-8", min_length = 1, max_length = 64),
+        ("Idempotency-Key" = ClientId, Header, description = "Makes it idempotent for 24 hours"),
+    ),
+    responses(
+        (status = 200, description = "Committed", body = Committed),
+        problems::SignedIn, problems::Limits, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+async fn remove_reaction(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams((channel, seq, emoji)): PathParams<(ChannelId, Seq, String)>,
+    IdempotencyKey(id): IdempotencyKey,
+) -> Result<Json<Committed>, ChatError> {
+    state.chat.react(&actor, channel, id, seq, emoji, true).await.map(Json)
 }
 
 /// How far the asking user has read.

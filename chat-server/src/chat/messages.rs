@@ -1,5 +1,6 @@
-//! Sending, editing and deleting.
+//! Sending, editing, deleting and reacting.
 
+use chat_log::check_emoji;
 use chat_protocol::{
     ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, FileRef, Millis, Seq, limits,
     rest::Committed,
@@ -37,6 +38,15 @@ pub enum Command {
         /// The message.
         target: Seq,
     },
+    /// React to a message, or take one's reaction back.
+    React {
+        /// The message.
+        target: Seq,
+        /// With what.
+        emoji: String,
+        /// Take it back.
+        removed: bool,
+    },
 }
 
 impl Command {
@@ -51,6 +61,9 @@ impl Command {
             }
             ClientFrame::Edit { id, channel, target, text } => (id, channel, Self::Edit { target, text }),
             ClientFrame::Delete { id, channel, target } => (id, channel, Self::Delete { target }),
+            ClientFrame::React { id, channel, target, emoji, removed } => {
+                (id, channel, Self::React { target, emoji, removed })
+            }
             ClientFrame::Hello { .. }
             | ClientFrame::Read { .. }
             | ClientFrame::Typing { .. }
@@ -107,7 +120,7 @@ impl Chat {
     ) -> Result<PendingCommit, ChatError> {
         let seen = match command {
             Command::Send { seen, .. } => seen,
-            Command::Edit { .. } | Command::Delete { .. } => None,
+            Command::Edit { .. } | Command::Delete { .. } | Command::React { .. } => None,
         };
         let body = match self.body(actor, channel, command).await {
             Ok(body) => body,
@@ -179,6 +192,22 @@ impl Chat {
         self.submit(actor, channel, id, Command::Delete { target }).await?.committed().await
     }
 
+    /// Reacts to a message, or takes one's reaction back.
+    ///
+    /// # Errors
+    /// Like [`Chat::submit`] and [`PendingCommit::committed`].
+    pub async fn react(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        id: ClientId,
+        target: Seq,
+        emoji: String,
+        removed: bool,
+    ) -> Result<Committed, ChatError> {
+        self.submit(actor, channel, id, Command::React { target, emoji, removed }).await?.committed().await
+    }
+
     async fn body(
         &self,
         actor: &Actor,
@@ -206,6 +235,11 @@ impl Chat {
                 let own = self.author_of(channel, target).await? == actor.user;
                 allow(actor, &view, ChannelAction::Delete { own })?;
                 Ok(EventBody::Deleted { target })
+            }
+            Command::React { target, emoji, removed } => {
+                allow(actor, &view, ChannelAction::Post)?;
+                check_emoji(&emoji).map_err(ChatError::invalid)?;
+                Ok(EventBody::Reaction { target, emoji, removed })
             }
         }
     }

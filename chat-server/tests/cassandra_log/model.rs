@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Seq, UserId};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Reactions, Seq, UserId};
 use chat_server::store::{
     LogStore, StoredEvent,
     cassandra::{
@@ -13,12 +13,15 @@ use chat_server::store::{
     name_key,
 };
 
+use crate::harness::wait::until_so;
+
 /// A message as it reads now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Text {
     text: String,
     edited_at: Option<Millis>,
     deleted: bool,
+    reactions: Reactions,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub(crate) struct Model {
     archived: bool,
     members: BTreeMap<UserId, Seq>,
     messages: BTreeMap<Seq, Text>,
+    /// The last reaction.
+    reacted: Seq,
     /// Edits of each message.
     edits: HashMap<Seq, Vec<Seq>>,
 }
@@ -67,7 +72,8 @@ impl Model {
                 (self.kind, self.name, self.topic) = (Some(channel_kind), name, topic);
             }
             EventBody::Message { text, .. } => {
-                self.messages.insert(seq, Text { text, edited_at: None, deleted: false });
+                let message = Text { text, edited_at: None, deleted: false, reactions: Reactions::new() };
+                self.messages.insert(seq, message);
             }
             EventBody::Edited { target, text, .. } => {
                 let message = self.messages.get_mut(&target).expect("edits are of messages");
@@ -78,7 +84,19 @@ impl Model {
             EventBody::Deleted { target } => {
                 let message = self.messages.get_mut(&target).expect("deletions are of messages");
                 assert!(!message.deleted, "{target} is deleted twice");
-                *message = Text { text: String::new(), edited_at: None, deleted: true };
+                *message =
+                    Text { text: String::new(), edited_at: None, deleted: true, reactions: Reactions::new() };
+            }
+            EventBody::Reaction { target, emoji, removed } => {
+                self.reacted = seq;
+                let message = self.messages.get_mut(&target).expect("reactions are to messages");
+                assert!(!message.deleted, "reaction {seq} to {target}, which is deleted");
+                let who = message.reactions.entry(emoji).or_default();
+                assert!(
+                    if removed { who.remove(&event.by) } else { who.insert(event.by) },
+                    "{seq} changes nothing"
+                );
+                message.reactions.retain(|_, who| !who.is_empty());
             }
             EventBody::MemberJoined { user } => {
                 assert_eq!(self.members.insert(user, seq), None, "{user} joins twice");
@@ -143,11 +161,39 @@ impl Model {
         let key = self.name.as_deref().filter(|_| self.kind == Some(ChannelKind::Public)).map(name_key);
         assert_eq!(listed, key.iter().map(String::as_str).collect::<Vec<_>>());
 
+        self.check_reactions(cql, channel).await;
         if let Some(name) = &self.name {
             let read = Statement::serial_read("SELECT channel FROM channel_names WHERE name_key = ?");
             let rows = cql.execute(read, vec![Value::Text(name_key(name))]).await.unwrap();
             assert_eq!(rows.first().and_then(|row| row.uuid("channel")), Some(channel.0), "{name}");
         }
+    }
+
+    /// Nobody waits for them, but once they were looked at they are written.
+    async fn check_reactions(&self, cql: &dyn Cql, channel: ChannelId) {
+        let read = Statement::read("SELECT aside FROM channels WHERE id = ?");
+        let written = async || {
+            let rows = cql.execute(read, vec![Value::Uuid(channel.0)]).await.unwrap();
+            rows.first().and_then(|row| row.bigint("aside")).map(seq)
+        };
+        until_so("reactions are written", async || written().await.unwrap_or(0) >= self.reacted).await;
+        let mut found: BTreeMap<Seq, Reactions> = BTreeMap::new();
+        // Scenarios react to the first positions only.
+        for bucket in 0..4 {
+            let read =
+                Statement::read("SELECT target, emoji, user FROM reactions WHERE channel = ? AND bucket = ?");
+            let rows = cql.execute(read, vec![Value::Uuid(channel.0), Value::Int(bucket)]).await.unwrap();
+            for row in rows {
+                let reactions = found.entry(seq(row.bigint("target").unwrap())).or_default();
+                let who = reactions.entry(row.text("emoji").unwrap().to_owned()).or_default();
+                assert!(who.insert(UserId(row.uuid("user").unwrap())));
+            }
+        }
+        let standing = |seq: &Seq| !self.messages[seq].deleted;
+        found.retain(|seq, _| standing(seq));
+        let expected = self.messages.iter().filter(|(_, message)| !message.reactions.is_empty());
+        let expected: BTreeMap<_, _> = expected.map(|(seq, text)| (*seq, text.reactions.clone())).collect();
+        assert_eq!(found, expected);
     }
 
     async fn check_messages(&self, store: &CassandraStore, channel: ChannelId) {
@@ -160,7 +206,12 @@ impl Model {
             read.extend(page);
         }
         let read = read.into_iter().map(|message| {
-            let text = Text { text: message.text, edited_at: message.edited_at, deleted: message.deleted };
+            let text = Text {
+                text: message.text,
+                edited_at: message.edited_at,
+                deleted: message.deleted,
+                reactions: message.reactions,
+            };
             (message.seq, text)
         });
         assert!(read.eq(self.messages.clone().into_iter().rev()), "messages read as the log says");

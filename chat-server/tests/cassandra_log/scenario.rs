@@ -32,6 +32,12 @@ pub(crate) enum Step {
     /// One of the sender's messages in the channel.
     Edit(prop::sample::Index),
     Delete(prop::sample::Index),
+    /// To whatever stands at one of the first positions.
+    React {
+        target: Seq,
+        emoji: &'static str,
+        removed: bool,
+    },
     /// One of the sender's earlier calls once more.
     Resend(prop::sample::Index),
 }
@@ -63,6 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Archive),
         2 => index().prop_map(Step::Edit),
         1 => index().prop_map(Step::Delete),
+        5 => (2..12_u64, prop::sample::select(&["👍", "🎉"][..]), prop::bool::weighted(0.3))
+            .prop_map(|(target, emoji, removed)| Step::React { target, emoji, removed }),
         4 => index().prop_map(Step::Resend),
     ]
 }
@@ -222,6 +230,9 @@ impl Sender {
                 deleted: false,
             },
             Step::Delete(which) => EventBody::Deleted { target: pick(which)? },
+            Step::React { target, emoji, removed } => {
+                EventBody::Reaction { target: *target, emoji: (*emoji).to_owned(), removed: *removed }
+            }
             Step::Resend(_) => return None,
         };
         Some(vec![self.event(body)])

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 pub(crate) mod directory;
 pub(crate) mod fixtures;
 pub(crate) mod log;
+pub(crate) mod reactions;
 pub(crate) mod semantics;
 pub(crate) mod standing;
 
@@ -28,6 +29,13 @@ macro_rules! conformance_suite {
             log::messages_come_in_pages_newest_first,
             log::deletion_scrubs_the_log,
             log::only_messages_are_edited_and_deleted,
+            reactions::pages_show_reactions_after_any_history,
+            reactions::a_reaction_is_an_event_that_counts_nowhere,
+            reactions::only_messages_that_stand_take_reactions,
+            reactions::reactions_go_with_their_message,
+            reactions::reactions_are_decided_within_one_batch,
+            reactions::a_reaction_with_an_id_is_committed_once,
+            reactions::reactions_to_one_message_are_limited,
             semantics::stores_decide_as_the_vectors_say,
             semantics::logs_show_as_the_vectors_say,
             semantics::what_is_not_there_is_refused_before_names_are_looked_at,

@@ -50,12 +50,14 @@ pub(crate) fn message(paint: Paint, people: &People, message: &Message) -> Strin
         return format!("{head} {}", paint.dim("(deleted)"));
     }
     let edited = if message.edited_at.is_some() { paint.dim(" (edited)") } else { String::new() };
-    format!("{head} {}{edited}", body(paint, &message.text, &message.files))
+    let reactions = reactions(paint, people, message);
+    format!("{head} {}{edited}{reactions}", body(paint, &message.text, &message.files))
 }
 
 /// Everybody whose name it takes to print messages.
 pub(crate) fn people_in_messages(messages: &[Message]) -> Vec<UserId> {
-    messages.iter().map(|message| message.by).collect()
+    let reacted = |message: &Message| message.reactions.values().flatten().copied().collect::<Vec<_>>();
+    messages.iter().flat_map(|message| [vec![message.by], reacted(message)].concat()).collect()
 }
 
 /// An event as one reads it; `None` for kinds that this version does not know.
@@ -74,6 +76,12 @@ pub(crate) fn event(paint: Paint, people: &People, event: &Event) -> Option<Stri
             note(format!("edited message {target}: {}", text::lines(text, "    ")))
         }
         EventBody::Deleted { target } => note(format!("deleted message {target}")),
+        EventBody::Reaction { target, emoji, removed: false } => {
+            note(format!("reacted with {} to message {target}", text::one_line(emoji)))
+        }
+        EventBody::Reaction { target, emoji, removed: true } => {
+            note(format!("took back {} from message {target}", text::one_line(emoji)))
+        }
         EventBody::ChannelCreated { name, .. } => match name {
             Some(name) => note(format!("created #{}", text::one_line(name))),
             None => note("began the conversation".to_owned()),
@@ -100,6 +108,14 @@ pub(crate) fn people_in_event(event: &Event) -> Vec<UserId> {
         EventBody::MemberJoined { user } | EventBody::MemberLeft { user } => vec![event.by, user],
         _ => vec![event.by],
     }
+}
+
+fn reactions(paint: Paint, people: &People, message: &Message) -> String {
+    let each = message.reactions.iter().map(|(emoji, users)| {
+        let users: Vec<_> = users.iter().map(|user| people.name(*user)).collect();
+        paint.dim(&format!(" [{} {}]", text::one_line(emoji), users.join(", ")))
+    });
+    each.collect()
 }
 
 fn body(paint: Paint, message: &str, files: &[FileRef]) -> String {
@@ -151,6 +167,14 @@ mod tests {
         );
         check(&json!({"kind": "edited", "target": 3, "text": "new"}), Some("* ada edited message 3: new"));
         check(&json!({"kind": "edited", "target": 3, "text": "", "deleted": true}), None);
+        check(
+            &json!({"kind": "reaction", "target": 3, "emoji": "👍"}),
+            Some("* ada reacted with 👍 to message 3"),
+        );
+        check(
+            &json!({"kind": "reaction", "target": 3, "emoji": "👍\u{1b}", "removed": true}),
+            Some("* ada took back 👍\u{fffd} from message 3"),
+        );
         check(&json!({"kind": "member_joined", "user": grace}), Some("* ada added grace"));
         check(&json!({"kind": "member_left", "user": uuid::Uuid::from_u128(1)}), Some("* ada left"));
         check(

@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use chat_client::{Rest, RestError};
 use chat_protocol::{
-    ChannelId, ClientId, FileId,
-    limits::{MAX_FILE_BYTES, MAX_TEXT_BYTES},
+    ChannelId, ClientId, FileId, Seq,
+    limits::{MAX_FILE_BYTES, MAX_PAGE, MAX_TEXT_BYTES},
     rest::{Committed, SendMessage},
 };
 use clap::Subcommand;
@@ -46,6 +46,23 @@ pub(crate) enum Write {
         #[arg(short, long, default_value = "")]
         message: String,
     },
+    /// React to a message with an emoji
+    #[command(
+        after_help = "Examples:\n  folkmoot react general 👍\n  folkmoot react general 🎉 --message 42\n  \
+        folkmoot react general 👍 --remove"
+    )]
+    React {
+        /// Where: general, #general, @grace or an id
+        channel: String,
+        /// Which emoji
+        emoji: String,
+        /// Which message, by its position in the channel [default: the newest]
+        #[arg(short, long, value_name = "SEQ")]
+        message: Option<Seq>,
+        /// Take the reaction back instead
+        #[arg(short, long)]
+        remove: bool,
+    },
 }
 
 impl Write {
@@ -53,6 +70,9 @@ impl Write {
         match self {
             Self::Send { channel, text } => send(global, out, &channel, &text).await,
             Self::Upload { channel, file, message } => upload(global, out, &channel, &file, message).await,
+            Self::React { channel, emoji, message, remove } => {
+                react(global, out, &channel, &emoji, message, remove).await
+            }
         }
     }
 }
@@ -91,6 +111,45 @@ async fn upload(
     out.item(&json!({"file": file, "message": committed}), || {
         format!("sent {} ({})", text::one_line(&file.name), text::size(file.size))
     })
+}
+
+async fn react(
+    global: &Global,
+    out: Output,
+    channel: &str,
+    emoji: &str,
+    message: Option<Seq>,
+    remove: bool,
+) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let channel = people::find_channel(&session.rest, channel).await?.id;
+    let target = match message {
+        Some(seq) => seq,
+        None => newest_message(&session.rest, channel, Seq::MAX).await?,
+    };
+    let (rest, id) = (&session.rest, ClientId(uuid::Uuid::new_v4()));
+    let committed = Rest::retrying(PATIENCE, || async move {
+        if remove {
+            rest.unreact(channel, target, id, emoji).await
+        } else {
+            rest.react(channel, target, id, emoji).await
+        }
+    });
+    out.item(&committed.await?, || {
+        let emoji = text::one_line(emoji);
+        if remove {
+            format!("took back {emoji} from message {target}")
+        } else {
+            format!("reacted with {emoji} to message {target}")
+        }
+    })
+}
+
+/// The newest message up to a position that is not deleted.
+pub(crate) async fn newest_message(rest: &Rest, channel: ChannelId, up_to: Seq) -> anyhow::Result<Seq> {
+    let messages = rest.messages(channel, MAX_PAGE, None).await?.items;
+    let newest = messages.iter().find(|message| message.seq <= up_to && !message.deleted);
+    newest.map(|message| message.seq).context("found no message to react to")
 }
 
 /// Says before anything is sent what the server would refuse after it was.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chat_log::{ChannelChange, Effect, State, Target, effect, fold, needs, scrub};
-use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId, rest::Message};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, Reactions, Seq, UserId, rest::Message};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::{
@@ -31,7 +31,9 @@ impl Log<'_> {
         }
         for target in needs.targets {
             if let Some(by) = self.author_of_message(target)? {
-                state.targets.insert(target, Target::new(by));
+                let mut reactions = reactions(self.db, self.key(), target, target)?;
+                let reactions = reactions.remove(&target).unwrap_or_default();
+                state.targets.insert(target, Target { reactions, ..Target::new(by) });
             }
         }
         Ok(state)
@@ -61,6 +63,9 @@ impl Log<'_> {
         if matches!(*event.body, EventBody::Message { .. }) {
             self.mark_own(seq, event, read)?;
             self.message = seq;
+        }
+        if let EventBody::Reaction { target, emoji, removed } = &*event.body {
+            self.react(seq, *target, emoji, event.by, *removed)?;
         }
         match effect(&event.body) {
             Effect::None | Effect::Edited { .. } | Effect::Aside => Ok(()),
@@ -167,9 +172,24 @@ impl Log<'_> {
             .exists(params![self.key(), int(seen), by.0.as_bytes()])?)
     }
 
-    /// The texts of the message and of its edits leave the file.
+    fn react(&self, seq: Seq, target: Seq, emoji: &str, user: UserId, removed: bool) -> Result<(), JobError> {
+        let user = user.0.as_bytes();
+        if removed {
+            return self.update(
+                "DELETE FROM reactions WHERE channel = ?1 AND target = ?2 AND emoji = ?3 AND user = ?4",
+                params![self.key(), int(target), emoji, user],
+            );
+        }
+        self.update(
+            "INSERT INTO reactions (channel, target, emoji, user, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![self.key(), int(target), emoji, user, int(seq)],
+        )
+    }
+
+    /// The texts of the message and of its edits leave the file, and its reactions their table.
     fn delete(&self, target: Seq) -> Result<(), JobError> {
         let key = params![self.key(), int(target)];
+        self.update("DELETE FROM reactions WHERE channel = ?1 AND target = ?2", key)?;
         self.scrub("SELECT row, body FROM events WHERE channel = ?1 AND seq = ?2 AND kind = 1", key)?;
         self.scrub("SELECT row, body FROM events WHERE channel = ?1 AND target = ?2 AND kind = 2", key)
     }
@@ -210,10 +230,12 @@ pub(super) fn messages(
         .collect::<Result<_, _>>()?;
     let (Some(newest), Some(oldest)) = (page.first(), page.last()) else { return Ok(Vec::new()) };
     let mut edits = newest_edits(&db, channel, oldest.seq, newest.seq)?;
+    let mut reactions = reactions(&db, channel.0.as_bytes(), oldest.seq, newest.seq)?;
     let read = |event: &StoredEvent| {
-        fold::message(event.parsed()?, edits.remove(&event.seq)).ok_or_else(|| {
-            format!("failed to read a message at {} of {channel}: it is another event", event.seq).into()
-        })
+        let message = fold::message(event.parsed()?, edits.remove(&event.seq)).ok_or_else(|| {
+            format!("failed to read a message at {} of {channel}: it is another event", event.seq)
+        })?;
+        Ok(Message { reactions: reactions.remove(&event.seq).unwrap_or_default(), ..message })
     };
     page.iter().map(read).collect()
 }
@@ -239,4 +261,23 @@ fn newest_edits(
         }
     }
     Ok(edits)
+}
+
+/// Who reacted with what to each message from one position to another.
+fn reactions(
+    db: &Connection,
+    channel: &[u8; 16],
+    from: Seq,
+    to: Seq,
+) -> Result<HashMap<Seq, Reactions>, JobError> {
+    let mut query = db.prepare_cached(
+        "SELECT target, emoji, user FROM reactions WHERE channel = ?1 AND target BETWEEN ?2 AND ?3",
+    )?;
+    let mut rows = query.query(params![channel, int(from), int(to)])?;
+    let mut reactions: HashMap<Seq, Reactions> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let of_message = reactions.entry(uint(row, 0)?).or_default();
+        of_message.entry(row.get(1)?).or_default().insert(user_id(row, 2)?);
+    }
+    Ok(reactions)
 }

@@ -30,6 +30,18 @@ const COMMANDS: &[Command] = &[
         run: |conversation, _| conversation.delete().boxed_local(),
     },
     Command {
+        name: "/react",
+        argument: "EMOJI",
+        help: "reacts to the newest message",
+        run: |conversation, emoji| conversation.react(emoji, false).boxed_local(),
+    },
+    Command {
+        name: "/unreact",
+        argument: "EMOJI",
+        help: "takes a reaction to the newest message back",
+        run: |conversation, emoji| conversation.react(emoji, true).boxed_local(),
+    },
+    Command {
         name: "/upload",
         argument: "FILE",
         help: "sends a file",
@@ -130,6 +142,27 @@ impl Conversation {
         let (client, channel) = (self.client.clone(), self.channel.id);
         let delete = async move { Outcome::Change("not deleted", client.delete(channel, target).await) };
         self.outcomes.push(delete.boxed());
+        Ok(())
+    }
+
+    async fn react(&mut self, emoji: &str, removed: bool) -> anyhow::Result<()> {
+        if emoji.is_empty() {
+            return self.note("expected an emoji").await;
+        }
+        // What came since the line was typed is not meant.
+        let target = match write::newest_message(&self.session.rest, self.channel.id, self.seen).await {
+            Ok(target) => target,
+            Err(error) => return self.warn(&format!("no reaction: {error:#}")).await,
+        };
+        let (client, channel, emoji) = (self.client.clone(), self.channel.id, emoji.to_owned());
+        let react = async move {
+            let outcome = match removed {
+                false => client.react(channel, target, emoji).await,
+                true => client.unreact(channel, target, emoji).await,
+            };
+            Outcome::Change("no reaction", outcome)
+        };
+        self.outcomes.push(react.boxed());
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chat_log::{Body, Effect, effect, target};
-use chat_protocol::{ChannelId, Event, Seq};
+use chat_protocol::{ChannelId, Event, EventBody, Seq};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -32,6 +32,15 @@ const TRIES: u32 = 8;
 const SLICE: usize = 256;
 /// Statements in one batch.
 const BATCH: usize = 64;
+
+/// A reaction.
+const REACT: Statement = Statement::write(
+    "INSERT INTO reactions (channel, bucket, target, emoji, user, seq) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+);
+/// One that was taken back.
+const UNREACT: Statement = Statement::write(
+    "DELETE FROM reactions USING TIMESTAMP ? WHERE channel = ? AND bucket = ? AND target = ? AND emoji = ? AND user = ?",
+);
 
 /// What one process still has to write for a channel.
 #[derive(Default)]
@@ -133,6 +142,22 @@ impl Log {
         Ok(written)
     }
 
+    /// The events after `written`, up to `last`, that have something beside messages, in order.
+    pub(super) async fn unwritten_asides(
+        &self,
+        channel: ChannelId,
+        written: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, LogError> {
+        let (mut after, mut unwritten) = (written, Vec::new());
+        while after < last {
+            let (events, end) = self.asides_after(channel, after, last).await?;
+            unwritten.extend(events);
+            after = end;
+        }
+        Ok(unwritten)
+    }
+
     /// Writes in the background what follows from these events, which come after the event at `before`, and from those
     /// before them that nobody has written yet.
     pub(super) fn write_asides(
@@ -173,16 +198,16 @@ impl Log {
         batches: &[Batch],
         last: Seq,
     ) -> Result<(), LogError> {
-        let written = match entry.asides.written() {
-            Some(written) => written,
-            None => self.written_asides(channel).await?.unwrap_or(0),
-        };
         // Without a hole: each batch follows on the one before it.
-        let reached =
-            batches.iter().try_fold(written, |at, batch| (batch.before <= at).then(|| batch.last().max(at)));
-        if reached.is_some() {
+        let follow = |written: Seq| {
+            batches.iter().try_fold(written, |at, batch| (batch.before <= at).then(|| batch.last().max(at)))
+        };
+        let mut written = entry.asides.written().unwrap_or(0);
+        if follow(written).is_some() {
             self.write_facts(channel, batches.iter().flat_map(|batch| &batch.facts)).await?;
         } else {
+            // Other processes write as well.
+            written = self.written_asides(channel).await?.unwrap_or(0);
             self.catch_up_asides(channel, written, last).await?;
         }
         if last > written {
@@ -239,15 +264,13 @@ impl Log {
 }
 
 /// What is written for an event, into the partition of this bucket of the message that it is about.
-fn beside(_: ChannelId, _: i32, fact: &Fact) -> Option<(Statement, Vec<Value>)> {
-    match effect(&fact.body) {
-        Effect::None
-        | Effect::Channel(_)
-        | Effect::Joined(_)
-        | Effect::Left(_)
-        | Effect::Edited { .. }
-        | Effect::Deleted { .. }
-        // No kind has any yet.
-        | Effect::Aside => None,
-    }
+fn beside(channel: ChannelId, bucket: i32, fact: &Fact) -> Option<(Statement, Vec<Value>)> {
+    let EventBody::Reaction { target, ref emoji, removed } = *fact.body else { return None };
+    let key = [big(target), Value::Text(emoji.clone()), Value::Uuid(fact.by.0)];
+    let (seq, partition) = (big(fact.seq), [channel_value(channel), Value::Int(bucket)]);
+    Some(if removed {
+        (UNREACT, [&[seq][..], &partition, &key].concat())
+    } else {
+        (REACT, [&partition[..], &key, &[seq.clone(), seq]].concat())
+    })
 }

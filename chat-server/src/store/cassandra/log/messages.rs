@@ -1,24 +1,33 @@
 //! Messages as they read now: a page of them, and those that events are about.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use chat_log::{Target, count::stands};
-use chat_protocol::{ChannelId, Seq, UserId, rest::Message};
+use chat_log::{Target, count::stands, react};
+use chat_protocol::{ChannelId, EventBody, Reactions, Seq, UserId, rest::Message};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Log,
-    codec::{channel_value, limit, message, missing, number, opt_number, seq_key, text, uuid},
+    codec::{big, channel_value, limit, message, missing, number, opt_number, seq_key, text, uuid},
     error::LogError,
     statements as cql,
     tail::Tail,
 };
-use crate::store::cassandra::cql::Value;
+use crate::store::cassandra::cql::{Statement, Value};
 
 /// Events that are read at once to find messages among them, when there are few.
 const MIXED_SLICE: usize = 256;
 /// Messages that events are about and that are read at the same time.
 const TARGETS_AT_ONCE: usize = 16;
+/// Reactions that are read at once.
+const REACTIONS_AT_ONCE: usize = 5_000;
+/// Reactions to the messages of a bucket, from one to another.
+const REACTIONS: Statement = Statement::read(
+    "SELECT target, emoji, user FROM reactions WHERE channel = ? AND bucket = ? AND target >= ? AND target <= ?",
+);
 /// Messages of one channel that are remembered: the newest ones.
 const KNOWN: usize = 64;
 
@@ -61,13 +70,61 @@ impl Log {
             return Ok(());
         }
         self.ensure_applied(channel, tail).await?;
-        let found: Vec<_> = stream::iter(positions)
+        let found = stream::iter(positions)
             .map(async |target| Ok::<_, LogError>((target, self.author_of_message(channel, target).await?)))
             .buffer_unordered(TARGETS_AT_ONCE)
-            .try_collect()
-            .await?;
-        targets.extend(found.into_iter().filter_map(|(target, by)| Some((target, Target::new(by?)))));
+            .try_collect::<Vec<_>>();
+        let (found, written) = tokio::try_join!(found, self.written_asides(channel))?;
+        let mut found: BTreeMap<Seq, Target> =
+            found.into_iter().filter_map(|(target, by)| Some((target, Target::new(by?)))).collect();
+        let reactions = found.iter_mut().map(|(seq, target)| (*seq, &mut target.reactions)).collect();
+        self.add_reactions(channel, written, reactions).await?;
+        targets.extend(found);
         Ok(())
+    }
+
+    /// Adds who reacted to messages, and answers which reaction in the log is the last. `written` was read before: what is
+    /// written since may be read as well, what was not written then is taken from the log.
+    async fn add_reactions(
+        &self,
+        channel: ChannelId,
+        written: Option<Seq>,
+        mut messages: BTreeMap<Seq, &mut Reactions>,
+    ) -> Result<Seq, LogError> {
+        let Some(written) = written else { return Ok(0) };
+        let mut ranges: BTreeMap<i32, (Seq, Seq)> = BTreeMap::new();
+        for &seq in messages.keys() {
+            ranges.entry(self.buckets.of(seq)).or_insert((seq, seq)).1 = seq;
+        }
+        for (bucket, (first, last)) in ranges {
+            let values = vec![channel_value(channel), Value::Int(bucket), big(first), big(last)];
+            let mut from = None;
+            loop {
+                let page = self.cql.page(REACTIONS, values.clone(), REACTIONS_AT_ONCE, from).await?;
+                for row in &page.rows {
+                    if let Some(reactions) = messages.get_mut(&number(row, "target")?) {
+                        react(reactions, UserId(uuid(row, "user")?), text(row, "emoji")?, false);
+                    }
+                }
+                from = page.next;
+                if from.is_none() {
+                    break;
+                }
+            }
+        }
+        let tail = self.read_tail(channel, &self.tails.entry(channel)).await?;
+        let last = match tail.aside {
+            Some(last) => last,
+            None => self.last_aside(channel, self.buckets.next(tail.end.head)).await?,
+        };
+        for event in self.unwritten_asides(channel, written, last).await? {
+            if let EventBody::Reaction { target, emoji, removed } = event.body
+                && let Some(reactions) = messages.get_mut(&target)
+            {
+                react(reactions, event.by, &emoji, removed);
+            }
+        }
+        Ok(last)
     }
 
     /// Of a message that is not deleted.
@@ -80,11 +137,22 @@ impl Log {
     }
 
     pub(super) async fn messages(
-        &self,
+        self: &Arc<Self>,
         channel: ChannelId,
         before: Seq,
         most: usize,
     ) -> Result<Vec<Message>, LogError> {
+        let page = self.texts(channel, before, most);
+        let (mut messages, written) = tokio::try_join!(page, self.written_asides(channel))?;
+        let standing = messages.iter_mut().filter(|message| !message.deleted);
+        let reactions = standing.map(|message| (message.seq, &mut message.reactions)).collect();
+        let last = self.add_reactions(channel, written, reactions).await?;
+        // Who was to write them may be gone.
+        self.write_asides(channel, &self.tails.entry(channel), last, Vec::new());
+        Ok(messages)
+    }
+
+    async fn texts(&self, channel: ChannelId, before: Seq, most: usize) -> Result<Vec<Message>, LogError> {
         let mut messages = Vec::new();
         let mut before = before;
         let mut slice = most;
