@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# CPU per delivery, memory per socket and connects a second, beside a bare epoll broadcaster; durable sends and pages of a
-# long log on one Cassandra node and two gateways, beside the embedded store; memory and requests of the operator with 200
-# ChatClusters. Arguments go to folkmoot-bench (--only durable for one part, --quick); --only operator is the operator alone.
+# CPU per delivery, memory per socket and connects a second, beside a bare epoll broadcaster; durable sends, messages
+# beside reactions, and pages of a long log on one Cassandra node and two gateways, beside the embedded store; memory and
+# requests of the operator with 200 ChatClusters. Arguments go to folkmoot-bench (--only durable for one part, --quick);
+# --only operator is the operator alone.
 # BENCH_CLUSTER=0 leaves out what needs Cassandra and Pulsar. The numbers are kept in bench-results/.
 source "$(dirname "$0")/lib.sh"
 
@@ -41,13 +42,13 @@ on_cluster() {
 }
 
 case " $* " in
-    *" durable "* | *" long-log "* | *"=durable "* | *"=long-log "*) on_cluster "$@" ;;
+    *" durable "* | *" reactions "* | *" long-log "* | *"=durable "* | *"=reactions "* | *"=long-log "*) on_cluster "$@" ;;
     *" --only"*) bench "$@" ;;
     *)
         failed=0
         bench "$@" || failed=$?
         operator || failed=$?
-        [ "${BENCH_CLUSTER:-1}" = 0 ] || on_cluster --only durable --only long-log "$@" || failed=$?
+        [ "${BENCH_CLUSTER:-1}" = 0 ] || on_cluster --only durable --only reactions --only long-log "$@" || failed=$?
         exit "$failed"
         ;;
 esac

@@ -5,6 +5,7 @@ pub mod durable;
 pub mod fan_out;
 pub mod long_log;
 mod processes;
+pub mod reactions;
 mod servers;
 pub mod sockets;
 pub(crate) mod table;
@@ -36,6 +37,8 @@ pub enum Part {
     Team,
     /// Durable sends through two gateways on Cassandra.
     Durable,
+    /// Messages beside reactions in one channel, through two gateways on Cassandra.
+    Reactions,
     /// Pages of a log of a million events in Cassandra.
     LongLog,
 }
@@ -44,7 +47,7 @@ impl Part {
     /// Whether it needs a cluster.
     #[must_use]
     pub const fn needs_cluster(self) -> bool {
-        matches!(self, Self::Durable | Self::LongLog)
+        matches!(self, Self::Durable | Self::Reactions | Self::LongLog)
     }
 }
 
@@ -101,6 +104,9 @@ pub struct Results {
     /// Two loads on two stores.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub durable: Vec<durable::Durable>,
+    /// Windows without and with reactions, in turns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<reactions::Reactions>,
     /// One entry a store.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub long_log: Vec<long_log::LongLog>,
@@ -151,6 +157,9 @@ pub fn measure(settings: &Settings) -> Result<Results, BenchError> {
     }
     if wanted(Part::Durable) {
         durable::measure(&lab, &mut results)?;
+    }
+    if wanted(Part::Reactions) {
+        reactions::measure(&lab, &mut results)?;
     }
     if wanted(Part::LongLog) {
         long_log::measure(&lab, &mut results)?;
