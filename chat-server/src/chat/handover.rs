@@ -24,12 +24,11 @@ use tokio::sync::Notify;
 use super::{
     ChatError,
     directory::Directory,
-    log::{Answer, BATCH_EVENTS, Unit, Writer},
+    unit::{Answer, BATCH_EVENTS, QUEUED_PER_CHANNEL, Unit},
+    writer::Writer,
 };
 use crate::store::{Appended, NewEvent};
 
-/// Units that may wait for one channel's next batch.
-const QUEUED_PER_CHANNEL: usize = 1_024;
 /// Batches of one channel that are under way to its owner at once.
 const UNDER_WAY: usize = 8;
 

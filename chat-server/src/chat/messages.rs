@@ -7,10 +7,9 @@ use chat_protocol::{
 };
 
 use super::{
-    Actor, Chat, ChatError, committed,
-    log::Submitted,
-    now_ms,
+    Actor, Chat, ChatError, committed, now_ms,
     permissions::{ChannelAction, allow},
+    unit::Submitted,
 };
 use crate::store::NewEvent;
 

@@ -1,8 +1,8 @@
 //! The domain: channels, their logs, who may do what. Knows traits, not databases, and nothing of HTTP.
 //!
-//! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `handover` gives them
-//! to the process that owns the channel, `log` commits them in groups and hands them to the bus, `reading` shows what was committed, `directory` remembers what the
-//! decisions need.
+//! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `log` sends
+//! them (as `unit`s) through `handover` to the process that owns the channel, or to this one's `writer`, which commits them
+//! in groups and hands them to the bus; `reading` shows what was committed, `directory` remembers what the decisions need.
 
 mod auth_versions;
 mod channels;
@@ -18,7 +18,9 @@ mod messages;
 pub mod permissions;
 mod reading;
 mod recent;
+mod unit;
 mod unread;
+mod writer;
 
 use std::{
     sync::{Arc, OnceLock, Weak},
@@ -49,6 +51,7 @@ use directory::Directory;
 use heads::RecentHeads;
 use log::ChannelLogs;
 use permissions::{ChannelAction, ChannelView};
+use writer::Writer;
 
 /// The chat itself: what every door (socket, REST, demo data) goes through.
 pub struct Chat {
@@ -73,7 +76,7 @@ impl Chat {
         let heads = Arc::new(RecentHeads::new());
         let auth_versions = Arc::new(AuthVersions::default());
         let generation = Arc::new(watch::Sender::new(None));
-        let logs = ChannelLogs::new(
+        let writer = Writer::new(
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&directory),
@@ -81,6 +84,7 @@ impl Chat {
             Arc::clone(&auth_versions),
             Arc::clone(&generation),
         );
+        let logs = ChannelLogs::new(writer, Arc::clone(&directory));
         let recent = OnceLock::new();
         let recounts = Flights::new();
         Arc::new(Self { store, bus, directory, logs, heads, auth_versions, generation, recent, recounts })
