@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 # The images of chat-server and of the operator, for machines with Docker and the network:
 #
-#     docker build --target chat-server --tag folkmoot/chat-server:0.1.0 .
-#     docker build --target operator --tag folkmoot/operator:0.1.0 .
+#     docker build --target chat-server --tag folkmoot/chat-server:0.2.0 .
+#     docker build --target operator --tag folkmoot/operator:0.2.0 .
 #     docker buildx build --platform linux/amd64,linux/arm64 --target chat-server .
 #
 # scripts/images.sh makes smaller ones without either. Other platforms are cross-compiled, not emulated.

@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn versions_of_images() {
         for (reference, expected) in [
-            ("folkmoot/chat-server:0.1.0", "0.1.0"),
+            ("folkmoot/chat-server:0.2.0", "0.2.0"),
             ("registry:5000/folkmoot/chat-server:1.2.3-rc.1", "1.2.3-rc.1"),
             ("registry:5000/folkmoot/chat-server", "latest"),
             ("chat-server@sha256:0123456789abcdef", "0123456789ab"),

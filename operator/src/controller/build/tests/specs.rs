@@ -212,6 +212,6 @@ pub(super) fn built_with(
 /// That of the spec, or one that an operator could have been released with.
 pub(super) fn image(cluster: &ChatCluster) -> ImageSpec {
     cluster.spec.image.clone().unwrap_or_else(|| {
-        serde_json::from_value(json!({"reference": "folkmoot/chat-server:0.1.0"})).unwrap()
+        serde_json::from_value(json!({"reference": "folkmoot/chat-server:0.2.0"})).unwrap()
     })
 }
