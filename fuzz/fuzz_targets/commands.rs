@@ -87,8 +87,9 @@ fn world() -> World {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let store = Arc::new(SqliteStore::open(&dir.path().join("fuzz.sqlite")).expect("a store"));
     let roles = [Role::Owner, Role::Member, Role::Guest, Role::Bot];
-    let people: Vec<Actor> =
-        roles.map(|role| Actor { user: UserId::new(), role, auth_version: 0, session: SessionId::new() }).into();
+    let people: Vec<Actor> = roles
+        .map(|role| Actor { user: UserId::new(), role, auth_version: 0, session: SessionId::new() })
+        .into();
     for (actor, handle) in people.iter().zip(["ada", "grace", "linus", "bot"]) {
         let user = User {
             id: actor.user,
