@@ -58,7 +58,7 @@ impl Client {
     /// Like [`Client::submit`], for a program that would rather tell its user than wait for a place.
     ///
     /// # Errors
-    /// [`SendError::OutboxFull`] when [`Options::max_outbox`] commands wait already.
+    /// [`SendError::OutboxFull`] when [`crate::Options::max_outbox`] commands wait already.
     pub async fn try_submit(
         &self,
         channel: ChannelId,
