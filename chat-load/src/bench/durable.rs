@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     BenchError, Lab, Results,
     servers::{Seed, Server},
-    table::{met, print, row},
+    table::{met, ms, print, row},
 };
 use crate::{
     histogram::Quantiles,
@@ -105,8 +105,7 @@ fn show(measured: &[Durable]) {
     for line in measured {
         let bar = LOADS.iter().find(|load| load.name == line.load).and_then(|load| load.p99_bar);
         let fast = bar.map_or("", |bar| met(line.ack_ms.is_some_and(|q| q.p99 < bar)));
-        let [p50, p99] =
-            line.ack_ms.map_or(["-".into(), "-".into()], |q| [q.p50, q.p99].map(|ms| format!("{ms:.1}")));
+        let [p50, p99, _] = ms(line.ack_ms);
         rows.push(row([
             line.load,
             line.store,

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     BenchError, Lab, Results,
     servers::Seed,
-    table::{met, print, row},
+    table::{met, ms, print, row},
 };
 use crate::{
     histogram::Quantiles,
@@ -193,8 +193,7 @@ fn show(measured: &[Reactions]) {
     let mut rows =
         vec![row(["", "reactions/s", "acked", "failed", "messages' ack p50 ms", "p99", "in order"])];
     for line in measured {
-        let [p50, p99] =
-            line.ack_ms.map_or(["-".into(), "-".into()], |q| [q.p50, q.p99].map(|ms| format!("{ms:.1}")));
+        let [p50, p99, _] = ms(line.ack_ms);
         rows.push(row([
             if line.rate == 0.0 { "without" } else { "with" },
             &format!("{:.0}", line.rate),

@@ -1,5 +1,7 @@
 //! Tables for a terminal.
 
+use crate::histogram::Quantiles;
+
 /// Prints a table: a title, and rows whose first one names the columns. Columns are aligned to the right,
 /// but for the first.
 pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
@@ -45,6 +47,12 @@ pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 /// Whether a bar was met, for a cell.
 pub(crate) fn met(yes: bool) -> &'static str {
     if yes { "met" } else { "MISSED" }
+}
+
+/// p50, p99 and the largest in milliseconds, a cell each.
+pub(crate) fn ms(quantiles: Option<Quantiles>) -> [String; 3] {
+    quantiles
+        .map_or(["-".into(), "-".into(), "-".into()], |q| [q.p50, q.p99, q.max].map(|ms| format!("{ms:.1}")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::{
     BenchError, Lab, Results,
     servers::{Seed, Server},
-    table::{met, print, row},
+    table::{met, ms, print, row},
 };
 use crate::{report::Report, run::run};
 
@@ -25,11 +25,6 @@ pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchE
 }
 
 fn show(report: &Report, seconds: f64) {
-    let ms = |quantiles: Option<crate::histogram::Quantiles>| {
-        quantiles.map_or(["-".into(), "-".into(), "-".into()], |q| {
-            [q.p50, q.p99, q.max].map(|ms| format!("{ms:.1}"))
-        })
-    };
     let line = |name: &str, quantiles, bar: &str| {
         let [p50, p99, max] = ms(quantiles);
         row([name, &p50, &p99, &max, bar])
