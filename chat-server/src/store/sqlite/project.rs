@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chat_log::{ChannelChange, Effect, State, Target, effect, fold, needs, scrub};
+use chat_log::{ChannelChange, Effect, State, Target, count::stands, effect, fold, needs, scrub};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Reactions, Seq, UserId, rest::Message};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
@@ -54,8 +54,7 @@ impl Log<'_> {
             .query_row(params![self.key(), int(target)], |row| Ok((user_id(row, 0)?, row.get(1)?)))
             .optional()?;
         let Some((by, body)) = found else { return Ok(None) };
-        let stands = matches!(serde_json::from_str(&body)?, EventBody::Message { deleted: false, .. });
-        Ok(stands.then_some(by))
+        Ok(stands(&serde_json::from_str(&body)?).then_some(by))
     }
 
     /// Does what follows from the event. `read` is where its author's marker was before it.

@@ -198,12 +198,11 @@ impl Log {
         batches: &[Batch],
         last: Seq,
     ) -> Result<(), LogError> {
-        // Without a hole: each batch follows on the one before it.
-        let follow = |written: Seq| {
-            batches.iter().try_fold(written, |at, batch| (batch.before <= at).then(|| batch.last().max(at)))
-        };
         let mut written = entry.asides.written().unwrap_or(0);
-        if follow(written).is_some() {
+        // Each batch follows on the one before it.
+        let reached =
+            batches.iter().try_fold(written, |at, batch| (batch.before <= at).then(|| batch.last().max(at)));
+        if reached.is_some() {
             self.write_facts(channel, batches.iter().flat_map(|batch| &batch.facts)).await?;
         } else {
             // Other processes write as well.

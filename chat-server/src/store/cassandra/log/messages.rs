@@ -14,7 +14,7 @@ use super::{
     codec::{big, channel_value, limit, message, missing, number, opt_number, seq_key, text, uuid},
     error::LogError,
     statements as cql,
-    tail::Tail,
+    tail::{Statics, Tail},
 };
 use crate::store::cassandra::cql::{Statement, Value};
 
@@ -112,10 +112,10 @@ impl Log {
                 }
             }
         }
-        let tail = self.read_tail(channel, &self.tails.entry(channel)).await?;
-        let last = match tail.aside {
-            Some(last) => last,
-            None => self.last_aside(channel, self.buckets.next(tail.end.head)).await?,
+        let last = match self.last_statics(channel, &self.tails.entry(channel)).await? {
+            None => 0,
+            Some(Statics { aside: Some(last), .. }) => last,
+            Some(Statics { end, .. }) => self.last_aside(channel, self.buckets.next(end.head)).await?,
         };
         for event in self.unwritten_asides(channel, written, last).await? {
             if let EventBody::Reaction { target, emoji, removed } = event.body

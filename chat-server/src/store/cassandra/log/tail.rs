@@ -237,7 +237,11 @@ impl Log {
     }
 
     /// Walks on from where the log was last seen to end, while buckets are full.
-    async fn last_statics(&self, channel: ChannelId, entry: &Entry) -> Result<Option<Statics>, LogError> {
+    pub(super) async fn last_statics(
+        &self,
+        channel: ChannelId,
+        entry: &Entry,
+    ) -> Result<Option<Statics>, LogError> {
         let mut hinted = entry.bucket().is_none();
         if hinted {
             self.read_hints(channel, entry).await?;
