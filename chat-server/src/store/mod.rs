@@ -8,6 +8,7 @@ pub mod cassandra;
 pub mod follow;
 mod generation;
 pub mod guard;
+pub mod layer;
 pub mod sqlite;
 mod standing;
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,15 +10,11 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use chat_protocol::{
-    ChannelId, ClientId, FileId, Millis, Seq, SessionId, UserId,
-    rest::{Member, Message, User},
-};
+use chat_protocol::{ChannelId, UserId, rest::User};
 use chat_server::store::{
-    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, GenerationRow, GenerationStore,
-    LogStore, Membership, NewEvent, SessionRow, SigningKeyRow, Standing, StandingChange, StoreError,
-    StoredEvent, sqlite::SqliteStore,
+    Commit, DirectoryStore as _, GenerationRow, GenerationStore as _, LogStore as _, NewEvent, StoreError,
+    layer::{Call, Layer},
+    sqlite::SqliteStore,
 };
 use tokio::sync::watch;
 
@@ -96,8 +93,22 @@ impl MoodyStore {
     }
 }
 
-#[async_trait]
-impl LogStore for MoodyStore {
+impl Layer for MoodyStore {
+    type Inner = SqliteStore;
+
+    fn inner(&self) -> &SqliteStore {
+        &self.inner
+    }
+
+    async fn pass<T: Send>(
+        &self,
+        _: Call,
+        answer: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.before().await?;
+        answer.await
+    }
+
     async fn commit(&self, channel: ChannelId, events: Vec<NewEvent>) -> Result<Commit, StoreError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.appends.fetch_add(1, Ordering::Relaxed);
@@ -116,108 +127,6 @@ impl LogStore for MoodyStore {
         self.inner.check().await
     }
 
-    async fn events(
-        &self,
-        channel: ChannelId,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.before().await?;
-        self.inner.events(channel, after, limit).await
-    }
-
-    async fn committed_as(
-        &self,
-        channel: ChannelId,
-        by: UserId,
-        id: ClientId,
-    ) -> Result<Option<(Seq, Millis)>, StoreError> {
-        self.before().await?;
-        self.inner.committed_as(channel, by, id).await
-    }
-
-    async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
-        self.before().await?;
-        self.inner.event(channel, seq).await
-    }
-
-    async fn messages(
-        &self,
-        channel: ChannelId,
-        before: Seq,
-        limit: usize,
-    ) -> Result<Vec<Message>, StoreError> {
-        self.before().await?;
-        self.inner.messages(channel, before, limit).await
-    }
-
-    async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, StoreError> {
-        self.before().await?;
-        self.inner.ends(channels).await
-    }
-}
-
-#[async_trait]
-impl DirectoryStore for MoodyStore {
-    async fn channel(&self, id: ChannelId) -> Result<Option<ChannelRow>, StoreError> {
-        self.before().await?;
-        self.inner.channel(id).await
-    }
-
-    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<ChannelRow>, StoreError> {
-        self.before().await?;
-        self.inner.channels(ids).await
-    }
-
-    async fn public_channels(
-        &self,
-        after: Option<(String, ChannelId)>,
-        limit: usize,
-    ) -> Result<Vec<ChannelRow>, StoreError> {
-        self.before().await?;
-        self.inner.public_channels(after, limit).await
-    }
-
-    async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
-        self.before().await?;
-        self.inner.memberships(user).await
-    }
-
-    async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>, StoreError> {
-        self.before().await?;
-        self.inner.membership(channel, user).await
-    }
-
-    async fn members(
-        &self,
-        channel: ChannelId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<Vec<Member>, StoreError> {
-        self.before().await?;
-        self.inner.members(channel, after, limit).await
-    }
-
-    async fn set_read(
-        &self,
-        user: UserId,
-        channel: ChannelId,
-        seq: Seq,
-    ) -> Result<Option<(Membership, End)>, StoreError> {
-        self.before().await?;
-        self.inner.set_read(user, channel, seq).await
-    }
-
-    async fn create_user(&self, user: &User) -> Result<bool, StoreError> {
-        self.before().await?;
-        self.inner.create_user(user).await
-    }
-
-    async fn has_users(&self) -> Result<bool, StoreError> {
-        self.before().await?;
-        self.inner.has_users().await
-    }
-
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         // A probe asks for nobody.
         if id.0.is_nil() {
@@ -228,137 +137,9 @@ impl DirectoryStore for MoodyStore {
         self.inner.user(id).await
     }
 
-    async fn user_by_handle(&self, handle: &str) -> Result<Option<User>, StoreError> {
-        self.before().await?;
-        self.inner.user_by_handle(handle).await
-    }
-
-    async fn users(&self, ids: &[UserId]) -> Result<Vec<User>, StoreError> {
-        self.before().await?;
-        self.inner.users(ids).await
-    }
-
-    async fn list_users(
-        &self,
-        prefix: Option<&str>,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<User>, StoreError> {
-        self.before().await?;
-        self.inner.list_users(prefix, after, limit).await
-    }
-
-    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        self.before().await?;
-        self.inner.account(id).await
-    }
-
-    async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
-        self.before().await?;
-        self.inner.set_display_name(user, name).await
-    }
-
-    async fn change_standing(
-        &self,
-        user: UserId,
-        expected: u64,
-        to: Standing,
-        at: Millis,
-    ) -> Result<StandingChange, StoreError> {
-        self.before().await?;
-        self.inner.change_standing(user, expected, to, at).await
-    }
-
-    async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError> {
-        self.before().await?;
-        self.inner.auth_versions_since(since).await
-    }
-
-    async fn put_file(&self, file: &FileRow) -> Result<(), StoreError> {
-        self.before().await?;
-        self.inner.put_file(file).await
-    }
-
-    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
-        self.before().await?;
-        self.inner.file(id).await
-    }
-}
-
-#[async_trait]
-impl AuthStore for MoodyStore {
-    async fn password(&self, user: UserId) -> Result<Option<String>, StoreError> {
-        self.before().await?;
-        self.inner.password(user).await
-    }
-
-    async fn set_password(&self, user: UserId, phc: &str) -> Result<(), StoreError> {
-        self.before().await?;
-        self.inner.set_password(user, phc).await
-    }
-
-    async fn create_session(&self, session: &SessionRow) -> Result<(), StoreError> {
-        self.before().await?;
-        self.inner.create_session(session).await
-    }
-
-    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
-        self.before().await?;
-        self.inner.session(id).await
-    }
-
-    async fn rotate_session(
-        &self,
-        id: SessionId,
-        from: [u8; 32],
-        to: [u8; 32],
-        at: Millis,
-        expires_at: Millis,
-    ) -> Result<bool, StoreError> {
-        self.before().await?;
-        self.inner.rotate_session(id, from, to, at, expires_at).await
-    }
-
-    async fn revoke_session(&self, id: SessionId, at: Millis) -> Result<bool, StoreError> {
-        self.before().await?;
-        self.inner.revoke_session(id, at).await
-    }
-
-    async fn sessions_of(&self, user: UserId, now: Millis) -> Result<Vec<SessionRow>, StoreError> {
-        self.before().await?;
-        self.inner.sessions_of(user, now).await
-    }
-
-    async fn revoked_since(&self, since: Millis) -> Result<Vec<SessionId>, StoreError> {
-        self.before().await?;
-        self.inner.revoked_since(since).await
-    }
-
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        self.before().await?;
-        self.inner.signing_keys().await
-    }
-
-    async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError> {
-        self.before().await?;
-        self.inner.add_signing_key(key, retire_others_at).await
-    }
-}
-
-#[async_trait]
-impl GenerationStore for MoodyStore {
     async fn generation(&self) -> Result<GenerationRow, StoreError> {
         // Asked every few seconds, by nobody's request.
         self.mood().await?;
         self.inner.generation().await
-    }
-
-    async fn begin_generation(
-        &self,
-        next: GenerationRow,
-        key: Option<SigningKeyRow>,
-    ) -> Result<u64, StoreError> {
-        self.before().await?;
-        self.inner.begin_generation(next, key).await
     }
 }

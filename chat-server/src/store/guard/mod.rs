@@ -24,7 +24,7 @@ use self::{
     class::Dependency,
     gate::{Gate, Outcome, Permit},
 };
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, layer::Call};
 
 /// A store behind limits, deadlines and breakers.
 pub struct Guarded<S: ?Sized> {
@@ -68,27 +68,16 @@ impl<S: Store + ?Sized> Guarded<S> {
         (load.in_flight, load.queued)
     }
 
-    /// Lets one call through. `late` is what is said of one that took too long.
-    async fn call<T>(
-        &self,
-        class: Class,
-        late: fn() -> StoreError,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
-        let permit = self.gate.enter(class).await?;
-        self.run(permit, class, late, call).await
-    }
-
-    /// A call that was let in.
+    /// Runs a call that was let in.
     async fn run<T>(
         &self,
         permit: Permit,
-        class: Class,
-        late: fn() -> StoreError,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
+        call: Call,
+        answer: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let result =
-            tokio::time::timeout(class.budget().deadline, call).await.unwrap_or_else(|_| Err(late()));
+        let result = tokio::time::timeout(call.class.budget().deadline, answer)
+            .await
+            .unwrap_or_else(|_| Err(call.unanswered()));
         permit.finish(outcome(&result));
         result
     }
