@@ -9,6 +9,7 @@ pub mod follow;
 mod generation;
 pub mod guard;
 pub mod layer;
+mod numbers;
 pub mod sqlite;
 mod standing;
 

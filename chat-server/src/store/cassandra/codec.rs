@@ -4,10 +4,16 @@ use chat_protocol::{
     ChannelId, ChannelKind, FileId, SessionId, UserId,
     rest::{Role, User},
 };
-use uuid::Uuid;
 
-use super::cql::{CqlError, Row, Value};
-use crate::store::{Account, ChannelRow, End, FileRow, SessionRow, SigningKeyRow, Standing, StoreError};
+pub(super) use super::columns::{big, limit, number, opt_number, uuid};
+use super::{
+    columns::{self, Damaged, bytes},
+    cql::{CqlError, Row, Value},
+};
+pub(super) use crate::store::numbers::role_number;
+use crate::store::{
+    Account, ChannelRow, End, FileRow, SessionRow, SigningKeyRow, Standing, StoreError, numbers,
+};
 
 /// When to come back to a store that is too busy.
 const RETRY_AFTER_MS: u64 = 500;
@@ -30,70 +36,22 @@ pub(super) fn unsure(error: CqlError) -> StoreError {
 }
 
 pub(super) fn damaged(expected: impl std::fmt::Display) -> StoreError {
-    StoreError::Failed(format!("expected {expected}").into())
-}
-
-/// Cassandra's integers are signed. Nothing real is beyond their range.
-pub(super) fn big(value: u64) -> Value {
-    Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-/// For `LIMIT`, which must not be 0.
-pub(super) fn limit(value: usize) -> Value {
-    Value::Int(i32::try_from(value).unwrap_or(i32::MAX).max(1))
+    Damaged(expected.to_string()).into()
 }
 
 pub(super) fn text(value: &str) -> Value {
     Value::Text(value.into())
 }
 
-pub(super) fn opt_number(row: &Row, column: &str) -> Result<Option<u64>, StoreError> {
-    row.bigint(column)
-        .map(|n| u64::try_from(n).map_err(|_| damaged(format!("{column} to be 0 or more, found {n}"))))
-        .transpose()
-}
-
-pub(super) fn number(row: &Row, column: &str) -> Result<u64, StoreError> {
-    opt_number(row, column)?.ok_or_else(|| missing(column))
-}
-
-pub(super) fn uuid(row: &Row, column: &str) -> Result<Uuid, StoreError> {
-    row.uuid(column).ok_or_else(|| missing(column))
-}
-
 pub(super) fn string(row: &Row, column: &str) -> Result<String, StoreError> {
-    row.text(column).map(Into::into).ok_or_else(|| missing(column))
-}
-
-fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
-    row.blob(column)
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| damaged(format!("{N} bytes in {column}")))
-}
-
-fn missing(column: &str) -> StoreError {
-    damaged(format!("a row with {column}"))
-}
-
-pub(super) const fn role_number(role: Role) -> i8 {
-    match role {
-        Role::Owner => 0,
-        Role::Admin => 1,
-        Role::Member => 2,
-        Role::Guest => 3,
-        Role::Bot => 4,
-    }
+    Ok(columns::text(row, column)?.to_owned())
 }
 
 fn role(row: &Row) -> Result<Role, StoreError> {
-    match row.tinyint("role") {
-        Some(0) => Ok(Role::Owner),
-        Some(1) => Ok(Role::Admin),
-        Some(2) => Ok(Role::Member),
-        Some(3) => Ok(Role::Guest),
-        Some(4) => Ok(Role::Bot),
-        other => Err(damaged(format!("a role from 0 to 4, found {other:?}"))),
-    }
+    let number = row.tinyint("role");
+    number
+        .and_then(|number| numbers::role(number.into()))
+        .ok_or_else(|| damaged(format!("a role from 0 to 4, found {number:?}")))
 }
 
 /// `None` for what is there of a channel before its first event has been taken in.
@@ -111,14 +69,9 @@ pub(super) fn channel(row: &Row) -> Result<Option<ChannelRow>, StoreError> {
     }))
 }
 
-fn channel_kind(kind: i8) -> Result<ChannelKind, StoreError> {
-    match kind {
-        0 => Ok(ChannelKind::Public),
-        1 => Ok(ChannelKind::Private),
-        2 => Ok(ChannelKind::Direct),
-        3 => Ok(ChannelKind::Group),
-        other => Err(damaged(format!("a kind of channel from 0 to 3, found {other}"))),
-    }
+fn channel_kind(number: i8) -> Result<ChannelKind, StoreError> {
+    numbers::kind(number.into())
+        .ok_or_else(|| damaged(format!("a kind of channel from 0 to 3, found {number}")))
 }
 
 pub(super) fn user(row: &Row) -> Result<User, StoreError> {

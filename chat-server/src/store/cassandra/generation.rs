@@ -90,7 +90,7 @@ impl CassandraStore {
                 .rows
                 .iter()
                 .map(|row| codec::uuid(row, "id").map(SessionId))
-                .collect::<Result<_, StoreError>>()?;
+                .collect::<Result<_, _>>()?;
             ended += stream::iter(ids)
                 .map(|id| self.end_session(id))
                 .buffer_unordered(AT_ONCE)

@@ -3,6 +3,7 @@
 mod ask;
 mod auth;
 mod codec;
+mod columns;
 pub mod connect;
 #[cfg(feature = "cassandra-cpp")]
 pub mod cpp_driver;

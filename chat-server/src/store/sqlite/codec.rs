@@ -8,7 +8,7 @@ use rusqlite::{Row, types::Type};
 use uuid::Uuid;
 
 use crate::store::{
-    Account, ChannelRow, Counts, End, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent,
+    Account, ChannelRow, Counts, End, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent, numbers,
 };
 
 /// SQLite's integers are signed. Nothing real is beyond their range; [`chat_protocol::Seq::MAX`] means "the end".
@@ -61,44 +61,14 @@ fn unknown_number(column: usize, what: &str, number: i64) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, message.into())
 }
 
-pub(super) const fn channel_kind_number(kind: ChannelKind) -> i64 {
-    match kind {
-        ChannelKind::Public => 0,
-        ChannelKind::Private => 1,
-        ChannelKind::Direct => 2,
-        ChannelKind::Group => 3,
-    }
-}
-
 pub(super) fn channel_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<ChannelKind> {
-    Ok(match row.get(column)? {
-        0 => ChannelKind::Public,
-        1 => ChannelKind::Private,
-        2 => ChannelKind::Direct,
-        3 => ChannelKind::Group,
-        other => return Err(unknown_number(column, "kind of channel", other)),
-    })
-}
-
-pub(super) const fn role_number(role: Role) -> i64 {
-    match role {
-        Role::Owner => 0,
-        Role::Admin => 1,
-        Role::Member => 2,
-        Role::Guest => 3,
-        Role::Bot => 4,
-    }
+    let number = row.get(column)?;
+    numbers::kind(number).ok_or_else(|| unknown_number(column, "kind of channel", number))
 }
 
 fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
-    Ok(match row.get(column)? {
-        0 => Role::Owner,
-        1 => Role::Admin,
-        2 => Role::Member,
-        3 => Role::Guest,
-        4 => Role::Bot,
-        other => return Err(unknown_number(column, "role", other)),
-    })
+    let number = row.get(column)?;
+    numbers::role(number).ok_or_else(|| unknown_number(column, "role", number))
 }
 
 /// Where a log ends: `head, seen, n_from, n, d, m` from `column` on.

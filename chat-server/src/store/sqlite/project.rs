@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use super::{
     JobError,
     append::{Author, Log, pad},
-    codec::{EVENT_COLUMNS, channel_kind_number, int, limit, stored_event, uint, user_id},
+    codec::{EVENT_COLUMNS, int, limit, stored_event, uint, user_id},
 };
-use crate::store::{NewEvent, StoredEvent, name_key};
+use crate::store::{NewEvent, StoredEvent, name_key, numbers::kind_number};
 
 impl Log<'_> {
     /// What the decision needs.
@@ -103,15 +103,7 @@ impl Log<'_> {
         self.update(
             "INSERT INTO channels (id, kind, name, name_key, topic, archived, created_by, created_at, head)
              VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, 0)",
-            params![
-                self.key(),
-                channel_kind_number(kind),
-                name,
-                key,
-                topic,
-                event.by.0.as_bytes(),
-                int(event.at)
-            ],
+            params![self.key(), kind_number(kind), name, key, topic, event.by.0.as_bytes(), int(event.at)],
         )
     }
 

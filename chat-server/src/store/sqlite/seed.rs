@@ -3,12 +3,8 @@
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, UserId, rest::User};
 use rusqlite::{Connection, params};
 
-use super::{
-    SqliteStore, append,
-    codec::{int, role_number},
-    job::JobError,
-};
-use crate::store::{Appended, NewEvent, StoreError};
+use super::{SqliteStore, append, codec::int, job::JobError};
+use crate::store::{Appended, NewEvent, StoreError, numbers::role_number};
 
 /// Users in one transaction; bounds how long other writers wait.
 const USERS_AT_ONCE: usize = 5_000;

@@ -4,10 +4,10 @@ use chat_protocol::{Millis, UserId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    codec::{self, USER_COLUMNS, int, role_number},
+    codec::{self, USER_COLUMNS, int},
     job::JobError,
 };
-use crate::store::{Standing, StandingChange};
+use crate::store::{Standing, StandingChange, numbers::role_number};
 
 /// The literals are those of the partial index on owners.
 const ANOTHER_OWNER: &str = "SELECT 1 FROM users WHERE role = 0 AND deactivated = 0 AND id != ?1 LIMIT 1";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::cql::CqlError;
+use super::super::{columns::Damaged, cql::CqlError};
 use crate::store::StoreError;
 
 /// When to come back to a store that is too busy.
@@ -18,8 +18,8 @@ pub(super) enum LogError {
     #[error("expected to get through before the deadline")]
     Late,
     /// Something stands in the tables that is never written.
-    #[error("expected {0}")]
-    Damaged(String),
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// An event that cannot be written down.
     #[error("expected an event that is JSON")]
     Encoding(#[from] serde_json::Error),

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::{
     Log,
-    codec::{channel_value, missing, number, seq_key},
+    codec::{Damaged, channel_value, missing, number, seq_key},
     error::LogError,
     statements as cql,
 };
@@ -165,5 +165,5 @@ impl Log {
 /// The key of a row that says that a client id is used.
 pub(super) fn key_of(row: &Row) -> Result<Key, LogError> {
     let key = row.blob("key").ok_or_else(|| missing("key"))?;
-    key.try_into().map_err(|_| LogError::Damaged(format!("a key of 32 bytes, found {}", key.len())))
+    key.try_into().map_err(|_| Damaged(format!("a key of 32 bytes, found {}", key.len())).into())
 }

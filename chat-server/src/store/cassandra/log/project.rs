@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{
     Log,
     call::has_projection,
-    codec::{big, channel_value, kind, kind_number, missing, opt_number},
+    codec::{Damaged, big, channel_value, kind, kind_number, missing, opt_number},
     error::LogError,
     statements as cql,
     tail::Tail,
@@ -68,8 +68,7 @@ impl Log {
             let end = changed.min(self.buckets.end(bucket));
             while after < end {
                 let events = self.events(channel, after, SLICE).await?;
-                after =
-                    events.last().ok_or_else(|| LogError::Damaged(format!("an event after {after}")))?.seq;
+                after = events.last().ok_or_else(|| Damaged(format!("an event after {after}")))?.seq;
                 let mut facts = Vec::new();
                 for event in events.into_iter().filter(|event| event.seq <= end) {
                     let StoredEvent { seq, at, by, counts, .. } = event;
