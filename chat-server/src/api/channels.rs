@@ -12,11 +12,11 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiState, page_limit, problems};
+use super::{ApiState, page_limit};
 use crate::{
     auth::Authenticated,
     chat::ChatError,
-    http::{JsonBody, PathParams, QueryParams},
+    http::{JsonBody, PathParams, QueryParams, problems},
 };
 
 /// The routes of this module.

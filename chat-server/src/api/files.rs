@@ -21,7 +21,6 @@ use super::{
     ApiState,
     conditional::{none_match, range_applies},
     names::{content_disposition, sanitise},
-    problems,
     range::{Wanted, wanted},
     receive::{Received, Uploads, blob_failed, receive, too_large},
     sniff::is_plain_image,
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     auth::Authenticated,
     chat::{Actor, ChatError, now_ms, permissions::ChannelAction},
-    http::{PathParams, QueryParams},
+    http::{PathParams, QueryParams, problems},
     store::FileRow,
 };
 

@@ -16,11 +16,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiState, bad_cursor, page_limit, problems};
+use super::{ApiState, bad_cursor, page_limit};
 use crate::{
     auth::Authenticated,
     chat::{ChatError, EventsPage, event_json},
-    http::{IdempotencyKey, JsonBody, PathParams, QueryParams},
+    http::{IdempotencyKey, JsonBody, PathParams, QueryParams, problems},
 };
 
 /// The routes of this module.

@@ -14,7 +14,6 @@ mod linger;
 mod messages;
 mod names;
 pub mod openapi;
-mod problems;
 mod range;
 mod receive;
 mod sniff;

@@ -13,8 +13,8 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{conditional::none_match, problems, routes};
-use crate::auth;
+use super::{conditional::none_match, routes};
+use crate::{auth, http::problems};
 
 #[derive(OpenApi)]
 #[openapi(

@@ -11,14 +11,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiState, bad_cursor, page_limit, problems};
+use super::{ApiState, bad_cursor, page_limit};
 use crate::{
     auth::Authenticated,
     chat::{
-        Actor, ChatError, now_ms,
+        Actor, ChatError, display_name, now_ms, paging,
         permissions::{OrgAction, allow_org},
     },
-    http::{JsonBody, PathParams, QueryParams},
+    http::{JsonBody, PathParams, QueryParams, problems},
     store::{Standing, StandingChange},
 };
 
@@ -83,10 +83,8 @@ async fn list_users(
             limits::MAX_DISPLAY_NAME_CHARS
         )));
     }
-    let mut items = store.list_users(prefix, after, limit + 1).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|user| user.handle.clone());
+    let read = store.list_users(prefix, after, paging::with_next(limit)).await?;
+    let (items, next) = paging::cut(read, limit, |user| user.handle.clone());
     Ok(Json(Page { items, next }))
 }
 
@@ -222,18 +220,6 @@ impl Wanted {
         }
         Ok(to)
     }
-}
-
-fn display_name(name: &str) -> Result<String, ChatError> {
-    let name = name.trim();
-    let length = name.chars().count();
-    if length == 0 || length > limits::MAX_DISPLAY_NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(ChatError::invalid(format!(
-            "expected a display name of 1 to {} characters without control characters",
-            limits::MAX_DISPLAY_NAME_CHARS
-        )));
-    }
-    Ok(name.to_owned())
 }
 
 fn parse_ids(text: &str) -> Result<Vec<UserId>, ChatError> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use chat_protocol::{
     ChannelId, ErrorCode, UserId,
-    limits::{MAX_DISPLAY_NAME_CHARS, MAX_HANDLE_CHARS, MAX_PASSWORD_BYTES},
+    limits::{MAX_HANDLE_CHARS, MAX_PASSWORD_BYTES},
     rest::{LoginRequest, PasswordRequest, RegisterRequest, Role, TokenResponse, User},
 };
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::{
     passwords::{Checked, Passwords},
 };
 use crate::{
-    chat::{Actor, ChatError, now_ms},
+    chat::{Actor, ChatError, display_name, now_ms},
     store::{initial_role, name_key},
 };
 
@@ -180,16 +180,12 @@ fn valid_handle(handle: &str) -> Result<String, ChatError> {
     )))
 }
 
+/// The handle for who gives no display name.
 fn valid_display_name(name: Option<String>, handle: &str) -> Result<String, ChatError> {
-    let Some(name) = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()) else {
-        return Ok(handle.to_owned());
-    };
-    if name.chars().count() > MAX_DISPLAY_NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(ChatError::invalid(format!(
-            "expected a display name of 1 to {MAX_DISPLAY_NAME_CHARS} characters without control characters"
-        )));
+    match name.filter(|name| !name.trim().is_empty()) {
+        Some(name) => display_name(&name),
+        None => Ok(handle.to_owned()),
     }
-    Ok(name)
 }
 
 /// Bots have tokens, not passwords.

@@ -8,7 +8,7 @@ use axum::{
     response::IntoResponse,
 };
 use chat_protocol::{
-    Problem, SessionId,
+    SessionId,
     rest::{
         LoginRequest, Page, PasswordRequest, RefreshRequest, RegisterRequest, SessionInfo, TokenResponse,
     },
@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Auth, Authenticated, JwkSet, TokenVerifier};
 use crate::{
     chat::ChatError,
-    http::{ClientAddress, JsonBody, PathParams},
+    http::{ClientAddress, JsonBody, PathParams, problems},
 };
 
 impl FromRef<Arc<Auth>> for TokenVerifier {
@@ -52,7 +52,7 @@ fn uncached(tokens: TokenResponse) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(tokens))
 }
 
-/// Make an account and sign in.
+/// Make an account and sign in. Refused where registration is closed, and to an address that makes too many.
 #[utoipa::path(
     post,
     path = "/v1/auth/register",
@@ -61,16 +61,7 @@ fn uncached(tokens: TokenResponse) -> impl IntoResponse {
     request_body = RegisterRequest,
     responses(
         (status = 201, description = "Signed in.", body = TokenResponse),
-        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Registration is closed.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The handle is taken.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many new accounts from this address.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::Open, problems::JsonBody, problems::Denied, problems::Clash, problems::Limited,
     ),
 )]
 async fn register(
@@ -82,7 +73,7 @@ async fn register(
     Ok((StatusCode::CREATED, uncached(tokens)))
 }
 
-/// Sign in with a password.
+/// Sign in with a password. Limited for each account and for each address.
 #[utoipa::path(
     post,
     path = "/v1/auth/login",
@@ -91,15 +82,7 @@ async fn register(
     request_body = LoginRequest,
     responses(
         (status = 200, description = "Signed in.", body = TokenResponse),
-        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Handle or password is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many logins to this account or from this address.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::Open, problems::JsonBody, problems::Login, problems::Limited,
     ),
 )]
 async fn login(
@@ -110,7 +93,7 @@ async fn login(
     auth.login(request, address).await.map(uncached)
 }
 
-/// New tokens for a refresh token, which works once.
+/// New tokens for a refresh token, which works once: used again, it ends its session.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",
@@ -119,13 +102,7 @@ async fn login(
     request_body = RefreshRequest,
     responses(
         (status = 200, description = "New tokens; the old refresh token is used up.", body = TokenResponse),
-        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The session has ended, by this very request if the token was used before.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::Open, problems::JsonBody, problems::Login,
     ),
 )]
 async fn refresh(
@@ -144,9 +121,7 @@ async fn refresh(
     security(("bearer" = [])),
     responses(
         (status = 204, description = "Ended."),
-        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::SignedIn,
     ),
 )]
 async fn logout(
@@ -157,7 +132,7 @@ async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Change one's own password. Ends all other sessions.
+/// Change one's own password. Ends all other sessions. Refused when the current password is wrong; limited as logins are.
 #[utoipa::path(
     post,
     path = "/v1/auth/password",
@@ -167,17 +142,7 @@ async fn logout(
     request_body = PasswordRequest,
     responses(
         (status = 204, description = "Changed."),
-        (status = 400, description = "Not readable.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The current password is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The account is gone.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Expected application/json.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A value is not allowed.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many tries for this account or from this address.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Limited,
     ),
 )]
 async fn password(
@@ -199,9 +164,7 @@ async fn password(
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The sessions.", body = Page<SessionInfo>),
-        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::SignedIn,
     ),
 )]
 async fn sessions(
@@ -222,11 +185,7 @@ async fn sessions(
     params(("id" = SessionId, Path, description = "The session.")),
     responses(
         (status = 204, description = "Ended."),
-        (status = 400, description = "Not a UUID.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such session of yours.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too busy; try again.", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        problems::SignedIn, problems::Parameters, problems::Missing,
     ),
 )]
 async fn revoke_session(

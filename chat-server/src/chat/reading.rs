@@ -14,6 +14,7 @@ use chat_protocol::{
 use super::{
     Actor, Chat, ChatError, RecentEvents,
     directory::{PATIENCE, is_away},
+    paging,
     permissions::{ChannelAction, OrgAction, allow_org},
     recent,
 };
@@ -65,15 +66,13 @@ impl Chat {
         let after: Option<ChannelId> = cursor.map(|c| c.parse().map_err(|_| bad_cursor())).transpose()?;
         let memberships = self.directory.memberships(actor.user).await?;
         let rest = memberships.iter().filter(|m| after.is_none_or(|after| m.channel > after));
-        let mut page: Vec<Membership> = rest.take(limit + 1).copied().collect();
-        let more = page.len() > limit;
-        page.truncate(limit);
+        let read = rest.take(paging::with_next(limit)).copied().collect();
+        let (page, next) = paging::cut(read, limit, |place: &Membership| place.channel.to_string());
         let ids: Vec<ChannelId> = page.iter().map(|m| m.channel).collect();
         let mut rows: HashMap<ChannelId, ChannelRow> =
             self.store.channels(&ids).await?.into_iter().map(|row| (row.id, row)).collect();
         let places = page.into_iter().filter_map(|place| Some((rows.remove(&place.channel)?, Some(place))));
         let items = self.show_all(actor, places.collect()).await?;
-        let next = if more { ids.last().map(ToString::to_string) } else { None };
         Ok(Page { items, next })
     }
 
@@ -95,13 +94,10 @@ impl Chat {
                 Some((name.to_owned(), id.parse().map_err(|_| bad_cursor())?))
             }
         };
-        let mut rows = self.store.public_channels(after, limit + 1).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows
-            .last()
-            .filter(|_| more)
-            .map(|row| format!("{} {}", row.id, name_key(row.name.as_deref().unwrap_or_default())));
+        let read = self.store.public_channels(after, paging::with_next(limit)).await?;
+        let (rows, next) = paging::cut(read, limit, |row| {
+            format!("{} {}", row.id, name_key(row.name.as_deref().unwrap_or_default()))
+        });
         let mine: HashMap<ChannelId, Membership> =
             self.directory.memberships(actor.user).await?.into_iter().map(|m| (m.channel, m)).collect();
         let places = rows.into_iter().map(|row| (mine.get(&row.id).copied(), row));
@@ -122,10 +118,8 @@ impl Chat {
     ) -> Result<Page<Member>, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
         let after = cursor.map(|c| c.parse().map_err(|_| bad_cursor())).transpose()?;
-        let mut items = self.store.members(channel, after, limit + 1).await?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|member| member.user.to_string());
+        let read = self.store.members(channel, after, paging::with_next(limit)).await?;
+        let (items, next) = paging::cut(read, limit, |member| member.user.to_string());
         Ok(Page { items, next })
     }
 
@@ -142,18 +136,18 @@ impl Chat {
     ) -> Result<EventsPage, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
         let store = Arc::clone(&self.store);
-        let read = async move { store.events(channel, after, limit + 1).await };
+        let read = async move { store.events(channel, after, paging::with_next(limit)).await };
         let remembered = |recent: &dyn RecentEvents| recent::events_page(recent, channel, after, limit);
-        let mut items = match self.unless_remembered(channel, read, remembered).await? {
-            Read::Stored(items) => items,
+        let read = match self.unless_remembered(channel, read, remembered).await? {
+            Read::Stored(read) => read,
             Read::Remembered(page) => return Ok(page),
         };
-        let more = items.len() > limit;
-        if !more && let Some(recent) = self.recent.get().and_then(Weak::upgrade) {
+        let (items, next) = paging::cut(read, limit, |event| event.seq);
+        if next.is_none()
+            && let Some(recent) = self.recent.get().and_then(Weak::upgrade)
+        {
             recent.was_read(channel, &items);
         }
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|event| event.seq);
         Ok(EventsPage { items, next })
     }
 
@@ -170,15 +164,13 @@ impl Chat {
     ) -> Result<Page<Message>, ChatError> {
         self.authorize(actor, channel, ChannelAction::Read).await?;
         let store = Arc::clone(&self.store);
-        let read = async move { store.messages(channel, before, limit + 1).await };
+        let read = async move { store.messages(channel, before, paging::with_next(limit)).await };
         let remembered = |recent: &dyn RecentEvents| recent::messages_page(recent, channel, before, limit);
-        let mut items = match self.unless_remembered(channel, read, remembered).await? {
-            Read::Stored(items) => items,
+        let read = match self.unless_remembered(channel, read, remembered).await? {
+            Read::Stored(read) => read,
             Read::Remembered(page) => return Ok(page),
         };
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|message| message.seq.to_string());
+        let (items, next) = paging::cut(read, limit, |message| message.seq.to_string());
         Ok(Page { items, next })
     }
 

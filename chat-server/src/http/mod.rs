@@ -5,6 +5,7 @@ mod client_address;
 mod extract;
 pub mod forward;
 mod problem;
+pub(crate) mod problems;
 
 pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies};
 pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams};

@@ -14,7 +14,7 @@ use utoipa::{
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident = $($code:ident)+;)+) => {$(
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
@@ -27,6 +27,12 @@ macro_rules! problems {
 problems! {
     /// Any operation that needs a token.
     SignedIn = Unauthenticated Internal Overloaded;
+    /// Any other one.
+    Open = Internal Overloaded;
+    /// One that signs in.
+    Login = Unauthenticated;
+    /// One that somebody may do only so often.
+    Limited = RateLimited;
     /// One with parameters.
     Parameters = Malformed;
     /// One with parameters that have limits.
@@ -71,7 +77,7 @@ fn header(of: Type, description: &str) -> utoipa::openapi::Header {
 }
 
 /// The schemas that [`describe`] refers to.
-pub(super) fn schemas() -> Vec<(String, RefOr<utoipa::openapi::Schema>)> {
+pub(crate) fn schemas() -> Vec<(String, RefOr<utoipa::openapi::Schema>)> {
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
     schemas
