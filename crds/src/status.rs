@@ -90,7 +90,7 @@ pub struct ScalingStatus {
     pub mode: Option<AutoscalingMode>,
     /// How many there should be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wish: Option<i32>,
+    pub desired_replicas: Option<i32>,
     /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -63,7 +63,7 @@ pub struct Metrics {
     reconciles: Family<Outcome, Counter<u64, AtomicU64>>,
     seconds: Histogram,
     writes: Family<Write, Counter<u64, AtomicU64>>,
-    wish: Family<Chat, Gauge>,
+    desired: Family<Chat, Gauge>,
     replicas: Family<Chat, Gauge>,
     leaving: Family<Chat, Gauge>,
     decisions: Family<Scaling, Counter<u64, AtomicU64>>,
@@ -91,7 +91,7 @@ impl Default for Metrics {
             registry.register(name, help, gauges.clone());
             gauges
         };
-        let wish = of_chats(&mut registry, "scaling_wish", "Gateways that a chat needs now");
+        let desired = of_chats(&mut registry, "scaling_desired_replicas", "Gateways that a chat needs now");
         let replicas = of_chats(&mut registry, "scaling_replicas", "Gateways that a chat is to have");
         let leaving = of_chats(&mut registry, "scaling_leaving", "Gateways of a chat that are being drained");
         let decisions = Family::<Scaling, Counter<u64, AtomicU64>>::default();
@@ -109,7 +109,7 @@ impl Default for Metrics {
             reconciles,
             seconds,
             writes,
-            wish,
+            desired,
             replicas,
             leaving,
             decisions,
@@ -140,8 +140,10 @@ impl Metrics {
     }
 
     /// How many gateways a chat needs, is to have, and how many of those leave.
-    pub fn gateways(&self, chat: &Chat, wish: u32, replicas: u32, leaving: u32) {
-        for (gauges, value) in [(&self.wish, wish), (&self.replicas, replicas), (&self.leaving, leaving)] {
+    pub fn gateways(&self, chat: &Chat, desired: u32, replicas: u32, leaving: u32) {
+        for (gauges, value) in
+            [(&self.desired, desired), (&self.replicas, replicas), (&self.leaving, leaving)]
+        {
             gauges.get_or_create(chat).set(value.into());
         }
         // From zero on: of a counter that begins with its first event Prometheus sees no increase.
@@ -166,7 +168,7 @@ impl Metrics {
 
     /// A chat has no gateways to scale any more: it was deleted, or others decide.
     pub fn forget_gateways(&self, chat: &Chat) {
-        for gauges in [&self.wish, &self.replicas, &self.leaving] {
+        for gauges in [&self.desired, &self.replicas, &self.leaving] {
             gauges.remove(chat);
         }
     }
@@ -202,9 +204,9 @@ mod tests {
                 format!(r#"scaling_drains_total{{chat_namespace="n",chat="c",outcome="{outcome}"}} 0"#);
             assert!(text.contains(&zero), "{text}");
         }
-        assert!(text.contains("scaling_wish{"), "{text}");
+        assert!(text.contains("scaling_desired_replicas{"), "{text}");
         metrics.forget_gateways(&chat);
-        for gauge in ["wish", "replicas", "leaving"] {
+        for gauge in ["desired_replicas", "replicas", "leaving"] {
             assert!(!metrics.text().contains(&format!("scaling_{gauge}{{")), "{}", metrics.text());
         }
     }

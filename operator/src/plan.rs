@@ -172,15 +172,15 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
 /// Who decides how many gateways there are, where that is not just what the spec says.
 fn about_gateways(cluster: &ChatCluster) -> Option<String> {
     let status = scaling::status(cluster).cloned().unwrap_or_default();
-    let wish = scaling::at_first(cluster);
+    let desired = scaling::at_first(cluster);
     if let Some(settings) = scaling::settings(cluster) {
         let why = status.reason.map(|why| format!(" ({why})")).unwrap_or_default();
         let (min, max) = (settings.min_replicas, settings.max_replicas);
         return Some(format!(
-            "the operator decides how many gateways there are, from {min} to {max}: {wish} now{why}"
+            "the operator decides how many gateways there are, from {min} to {max}: {desired} now{why}"
         ));
     }
-    let runs = status.wish.filter(|_| status.mode == Some(AutoscalingMode::Operator))?;
+    let runs = status.desired_replicas.filter(|_| status.mode == Some(AutoscalingMode::Operator))?;
     Some(format!(
         "{runs} would be written into spec.gateway.replicas, since that many run; from then on others write it"
     ))
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(said, "the operator decides how many gateways there are, from 2 to 5: 2 now");
         let scaling = ScalingStatus {
             mode: Some(AutoscalingMode::Operator),
-            wish: Some(4),
+            desired_replicas: Some(4),
             reason: Some("enough".into()),
             ..ScalingStatus::default()
         };

@@ -52,13 +52,14 @@ fn a_chat_that_is_gone_leaves_no_gauges() {
     metrics.scaled(&chat, "Up", "MoreConnections");
     let shown = metrics.text();
     let labels = r#"{chat_namespace="team",chat="chat"}"#;
-    for (name, value) in [("wish", 3), ("replicas", 4), ("leaving", 1)] {
+    for (name, value) in [("desired_replicas", 3), ("replicas", 4), ("leaving", 1)] {
         let line = format!("folkmoot_operator_scaling_{name}{labels} {value}\n");
         assert!(shown.contains(&line), "{line} is not in {shown}");
     }
     metrics.forget_gateways(&chat);
     let shown = metrics.text();
     assert!(
-        !shown.contains("scaling_wish{") && shown.contains(r#"direction="Up",reason="MoreConnections"} 1"#)
+        !shown.contains("scaling_desired_replicas{")
+            && shown.contains(r#"direction="Up",reason="MoreConnections"} 1"#)
     );
 }

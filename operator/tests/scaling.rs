@@ -253,7 +253,7 @@ async fn the_number_follows_the_sockets_and_others_begin_with_it() {
     let stage = Stage::set(91, &json!({ "autoscaling": autoscaling, "drainSeconds": 0 }), &[250]).await;
     let _operator = stage.operator();
     until("there are three", || stage.replicas() == Some(3)).await;
-    until("it is told", || stage.status()["gateway"]["scaling"]["wish"] == 3).await;
+    until("it is told", || stage.status()["gateway"]["scaling"]["desiredReplicas"] == 3).await;
     assert_eq!(stage.status()["gateway"]["scaling"]["mode"], "Operator");
 
     stage.server.requests();

@@ -50,7 +50,7 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
     until("three gateways for 90 sockets", STEP, async || gateways.are(3).await).await?;
     let (told, up) = (gateways.scaling().await?, began.elapsed());
     ensure!(
-        told.wish == Some(3)
+        told.desired_replicas == Some(3)
             && told.mode == Some(AutoscalingMode::Operator)
             && told.last_scale_up.is_some()
             && told.reason.as_ref().is_some_and(|reason| !reason.is_empty()),

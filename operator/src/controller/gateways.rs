@@ -114,7 +114,7 @@ impl Controller {
         match known.get(key).zip(gateways.decision.as_ref()) {
             Some((known, decision)) => {
                 let (stay, leave) = known.gateways.numbers;
-                self.metrics.gateways(&chat(key), decision.wish, stay.saturating_add(leave), leave);
+                self.metrics.gateways(&chat(key), decision.desired, stay.saturating_add(leave), leave);
             }
             None => self.metrics.forget_gateways(&chat(key)),
         }

@@ -81,7 +81,8 @@ pub fn at_first(cluster: &ChatCluster) -> i32 {
     match autoscaled(cluster) {
         None => cluster.spec.gateway.replicas,
         Some(spec) => {
-            let last = status(cluster).and_then(|status| status.wish).unwrap_or(spec.min_replicas);
+            let last =
+                status(cluster).and_then(|status| status.desired_replicas).unwrap_or(spec.min_replicas);
             last.min(spec.max_replicas).max(spec.min_replicas)
         }
     }
@@ -158,8 +159,12 @@ pub fn decide(
     let last = status(cluster).cloned().unwrap_or_default();
     let Some(live) = observed.deployment(&cluster.name_any(), Role::Gateway) else {
         let replicas = at_first(cluster);
-        let status =
-            told(cluster, observed, &last, Now { wish: replicas, mode: auto_mode(cluster), ..Now::at(now) });
+        let status = told(
+            cluster,
+            observed,
+            &last,
+            Now { desired: replicas, mode: auto_mode(cluster), ..Now::at(now) },
+        );
         return Scaling {
             plan: Plan::resting(replicas),
             is_held: false,
@@ -174,10 +179,10 @@ pub fn decide(
     let turns = rollout.gateway.as_ref().is_some_and(|plan| !plan.held && !is_of(plan, live));
 
     let hand_over = hand_over(cluster, &last, leaving.as_ref().map_or(current, |leaving| leaving.to));
-    let wish = match (&hand_over, mode(cluster)) {
+    let desired = match (&hand_over, mode(cluster)) {
         (Some(_), _) => None,
         (None, AutoscalingMode::External) => Some(cluster.spec.gateway.replicas),
-        (None, AutoscalingMode::Operator) => observed.gateways.decision.as_ref().and_then(wish_of),
+        (None, AutoscalingMode::Operator) => observed.gateways.decision.as_ref().and_then(desired_of),
     };
     let pods: Vec<GatewayPod<'_>> = gateways(&observed.pods)
         .map(|(name, pod)| GatewayPod {
@@ -189,7 +194,7 @@ pub fn decide(
         .collect();
     let situation = Situation {
         current,
-        wish,
+        desired,
         limit: autoscaled(cluster).map_or(i32::MAX, |spec| spec.max_replicas),
         leaving: leaving.as_ref(),
         pods: &pods,
@@ -217,7 +222,7 @@ pub fn decide(
     }
     let number = plan.leaving.as_ref().map_or(plan.replicas, |leaving| leaving.to);
     let mode = if hand_over.is_some() { last.mode } else { auto_mode(cluster) };
-    let now_so = Now { wish: number, mode, leaving: plan.leaving.as_ref(), held_since, ..Now::at(now) };
+    let now_so = Now { desired: number, mode, leaving: plan.leaving.as_ref(), held_since, ..Now::at(now) };
     let mut status = told(cluster, observed, &last, now_so);
     if let (Step::Grow { .. }, Some(status)) = (&plan.step, &mut status) {
         status.last_scale_up = Some(times::to_api(now));
@@ -239,7 +244,7 @@ fn hand_over(cluster: &ChatCluster, last: &ScalingStatus, number: i32) -> Option
     is_due.then_some(number)
 }
 
-fn wish_of(decision: &Decision) -> Option<i32> {
+fn desired_of(decision: &Decision) -> Option<i32> {
     match &decision.plan {
         ScalePlan::Hold { .. } => None,
         ScalePlan::Up { to, .. } | ScalePlan::Down { to, .. } => i32::try_from(*to).ok(),
@@ -304,7 +309,7 @@ fn pressed_since(
 #[derive(Clone, Copy)]
 struct Now<'a> {
     mode: Option<AutoscalingMode>,
-    wish: i32,
+    desired: i32,
     leaving: Option<&'a Leaving>,
     held_since: Option<Timestamp>,
     at: Timestamp,
@@ -312,7 +317,7 @@ struct Now<'a> {
 
 impl Now<'_> {
     const fn at(at: Timestamp) -> Self {
-        Self { mode: None, wish: 0, leaving: None, held_since: None, at }
+        Self { mode: None, desired: 0, leaving: None, held_since: None, at }
     }
 }
 
@@ -335,10 +340,10 @@ fn told(
         AutoscalingMode::Operator => by_policy.or_else(|| last.reason.clone()),
         AutoscalingMode::External => Some("spec.gateway.replicas".to_owned()),
     };
-    let since = last.since.clone().filter(|_| last.wish == Some(now.wish));
+    let since = last.since.clone().filter(|_| last.desired_replicas == Some(now.desired));
     Some(ScalingStatus {
         mode: now.mode,
-        wish: Some(now.wish),
+        desired_replicas: Some(now.desired),
         reason,
         since: since.or_else(|| Some(times::to_api(now.at))),
         last_scale_up: last.last_scale_up.clone(),

@@ -45,7 +45,7 @@ fn says(world: &mut World, name: &str, connections: u64, draining: bool) {
 }
 
 fn decides(world: &mut World, plan: ScalePlan) {
-    world.gateways.decision = Some(Decision { plan, wish: 0, connections: None });
+    world.gateways.decision = Some(Decision { plan, desired: 0, connections: None });
 }
 
 fn deployment(world: &World, decided: &Decided) -> Value {
@@ -153,7 +153,7 @@ fn the_policy_decides_where_the_operator_does() {
     let status = world.reconcile();
     assert_eq!(gateways(&world), 4);
     let scaling = status.gateway.unwrap().scaling.unwrap();
-    assert_eq!((scaling.mode, scaling.wish), (Some(AutoscalingMode::Operator), Some(4)));
+    assert_eq!((scaling.mode, scaling.desired_replicas), (Some(AutoscalingMode::Operator), Some(4)));
     assert!(scaling.last_scale_up.is_some() && scaling.leaving.is_none());
 
     for name in ["c", "d"] {

@@ -297,7 +297,8 @@ fn why_there_are_as_many_gateways_is_written_now_and_then() {
     scaling.reason = Some("another".into());
     assert!(!is_news(Some(&before), &now, Some(Instant::now())));
     assert!(is_news(Some(&before), &now, None));
-    now.gateway.as_mut().and_then(|gateway| gateway.scaling.as_mut()).expect("as before").wish = Some(3);
+    now.gateway.as_mut().and_then(|gateway| gateway.scaling.as_mut()).expect("as before").desired_replicas =
+        Some(3);
     assert!(is_news(Some(&before), &now, Some(Instant::now())));
 }
 

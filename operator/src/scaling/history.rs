@@ -1,4 +1,4 @@
-//! What the policy remembers: the load and the wishes of the stabilisation window, and what was added within the last minute.
+//! What the policy remembers: the load and the decided numbers of the stabilisation window, and what was added within the last minute.
 
 use std::collections::VecDeque;
 

@@ -55,7 +55,7 @@ pub struct Situation<'a> {
     /// How many pods the Deployment asks for.
     pub current: i32,
     /// How many there should be; `None`: nobody knows, and it stays.
-    pub wish: Option<i32>,
+    pub desired: Option<i32>,
     /// How many there may be while some leave and others take their place.
     pub limit: i32,
     /// The scale-down that the status tells of.
@@ -150,11 +150,11 @@ pub fn plan(situation: &Situation<'_>, choose: impl FnOnce(usize) -> Vec<String>
 
 fn at_rest(situation: &Situation<'_>, choose: impl FnOnce(usize) -> Vec<String>) -> Plan {
     let Situation { current, now, .. } = *situation;
-    let wish = situation.wish.unwrap_or(current);
-    if wish > current {
-        return Plan::new(wish, None, Step::Grow { from: current });
+    let desired = situation.desired.unwrap_or(current);
+    if desired > current {
+        return Plan::new(desired, None, Step::Grow { from: current });
     }
-    if wish == current {
+    if desired == current {
         return Plan::new(current, None, Step::Rest);
     }
     if situation.is_rolling {
@@ -162,23 +162,23 @@ fn at_rest(situation: &Situation<'_>, choose: impl FnOnce(usize) -> Vec<String>)
     }
     let active = count(situation.pods.iter().filter(|pod| !pod.deleting).count());
     if active < current {
-        return Plan::new(wish.max(active), None, Step::Forgo { from: current });
+        return Plan::new(desired.max(active), None, Step::Forgo { from: current });
     }
-    let pods = choose(usize::try_from(current - wish).unwrap_or_default());
+    let pods = choose(usize::try_from(current - desired).unwrap_or_default());
     if pods.is_empty() {
         return Plan::new(current, None, Step::Rest);
     }
-    let leaving = Leaving { pods, to: wish, since: now, deadline: later(now, situation.drain + PATIENCE) };
+    let leaving = Leaving { pods, to: desired, since: now, deadline: later(now, situation.drain + PATIENCE) };
     Plan::new(current, Some(leaving), Step::Begin)
 }
 
 fn under_way(situation: &Situation<'_>, leaving: &Leaving) -> Plan {
     let Situation { current, now, .. } = *situation;
-    let to = leaving.to.max(situation.wish.unwrap_or(leaving.to));
+    let to = leaving.to.max(situation.desired.unwrap_or(leaving.to));
     let goes = |pod: &&GatewayPod<'_>| !pod.deleting && leaving.pods.iter().any(|name| name == pod.name);
     let left: Vec<&GatewayPod<'_>> = situation.pods.iter().filter(goes).collect();
     if left.is_empty() {
-        return Plan::new(current.max(situation.wish.unwrap_or(current)), None, Step::Done);
+        return Plan::new(current.max(situation.desired.unwrap_or(current)), None, Step::Done);
     }
     let plan = |replicas, step| {
         let leaving = Leaving { to, ..leaving.clone() };

@@ -21,7 +21,7 @@ fn leaving(pods: &[&str], to: i32) -> Leaving {
 fn situation<'a>(pods: &'a [GatewayPod<'a>], leaving: Option<&'a Leaving>) -> Situation<'a> {
     Situation {
         current: 5,
-        wish: Some(3),
+        desired: Some(3),
         limit: 10,
         leaving,
         pods,
@@ -49,14 +49,14 @@ fn step(situation: &Situation<'_>) -> Plan {
 fn more_are_made_at_once_and_fewer_are_chosen_first() {
     let pods = five([Drain::Untold; 2]);
     let base = situation(&pods, None);
-    for (wish, replicas, expected) in [
+    for (desired, replicas, expected) in [
         (Some(5), 5, Step::Rest),
         (None, 5, Step::Rest),
         (Some(9), 9, Step::Grow { from: 5 }),
         (Some(3), 5, Step::Begin),
     ] {
-        let found = step(&Situation { wish, ..base });
-        assert_eq!((found.replicas, &found.step), (replicas, &expected), "{wish:?}");
+        let found = step(&Situation { desired, ..base });
+        assert_eq!((found.replicas, &found.step), (replicas, &expected), "{desired:?}");
         assert_eq!(found.leaving.is_some(), expected == Step::Begin);
         assert!(
             found.mark.is_empty() && found.tell.is_empty() && found.delete.is_empty(),
@@ -139,15 +139,15 @@ fn a_pod_that_replaced_one_of_the_plan_does_not_go_in_its_stead() {
 fn when_more_are_wanted_again_others_take_the_place_of_those_that_leave() {
     let plan = leaving(&["a", "b"], 3);
     let told = five([Drain::Told; 2]);
-    let found = step(&Situation { wish: Some(5), ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(5), ..situation(&told, Some(&plan)) });
     assert_eq!((found.replicas, found.step), (7, Step::Empty { waiting: 2 }));
     assert_eq!(found.leaving.as_ref().map(|leaving| leaving.to), Some(5));
-    let found = step(&Situation { wish: Some(5), limit: 6, ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(5), limit: 6, ..situation(&told, Some(&plan)) });
     assert_eq!(found.replicas, 6, "no more than there may be");
     let empty = five([Drain::Empty; 2]);
-    let found = step(&Situation { wish: Some(5), limit: 5, ..situation(&empty, Some(&plan)) });
+    let found = step(&Situation { desired: Some(5), limit: 5, ..situation(&empty, Some(&plan)) });
     assert_eq!((found.replicas, found.step, found.delete), (5, Step::Replace, first(2)), "they are replaced");
-    let found = step(&Situation { wish: Some(1), ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(1), ..situation(&told, Some(&plan)) });
     assert_eq!(found.leaving.map(|leaving| leaving.to), Some(3), "fewer yet is another plan");
 }
 
@@ -160,7 +160,7 @@ struct World {
     made: u32,
     asked: i32,
     status: Option<Leaving>,
-    wish: i32,
+    desired: i32,
     /// What this operator knows to have told.
     told: Vec<String>,
     /// Sockets that were lost with a pod that was neither empty nor late.
@@ -233,7 +233,7 @@ impl World {
         let found = plan(
             &Situation {
                 current: self.asked,
-                wish: Some(self.wish),
+                desired: Some(self.desired),
                 limit: 12,
                 leaving: self.status.as_ref(),
                 pods: &pods,
@@ -291,7 +291,7 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
             made: 0,
             asked: 6,
             status: None,
-            wish: 6,
+            desired: 6,
             told: Vec::new(),
             lost: 0,
         };
@@ -299,7 +299,7 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
         for second in 0..600 {
             world.second = second;
             if second % 60 == 0 {
-                world.wish = i32::try_from(1 + world.next(10)).unwrap();
+                world.desired = i32::try_from(1 + world.next(10)).unwrap();
             }
             // A node is lost now and then, with a pod on it.
             if world.next(50) == 0
@@ -317,8 +317,8 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
             world.operator();
             world.replica_set();
         }
-        assert_eq!((world.asked, world.status.as_ref()), (world.wish, None), "seed {seed}");
-        assert_eq!(i32::try_from(world.pods.len()).unwrap(), world.wish, "seed {seed}");
+        assert_eq!((world.asked, world.status.as_ref()), (world.desired, None), "seed {seed}");
+        assert_eq!(i32::try_from(world.pods.len()).unwrap(), world.desired, "seed {seed}");
         assert!(
             world.pods.values().all(|(_, told, _, _)| told.is_none()),
             "seed {seed}: all that are left serve"

@@ -116,7 +116,7 @@ pub struct Decision {
     /// What to do now.
     pub plan: ScalePlan,
     /// Gateways that are needed now, within `min_replicas` and `max_replicas`; as many as there are while nothing is known.
-    pub wish: u32,
+    pub desired: u32,
     /// All connections, if every gateway said.
     pub connections: Option<u64>,
 }
@@ -131,16 +131,16 @@ pub fn decide(settings: &Settings, observed: &Observed, history: &mut History, n
     if let Some(floor) = wanted.floor {
         history.need(now, floor);
     }
-    let wish = settings.within(wanted.pods());
+    let desired = settings.within(wanted.pods());
     let plan = if observed.replicas > settings.max_replicas && observed.leaving == 0 {
         // What a person says needs no samples.
         ScalePlan::Down { to: settings.max_replicas, why: Why::Maximum }
-    } else if wish > observed.replicas {
-        up(settings, observed, &wanted, wish, history)
+    } else if desired > observed.replicas {
+        up(settings, observed, &wanted, desired, history)
     } else {
         down(settings, observed, &seen, &wanted, history, now)
     };
-    Decision { plan, wish, connections: seen.is_whole().then_some(seen.known) }
+    Decision { plan, desired, connections: seen.is_whole().then_some(seen.known) }
 }
 
 impl Settings {
@@ -272,13 +272,19 @@ fn wanted(
     wanted
 }
 
-fn up(settings: &Settings, observed: &Observed, wanted: &Wanted, wish: u32, history: &History) -> ScalePlan {
+fn up(
+    settings: &Settings,
+    observed: &Observed,
+    wanted: &Wanted,
+    desired: u32,
+    history: &History,
+) -> ScalePlan {
     let may = settings.max_scale_up_per_minute.saturating_sub(history.added());
-    let to = wish.min(observed.replicas.saturating_add(may));
+    let to = desired.min(observed.replicas.saturating_add(may));
     if to > observed.replicas {
         ScalePlan::Up { to, why: wanted.why(settings) }
     } else {
-        ScalePlan::Hold { why: Why::RateLimited { needed: wish } }
+        ScalePlan::Hold { why: Why::RateLimited { needed: desired } }
     }
 }
 

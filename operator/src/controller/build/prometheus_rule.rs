@@ -147,7 +147,7 @@ fn alerts(cluster: &ChatCluster) -> [Alert; 12] {
         Alert {
             name: "FolkmootScalingHeld",
             expression: format!(
-                "max(folkmoot_operator_scaling_wish{{{scaled}}}) > max(folkmoot_operator_scaling_replicas{{{scaled}}})"
+                "max(folkmoot_operator_scaling_desired_replicas{{{scaled}}}) > max(folkmoot_operator_scaling_replicas{{{scaled}}})"
             ),
             lasts: "10m",
             severity: "warning",

@@ -42,15 +42,15 @@ impl Check {
         Self { settings, history: History::starting(at(0), replicas, None) }
     }
 
-    /// `Up 4 MoreConnections`, with what is wished behind it when it is another number than where it goes to.
+    /// `Up 4 MoreConnections`, with what is needed behind it when it is another number than where it goes to.
     fn decide(&mut self, second: i64, observed: &Observed) -> String {
-        let Decision { plan, wish, .. } = decide(&self.settings, observed, &mut self.history, at(second));
+        let Decision { plan, desired, .. } = decide(&self.settings, observed, &mut self.history, at(second));
         let to = match plan {
             ScalePlan::Hold { .. } => observed.replicas,
             ScalePlan::Up { to, .. } | ScalePlan::Down { to, .. } => to,
         };
-        let wish = if wish == to { String::new() } else { format!(" of {wish}") };
-        format!("{} {to}{wish} {}", plan.direction(), plan.why().code())
+        let desired = if desired == to { String::new() } else { format!(" of {desired}") };
+        format!("{} {to}{desired} {}", plan.direction(), plan.why().code())
     }
 
     fn look(&mut self, second: i64, replicas: u32, said: &str, expected: &str) {

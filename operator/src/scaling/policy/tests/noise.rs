@@ -190,7 +190,7 @@ proptest! {
             seen.push((latest, if silent || !serves { 0 } else { total }));
             let observed = Observed { replicas, leaving, lost, gateways };
             let decision = decide(&settings, &observed, &mut history, at(second));
-            prop_assert!(decision.wish <= settings.max_replicas && decision.wish >= settings.min_replicas);
+            prop_assert!(decision.desired <= settings.max_replicas && decision.desired >= settings.min_replicas);
             prop_assert_eq!(decision.connections, (!silent && serves).then_some(total));
             match decision.plan {
                 ScalePlan::Hold { .. } => {}
