@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chat_protocol::{
     ChannelId, ChannelKind, EventBody, UserId, limits,
-    rest::{Channel, CreateChannel, Role, UpdateChannel},
+    rest::{Channel, CreateChannel, UpdateChannel},
 };
 use uuid::Uuid;
 
@@ -218,35 +218,6 @@ impl Chat {
             Err(ChatError::invalid(format!("expected ids of existing users, got {missing}")))
         })
     }
-
-    /// Makes somebody a member of the named public channels, as part of making their account. Names that do
-    /// not exist are skipped.
-    ///
-    /// # Errors
-    /// The store could not be asked.
-    pub async fn join_by_name(&self, actor: &Actor, names: &[String]) -> Result<(), ChatError> {
-        let member = Actor { role: Role::Member, ..*actor };
-        let mut after = None;
-        loop {
-            let page = self.store.public_channels(after, limits::MAX_PAGE).await?;
-            for row in &page {
-                let wanted = |name: &&String| Some(crate::store::name_key(name)) == key(row.name.as_deref());
-                if !row.archived && names.iter().any(|name| wanted(&name)) {
-                    self.join(&member, row.id).await?;
-                }
-            }
-            match page.last() {
-                Some(row) if page.len() == limits::MAX_PAGE => {
-                    after = Some((key(row.name.as_deref()).unwrap_or_default(), row.id));
-                }
-                _ => return Ok(()),
-            }
-        }
-    }
-}
-
-fn key(name: Option<&str>) -> Option<String> {
-    name.map(crate::store::name_key)
 }
 
 /// Doing what is done already is fine for the one who asks; any other refusal is not.
