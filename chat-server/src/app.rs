@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, AdminState},
-    api::{self, ApiState, HardenOptions},
+    api::{self, ApiState},
     auth::{self, Auth},
     bus::CommittedEvent,
     chat::Chat,
@@ -31,7 +31,11 @@ use crate::{
     engines::{EngineError, Engines},
     follow::{FollowOptions, Follower, Processes},
     gateway::{Feed, Gateway},
-    http::forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
+    http::{
+        HardenOptions,
+        forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
+        harden,
+    },
     http_server, listen,
     metrics::Metrics,
     store::{
@@ -191,7 +195,7 @@ impl App {
             }));
         }
         let routes = api::stamped(routes, Arc::clone(&chat));
-        let public = api::harden(
+        let public = harden(
             routes.merge(elsewhere(config, roles, &metrics)?),
             &HardenOptions {
                 allowed_origins: config.gateway.allowed_origins.clone(),

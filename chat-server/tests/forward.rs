@@ -11,12 +11,12 @@ use chat_protocol::{
     rest::{TokenResponse, User},
 };
 use chat_server::{
-    api::{HardenOptions, harden},
     app::{App, Role},
     config::Config,
     http::{
-        TrustedProxies,
+        HardenOptions, TrustedProxies,
         forward::{ForwardMetrics, ForwardOptions, Forwarder, api_routes, auth_routes},
+        harden,
     },
     http_server,
     metrics::Metrics,

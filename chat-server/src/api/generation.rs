@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue};
 use crate::chat::Chat;
 
 /// The header's name.
-pub(super) const GENERATION: HeaderName = HeaderName::from_static(GENERATION_HEADER);
+const GENERATION: HeaderName = HeaderName::from_static(GENERATION_HEADER);
 
 /// These routes, whose answers under `/v1` carry the generation of `chat`'s store.
 pub fn stamped(routes: Router, chat: Arc<Chat>) -> Router {

@@ -1,16 +1,13 @@
 //! The REST API, the files and the web client: the role `api`.
 //!
 //! In reading order: `users`, `channels`, `messages` and `files` are the routes (`receive`, `sniff`, `names`, `range` and
-//! `conditional` are what files are made of), `openapi` and `asyncapi` describe all doors, `web` serves the browser,
-//! `harden` is what every answer of every role goes through.
+//! `conditional` are what files are made of), `openapi` and `asyncapi` describe all doors, `web` serves the browser.
 
 pub mod asyncapi;
 mod channels;
 mod conditional;
 mod files;
 mod generation;
-mod harden;
-mod linger;
 mod messages;
 mod names;
 pub mod openapi;
@@ -27,7 +24,6 @@ use chat_protocol::{ErrorCode, limits};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use generation::stamped;
-pub use harden::{HardenOptions, harden};
 
 use crate::{
     auth::{Auth, TokenVerifier},
@@ -62,7 +58,7 @@ impl FromRef<ApiState> for TokenVerifier {
 }
 
 /// The routes of the role `api`, with the web client and the two descriptions. Pass it, merged with the other roles',
-/// through [`harden`].
+/// through [`crate::http::harden`].
 pub fn router(state: ApiState) -> Router {
     let description = RestDescription(Description::new(&openapi::document()));
     let (rest, _) = routes().split_for_parts();

@@ -1,7 +1,7 @@
 //! One error for everything a user can ask of the domain; the socket and REST show it each in its own form.
 
 use chat_log::permission::Denial;
-use chat_protocol::{ErrorCode, Problem, ServerFrame, limits::IDEMPOTENCY_WINDOW_MS};
+use chat_protocol::{ErrorCode, limits::IDEMPOTENCY_WINDOW_MS};
 
 use crate::store::{Refusal, StoreError};
 
@@ -67,33 +67,6 @@ impl ChatError {
             code: ErrorCode::Unavailable,
             message: format!("the outcome is not known; resend with the same id within {hours} hours"),
             retry_after_ms: Some(500),
-        }
-    }
-
-    /// As an RFC 9457 body.
-    #[must_use]
-    pub fn problem(&self) -> Problem {
-        let code = serde_json::to_string(&self.code).unwrap_or_default();
-        Problem {
-            kind: format!("https://folkmoot.dev/problems/{}", code.trim_matches('"')),
-            title: self.code.title().into(),
-            status: self.code.status(),
-            detail: self.message.clone(),
-            code: self.code,
-            retryable: self.code.retryable(),
-            retry_after_ms: self.retry_after_ms,
-        }
-    }
-
-    /// As a frame that answers the command `id`.
-    #[must_use]
-    pub fn frame(self, id: Option<chat_protocol::ClientId>) -> ServerFrame {
-        ServerFrame::Error {
-            id,
-            code: self.code,
-            message: self.message,
-            retryable: self.code.retryable(),
-            retry_after_ms: self.retry_after_ms,
         }
     }
 }

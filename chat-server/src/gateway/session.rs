@@ -104,11 +104,11 @@ async fn hello(
                 Ok(_) => {
                     let error =
                         ChatError::new(ErrorCode::Unauthenticated, "expected hello as the first frame");
-                    conn.welcome(&error.frame(None));
+                    conn.welcome(&wire::error_frame(error, None));
                     return Err(Some(CloseCode::Protocol));
                 }
                 Err((id, error)) => {
-                    conn.welcome(&error.frame(id));
+                    conn.welcome(&wire::error_frame(error, id));
                     return Err(Some(CloseCode::Protocol));
                 }
             },
@@ -223,7 +223,7 @@ impl Session<'_> {
 
     fn refuse(&self, id: Option<ClientId>, error: ChatError) {
         self.gateway.metrics.command_errors.inc();
-        self.conn.send(&error.frame(id));
+        self.conn.send(&wire::error_frame(error, id));
     }
 
     async fn dispatch(&mut self, frame: ClientFrame) -> Result<(), ChatError> {
@@ -295,7 +295,7 @@ impl Session<'_> {
                         // The role changed meanwhile. Unanswered, the command is sent again with the new token.
                         conn.close(CloseCode::Unauthenticated);
                     }
-                    error.frame(Some(id))
+                    wire::error_frame(error, Some(id))
                 }
             }
         }));

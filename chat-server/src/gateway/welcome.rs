@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use chat_protocol::{ChannelState, CloseCode, ErrorCode, ServerFrame};
 
-use super::{Gateway, conn::Conn};
+use super::{Gateway, conn::Conn, wire};
 use crate::{
     auth::outdated,
     chat::{Actor, ChatError, now_ms},
@@ -37,7 +37,7 @@ impl Gateway {
         let _waiting = Waiting::new(&self.metrics);
         let refuse = |error: ChatError, code| {
             self.hub().unsubscribe_all(conn);
-            conn.refuse(&error.frame(None), code);
+            conn.refuse(&wire::error_frame(error, None), code);
             Err(Some(code))
         };
         let actor = match self.verifier.verify(token).await {

@@ -2,7 +2,9 @@
 //! (RFC 6455 §5.2; frames to a client are not masked).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use chat_protocol::{CloseCode, ServerFrame};
+use chat_protocol::{ClientId, CloseCode, ServerFrame};
+
+use crate::chat::ChatError;
 
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
@@ -11,6 +13,17 @@ const PING: u8 = 0x89;
 /// A text frame around a JSON text.
 pub(super) fn text_frame(json: &[u8]) -> Bytes {
     frame(TEXT, json)
+}
+
+/// An error as the answer to the command `id`.
+pub(super) fn error_frame(error: ChatError, id: Option<ClientId>) -> ServerFrame {
+    ServerFrame::Error {
+        id,
+        code: error.code,
+        message: error.message,
+        retryable: error.code.retryable(),
+        retry_after_ms: error.retry_after_ms,
+    }
 }
 
 /// A server frame, encoded.

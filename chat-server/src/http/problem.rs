@@ -6,14 +6,28 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use chat_protocol::ErrorCode;
+use chat_protocol::{ErrorCode, Problem};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::chat::ChatError;
 
+/// An error as an RFC 9457 body.
+fn problem(error: &ChatError) -> Problem {
+    let code = serde_json::to_string(&error.code).unwrap_or_default();
+    Problem {
+        kind: format!("https://folkmoot.dev/problems/{}", code.trim_matches('"')),
+        title: error.code.title().into(),
+        status: error.code.status(),
+        detail: error.message.clone(),
+        code: error.code,
+        retryable: error.code.retryable(),
+        retry_after_ms: error.retry_after_ms,
+    }
+}
+
 impl IntoResponse for ChatError {
     fn into_response(self) -> Response {
-        let problem = self.problem();
+        let problem = problem(&self);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =

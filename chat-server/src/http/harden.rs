@@ -1,6 +1,7 @@
 //! What every answer of every role goes through: limits, headers, and problems instead of bare statuses.
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware::map_request};
+use chat_protocol::GENERATION_HEADER;
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -8,8 +9,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
-use super::{generation::GENERATION, linger::linger};
-use crate::http::{TrustedProxies, fallback, method_not_allowed, panic_response};
+use super::{TrustedProxies, fallback, linger::linger, method_not_allowed, panic_response};
 
 /// Largest JSON body, in bytes. A message of the longest text, every byte of it escaped as `\u00xx`, fits.
 const MAX_JSON_BYTES: usize = 128 * 1024;
@@ -75,7 +75,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             header::CONTENT_RANGE,
             header::ETAG,
             header::RETRY_AFTER,
-            GENERATION,
+            HeaderName::from_static(GENERATION_HEADER),
         ])
         .max_age(std::time::Duration::from_secs(600));
     Some(layer)
