@@ -22,13 +22,13 @@ const UPDATES_UNDER_WAY: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Signing in failed.
-    #[error("expected to sign in")]
+    #[error("failed to sign in")]
     Rest(#[from] RestError),
     /// The server does not want this client, or not any more.
-    #[error("expected a connection")]
+    #[error("failed to connect")]
     Ended(#[source] End),
     /// No welcome in time.
-    #[error("expected a welcome within {} s: {reason}", .deadline.as_secs())]
+    #[error("no welcome within {} s: {reason}", .deadline.as_secs())]
     NoWelcome {
         /// How long it was tried.
         deadline: Duration,

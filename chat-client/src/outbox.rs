@@ -55,18 +55,18 @@ pub enum SendError {
     #[error("{}: {}", .0.code.title(), .0.message)]
     Refused(Refusal),
     /// As a frame it would be larger than the protocol allows. It was not sent.
-    #[error("expected at most {MAX_FRAME_BYTES} bytes as a frame, got {0}")]
+    #[error("the frame has {0} bytes, at most {MAX_FRAME_BYTES} are allowed")]
     TooLarge(usize),
     /// Too many commands wait already. It was not sent.
-    #[error("expected fewer commands to wait: the outbox is full")]
+    #[error("the outbox is full: too many commands wait for their answers")]
     OutboxFull,
     /// It may have been sent, so long ago that the server may not know its id any more: nobody knows
     /// whether it was committed.
-    #[error("expected an answer within a day: the outcome is unknown")]
+    #[error("no answer within a day: the outcome is unknown")]
     Expired,
     /// The server was restored from a backup: the message that was to be changed may be another one by now. Nobody knows
     /// whether it was done before.
-    #[error("expected the message as it was: the server was restored from a backup")]
+    #[error("the message may have changed: the server was restored from a backup")]
     Restored,
     /// The client ended first. When it was sent before, nobody knows whether it was committed.
     #[error("the client has ended")]

@@ -27,16 +27,16 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The server's address cannot be used.
-    #[error("expected a URL to connect to, got {0}")]
+    #[error("not a URL to connect to: {0}")]
     Url(String),
     /// There is no access token to say `hello` with.
-    #[error("expected an access token")]
+    #[error("no access token to connect with")]
     Token(#[source] RestError),
     /// No connection, or not with a WebSocket server.
-    #[error("expected a WebSocket connection")]
+    #[error("failed to connect with a WebSocket")]
     Connect(#[source] Box<tungstenite::Error>),
     /// The server refused the upgrade.
-    #[error("expected the upgrade to a WebSocket, got status {status}")]
+    #[error("the server refused the WebSocket with status {status}")]
     Upgrade {
         /// The HTTP status.
         status: u16,
@@ -44,7 +44,7 @@ pub enum OpenError {
         retry_after: Option<Duration>,
     },
     /// It took too long.
-    #[error("expected {what} within {} ms", .deadline.as_millis())]
+    #[error("no {what} within {} ms", .deadline.as_millis())]
     TimedOut {
         /// What was waited for.
         what: &'static str,
@@ -52,7 +52,7 @@ pub enum OpenError {
         deadline: Duration,
     },
     /// The server closed the socket instead of welcoming.
-    #[error("expected a welcome, the server closed with {code:?} {reason}")]
+    #[error("the server closed the socket instead of welcoming: {code:?} {reason}")]
     Closed {
         /// The close code, if there was one.
         code: Option<u16>,
@@ -83,10 +83,10 @@ pub(crate) async fn open(
 ) -> Result<Opened, OpenError> {
     let mut socket = timeout(deadline, upgrade(&base))
         .await
-        .map_err(|_| OpenError::TimedOut { what: "a connection", deadline })??;
+        .map_err(|_| OpenError::TimedOut { what: "connection", deadline })??;
     timeout(deadline, hello(&mut socket, token.clone(), client))
         .await
-        .map_err(|_| OpenError::TimedOut { what: "an answer to hello", deadline })?
+        .map_err(|_| OpenError::TimedOut { what: "answer to hello", deadline })?
         .map(|welcome| {
             let Welcome { user, session, heartbeat, generation, channels } = welcome;
             Opened { socket, token, user, session, heartbeat, generation, channels }
@@ -164,7 +164,7 @@ pub(crate) fn encode(frame: &ClientFrame) -> Message {
 /// for, so one odd frame need not end the connection.
 pub(crate) fn decode(text: &str) -> Option<ServerFrame> {
     serde_json::from_str(text)
-        .inspect_err(|error| tracing::warn!(%error, "expected a frame of {SUBPROTOCOL}"))
+        .inspect_err(|error| tracing::warn!(%error, "not a frame of {SUBPROTOCOL}"))
         .ok()
 }
 

@@ -78,7 +78,7 @@ pub enum End {
     #[error("the client was closed")]
     Closed,
     /// The token is not accepted and no other can be had: sign in again.
-    #[error("not signed in any more: expected a valid token")]
+    #[error("not signed in any more: the token is not valid")]
     SignedOut,
     /// The session was revoked, by logout or from another device: sign in again.
     #[error("the session was revoked")]
@@ -87,10 +87,10 @@ pub enum End {
     #[error("closed by the server with {}: {}", .0.code(), .0.reason())]
     Refused(CloseCode),
     /// The server refuses the upgrade for good.
-    #[error("expected the server to accept a WebSocket, got status {0}")]
+    #[error("the server refused the WebSocket with status {0}")]
     UpgradeRefused(u16),
     /// New tokens could not be kept, and using them without keeping them would lose the session.
-    #[error("expected to store the new tokens: {0}")]
+    #[error("failed to store the new tokens: {0}")]
     TokenStore(String),
 }
 

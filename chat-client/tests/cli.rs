@@ -245,7 +245,7 @@ fn wrong_usage_exits_2_and_no_server_says_what_to_do() {
     let (_, err) = check(home.path(), &args, "right\n", 1);
     assert!(err.contains("is the server running?"), "{err}");
     let (_, err) = check(home.path(), &["--url", "nonsense", "login", "--user", "ada"], "", 1);
-    assert!(err.contains("expected a URL such as http://127.0.0.1:8080"), "{err}");
+    assert!(err.contains("it looks like http://127.0.0.1:8080"), "{err}");
 }
 
 #[test]

@@ -41,10 +41,10 @@ const QUEUE: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     /// The machine gives no thread or the like.
-    #[error("expected to start a thread for REST requests")]
+    #[error("failed to start a thread for REST requests")]
     Runtime(#[source] io::Error),
     /// The server does not tell them.
-    #[error("expected the server to tell its logs")]
+    #[error("failed to read the logs from the server")]
     Rest(#[from] RestError),
 }
 

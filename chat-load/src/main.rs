@@ -55,7 +55,7 @@ fn load(options: &Options) -> anyhow::Result<bool> {
     let json = serde_json::to_string(&report)?;
     println!("{json}");
     if let Some(path) = &options.json {
-        std::fs::write(path, json + "\n").with_context(|| format!("expected to write {}", path.display()))?;
+        std::fs::write(path, json + "\n").with_context(|| format!("failed to write {}", path.display()))?;
     }
     explain(&report);
     Ok(report.is_clean())
@@ -78,7 +78,7 @@ fn explain(report: &Report) {
 }
 
 fn check(file: &PathBuf) -> anyhow::Result<bool> {
-    let lines = File::open(file).with_context(|| format!("expected to read {}", file.display()))?;
+    let lines = File::open(file).with_context(|| format!("failed to read {}", file.display()))?;
     let verdict = replay(BufReader::new(lines))?;
     verdict.examples.iter().for_each(|finding| eprintln!("chat-load: {finding}"));
     println!(

@@ -101,10 +101,10 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// TLS or something else.
-    #[error("expected a URL of the form http://HOST:PORT, got {0}")]
+    #[error("not a URL of the form http://HOST:PORT: {0}")]
     Url(String),
     /// The host has no address.
-    #[error("expected {host} to have an address")]
+    #[error("{host} has no address")]
     Resolve {
         /// The host and port.
         host: String,
@@ -112,10 +112,10 @@ pub enum OptionsError {
         source: std::io::Error,
     },
     /// Nobody to sign in as.
-    #[error("expected --tokens FILE, as `chat-server seed` writes it")]
+    #[error("no accounts were given: --tokens FILE names those that `chat-server seed` wrote")]
     NoTokens,
     /// A number that makes no sense.
-    #[error("expected --{0} to be a number of at least 0")]
+    #[error("--{0} must be a number of at least 0")]
     Negative(&'static str),
 }
 
@@ -273,7 +273,7 @@ mod tests {
         options.churn = -1.0;
         assert_eq!(
             options.validate().map_err(|e| e.to_string()),
-            Err("expected --churn to be a number of at least 0".into())
+            Err("--churn must be a number of at least 0".into())
         );
     }
 }

@@ -17,10 +17,10 @@ const TRIES: u32 = 6;
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
     /// The client could not be set up.
-    #[error("expected to set up an HTTP client")]
+    #[error("failed to set up an HTTP client")]
     Setup(#[source] reqwest::Error),
     /// No answer, or one that is not readable.
-    #[error("expected a page of events of {channel}")]
+    #[error("failed to read a page of events of {channel}")]
     Request {
         /// Which log.
         channel: ChannelId,
@@ -28,7 +28,7 @@ pub enum RestError {
         source: reqwest::Error,
     },
     /// Another answer than 200.
-    #[error("expected a page of events of {channel}, got status {status}: {body}")]
+    #[error("a page of events of {channel} was refused with status {status}: {body}")]
     Status {
         /// Which log.
         channel: ChannelId,

@@ -44,7 +44,7 @@ pub enum RunError {
     #[error("there are no accounts to use")]
     Tokens(#[from] TokensError),
     /// Nobody was welcomed.
-    #[error("expected the server to welcome somebody within {seconds} s: {trouble}")]
+    #[error("the server welcomed nobody within {seconds} s: {trouble}")]
     NoAnswer {
         /// How long it had.
         seconds: f64,
@@ -55,7 +55,7 @@ pub enum RunError {
     #[error("cannot compare with the logs")]
     Logs(#[from] LogsError),
     /// A file could not be written.
-    #[error("expected to write {path}")]
+    #[error("failed to write {path}")]
     Write {
         /// Which file.
         path: PathBuf,

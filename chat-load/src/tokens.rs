@@ -24,7 +24,7 @@ pub struct Account {
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// It cannot be read.
-    #[error("expected to read {path}")]
+    #[error("failed to read {path}")]
     Read {
         /// Which file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum TokensError {
         source: std::io::Error,
     },
     /// A line is something else.
-    #[error("expected line {line} of {path} to hold user, token and channels")]
+    #[error("line {line} of {path} does not hold user, token and channels")]
     Parse {
         /// Which file.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum TokensError {
         source: serde_json::Error,
     },
     /// It holds none.
-    #[error("expected at least one account in {0}")]
+    #[error("there is no account in {0}")]
     Empty(PathBuf),
 }
 

@@ -41,16 +41,16 @@ impl Opcode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WsError {
     /// Reserved bits or opcodes, or a control frame longer than 125 bytes.
-    #[error("expected a WebSocket frame")]
+    #[error("not a WebSocket frame")]
     Malformed,
     /// A message in several frames. Folkmoot's frames are never fragmented.
-    #[error("expected an unfragmented message")]
+    #[error("the message is fragmented, which is not supported here")]
     Fragmented,
     /// Longer than [`MAX_FRAME`].
-    #[error("expected a frame of at most 1 MiB")]
+    #[error("the frame is too large: at most 1 MiB is allowed")]
     TooLong,
     /// Not an HTTP head, or too long for one.
-    #[error("expected an HTTP head")]
+    #[error("not an HTTP head")]
     Head,
     /// An answer other than 101.
     #[error("expected status 101, got {status}")]
@@ -61,7 +61,7 @@ pub enum WsError {
         retry_after: Option<u16>,
     },
     /// `Sec-WebSocket-Accept` does not answer the key.
-    #[error("expected the accept key that answers ours")]
+    #[error("the accept key does not answer ours")]
     AcceptKey,
 }
 

@@ -231,7 +231,7 @@ fn a_resumed_receiver_may_get_old_events_again() {
 #[test]
 fn what_is_no_record_is_refused_with_its_line() {
     let error = replay(&b"{\"record\":\"reconnected\",\"receiver\":1}\n{}"[..]).unwrap_err();
-    assert_eq!(error.to_string(), "expected line 2 to be a record");
+    assert_eq!(error.to_string(), "line 2 is not a record");
     let stranger = serde_json::to_string(&clean(1, 1)[2]).unwrap();
     assert!(replay(stranger.as_bytes()).is_err());
 }

@@ -64,11 +64,11 @@ impl Refusal {
         match self {
             Self::NoChannel => "no such channel, or not yours to see",
             Self::ChannelExists => "the channel exists already",
-            Self::NameTaken => "another channel has this name; expected a new one",
-            Self::NoEffect => "it is so already; nothing was changed",
-            Self::NoTarget => "expected the seq of a message that is not deleted",
+            Self::NameTaken => "another channel has this name",
+            Self::NoEffect => "already in that state; nothing was changed",
+            Self::NoTarget => "the target is not a message, or it is deleted",
             Self::TooManyReactions => {
-                "expected at most 20 kinds of reactions, 10 of one person and 1,000 in all to one message"
+                "too many reactions: a message takes 20 different ones, 10 of one person and 1,000 in all"
             }
             Self::Denied(denial) => denial.message(),
         }
@@ -135,7 +135,7 @@ pub fn check_emoji(emoji: &str) -> Result<(), String> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || mark(c) || (c.is_alphabetic() && !symbol(c));
     if emoji.is_empty() || emoji.len() > MAX_EMOJI_BYTES || emoji.is_ascii() || emoji.contains(bad) {
         return Err(format!(
-            "expected an emoji: at most {MAX_EMOJI_BYTES} bytes, no words, no white space, no control characters"
+            "not an emoji: allowed are at most {MAX_EMOJI_BYTES} bytes, no words, no white space, no control characters"
         ));
     }
     Ok(())

@@ -79,14 +79,14 @@ impl Denial {
     pub const fn message(self) -> &'static str {
         match self {
             Self::NotVisible => "no such channel, or not yours to see",
-            Self::Archived => "the channel is archived; expected it to be brought back first",
-            Self::NotMember => "expected a member of the channel; join it first",
-            Self::NotAuthor => "expected the author; nobody edits others' messages",
-            Self::NotAuthorOrModerator => "expected the author, the channel's creator or an admin",
+            Self::Archived => "the channel is archived; it must be unarchived first",
+            Self::NotMember => "only members of the channel may do this; join it first",
+            Self::NotAuthor => "only the author may do this; nobody edits others' messages",
+            Self::NotAuthorOrModerator => "only the author, the channel's creator or an admin may do this",
             Self::FixedMembers => "direct and group channels have fixed members and no settings",
             Self::GuestAdds => "guests cannot add members",
             Self::GuestChanges => "guests cannot change a channel",
-            Self::NotModerator => "expected the channel's creator or an admin",
+            Self::NotModerator => "only the channel's creator or an admin may do this",
             Self::RoleChanged => "your role has changed; refresh the token and try again",
         }
     }

@@ -311,7 +311,7 @@ impl ServerFrame {
             Self::Error {
                 id: None,
                 code: ErrorCode::Malformed,
-                message: "expected a JSON object with a type".into(),
+                message: "not a JSON object with a type".into(),
                 retryable: false,
                 retry_after_ms: None,
             },

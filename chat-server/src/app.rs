@@ -62,7 +62,7 @@ pub enum StartError {
     #[error(transparent)]
     Hop(#[from] HopError),
     /// A process to hand requests to is not named as it should be.
-    #[error("expected {setting} to name processes with the role")]
+    #[error("{setting} does not name processes with the role")]
     Upstream {
         /// The setting.
         setting: &'static str,
@@ -70,7 +70,7 @@ pub enum StartError {
         source: NotAnUpstream,
     },
     /// Somebody else has the address.
-    #[error("{address} is in use, expected it to be free; another address is given with {flag}")]
+    #[error("{address} is in use; choose another address with {flag}")]
     AddressInUse {
         /// The address.
         address: SocketAddr,
@@ -78,7 +78,7 @@ pub enum StartError {
         flag: &'static str,
     },
     /// The address cannot be had.
-    #[error("expected to listen on {address}, which is given with {flag}")]
+    #[error("failed to listen on {address}, which is given with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -176,7 +176,7 @@ pub struct SettingsArgs {
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) =
-        text.split_once('=').ok_or("expected section.key=value, such as auth.registration=closed")?;
+        text.split_once('=').ok_or("not of the form section.key=value, such as auth.registration=closed")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 

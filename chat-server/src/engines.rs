@@ -47,7 +47,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The data folder cannot be made.
-    #[error("expected {} to be a folder that can be written to", dir.display())]
+    #[error("{} is not a folder that can be written to", dir.display())]
     Data {
         /// The folder.
         dir: PathBuf,
@@ -55,7 +55,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// The embedded store cannot be opened.
-    #[error("expected to open the store in {}", dir.display())]
+    #[error("failed to open the store in {}", dir.display())]
     Store {
         /// The folder.
         dir: PathBuf,
@@ -63,7 +63,7 @@ pub enum EngineError {
         source: StoreError,
     },
     /// The place for files cannot be opened.
-    #[error("expected to open the place for files, {place}")]
+    #[error("failed to open the place for files, {place}")]
     Blobs {
         /// Where.
         place: String,
@@ -71,13 +71,13 @@ pub enum EngineError {
         source: BlobError,
     },
     /// A file that the settings of Cassandra name cannot be read.
-    #[error("expected to log in to Cassandra")]
+    #[error("failed to read the login of Cassandra")]
     Credentials(#[source] io::Error),
     /// Cassandra cannot be reached, or has no such keyspace.
-    #[error("expected to connect to Cassandra")]
+    #[error("failed to connect to Cassandra")]
     Cassandra(#[from] ConnectError),
     /// The keyspace is not at this version, or cannot be brought to it.
-    #[error("expected the keyspace {keyspace} to be ready")]
+    #[error("the keyspace {keyspace} is not ready")]
     Keyspace {
         /// Its name.
         keyspace: String,
@@ -85,13 +85,13 @@ pub enum EngineError {
         source: MigrateError,
     },
     /// There is no embedded store.
-    #[error("expected the store that was restored in {}, found none: which folder is it in?", dir.display())]
+    #[error("there is no restored store in {}: which folder is it in?", dir.display())]
     NotThere {
         /// Where it was looked for.
         dir: PathBuf,
     },
     /// The store did not begin another generation, or not wholly.
-    #[error("expected {place} to begin another generation: run chat-server restored again")]
+    #[error("{place} did not begin another generation: run chat-server restored again")]
     Restored {
         /// Which store.
         place: String,
@@ -99,7 +99,7 @@ pub enum EngineError {
         source: StoreError,
     },
     /// The keyspace cannot be removed.
-    #[error("expected the keyspace {keyspace} to be dropped")]
+    #[error("failed to drop the keyspace {keyspace}")]
     Drop {
         /// Its name.
         keyspace: String,
@@ -107,10 +107,10 @@ pub enum EngineError {
         source: MigrateError,
     },
     /// The bus cannot be used as it is set up.
-    #[error("expected to set up Pulsar")]
+    #[error("failed to set up Pulsar")]
     Pulsar(#[from] PulsarError),
     /// The topics cannot be made.
-    #[error("expected to make the topics in Pulsar")]
+    #[error("failed to make the topics in Pulsar")]
     Topics(#[from] ProvisionError),
 }
 

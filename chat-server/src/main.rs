@@ -96,7 +96,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = load(&args.settings, Config::default())?.config;
             if args.settings.config.is_none() && args.settings.data_dir.is_none() {
                 bail!(
-                    "expected --data-dir or --config: which store is to be filled with people who do not exist?"
+                    "no store was named with --data-dir or --config: which store is to be filled with people who do not exist?"
                 );
             }
             seed::run(&args, &config).await?;

@@ -14,10 +14,10 @@ const DECISIONS: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum MakeOwnerError {
     /// There is no such account.
-    #[error("no account has the handle {0:?}; expected one that exists")]
+    #[error("no account has the handle {0:?}")]
     NoUser(String),
     /// Somebody else went on changing the account.
-    #[error("the account was changed by others all the time; expected to be the only one, try again")]
+    #[error("others changed the account all the time; try again")]
     Outdated,
     /// The store did not do it.
     #[error("failed to change the account in the store")]

@@ -76,16 +76,16 @@ pub enum SeedError {
     #[error(transparent)]
     Open(#[from] EngineError),
     /// The store did not take it.
-    #[error("expected the store to take the rows")]
+    #[error("failed to write the rows to the store")]
     Store(#[from] StoreError),
     /// There are no keys to sign with.
     #[error(transparent)]
     Auth(#[from] OpenError),
     /// Tokens cannot be signed.
-    #[error("expected the store to have a signing key")]
+    #[error("the store has no signing key")]
     Keys(#[from] ChatError),
     /// The file of tokens cannot be written.
-    #[error("expected {} to be a file that can be written", path.display())]
+    #[error("failed to write {}", path.display())]
     Tokens {
         /// The file.
         path: PathBuf,

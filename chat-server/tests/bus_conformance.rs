@@ -148,6 +148,6 @@ mod pulsar {
         }
         let options = PulsarOptions { token_file: "/nowhere/token".into(), ..PulsarOptions::default() };
         let error = PulsarBus::connect(options).await.err().unwrap();
-        assert_eq!(error.to_string(), "expected to read /nowhere/token");
+        assert_eq!(error.to_string(), "failed to read /nowhere/token");
     }
 }

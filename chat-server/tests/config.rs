@@ -128,7 +128,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
         (
             "[gateway]\nidle_timeout_seconds = 20",
             &[],
-            "folkmoot.toml:2: expected gateway.idle_timeout_seconds to be more than gateway.ping_after_seconds, or idle \
+            "folkmoot.toml:2: gateway.idle_timeout_seconds must be more than gateway.ping_after_seconds, or idle \
              sockets are closed before they are asked",
         ),
         (
@@ -139,35 +139,31 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
         (
             "[cassandra]\nreplication = [\"dc1\"]",
             &[],
-            "folkmoot.toml:2: expected cassandra.replication to hold datacenter:copies with 1 to 15 copies, such as dc1:3",
+            "folkmoot.toml:2: cassandra.replication must hold datacenter:copies with 1 to 15 copies, such as dc1:3",
         ),
         (
             "[cassandra]\nuser = \"folkmoot\"",
             &[],
-            "folkmoot.toml:2: expected cassandra.user and cassandra.password_file together",
+            "folkmoot.toml:2: cassandra.user and cassandra.password_file must be set together",
         ),
         #[cfg(not(feature = "cassandra-cpp"))]
         (
             "[cassandra]\ndriver = \"cassandra-cpp\"",
             &[],
-            "folkmoot.toml:2: expected cassandra.driver to be \"scylla\": this chat-server was built without the feature \
+            "folkmoot.toml:2: cassandra.driver must be \"scylla\": this chat-server was built without the feature \
              cassandra-cpp",
         ),
         (
             "[server]\napi_url = \"https://api:8080\"",
             &[],
-            "folkmoot.toml:2: expected server.api_url to be http://host:port without a path, such as http://folkmoot-api:8080",
+            "folkmoot.toml:2: server.api_url must be http://host:port without a path, such as http://folkmoot-api:8080",
         ),
-        (
-            "[files]\nstore = \"s3\"",
-            &[],
-            "folkmoot.toml:2: expected s3.bucket to be set when files.store is \"s3\"",
-        ),
+        ("[files]\nstore = \"s3\"", &[], "folkmoot.toml:2: s3.bucket must be set when files.store is \"s3\""),
         (
             "[cluster]\nlisten = \"10.0.0.1:7000\"",
             &[],
-            "folkmoot.toml:2: expected cluster.ca_file, cluster.cert_file and cluster.key_file, or a loopback address for \
-             cluster.listen",
+            "folkmoot.toml:2: cluster.listen must be a loopback address, or cluster.ca_file, cluster.cert_file and \
+             cluster.key_file must be set",
         ),
     ];
     for (toml, variables, expected) in cases {

@@ -234,7 +234,7 @@ async fn a_server_does_not_start_without_a_key_that_signs() {
     };
     let missing = start(Path::new("/nowhere/keys.json")).await;
     assert!(matches!(missing, KeyFileError::Read { .. }), "{missing:?}");
-    assert_eq!(missing.to_string(), "expected to read the signing keys in /nowhere/keys.json");
+    assert_eq!(missing.to_string(), "failed to read the signing keys in /nowhere/keys.json");
 
     let (later, _) = key(now_ms() + 3_600_000);
     for (text, expected) in [

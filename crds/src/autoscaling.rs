@@ -43,9 +43,9 @@ pub enum AutoscalingMode {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.maxReplicas >= self.minReplicas").message("expected maxReplicas to be at least minReplicas"),
+    validation = Rule::new("self.maxReplicas >= self.minReplicas").message("maxReplicas must be at least minReplicas"),
     validation = Rule::new("!has(self.horizontalPodAutoscaler) || self.mode == 'External'")
-        .message("expected mode: External with horizontalPodAutoscaler: in mode Operator the operator decides by itself")
+        .message("horizontalPodAutoscaler needs mode: External: in mode Operator the operator decides by itself")
 )]
 pub struct AutoscalingSpec {
     /// Who decides. When it becomes `External`, the operator writes the number that runs now into `spec.gateway.replicas` once, so

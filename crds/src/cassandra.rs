@@ -16,11 +16,11 @@ fn local_datacenter() -> String {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.keyspace) == has(oldSelf.keyspace) && (!has(self.keyspace) || self.keyspace == oldSelf.keyspace)")
-        .message("expected keyspace to stay as it was: messages do not move to another keyspace; make another ChatCluster for that"),
+        .message("keyspace must stay as it was: messages do not move to another keyspace; make another ChatCluster for that"),
     validation = Rule::new("!has(self.replication) || size(self.replication) == 0 || self.localDatacenter in self.replication")
-        .message("expected replication to name localDatacenter, since quorums are formed there"),
+        .message("replication must name localDatacenter, since quorums are formed there"),
     validation = Rule::new("!has(self.migrationCredentialsSecretRef) || has(self.credentialsSecretRef)")
-        .message("expected credentialsSecretRef beside migrationCredentialsSecretRef: without it the processes could not log in")
+        .message("migrationCredentialsSecretRef needs credentialsSecretRef: without it the processes could not log in")
 )]
 pub struct CassandraSpec {
     /// `host:port` of some nodes; the others are found through them.

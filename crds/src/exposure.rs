@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.ingress) != has(self.httpRoute)")
-        .message("expected exactly one of ingress and httpRoute")
+        .message("exactly one of ingress and httpRoute must be set")
 )]
 pub struct ExposureSpec {
     /// DNS name of the chat, such as `chat.example.org`.

@@ -25,9 +25,9 @@ const fn max_bytes() -> u32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(self.store == 'S3') == has(self.s3)")
-        .message("expected s3 with store: S3, and only with it"),
+        .message("s3 must be set with store: S3, and only with it"),
     validation = Rule::new("self.store == oldSelf.store")
-        .message("expected store to stay as it was: files that were uploaded do not move")
+        .message("store must stay as it was: files that were uploaded do not move")
 )]
 pub struct FilesSpec {
     /// Where their bytes are kept. It never changes.

@@ -100,10 +100,10 @@ pub const MAX_NAME: usize = 40;
         priority = 1
     ),
     validation = Rule::new("size(self.metadata.name) <= 40").message(
-        "expected a name of at most 40 characters, since the names of what is made for it are longer"
+        "the name must have at most 40 characters, since the names of what is made for it are longer"
     ),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
-        "expected a name of a-z, 0-9 and -, with a letter first and no - last, since Services are named after it"
+        "the name must be of a-z, 0-9 and -, with a letter first and no - last, since Services are named after it"
     ),
     cel
 )]
@@ -146,12 +146,12 @@ pub struct ChatClusterSpec {
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new(
         "self.all(key, key.matches('^(auth|files|gateway|log|server)[.][a-z0-9_]+$'))"
-    ).message("expected keys such as gateway.max_in_flight, of the sections auth, files, gateway, log and server: the others have fields of their own"))]
+    ).message("the keys must be like gateway.max_in_flight, of the sections auth, files, gateway, log and server: the others have fields of their own"))]
     #[x_kube(validation = Rule::new(
         "self.all(key, !(key in ['auth.access_token_seconds', 'auth.key_rotation_days', 'auth.registration', 'auth.signing_keys_file', \
          'files.max_bytes', 'files.store', 'gateway.drain_window_seconds', 'gateway.max_connection_age_seconds', 'gateway.max_sockets', \
          'server.admin_listen', 'server.admin_token_file', 'server.api_url', 'server.auth_url', 'server.listen', 'server.trusted_proxies']))"
-    ).message("expected no key that has a field of its own or that the operator sets: the addresses, keys and drain window"))]
+    ).message("a key must not have a field of its own or be set by the operator: the addresses, keys and drain window"))]
     pub settings: BTreeMap<String, String>,
     /// What becomes of the keyspace and the topics when the `ChatCluster` is deleted.
     #[serde(default)]

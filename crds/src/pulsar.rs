@@ -19,13 +19,13 @@ const fn partitions() -> u32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.tenant == oldSelf.tenant")
-        .message("expected tenant to stay as it was: processes of two tenants would not hear each other"),
+        .message("tenant must stay as it was: processes of two tenants would not hear each other"),
     validation = Rule::new("has(self.topicNamespace) == has(oldSelf.topicNamespace) && (!has(self.topicNamespace) || self.topicNamespace == oldSelf.topicNamespace)")
-        .message("expected topicNamespace to stay as it was: processes of two namespaces would not hear each other"),
+        .message("topicNamespace must stay as it was: processes of two namespaces would not hear each other"),
     validation = Rule::new("self.partitions >= oldSelf.partitions")
-        .message("expected partitions to grow or to stay: fewer would lose what lies in the others"),
+        .message("partitions must grow or stay: fewer would lose what lies in the others"),
     validation = Rule::new("!has(self.caSecretRef) || self.url.startsWith('pulsar+ssl://') || self.adminUrl.startsWith('https://')")
-        .message("expected url to begin with pulsar+ssl:// or adminUrl with https://, since caSecretRef is given")
+        .message("url must begin with pulsar+ssl:// or adminUrl with https://, since caSecretRef is given")
 )]
 pub struct PulsarSpec {
     /// `pulsar://host:port`, or `pulsar+ssl://host:port` for TLS; several hosts are separated by commas.
@@ -78,7 +78,7 @@ const fn backlog_quota_mebibytes() -> u32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.backlogQuotaMebibytes < self.mebibytes")
-        .message("expected backlogQuotaMebibytes to be less than mebibytes: Pulsar refuses a quota above what is retained")
+        .message("backlogQuotaMebibytes must be less than mebibytes: Pulsar refuses a quota above what is retained")
 )]
 pub struct RetentionSpec {
     /// How long, in minutes. It is also the time after which a message that nobody acknowledged is dropped.

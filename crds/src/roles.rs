@@ -24,12 +24,12 @@ const fn max_connections() -> u32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.terminationGracePeriodSeconds) || self.terminationGracePeriodSeconds >= self.drainSeconds + 45")
-        .message("expected terminationGracePeriodSeconds to be at least drainSeconds + 45: 5 s until no more connections come, the \
+        .message("terminationGracePeriodSeconds must be at least drainSeconds + 45: 5 s until no more connections come, the \
                   drain, 40 s to finish what was sent; leave it out to have it follow from drainSeconds"),
     validation = Rule::new("!has(self.autoscaling) || self.autoscaling.targetConnectionsPerPod <= self.maxConnections")
-        .message("expected autoscaling.targetConnectionsPerPod to be at most maxConnections, beyond which sockets are refused"),
+        .message("autoscaling.targetConnectionsPerPod must be at most maxConnections, beyond which sockets are refused"),
     validation = Rule::new("self.maxConnectionAgeSeconds == 0 || self.maxConnectionAgeSeconds >= 60")
-        .message("expected maxConnectionAgeSeconds to be 0, for sockets of any age, or at least 60")
+        .message("maxConnectionAgeSeconds must be 0, for sockets of any age, or at least 60")
 )]
 pub struct GatewaySpec {
     /// How many, unless `autoscaling` decides that. `kubectl scale chat/NAME --replicas=N` sets it too.

@@ -63,12 +63,12 @@ fn spec(change: Value) -> Value {
 
 fn bad_cases() -> Vec<Bad> {
     let s3 = json!({"bucket": "files", "credentialsSecretRef": {"name": "s3", "key": "k"}});
-    let keyspace = "expected keyspace to stay as it was";
-    let namespace = "expected topicNamespace to stay as it was";
+    let keyspace = "keyspace must stay as it was";
+    let namespace = "topicNamespace must stay as it was";
     let mut cases = vec![
-        new(json!({"metadata": {"name": "a".repeat(41)}}), "expected a name of at most 40 characters"),
-        new(json!({"metadata": {"name": "1chat"}}), "expected a name of a-z, 0-9 and -"),
-        new(json!({"metadata": {"name": "my.chat"}}), "expected a name of a-z, 0-9 and -"),
+        new(json!({"metadata": {"name": "a".repeat(41)}}), "the name must have at most 40 characters"),
+        new(json!({"metadata": {"name": "1chat"}}), "the name must be of a-z, 0-9 and -"),
+        new(json!({"metadata": {"name": "my.chat"}}), "the name must be of a-z, 0-9 and -"),
         update(
             spec(json!({"cassandra": {"keyspace": "a"}})),
             spec(json!({"cassandra": {"keyspace": "b"}})),
@@ -76,15 +76,12 @@ fn bad_cases() -> Vec<Bad> {
         ),
         update(spec(json!({"cassandra": {"keyspace": "a"}})), json!({}), keyspace),
         update(json!({}), spec(json!({"cassandra": {"keyspace": "a"}})), keyspace),
-        new(
-            spec(json!({"cassandra": {"replication": {"dc2": 3}}})),
-            "expected replication to name localDatacenter",
-        ),
+        new(spec(json!({"cassandra": {"replication": {"dc2": 3}}})), "replication must name localDatacenter"),
         new(
             spec(json!({"cassandra": {"migrationCredentialsSecretRef": {"name": "owner"}}})),
-            "expected credentialsSecretRef beside migrationCredentialsSecretRef",
+            "migrationCredentialsSecretRef needs credentialsSecretRef",
         ),
-        update(json!({}), spec(json!({"pulsar": {"tenant": "other"}})), "expected tenant to stay as it was"),
+        update(json!({}), spec(json!({"pulsar": {"tenant": "other"}})), "tenant must stay as it was"),
         update(json!({}), spec(json!({"pulsar": {"topicNamespace": "a"}})), namespace),
         update(
             spec(json!({"pulsar": {"topicNamespace": "a"}})),
@@ -94,54 +91,47 @@ fn bad_cases() -> Vec<Bad> {
         update(
             spec(json!({"pulsar": {"partitions": 9}})),
             spec(json!({"pulsar": {"partitions": 8}})),
-            "expected partitions to grow or to stay",
+            "partitions must grow or stay",
         ),
         new(
             spec(json!({"pulsar": {"caSecretRef": {"name": "ca", "key": "ca.pem"}}})),
-            "expected url to begin with pulsar+ssl:// or adminUrl with https://",
+            "url must begin with pulsar+ssl:// or adminUrl with https://",
         ),
         new(
             spec(json!({"pulsar": {"retention": {"mebibytes": 512, "backlogQuotaMebibytes": 512}}})),
-            "expected backlogQuotaMebibytes to be less than mebibytes",
+            "backlogQuotaMebibytes must be less than mebibytes",
         ),
         new(
             spec(json!({"gateway": {"drainSeconds": 60, "terminationGracePeriodSeconds": 104}})),
-            "expected terminationGracePeriodSeconds to be at least drainSeconds + 45",
+            "terminationGracePeriodSeconds must be at least drainSeconds + 45",
         ),
         new(
             spec(json!({"gateway": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}})),
-            "expected maxReplicas to be at least minReplicas",
+            "maxReplicas must be at least minReplicas",
         ),
         new(
             spec(json!({"gateway": {"autoscaling": {"maxReplicas": 2, "horizontalPodAutoscaler": {}}}})),
-            "expected mode: External with horizontalPodAutoscaler",
+            "horizontalPodAutoscaler needs mode: External",
         ),
         new(
             spec(json!({"gateway": {"maxConnections": 9_999, "autoscaling": {"maxReplicas": 2}}})),
-            "expected autoscaling.targetConnectionsPerPod to be at most maxConnections",
+            "autoscaling.targetConnectionsPerPod must be at most maxConnections",
         ),
-        new(
-            spec(json!({"gateway": {"maxConnectionAgeSeconds": 59}})),
-            "expected maxConnectionAgeSeconds to be 0",
-        ),
-        new(spec(json!({"exposure": {"host": "a"}})), "expected exactly one of ingress and httpRoute"),
+        new(spec(json!({"gateway": {"maxConnectionAgeSeconds": 59}})), "maxConnectionAgeSeconds must be 0"),
+        new(spec(json!({"exposure": {"host": "a"}})), "exactly one of ingress and httpRoute must be set"),
         new(
             spec(
                 json!({"exposure": {"host": "a", "ingress": {}, "httpRoute": {"parentRefs": [{"name": "g"}]}}}),
             ),
-            "expected exactly one of ingress and httpRoute",
+            "exactly one of ingress and httpRoute must be set",
         ),
-        new(spec(json!({"files": {"store": "S3"}})), "expected s3 with store: S3"),
-        new(spec(json!({"files": {"s3": s3}})), "expected s3 with store: S3"),
-        update(
-            json!({}),
-            spec(json!({"files": {"store": "S3", "s3": s3}})),
-            "expected store to stay as it was",
-        ),
+        new(spec(json!({"files": {"store": "S3"}})), "s3 must be set with store: S3"),
+        new(spec(json!({"files": {"s3": s3}})), "s3 must be set with store: S3"),
+        update(json!({}), spec(json!({"files": {"store": "S3", "s3": s3}})), "store must stay as it was"),
     ];
     for key in ["max_in_flight", "cassandra.keyspace", "Gateway.max_in_flight", "gateway.", "cluster.listen"]
     {
-        cases.push(new(spec(json!({"settings": {key: "1"}})), "expected keys such as gateway.max_in_flight"));
+        cases.push(new(spec(json!({"settings": {key: "1"}})), "the keys must be like gateway.max_in_flight"));
     }
     for key in [
         "auth.signing_keys_file",
@@ -151,7 +141,7 @@ fn bad_cases() -> Vec<Bad> {
         "gateway.max_connection_age_seconds",
         "files.max_bytes",
     ] {
-        cases.push(new(spec(json!({"settings": {key: "1"}})), "expected no key that has a field of its own"));
+        cases.push(new(spec(json!({"settings": {key: "1"}})), "a key must not have a field of its own"));
     }
     cases
 }
@@ -275,7 +265,7 @@ fn every_rule_has_a_message_and_a_bad_case() {
     assert!(found.len() >= 15, "{found:?}");
     let tried: BTreeSet<&str> = bad_cases().iter().map(|bad| bad.expected).collect();
     for (rule, message) in found {
-        assert!(message.starts_with("expected "), "{rule}: {message}");
+        assert!(message.contains(" must ") || message.contains(" needs "), "{rule}: {message}");
         assert!(tried.iter().any(|expected| message.starts_with(expected)), "no bad case: {rule}: {message}");
     }
 }

@@ -73,7 +73,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
         .filter(|test| arguments.is_empty() || arguments.iter().any(|part| test.name.contains(part.as_str())))
         .collect();
     if chosen.is_empty() {
-        eprintln!("error: expected a part of the name of a test; --list tells them");
+        eprintln!("error: no test has such a name; --list shows all names");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -85,7 +85,7 @@ impl Settings {
             None | Some("cluster-ip") => Reach::ClusterIp,
             Some("port-forward") => Reach::PortForward,
             Some(other) => {
-                bail!("expected FOLKMOOT_KIND_REACH to be cluster-ip or port-forward, got {other:?}")
+                bail!("FOLKMOOT_KIND_REACH must be cluster-ip or port-forward, not {other:?}")
             }
         };
         let points = required("FOLKMOOT_TEST_CASSANDRA")?;

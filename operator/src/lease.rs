@@ -45,7 +45,7 @@ const _: () = assert!(
 
 /// Somebody else may hold the lease, so nothing may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected to hold the lease, which was not renewed in time")]
+#[error("the lease was not renewed in time, so it is not held")]
 pub struct NotLeader;
 
 /// Whether this process may write. Cheap to clone.

@@ -60,13 +60,13 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<()> {
 fn read(args: &PlanArgs) -> anyhow::Result<ChatCluster> {
     let mut text = String::new();
     if args.file.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("expected to read standard input")?;
+        std::io::stdin().read_to_string(&mut text).context("failed to read standard input")?;
     } else {
         text = std::fs::read_to_string(&args.file)
-            .with_context(|| format!("expected to read {}", args.file.display()))?;
+            .with_context(|| format!("failed to read {}", args.file.display()))?;
     }
     serde_saphyr::from_str(&text)
-        .with_context(|| format!("expected a ChatCluster in {}", args.file.display()))
+        .with_context(|| format!("there is no valid ChatCluster in {}", args.file.display()))
 }
 
 /// Everything that should be there in the end, with keys that are nobody's.
@@ -109,13 +109,10 @@ fn offline(cluster: &ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("expected a cluster, by KUBECONFIG")?;
+    let client = Client::try_default().await.context("found no cluster through KUBECONFIG")?;
     let namespace = cluster.namespace().unwrap_or_default();
     let clusters: Api<ChatCluster> = Api::namespaced(client.clone(), &namespace);
-    let found = clusters
-        .get_opt(&cluster.name_any())
-        .await
-        .context("expected the API server to say whether the ChatCluster is there")?;
+    let found = clusters.get_opt(&cluster.name_any()).await.context("failed to look up the ChatCluster")?;
     if let Some(found) = &found {
         if let Err(errors) = cluster.validate_cel_update(found) {
             bail!(
@@ -137,7 +134,7 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
         let before = api
             .get_opt(&name)
             .await
-            .with_context(|| format!("expected to read the {:?} {name}", child.kind))?;
+            .with_context(|| format!("failed to read the {:?} {name}", child.kind))?;
         // Keys are made by the operator alone; what is in them is not compared.
         if child.kind == ChildKind::Secret && before.is_some() {
             continue;
@@ -150,7 +147,7 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
                 object.metadata.owner_references = None;
             }
             let planned = api.patch(&name, &params, &Patch::Apply(&object)).await;
-            planned.with_context(|| format!("expected the API server to try the {:?} {name}", child.kind))?
+            planned.with_context(|| format!("failed to try to apply the {:?} {name}", child.kind))?
         } else {
             child.object.clone()
         };
@@ -191,7 +188,7 @@ async fn read_secrets(client: &Client, namespace: &str, cluster: &ChatCluster) -
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut found = Secrets::new();
     for name in secrets::referenced(cluster) {
-        match api.get_opt(&name).await.with_context(|| format!("expected to read the Secret {name}"))? {
+        match api.get_opt(&name).await.with_context(|| format!("failed to read the Secret {name}"))? {
             Some(secret) => drop(found.insert(name, secrets::data_of(&secret))),
             None => println!("the Secret {name} is missing; nothing would be changed before it is there"),
         }
@@ -200,7 +197,7 @@ async fn read_secrets(client: &Client, namespace: &str, cluster: &ChatCluster) -
 }
 
 fn yaml(value: &Value) -> anyhow::Result<String> {
-    serde_saphyr::to_string(value).context("expected to write YAML")
+    serde_saphyr::to_string(value).context("failed to write YAML")
 }
 
 fn redacted(object: &DynamicObject) -> Value {

@@ -39,7 +39,7 @@ const LEASE: &str = "folkmoot-operator";
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     log(args)?;
     let client =
-        Client::try_default().await.context("expected a cluster, by KUBECONFIG or by the pod's account")?;
+        Client::try_default().await.context("found no cluster through KUBECONFIG or the pod's account")?;
     let instance = args.name.clone().unwrap_or_else(made_up_name);
     let metrics = Arc::new(Metrics::default());
     let queue = Arc::new(Queue::default());
@@ -72,11 +72,11 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         Arc::clone(&metrics),
         options,
     )
-    .context("expected to make an HTTP client")?;
+    .context("failed to make an HTTP client")?;
 
     let listener = health::listen(args.listen)
         .await
-        .with_context(|| format!("expected to listen on {}, which is given with --listen", args.listen))?;
+        .with_context(|| format!("failed to listen on {}, which is given with --listen", args.listen))?;
     let state = HealthState {
         live: Arc::clone(&live),
         metrics: Arc::clone(&metrics),
@@ -141,7 +141,7 @@ async fn follow_addons(client: Client, watches: Watches, controller: Arc<Control
 
 fn log(args: &RunArgs) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log_level).with_context(|| {
-        format!("expected log directives such as info,kube=debug, got '{}'", args.log_level)
+        format!("not valid log directives: '{}'; they look like info,kube=debug", args.log_level)
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

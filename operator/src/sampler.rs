@@ -99,10 +99,10 @@ fn number(text: &str) -> Option<u64> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DrainFault {
     /// It does not know how, or does not hold sockets. It drains when it is told to end.
-    #[error("expected a gateway that can be told to drain")]
+    #[error("the gateway does not take an order to drain")]
     Unsupported,
     /// It may do so a little later.
-    #[error("expected the gateway to take the order to drain, {0}")]
+    #[error("the gateway did not take the order to drain, {0}")]
     NotNow(String),
 }
 

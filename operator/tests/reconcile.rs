@@ -398,10 +398,7 @@ async fn what_the_api_server_refuses_is_told_and_tried_again() {
     let stage = Stage::set(Scenario::Refused).await;
     stage.reconcile().await.unwrap_err();
     assert_eq!(stage.condition("Degraded"), "True/ApplyFailed");
-    assert_eq!(
-        stage.message("Degraded"),
-        "expected the API server to apply the Service demo: it is refused here"
-    );
+    assert_eq!(stage.message("Degraded"), "failed to apply the Service demo: it is refused here");
     stage.server.relent();
     stage.settle().await;
     assert_eq!(stage.condition("Degraded"), "False/AsExpected");
@@ -412,7 +409,7 @@ async fn an_object_of_somebody_else_is_not_taken() {
     let stage = Stage::set(Scenario::NameTaken).await;
     let theirs = stage.server.act(|store| store.get(&place(SERVICES, "demo"))).unwrap();
     stage.reconcile().await.unwrap_err();
-    assert!(stage.message("Degraded").contains("expected no Service demo of somebody else's"));
+    assert!(stage.message("Degraded").contains("the Service demo belongs to somebody else"));
     assert_eq!(stage.server.act(|store| store.get(&place(SERVICES, "demo"))).unwrap(), theirs);
     stage.server.act(|store| drop(store.delete(&place(SERVICES, "demo"))));
     stage.settle().await;

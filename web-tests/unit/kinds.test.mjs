@@ -67,7 +67,7 @@ test("what was refused says why", () => {
   assert.equal(why("delete", null), "Not changed: the server was restored from a backup");
   assert.equal(why("react", { code: "not_found", message: "-" }), "No reaction: the message is not there any more");
   assert.equal(why("react", { code: "conflict", message: "expected at most 20" }), "No reaction: there are too many already");
-  assert.equal(why("react", { code: "conflict", message: "it is so already; nothing was changed" }), null);
+  assert.equal(why("react", { code: "conflict", message: "already in that state; nothing was changed" }), null);
   assert.equal(why("react", null), "No reaction: the server was restored from a backup");
   const failed = { type: "edit", id: "i", text: "new", state: "failed", error: { code: "archived" } };
   assert.deepEqual(waiting({ text: "old" }, failed, "me"), {

@@ -10,13 +10,13 @@ use crate::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
     /// The address is not usable.
-    #[error("expected an http or https URL, got {0:?}")]
+    #[error("not an http or https URL: {0:?}")]
     Url(String),
     /// The HTTP client could not be set up.
-    #[error("expected to set up an HTTP client")]
+    #[error("failed to set up an HTTP client")]
     Setup(#[source] reqwest::Error),
     /// No answer in time, or one that is not readable.
-    #[error("expected an answer from {path}")]
+    #[error("no readable answer from {path}")]
     Request {
         /// What was asked.
         path: String,
@@ -32,7 +32,7 @@ pub enum RestError {
         problem: Box<Problem>,
     },
     /// Something between here and the server refused, without saying why.
-    #[error("expected {path} to succeed, got status {status}")]
+    #[error("{path} failed with status {status}")]
     Status {
         /// What was asked.
         path: String,
@@ -43,22 +43,22 @@ pub enum RestError {
     },
     /// The answer is of another life of the server's store: it was restored from a backup, and not all of its processes have
     /// noticed.
-    #[error("expected {path} of the same generation as the socket")]
+    #[error("{path} was answered from another generation of the store than the socket's")]
     OtherGeneration {
         /// What was asked.
         path: String,
     },
     /// There is no token, or it is not accepted and no other can be had.
-    #[error("expected to be signed in")]
+    #[error("not signed in")]
     SignedOut,
     /// Stored tokens could not be read or written.
-    #[error("expected to read and store tokens")]
+    #[error("failed to read or write the stored tokens")]
     Store(#[source] StoreError),
     /// Somebody else held the lock of the token store for too long.
-    #[error("expected the lock of the token store within {} s", .0.as_secs())]
+    #[error("another process held the lock of the token store for {} s", .0.as_secs())]
     StoreBusy(Duration),
     /// A file on this machine could not be read.
-    #[error("expected to read {0}")]
+    #[error("failed to read {0}")]
     File(String, #[source] std::io::Error),
 }
 

@@ -166,7 +166,7 @@ async fn reactions_are_to_the_newest_message_that_is_shown() {
         chat.shows(shown).await;
     }
     chat.write("/react");
-    chat.shows("expected an emoji").await;
+    chat.shows("no emoji was given").await;
     chat.write("/react 🎉");
     let ClientFrame::React { id, .. } = chat.command().await else { panic!("expected a reaction") };
     chat.socket

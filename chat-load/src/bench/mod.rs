@@ -79,10 +79,10 @@ pub enum BenchError {
         source: RunError,
     },
     /// A part that needs a cluster, and there is none.
-    #[error("expected a cluster: --cluster FILE, --gateway URL and --api URL")]
+    #[error("no cluster was named: it takes --cluster FILE, --gateway URL and --api URL")]
     NoCluster,
     /// No place for data.
-    #[error("expected a directory for temporary files")]
+    #[error("failed to make a directory for temporary files")]
     Directory(#[source] io::Error),
 }
 

@@ -120,7 +120,8 @@ impl Crowd {
     /// Connects everybody, and lets them react until the time is over.
     fn react(self: Arc<Self>, accounts: &[Account], urls: &[String], window: Duration) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("expected a runtime for those who react: {error}"))?;
+        let runtime =
+            runtime.map_err(|error| format!("failed to start the runtime of those who react: {error}"))?;
         let until = Instant::now() + window;
         runtime.block_on(async {
             let mut connecting = JoinSet::new();
@@ -132,7 +133,7 @@ impl Crowd {
             while let Some(connected) = connecting.join_next().await {
                 let (client, updates) = match connected {
                     Ok(Ok(connected)) => connected,
-                    Ok(Err(error)) => return Err(format!("expected those who react to connect: {error}")),
+                    Ok(Err(error)) => return Err(format!("those who react failed to connect: {error}")),
                     Err(gone) => return Err(gone.to_string()),
                 };
                 people.spawn(Arc::clone(&self).listen(updates));

@@ -18,7 +18,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The program cannot be run.
-    #[error("expected to run {program}")]
+    #[error("failed to run {program}")]
     Spawn {
         /// Which.
         program: PathBuf,
@@ -26,7 +26,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// It ended.
-    #[error("expected `{what}` to succeed, it ended with {status}: {stderr}")]
+    #[error("`{what}` failed with {status}: {stderr}")]
     Ended {
         /// Which command.
         what: &'static str,
@@ -36,10 +36,10 @@ pub enum ServerError {
         stderr: String,
     },
     /// It does not answer.
-    #[error("expected a server at {0} within 30 s")]
+    #[error("no server answered at {0} within 30 s")]
     Silent(SocketAddr),
     /// No port, or the like.
-    #[error("expected a free port")]
+    #[error("found no free port")]
     Port(#[source] io::Error),
 }
 

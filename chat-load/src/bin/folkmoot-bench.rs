@@ -75,7 +75,7 @@ fn work() -> anyhow::Result<Results> {
     };
     if !server.is_file() {
         bail!(
-            "expected a server at {}: build it with `cargo build --release --bin chat-server`",
+            "there is no program {}: build it with `cargo build --release --bin chat-server`",
             server.display()
         );
     }
@@ -84,7 +84,7 @@ fn work() -> anyhow::Result<Results> {
     let results = measure(&Settings { server, quick: cli.quick, cluster, only: cli.only })?;
     if let Some(path) = cli.json {
         let json = serde_json::to_string_pretty(&results)?;
-        std::fs::write(&path, json).with_context(|| format!("expected to write {}", path.display()))?;
+        std::fs::write(&path, json).with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(results)
 }

@@ -74,7 +74,7 @@ fn work(cli: Cli) -> anyhow::Result<Findings> {
     })?;
     if let Some(path) = cli.json {
         let json = serde_json::to_string_pretty(&findings)?;
-        std::fs::write(&path, json).with_context(|| format!("expected to write {}", path.display()))?;
+        std::fs::write(&path, json).with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(findings)
 }

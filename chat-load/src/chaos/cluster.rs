@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The script cannot be run.
-    #[error("expected to run {script}")]
+    #[error("failed to run {script}")]
     Spawn {
         /// Which.
         script: PathBuf,
@@ -26,7 +26,7 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// It failed.
-    #[error("expected `{what}` to succeed, it ended with {status}")]
+    #[error("`{what}` failed with {status}")]
     Failed {
         /// What it was to do.
         what: String,
@@ -34,7 +34,7 @@ pub enum ClusterError {
         status: ExitStatus,
     },
     /// It took too long.
-    #[error("expected `{0}` to be done within 120 s")]
+    #[error("`{0}` did not end within 120 s")]
     Late(String),
 }
 

@@ -50,7 +50,7 @@ impl Worker {
             return Ok(());
         }
         let frame: ServerFrame =
-            serde_json::from_slice(payload).map_err(|e| format!("expected a frame of the protocol: {e}"))?;
+            serde_json::from_slice(payload).map_err(|e| format!("not a frame of the protocol: {e}"))?;
         match frame {
             ServerFrame::Event(event) => {
                 let why = "an event frame did not begin with type, channel, seq, at, by, id";

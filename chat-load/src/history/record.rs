@@ -104,7 +104,7 @@ impl RecordedEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The file cannot be read.
-    #[error("expected to read line {line}")]
+    #[error("failed to read line {line}")]
     Read {
         /// Which line, from 1.
         line: usize,
@@ -112,7 +112,7 @@ pub enum ReplayError {
         source: std::io::Error,
     },
     /// A line is not a record.
-    #[error("expected line {line} to be a record")]
+    #[error("line {line} is not a record")]
     Parse {
         /// Which line, from 1.
         line: usize,
@@ -120,7 +120,7 @@ pub enum ReplayError {
         source: serde_json::Error,
     },
     /// A delivery to somebody who was never welcomed to the channel.
-    #[error("expected a \"receiver\" record before the delivery in line {line}")]
+    #[error("line {line} is a delivery without a \"receiver\" record before it")]
     Stranger {
         /// Which line, from 1.
         line: usize,

@@ -55,17 +55,17 @@ pub(super) async fn drain(
     };
     if !given.is_ok_and(|BearerToken(given)| same(&given, &token)) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge, "expected the token of this chat\n").into_response();
+        return (StatusCode::UNAUTHORIZED, challenge, "not the token of this chat\n").into_response();
     }
     let after = match asked {
         Ok(Query(Asked { after })) if after <= MAX_AFTER => Duration::from_secs(after),
         _ => {
-            return (StatusCode::BAD_REQUEST, "expected after to be a number of seconds from 0 to 300\n")
+            return (StatusCode::BAD_REQUEST, "after must be a number of seconds from 0 to 300\n")
                 .into_response();
         }
     };
     let Some(gateway) = &state.gateway else {
-        return (StatusCode::CONFLICT, "expected a process with the role gateway\n").into_response();
+        return (StatusCode::CONFLICT, "this process has not the role gateway\n").into_response();
     };
     state.ready.store(false, Ordering::Release);
     gateway.begin_drain(after);
@@ -79,7 +79,7 @@ async fn token(file: &Path) -> io::Result<String> {
     tokio::fs::File::open(file).await?.take(MAX_TOKEN_FILE).read_to_string(&mut text).await?;
     match text.lines().next().map(str::trim) {
         Some(token) if !token.is_empty() => Ok(token.to_owned()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "expected a token on the first line")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no token on the first line")),
     }
 }
 

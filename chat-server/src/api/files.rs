@@ -192,7 +192,7 @@ async fn get_file_content(
         Wanted::Unsatisfiable => {
             let refused = ChatError::new(
                 ErrorCode::RangeNotSatisfiable,
-                format!("expected a range within the {} bytes of the file", row.size),
+                format!("the range is not within the {} bytes of the file", row.size),
             );
             return Ok(([(header::CONTENT_RANGE, format!("bytes */{}", row.size))], refused).into_response());
         }

@@ -84,10 +84,10 @@ fn page_limit(asked: Option<usize>) -> Result<usize, ChatError> {
     match asked {
         None => Ok(limits::DEFAULT_PAGE),
         Some(limit) if (1..=limits::MAX_PAGE).contains(&limit) => Ok(limit),
-        Some(_) => Err(ChatError::invalid(format!("expected a limit from 1 to {}", limits::MAX_PAGE))),
+        Some(_) => Err(ChatError::invalid(format!("limit must be from 1 to {}", limits::MAX_PAGE))),
     }
 }
 
 fn bad_cursor() -> ChatError {
-    ChatError::new(ErrorCode::Malformed, "expected the cursor of an earlier page of this listing")
+    ChatError::new(ErrorCode::Malformed, "the cursor is not from an earlier page of this listing")
 }

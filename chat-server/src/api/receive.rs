@@ -65,7 +65,7 @@ pub(super) async fn receive(
         staged.write(chunk).await.map_err(|e| blob_failed(&e))?;
     }
     if size == 0 {
-        return Err(ChatError::invalid("expected the bytes of a file as the body; it is empty"));
+        return Err(ChatError::invalid("the body is empty; it must be the bytes of a file"));
     }
     Ok(Received { staged, size, sha256: hash.finalize().into(), media_type: sniffer.media_type() })
 }
@@ -82,7 +82,7 @@ async fn next(
         Err(_) => Err(ChatError::new(
             ErrorCode::Malformed,
             format!(
-                "expected a byte every {} s and the whole file within {} s",
+                "the upload is too slow: at least a byte every {} s and the whole file within {} s",
                 IDLE.as_secs(),
                 WHOLE.as_secs()
             ),
@@ -92,7 +92,7 @@ async fn next(
 
 /// What is said of a file beyond the limit.
 pub(super) fn too_large(limit: u64) -> ChatError {
-    ChatError::new(ErrorCode::TooLarge, format!("expected a file of at most {limit} bytes"))
+    ChatError::new(ErrorCode::TooLarge, format!("the file is too large: at most {limit} bytes are allowed"))
 }
 
 /// A blob store that fails is a matter for the operator; the client is only told that.

@@ -79,7 +79,7 @@ async fn list_users(
     let prefix = query.q.as_deref().filter(|q| !q.is_empty());
     if prefix.is_some_and(|q| q.chars().count() > limits::MAX_DISPLAY_NAME_CHARS) {
         return Err(ChatError::invalid(format!(
-            "expected q to have at most {} characters",
+            "q is too long: at most {} characters are allowed",
             limits::MAX_DISPLAY_NAME_CHARS
         )));
     }
@@ -166,7 +166,7 @@ async fn change_standing(
             StandingChange::LastOwner => {
                 return Err(ChatError::new(
                     ErrorCode::Conflict,
-                    "the last owner cannot go; expected somebody else to be made an owner first",
+                    "the last owner cannot go; make somebody else an owner first",
                 ));
             }
             StandingChange::NoUser => return Err(ChatError::not_found("user")),
@@ -225,7 +225,7 @@ impl Wanted {
 fn parse_ids(text: &str) -> Result<Vec<UserId>, ChatError> {
     let ids: Vec<&str> = text.split(',').filter(|id| !id.is_empty()).collect();
     if ids.len() > MAX_IDS {
-        return Err(ChatError::invalid(format!("expected at most {MAX_IDS} ids")));
+        return Err(ChatError::invalid(format!("too many ids: at most {MAX_IDS} are allowed")));
     }
     ids.into_iter()
         .map(|id| id.parse().map_err(|e| ChatError::new(ErrorCode::Malformed, format!("{e}"))))

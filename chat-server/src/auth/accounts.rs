@@ -175,7 +175,7 @@ fn valid_handle(handle: &str) -> Result<String, ChatError> {
         return Ok(folded);
     }
     Err(ChatError::invalid(format!(
-        "expected a handle of {MIN_HANDLE_CHARS} to {MAX_HANDLE_CHARS} letters a-z, digits, '.', '_' or '-' that begins \
+        "not a usable handle: it takes {MIN_HANDLE_CHARS} to {MAX_HANDLE_CHARS} letters a-z, digits, '.', '_' or '-' and begins \
          with a letter or digit"
     )))
 }
@@ -194,7 +194,7 @@ fn may_sign_in(user: &User) -> bool {
 }
 
 fn taken() -> ChatError {
-    ChatError::new(ErrorCode::Conflict, "the handle is taken; expected another one")
+    ChatError::new(ErrorCode::Conflict, "the handle is taken; choose another one")
 }
 
 fn wrong_credentials() -> ChatError {

@@ -26,7 +26,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// It cannot be read.
-    #[error("expected to read the signing keys in {}", path.display())]
+    #[error("failed to read the signing keys in {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// It holds something that cannot be used.
-    #[error("expected signing keys in {}", path.display())]
+    #[error("the signing keys in {} cannot be used", path.display())]
     Contents {
         /// The file.
         path: PathBuf,
@@ -47,11 +47,11 @@ pub enum KeyFileError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
     /// It has more than 1 MiB.
-    #[error("expected at most {MAX_BYTES} bytes")]
+    #[error("the file is too large: at most {MAX_BYTES} bytes are allowed")]
     TooLarge,
     /// It is not of the form that is described.
     #[error(
-        "expected JSON of the form {{\"keys\":[{{\"kid\":…,\"seed\":…,\"created_at\":…,\"sign_from\":…}}]}}, found something else \
+        "not JSON of the form {{\"keys\":[{{\"kid\":…,\"seed\":…,\"created_at\":…,\"sign_from\":…}}]}} \
          in line {line}, column {column}"
     )]
     Form {
@@ -61,11 +61,11 @@ pub enum KeyFault {
         column: usize,
     },
     /// A seed cannot be one.
-    #[error("expected the seed of key {0} to be 32 bytes in base64url without padding")]
+    #[error("the seed of key {0} is not 32 bytes in base64url without padding")]
     Seed(usize),
     /// An id does not follow from its key.
     #[error(
-        "expected the kid of key {at} to be {expected}, the first 12 bytes of the SHA-256 of its public key in base64url"
+        "the kid of key {at} is not {expected}, the first 12 bytes of the SHA-256 of its public key in base64url"
     )]
     Kid {
         /// Which key.
@@ -74,11 +74,11 @@ pub enum KeyFault {
         expected: String,
     },
     /// A key is there twice.
-    #[error("expected every key once, found key {0} twice")]
+    #[error("key {0} is there twice")]
     Twice(usize),
     /// There is nothing to sign with.
     #[error(
-        "expected a key that signs now, with a sign_from that has come and a verify_until that has not, among {0}"
+        "none of {0} keys signs now: one needs a sign_from that has come and a verify_until that has not"
     )]
     NoneSigns(usize),
 }

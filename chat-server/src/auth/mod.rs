@@ -94,7 +94,7 @@ impl Default for AuthOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The store does not answer.
-    #[error("expected the store to give its signing keys and revoked sessions")]
+    #[error("failed to read signing keys and revoked sessions from the store")]
     Store(#[from] ChatError),
     /// The file of signing keys cannot be used.
     #[error(transparent)]

@@ -70,7 +70,7 @@ impl Passwords {
     pub(super) fn acceptable(password: &str) -> Result<(), ChatError> {
         if password.chars().count() < MIN_PASSWORD_CHARS || password.len() > MAX_PASSWORD_BYTES {
             return Err(ChatError::invalid(format!(
-                "expected a password of at least {MIN_PASSWORD_CHARS} characters and at most {MAX_PASSWORD_BYTES} bytes"
+                "not a usable password: it takes at least {MIN_PASSWORD_CHARS} characters and at most {MAX_PASSWORD_BYTES} bytes"
             )));
         }
         Ok(())

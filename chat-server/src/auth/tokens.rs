@@ -105,7 +105,7 @@ pub(super) fn check(
 
 /// One answer for everything that is wrong with a token, so that nobody can probe what.
 pub(super) fn unreadable() -> ChatError {
-    ChatError::new(ErrorCode::Unauthenticated, "expected an access token that this server has signed")
+    ChatError::new(ErrorCode::Unauthenticated, "the access token was not signed by this server")
 }
 
 #[cfg(test)]

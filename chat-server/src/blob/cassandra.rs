@@ -152,7 +152,7 @@ impl BlobStore for CassandraBlobs {
         let whole = self.size(id.0).await?.ok_or(BlobError::NotFound)?;
         if range.end > whole {
             return Err(BlobError::Failed(
-                format!("expected a range within {whole} bytes, got {range:?}").into(),
+                format!("the range {range:?} is not within the {whole} bytes of the file").into(),
             ));
         }
         let size = CHUNK as u64;

@@ -163,7 +163,7 @@ impl Temporary {
     /// Moves the file to `target`, durably: the name is synced, and the names of directories made on the way.
     fn rename(&mut self, target: &Path) -> io::Result<()> {
         let (Some(path), Some(inner)) = (&self.path, target.parent()) else {
-            return Err(io::Error::other("expected a temporary file and a target in a directory"));
+            return Err(io::Error::other("the temporary file or its target is not in a directory"));
         };
         if !inner.is_dir() {
             fs::create_dir_all(inner)?;

@@ -177,7 +177,7 @@ pub enum BusMessage {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PublishError {
     /// Too many wait already.
-    #[error("expected room for another message, too many wait to be published")]
+    #[error("too many messages wait to be published")]
     Full,
     /// The bus is gone.
     #[error("bus is closed")]

@@ -27,7 +27,7 @@ impl Chat {
         allow_org(actor, OrgAction::CreateChannel)?;
         if request.kind.is_direct() {
             return Err(ChatError::invalid(
-                "expected kind public or private; direct and group channels are opened at /v1/dms",
+                "kind must be public or private; direct and group channels are opened at /v1/dms",
             ));
         }
         let name = check_name(&request.name)?;
@@ -52,7 +52,7 @@ impl Chat {
         members.insert(actor.user);
         if members.len() > limits::MAX_GROUP_MEMBERS {
             return Err(ChatError::invalid(format!(
-                "expected at most {} other users; make a private channel for more",
+                "too many users: at most {} others are allowed; make a private channel for more",
                 limits::MAX_GROUP_MEMBERS - 1
             )));
         }
@@ -200,7 +200,7 @@ impl Chat {
     async fn check_users(&self, users: &BTreeSet<UserId>) -> Result<(), ChatError> {
         if users.len() > limits::MAX_ADD_MEMBERS {
             return Err(ChatError::invalid(format!(
-                "expected at most {} users at once, got {}",
+                "too many users at once: at most {} are allowed, got {}",
                 limits::MAX_ADD_MEMBERS,
                 users.len()
             )));
@@ -214,9 +214,10 @@ impl Chat {
             .filter(|user| !user.deactivated)
             .map(|user| user.id)
             .collect();
-        users.difference(&known).next().map_or(Ok(()), |missing| {
-            Err(ChatError::invalid(format!("expected ids of existing users, got {missing}")))
-        })
+        users
+            .difference(&known)
+            .next()
+            .map_or(Ok(()), |missing| Err(ChatError::invalid(format!("there is no user {missing}"))))
     }
 }
 
@@ -236,7 +237,7 @@ fn check_name(name: &str) -> Result<String, ChatError> {
     let chars = name.chars().count();
     if chars == 0 || chars > limits::MAX_CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
         return Err(ChatError::invalid(format!(
-            "expected a channel name of 1 to {} characters without control characters",
+            "not a usable channel name: it takes 1 to {} characters without control characters",
             limits::MAX_CHANNEL_NAME_CHARS
         )));
     }
@@ -247,7 +248,7 @@ fn check_topic(topic: &str) -> Result<String, ChatError> {
     let topic = topic.trim();
     if topic.chars().count() > limits::MAX_TOPIC_CHARS || topic.chars().any(char::is_control) {
         return Err(ChatError::invalid(format!(
-            "expected a topic of at most {} characters without control characters",
+            "not a usable topic: it takes at most {} characters without control characters",
             limits::MAX_TOPIC_CHARS
         )));
     }

@@ -252,7 +252,7 @@ impl Chat {
     async fn attachments(&self, channel: ChannelId, ids: Vec<FileId>) -> Result<Vec<FileRef>, ChatError> {
         if ids.len() > limits::MAX_FILES_PER_MESSAGE {
             return Err(ChatError::invalid(format!(
-                "expected at most {} files, got {}",
+                "too many files: at most {} are allowed, got {}",
                 limits::MAX_FILES_PER_MESSAGE,
                 ids.len()
             )));
@@ -261,8 +261,7 @@ impl Chat {
         for id in ids {
             // A file of another channel is treated as one that does not exist: its name is not for these eyes.
             let row = self.store.file(id).await?.filter(|row| row.channel == channel);
-            let row =
-                row.ok_or_else(|| ChatError::invalid(format!("expected a file of this channel, got {id}")))?;
+            let row = row.ok_or_else(|| ChatError::invalid(format!("this channel has no file {id}")))?;
             files.push(FileRef { id, name: row.name, media_type: row.media_type, size: row.size });
         }
         Ok(files)
@@ -273,14 +272,14 @@ fn check_text(text: &str, may_be_empty: bool) -> Result<(), ChatError> {
     if text.len() > limits::MAX_TEXT_BYTES {
         return Err(ChatError::new(
             ErrorCode::TooLarge,
-            format!("expected a text of at most {} bytes, got {}", limits::MAX_TEXT_BYTES, text.len()),
+            format!("the text has {} bytes, at most {} are allowed", text.len(), limits::MAX_TEXT_BYTES),
         ));
     }
     if text.contains('\0') {
-        return Err(ChatError::invalid("expected a text without NUL characters"));
+        return Err(ChatError::invalid("the text contains NUL characters"));
     }
     if text.trim().is_empty() && !may_be_empty {
-        return Err(ChatError::invalid("expected a text that is not empty"));
+        return Err(ChatError::invalid("the text is empty"));
     }
     Ok(())
 }

@@ -72,9 +72,9 @@ pub fn allow_org(actor: &Actor, action: OrgAction) -> Result<(), ChatError> {
     }
     Err(ChatError::forbidden(match action {
         OrgAction::Browse => "guests see only the channels they were added to",
-        OrgAction::CreateChannel => "expected a member, admin or owner to create channels",
+        OrgAction::CreateChannel => "only members, admins and the owner may create channels",
         OrgAction::OpenDirect | OrgAction::UpdateSelf => "not permitted",
-        OrgAction::Administer { .. } => "expected an admin, and a role below their own, or the owner",
+        OrgAction::Administer { .. } => "only the owner, or an admin for roles below their own, may do this",
     }))
 }
 

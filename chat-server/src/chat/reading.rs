@@ -300,6 +300,6 @@ impl Chat {
 fn bad_cursor() -> ChatError {
     ChatError::new(
         chat_protocol::ErrorCode::Malformed,
-        "expected the cursor of an earlier page of this listing",
+        "the cursor is not from an earlier page of this listing",
     )
 }

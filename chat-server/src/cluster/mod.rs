@@ -177,7 +177,7 @@ impl Cluster {
                 if digest.epoch == self.epoch {
                     members.echo(now);
                 } else if digest.epoch > self.epoch {
-                    tracing::error!(name = %self.name, "another process has this name; expected it to be unique");
+                    tracing::error!(name = %self.name, "another process has this name; names must be unique");
                 }
                 return Vec::new();
             }

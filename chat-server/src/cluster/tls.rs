@@ -41,7 +41,7 @@ pub struct CertificateFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("expected to read {}", path.display())]
+    #[error("failed to read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file holds something else.
-    #[error("expected {what} in {}", path.display())]
+    #[error("found no {what} in {}", path.display())]
     Pem {
         /// What should be in there.
         what: &'static str,
@@ -59,7 +59,7 @@ pub enum TlsError {
         source: Option<rustls::pki_types::pem::Error>,
     },
     /// Certificate, key and authority do not belong together, or are of a kind that is not known.
-    #[error("expected a certificate, its key and an authority that can be used")]
+    #[error("the certificate, its key or the authority cannot be used")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -129,31 +129,31 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
     check(
         config.gateway.ping_after < config.gateway.idle_timeout,
         "gateway.idle_timeout_seconds",
-        "expected gateway.idle_timeout_seconds to be more than gateway.ping_after_seconds, or idle sockets are closed \
+        "gateway.idle_timeout_seconds must be more than gateway.ping_after_seconds, or idle sockets are closed \
          before they are asked",
     );
     check(
         config.server.listen != config.server.admin_listen || config.server.listen.port() == 0,
         "server.admin_listen",
-        "expected server.admin_listen to be another address than server.listen",
+        "server.admin_listen must be another address than server.listen",
     );
     for entry in &config.server.trusted_proxies {
         check(
             entry.parse::<Network>().is_ok(),
             "server.trusted_proxies",
-            "expected server.trusted_proxies to hold IP addresses or blocks of them, such as 10.0.0.0/8 or 2001:db8::/32",
+            "server.trusted_proxies must hold IP addresses or blocks of them, such as 10.0.0.0/8 or 2001:db8::/32",
         );
     }
     for (key, url, text) in [
         (
             "server.api_url",
             &config.server.api_url,
-            "expected server.api_url to be http://host:port without a path, such as http://folkmoot-api:8080",
+            "server.api_url must be http://host:port without a path, such as http://folkmoot-api:8080",
         ),
         (
             "server.auth_url",
             &config.server.auth_url,
-            "expected server.auth_url to be http://host:port without a path, such as http://folkmoot-auth:8080",
+            "server.auth_url must be http://host:port without a path, such as http://folkmoot-auth:8080",
         ),
     ] {
         check(url.is_empty() || forward::upstream(url).is_ok(), key, text);
@@ -161,51 +161,51 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
     check(
         config.gateway.max_sockets_per_user <= config.gateway.max_sockets,
         "gateway.max_sockets_per_user",
-        "expected gateway.max_sockets_per_user to be at most gateway.max_sockets",
+        "gateway.max_sockets_per_user must be at most gateway.max_sockets",
     );
     check(
         config.store != StoreEngine::Cassandra || !config.cassandra.contact_points.is_empty(),
         "cassandra.contact_points",
-        "expected cassandra.contact_points to name at least one host:port",
+        "cassandra.contact_points must name at least one host:port",
     );
     check(
         config.cassandra.driver.is_there(),
         "cassandra.driver",
-        "expected cassandra.driver to be \"scylla\": this chat-server was built without the feature cassandra-cpp",
+        "cassandra.driver must be \"scylla\": this chat-server was built without the feature cassandra-cpp",
     );
     check(
         config.cassandra.user.is_empty() == config.cassandra.password_file.as_os_str().is_empty(),
         "cassandra.user",
-        "expected cassandra.user and cassandra.password_file together",
+        "cassandra.user and cassandra.password_file must be set together",
     );
     for entry in &config.cassandra.replication {
         check(
             replication(entry).is_some(),
             "cassandra.replication",
-            "expected cassandra.replication to hold datacenter:copies with 1 to 15 copies, such as dc1:3",
+            "cassandra.replication must hold datacenter:copies with 1 to 15 copies, such as dc1:3",
         );
     }
     check(
         config.files.store != FileEngine::S3 || !config.s3.bucket.is_empty(),
         "files.store",
-        "expected s3.bucket to be set when files.store is \"s3\"",
+        "s3.bucket must be set when files.store is \"s3\"",
     );
     check(
         config.files.store != FileEngine::Cassandra || config.store == StoreEngine::Cassandra,
         "files.store",
-        "expected store.engine to be \"cassandra\" when files.store is",
+        "store.engine must be \"cassandra\" when files.store is",
     );
     let certificates = [&config.cluster.ca_file, &config.cluster.cert_file, &config.cluster.key_file];
     let given = certificates.iter().filter(|file| !file.as_os_str().is_empty()).count();
     check(
         given == 0 || given == certificates.len(),
         "cluster.cert_file",
-        "expected cluster.ca_file, cluster.cert_file and cluster.key_file together",
+        "cluster.ca_file, cluster.cert_file and cluster.key_file must be set together",
     );
     check(
         given > 0 || !config.cluster.listens() || config.cluster.listen.ip().is_loopback(),
         "cluster.listen",
-        "expected cluster.ca_file, cluster.cert_file and cluster.key_file, or a loopback address for cluster.listen",
+        "cluster.listen must be a loopback address, or cluster.ca_file, cluster.cert_file and cluster.key_file must be set",
     );
     problems
 }

@@ -72,7 +72,7 @@ pub enum DemoError {
     #[error("the demo organisation could not be made")]
     Chat(#[from] ChatError),
     /// The file of passwords.
-    #[error("expected to read or write {}", path.display())]
+    #[error("failed to read or write {}", path.display())]
     File {
         /// The file.
         path: PathBuf,

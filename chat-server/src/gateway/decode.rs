@@ -27,11 +27,12 @@ pub fn decode(text: &str) -> Result<ClientFrame, (Option<ClientId>, ChatError)> 
                 (id, malformed(format!("not a valid {kind} frame: {error}")))
             }
             Ok(Outline { kind: Some(_), id }) => {
-                let message = format!("expected a frame of type {}", ClientFrame::TYPES.join(", "));
+                let message =
+                    format!("unknown type of frame; the types are {}", ClientFrame::TYPES.join(", "));
                 (id, ChatError::new(ErrorCode::UnknownType, message))
             }
-            Ok(Outline { kind: None, id }) => (id, malformed("expected a field type".into())),
-            Err(_) => (None, malformed(format!("expected a JSON object: {error}"))),
+            Ok(Outline { kind: None, id }) => (id, malformed("there is no field type".into())),
+            Err(_) => (None, malformed(format!("not a JSON object: {error}"))),
         }
     })
 }

@@ -102,8 +102,7 @@ async fn hello(
             Some(text) => match decode(&text) {
                 Ok(ClientFrame::Hello { token, .. }) => return gateway.welcome(conn, &token).await,
                 Ok(_) => {
-                    let error =
-                        ChatError::new(ErrorCode::Unauthenticated, "expected hello as the first frame");
+                    let error = ChatError::new(ErrorCode::Unauthenticated, "the first frame is not hello");
                     conn.welcome(&wire::error_frame(error, None));
                     return Err(Some(CloseCode::Protocol));
                 }
@@ -233,9 +232,10 @@ impl Session<'_> {
         };
         let chat = &self.gateway.chat;
         match frame {
-            ClientFrame::Hello { .. } => {
-                Err(ChatError::new(ErrorCode::Conflict, "hello was said already; expected a command"))
-            }
+            ClientFrame::Hello { .. } => Err(ChatError::new(
+                ErrorCode::Conflict,
+                "hello is sent only once; the next frames must be commands",
+            )),
             ClientFrame::Read { channel, seq, .. } => {
                 chat.mark_read(&self.actor, channel, seq).await.map(|_| ())
             }
@@ -252,7 +252,7 @@ impl Session<'_> {
             ClientFrame::Watch { users, .. } => {
                 if users.len() > limits::MAX_WATCHED_USERS {
                     return Err(ChatError::invalid(format!(
-                        "expected at most {} users to watch, got {}",
+                        "too many users to watch: at most {} are allowed, got {}",
                         limits::MAX_WATCHED_USERS,
                         users.len()
                     )));
@@ -267,7 +267,7 @@ impl Session<'_> {
                 Ok(())
             }
             // What is none of these is a command on messages.
-            _ => Err(ChatError::new(ErrorCode::UnknownType, "expected a frame of another type")),
+            _ => Err(ChatError::new(ErrorCode::UnknownType, "this type of frame is not for this socket")),
         }
     }
 

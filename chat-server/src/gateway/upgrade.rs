@@ -59,7 +59,7 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
             }
         };
         let Some((stream, early)) = take_apart(upgraded) else {
-            tracing::error!("upgraded connection is not a TCP stream; expected to be served by http_server");
+            tracing::error!("upgraded connection is not a TCP stream, so http_server does not serve it");
             return;
         };
         let conn = Conn::new(gateway.next_id(), stream, gateway.options.max_queued_bytes, gateway.started);
@@ -107,13 +107,13 @@ fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, (Refused, 
         && has_token(headers, &header::UPGRADE, "websocket")
         && request.version() == Version::HTTP_11;
     if !upgrades {
-        return Err(malformed("expected an HTTP/1.1 WebSocket upgrade request (RFC 6455)"));
+        return Err(malformed("not an HTTP/1.1 WebSocket upgrade request (RFC 6455)"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(malformed("expected Sec-WebSocket-Version: 13"));
+        return Err(malformed("Sec-WebSocket-Version must be 13"));
     }
     if !has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-        return Err(malformed(&format!("expected Sec-WebSocket-Protocol: {SUBPROTOCOL}")));
+        return Err(malformed(&format!("Sec-WebSocket-Protocol must be {SUBPROTOCOL}")));
     }
     if !origin_allowed(headers, &gateway.options.allowed_origins) {
         let error = ChatError::forbidden("this Origin is not on the server's allow-list");
@@ -122,7 +122,7 @@ fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, (Refused, 
     headers
         .get(header::SEC_WEBSOCKET_KEY)
         .cloned()
-        .ok_or_else(|| malformed("expected a Sec-WebSocket-Key header"))
+        .ok_or_else(|| malformed("the Sec-WebSocket-Key header is missing"))
 }
 
 /// Browsers say where a page came from; a page of another site must not use its visitor's credentials. Clients

@@ -100,7 +100,7 @@ fn mapped(address: IpAddr) -> u128 {
 
 /// A text that is not a block of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected an IP address or a block of them, such as 10.0.0.0/8 or 2001:db8::/32")]
+#[error("not an IP address or a block of them, such as 10.0.0.0/8 or 2001:db8::/32")]
 pub struct NotANetwork;
 
 impl FromStr for Network {

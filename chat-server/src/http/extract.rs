@@ -25,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             Err(rejection) => Err(match rejection {
                 JsonRejection::MissingJsonContentType(_) => ChatError::new(
                     ErrorCode::UnsupportedMediaType,
-                    "expected a body with Content-Type: application/json",
+                    "the body must have Content-Type: application/json",
                 ),
                 JsonRejection::BytesRejection(_) => {
                     ChatError::new(ErrorCode::TooLarge, "the body is too large or was cut off")
@@ -75,13 +75,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let value = parts
             .headers
             .get("idempotency-key")
-            .ok_or_else(|| ChatError::new(ErrorCode::Malformed, "expected an Idempotency-Key header"))?;
+            .ok_or_else(|| ChatError::new(ErrorCode::Malformed, "the Idempotency-Key header is missing"))?;
         value
             .to_str()
             .ok()
             .and_then(|text| text.trim_matches('"').parse().ok())
             .map(Self)
-            .ok_or_else(|| ChatError::new(ErrorCode::Malformed, "expected the Idempotency-Key to be a UUID"))
+            .ok_or_else(|| ChatError::new(ErrorCode::Malformed, "the Idempotency-Key is not a UUID"))
     }
 }
 
@@ -100,7 +100,7 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| Self(token.trim().to_owned()))
             .ok_or_else(|| {
-                ChatError::new(ErrorCode::Unauthenticated, "expected an Authorization: Bearer header")
+                ChatError::new(ErrorCode::Unauthenticated, "the Authorization: Bearer header is missing")
             })
     }
 }

@@ -23,25 +23,25 @@ struct Case {
 const MADE: &[Case] = &[
     Case {
         changes: &[("/exposure", || json!({ "host": "chat.example.org" }))],
-        says: "expected exactly one of ingress and httpRoute",
+        says: "exactly one of ingress and httpRoute must be set",
     },
     Case {
         changes: &[(
             "/exposure",
             || json!({ "host": "chat.example.org", "ingress": {}, "httpRoute": { "parentRefs": [{ "name": "edge" }] } }),
         )],
-        says: "expected exactly one of ingress and httpRoute",
+        says: "exactly one of ingress and httpRoute must be set",
     },
     Case {
         changes: &[("/cassandra/replication", || json!({ "elsewhere": 3 }))],
-        says: "expected replication to name localDatacenter",
+        says: "replication must name localDatacenter",
     },
     Case {
         changes: &[
             ("/cassandra/credentialsSecretRef", || Value::Null),
             ("/cassandra/migrationCredentialsSecretRef", || json!({ "name": "cassandra" })),
         ],
-        says: "expected credentialsSecretRef beside migrationCredentialsSecretRef",
+        says: "migrationCredentialsSecretRef needs credentialsSecretRef",
     },
     Case {
         changes: &[
@@ -49,80 +49,77 @@ const MADE: &[Case] = &[
             ("/pulsar/adminUrl", || json!("http://pulsar:8080")),
             ("/pulsar/caSecretRef", || json!({ "name": "authorities", "key": "pulsar" })),
         ],
-        says: "expected url to begin with pulsar+ssl://",
+        says: "url must begin with pulsar+ssl://",
     },
     Case {
         changes: &[("/pulsar/retention", || json!({ "mebibytes": 100, "backlogQuotaMebibytes": 100 }))],
-        says: "expected backlogQuotaMebibytes to be less than mebibytes",
+        says: "backlogQuotaMebibytes must be less than mebibytes",
     },
-    Case { changes: &[("/files", || json!({ "store": "S3" }))], says: "expected s3 with store: S3" },
+    Case { changes: &[("/files", || json!({ "store": "S3" }))], says: "s3 must be set with store: S3" },
     Case {
         changes: &[(
             "/files",
             || json!({ "s3": { "bucket": "files", "credentialsSecretRef": { "name": "s3", "key": "credentials" } } }),
         )],
-        says: "expected s3 with store: S3",
+        says: "s3 must be set with store: S3",
     },
     Case {
         changes: &[("/gateway", || json!({ "drainSeconds": 60, "terminationGracePeriodSeconds": 100 }))],
-        says: "expected terminationGracePeriodSeconds to be at least drainSeconds + 45",
+        says: "terminationGracePeriodSeconds must be at least drainSeconds + 45",
     },
     Case {
         changes: &[("/gateway", || json!({ "autoscaling": { "minReplicas": 3, "maxReplicas": 2 } }))],
-        says: "expected maxReplicas to be at least minReplicas",
+        says: "maxReplicas must be at least minReplicas",
     },
     Case {
         changes: &[(
             "/gateway",
             || json!({ "autoscaling": { "maxReplicas": 2, "horizontalPodAutoscaler": {} } }),
         )],
-        says: "expected mode: External with horizontalPodAutoscaler",
+        says: "horizontalPodAutoscaler needs mode: External",
     },
     Case {
         changes: &[("/gateway", || json!({ "maxConnections": 9_999, "autoscaling": { "maxReplicas": 2 } }))],
-        says: "expected autoscaling.targetConnectionsPerPod to be at most maxConnections",
+        says: "autoscaling.targetConnectionsPerPod must be at most maxConnections",
     },
     Case {
         changes: &[("/gateway", || json!({ "maxConnectionAgeSeconds": 59 }))],
-        says: "expected maxConnectionAgeSeconds to be 0",
+        says: "maxConnectionAgeSeconds must be 0",
     },
     Case {
         changes: &[("/settings", || json!({ "cassandra.keyspace": "mine" }))],
-        says: "expected keys such as gateway.max_in_flight",
+        says: "the keys must be like gateway.max_in_flight",
     },
     Case {
         changes: &[("/settings", || json!({ "server.listen": "0.0.0.0:1" }))],
-        says: "expected no key that has a field of its own",
+        says: "a key must not have a field of its own",
     },
 ];
 
 /// Of one that is there, and is changed.
 const CHANGED: &[Case] = &[
-    Case {
-        changes: &[("/cassandra/keyspace", || json!("another"))],
-        says: "expected keyspace to stay as it was",
-    },
-    Case { changes: &[("/cassandra/keyspace", || Value::Null)], says: "expected keyspace to stay as it was" },
-    Case { changes: &[("/pulsar/tenant", || json!("another"))], says: "expected tenant to stay as it was" },
+    Case { changes: &[("/cassandra/keyspace", || json!("another"))], says: "keyspace must stay as it was" },
+    Case { changes: &[("/cassandra/keyspace", || Value::Null)], says: "keyspace must stay as it was" },
+    Case { changes: &[("/pulsar/tenant", || json!("another"))], says: "tenant must stay as it was" },
     Case {
         changes: &[("/pulsar/topicNamespace", || json!("another"))],
-        says: "expected topicNamespace to stay as it was",
+        says: "topicNamespace must stay as it was",
     },
-    Case { changes: &[("/pulsar/partitions", || json!(4))], says: "expected partitions to grow or to stay" },
+    Case { changes: &[("/pulsar/partitions", || json!(4))], says: "partitions must grow or stay" },
     Case {
         changes: &[("/files", || {
             let credentials = json!({ "name": "s3", "key": "credentials" });
             json!({ "store": "S3", "s3": { "bucket": "files", "credentialsSecretRef": credentials } })
         })],
-        says: "expected store to stay as it was",
+        says: "store must stay as it was",
     },
 ];
 
 /// Names that cannot be, and what the refusal is to say.
 const NAMES: [(&str, &str); 3] = [
-    ("a-name-that-is-as-long-as-forty-one-signs", "expected a name of at most 40 characters"),
-    ("1chat", "expected a name of a-z, 0-9 and -"),
-    ("chat.example", "expected a name of a-z, 0-9 and -"),
+    ("a-name-that-is-as-long-as-forty-one-signs", "the name must have at most 40 characters"),
+    ("1chat", "the name must be of a-z, 0-9 and -"),
+    ("chat.example", "the name must be of a-z, 0-9 and -"),
 ];
 
 pub(crate) async fn each_refuses_its_bad_case(scene: Scene) -> Result<()> {

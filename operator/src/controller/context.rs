@@ -40,7 +40,7 @@ const STUCK: Duration = Duration::from_secs(240);
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The API server cannot be asked, or refuses.
-    #[error("expected the API server to {action}")]
+    #[error("failed to {action}")]
     Api {
         /// What it was asked for.
         action: String,
@@ -48,14 +48,14 @@ pub enum ReconcileError {
         source: Box<kube::Error>,
     },
     /// It does not answer in time.
-    #[error("expected the API server to {action} within {} s", WRITE_WITHIN.as_secs())]
+    #[error("failed to {action}: the API server gave no answer within {} s", WRITE_WITHIN.as_secs())]
     Late {
         /// What it was asked for.
         action: String,
     },
     /// An object of this name is there, which is not the `ChatCluster`'s.
     #[error(
-        "expected no {kind:?} {name} of somebody else's; nothing was done to it. Delete it, or give the ChatCluster another name"
+        "the {kind:?} {name} belongs to somebody else; nothing was done to it. Delete it, or give the ChatCluster another name"
     )]
     NameTaken {
         /// Its kind.
@@ -67,7 +67,7 @@ pub enum ReconcileError {
     #[error(transparent)]
     NotLeader(#[from] NotLeader),
     /// No certificate can be made.
-    #[error("expected to make a certificate")]
+    #[error("failed to make a certificate")]
     Certificate(#[from] IssueError),
 }
 

@@ -46,7 +46,7 @@ pub fn problems(cluster: &ChatCluster, default_image: Option<&ImageSpec>) -> Res
     if image.is_none() {
         problems.push(Problem {
             field: "spec.image".to_owned(),
-            message: "expected an image, since this operator was started without a default one".to_owned(),
+            message: "there is no image: this operator was started without a default one".to_owned(),
         });
     }
     image.filter(|_| problems.is_empty()).ok_or(problems)

@@ -339,7 +339,7 @@ fn troubles(
     }
     let wants_route = cluster.spec.exposure.as_ref().is_some_and(|exposure| exposure.http_route.is_some());
     if wants_route && !observed.capabilities.gateway_api {
-        let message = "expected the Gateway API's HTTPRoute, which this Kubernetes does not know; install it, or use spec.exposure.ingress";
+        let message = "this Kubernetes does not know the Gateway API's HTTPRoute; install it, or use spec.exposure.ingress";
         troubles.push(("GatewayApiMissing".to_owned(), message.to_owned()));
     }
     if let RolloutStep::Stalled { role, why } = &decided.rollout.step {

@@ -192,7 +192,7 @@ fn while_paused_nothing_changes_and_it_says_so() {
 #[test]
 fn what_the_api_server_refuses_is_told_while_the_rest_goes_on() {
     let mut world = settled();
-    world.refused = Some("expected the API server to apply the Service demo: quota".into());
+    world.refused = Some("failed to apply the Service demo: quota".into());
     let status = world.reconcile();
     check(
         &status,
@@ -214,7 +214,7 @@ fn a_route_that_this_kubernetes_does_not_know_is_told() {
 #[test]
 fn an_invalid_spec_leaves_what_runs_and_names_the_field() {
     let world = settled();
-    let problem = Problem { field: "spec.x".into(), message: "expected y".into() };
+    let problem = Problem { field: "spec.x".into(), message: "must be y".into() };
     let status = View::invalid(&world.cluster, &world.children, &[problem]).at(&world.cluster, world.now);
     check(
         &status,
@@ -225,7 +225,7 @@ fn an_invalid_spec_leaves_what_runs_and_names_the_field() {
             ("GatewayAvailable", "True/Available"),
         ],
     );
-    assert!(status.conditions[0].message.contains("spec.x: expected y"));
+    assert!(status.conditions[0].message.contains("spec.x: must be y"));
 }
 
 #[test]

@@ -46,24 +46,24 @@ pub fn validate(cluster: &ChatCluster) -> Result<(), Vec<Problem>> {
     expect(
         is_service_name(&cluster.name_any()),
         "metadata.name",
-        "expected at most 40 of a-z, 0-9 and -, with a letter first and no - last, since Services are named after it",
+        "must be at most 40 of a-z, 0-9 and -, with a letter first and no - last, since Services are named after it",
     );
     expect(
         !spec.cassandra.contact_points.is_empty(),
         "spec.cassandra.contactPoints",
-        "expected at least one host:port",
+        "must name at least one host:port",
     );
     for (index, point) in spec.cassandra.contact_points.iter().enumerate() {
         expect(
             has_port(point),
             &format!("spec.cassandra.contactPoints[{index}]"),
-            "expected host:port with a port from 1 to 65535",
+            "must be host:port with a port from 1 to 65535",
         );
     }
     let (_, hosts) = spec.pulsar.url.split_once("://").unwrap_or_default();
     let are_hosts =
         hosts.split(',').all(|host| !host.is_empty() && (is_without_port(host) || has_port(host)));
-    expect(are_hosts, "spec.pulsar.url", "expected pulsar://host:port with a port from 1 to 65535");
+    expect(are_hosts, "spec.pulsar.url", "must be pulsar://host:port with a port from 1 to 65535");
 
     for (role, resources) in
         [("gateway", &spec.gateway.resources), ("api", &spec.api.resources), ("auth", &spec.auth.resources)]
@@ -72,7 +72,7 @@ pub fn validate(cluster: &ChatCluster) -> Result<(), Vec<Problem>> {
             expect(
                 is_quantity(&quantity.0),
                 &format!("spec.{role}.resources.{path}"),
-                "expected a quantity such as 500m or 256Mi",
+                "must be a quantity such as 500m or 256Mi",
             );
         }
     }
@@ -80,36 +80,36 @@ pub fn validate(cluster: &ChatCluster) -> Result<(), Vec<Problem>> {
         expect(
             (1..=autoscaling.max_replicas).contains(&autoscaling.min_replicas),
             "spec.gateway.autoscaling.maxReplicas",
-            "expected at least minReplicas, which is at least 1",
+            "must be at least minReplicas, which is at least 1",
         );
         expect(
             autoscaling.horizontal_pod_autoscaler.is_none() || autoscaling.mode == AutoscalingMode::External,
             "spec.gateway.autoscaling.horizontalPodAutoscaler",
-            "expected it only with mode: External",
+            "must be set only with mode: External",
         );
     }
     for (index, proxy) in spec.api.trusted_proxies.iter().flatten().enumerate() {
         expect(
             is_network(proxy),
             &format!("spec.api.trustedProxies[{index}]"),
-            "expected an IP address or a block of them, such as 10.0.0.0/8 or 2001:db8::/32",
+            "must be an IP address or a block of them, such as 10.0.0.0/8 or 2001:db8::/32",
         );
     }
     expect(
         (spec.files.store == FileStore::S3) == spec.files.s3.is_some(),
         "spec.files.s3",
-        "expected it with store: S3, and only with it",
+        "must be set with store: S3, and only with it",
     );
     if let Some(exposure) = &spec.exposure {
         expect(
             exposure.ingress.is_some() != exposure.http_route.is_some(),
             "spec.exposure",
-            "expected exactly one of ingress and httpRoute",
+            "must have exactly one of ingress and httpRoute",
         );
     }
     for (key, value) in &spec.settings {
         let is_line = !value.chars().any(char::is_control);
-        expect(is_line, &format!("spec.settings[{key}]"), "expected one line");
+        expect(is_line, &format!("spec.settings[{key}]"), "must be one line");
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -146,10 +146,10 @@ pub fn validate_secrets(cluster: &ChatCluster, secrets: &Secrets) -> Result<(), 
         .into_iter()
         .filter_map(|(field, name, key)| {
             let message = match secrets.get(name) {
-                None => format!("expected the Secret {name}, there is none in this namespace"),
+                None => format!("there is no Secret {name} in this namespace"),
                 Some(data) => match data.get(key) {
-                    None => format!("expected the Secret {name} to have the key {key}"),
-                    Some([]) => format!("expected the key {key} of the Secret {name} not to be empty"),
+                    None => format!("the Secret {name} does not have the key {key}"),
+                    Some([]) => format!("the key {key} of the Secret {name} is empty"),
                     Some(_) => return None,
                 },
             };
@@ -301,15 +301,15 @@ mod tests {
         assert_eq!(
             said,
             [
-                "spec.cassandra.credentialsSecretRef: expected the key password of the Secret login not to be empty",
-                "spec.pulsar.tokenSecretRef: expected the Secret pulsar, there is none in this namespace",
+                "spec.cassandra.credentialsSecretRef: the key password of the Secret login is empty",
+                "spec.pulsar.tokenSecretRef: there is no Secret pulsar in this namespace",
             ]
         );
         secrets.get_mut("login").unwrap().insert("password", "geheim");
         secrets.insert("pulsar".into(), SecretData::default());
         let said = validate_secrets(&cluster, &secrets).unwrap_err();
         assert_eq!(said.len(), 1);
-        assert_eq!(said[0].message, "expected the Secret pulsar to have the key token");
+        assert_eq!(said[0].message, "the Secret pulsar does not have the key token");
         secrets.get_mut("pulsar").unwrap().insert("token", "geheim");
         assert_eq!(validate_secrets(&cluster, &secrets), Ok(()));
     }

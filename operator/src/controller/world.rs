@@ -69,7 +69,7 @@ fn merge(into: &mut Value, changes: &Value) {
 }
 
 pub(super) fn unready(reason: &'static str) -> Health {
-    Health::Unready { reason, message: "expected an answer".into(), since: Timestamp::UNIX_EPOCH }
+    Health::Unready { reason, message: "no answer".into(), since: Timestamp::UNIX_EPOCH }
 }
 
 impl World {

@@ -212,7 +212,7 @@ impl Datastores {
         let actions = plan(&desired, &admin.look(&desired).await?);
         if mode == Mode::Observe && !actions.is_empty() {
             let message = format!(
-                "expected tenant, namespace, policies, rights and topics of {}/{namespace} to be as spec.pulsar says, {} of them are not; \
+                "tenant, namespace, policies, rights and topics of {}/{namespace} differ from spec.pulsar in {} points; \
                  nothing is put right while the ChatCluster is paused",
                 spec.tenant,
                 actions.len()
@@ -269,7 +269,7 @@ async fn check_cassandra(last: &Last, spec: &CassandraSpec, secrets: &Secrets) -
 
 fn late(spec: &PulsarSpec) -> Fault {
     let message = format!(
-        "expected pulsar's admin interface at {} to answer all requests within {} s; it is slow",
+        "pulsar's admin interface at {} is slow: it did not answer all requests within {} s",
         spec.admin_url,
         TOGETHER.as_secs()
     );

@@ -88,13 +88,13 @@ fn value<'a>(
     let missing = |message| Fault::new(Reason::SecretMissing, message);
     let Some(secret) = secrets.get(name) else {
         return Err(missing(format!(
-            "expected the Secret {name} that {field} names; make it in the namespace of the ChatCluster"
+            "there is no Secret {name}, which {field} names; make it in the namespace of the ChatCluster"
         )));
     };
     let found = secret.get(key);
     found.map(Some).ok_or_else(|| {
         missing(format!(
-            "expected the key {key} in the Secret {name} that {field} names; add it to the Secret"
+            "there is no key {key} in the Secret {name}, which {field} names; add it to the Secret"
         ))
     })
 }
@@ -123,14 +123,14 @@ mod tests {
                 reference("x", "token"),
                 reference("p", "token"),
                 Err(
-                    "expected the Secret x that spec.pulsar.adminTokenSecretRef names; make it in the namespace of the ChatCluster",
+                    "there is no Secret x, which spec.pulsar.adminTokenSecretRef names; make it in the namespace of the ChatCluster",
                 ),
             ),
             (
                 json!(null),
                 reference("p", "t"),
                 Err(
-                    "expected the key t in the Secret p that spec.pulsar.tokenSecretRef names; add it to the Secret",
+                    "there is no key t in the Secret p, which spec.pulsar.tokenSecretRef names; add it to the Secret",
                 ),
             ),
         ] {

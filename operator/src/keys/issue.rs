@@ -37,7 +37,7 @@ impl fmt::Debug for Issued {
 
 /// No certificate could be made.
 #[derive(Debug, thiserror::Error)]
-#[error("expected to make a certificate")]
+#[error("failed to make a certificate")]
 pub struct IssueError(#[from] rcgen::Error);
 
 /// Makes both, good from an hour before `now`, since clocks differ, until [`LIFE`] after it.

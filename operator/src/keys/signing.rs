@@ -189,7 +189,7 @@ mod base64url {
         // What came is secret, so the error does not have it.
         let seed = URL_SAFE_NO_PAD.decode(String::deserialize(from)?).ok();
         seed.and_then(|seed| seed.try_into().ok())
-            .ok_or_else(|| D::Error::custom("expected 32 bytes in base64url"))
+            .ok_or_else(|| D::Error::custom("not 32 bytes in base64url"))
     }
 }
 

@@ -81,7 +81,9 @@ fn target(global: &Global) -> anyhow::Result<(Profile, String, Rest)> {
     };
     let rest = Rest::anonymous(&url).map_err(|error| match error {
         RestError::Url(_) => {
-            anyhow::anyhow!("expected a URL such as {DEFAULT_URL} or https://chat.example.org, got {url:?}")
+            anyhow::anyhow!(
+                "not a usable server URL: {url:?}; it looks like {DEFAULT_URL} or https://chat.example.org"
+            )
         }
         error => error.into(),
     })?;
@@ -106,7 +108,7 @@ fn password(args: &SignIn, new: bool) -> anyhow::Result<String> {
         io::stdin().lock().read_line(&mut line).context("could not read the password from standard input")?;
         let password = line.trim_end_matches(['\r', '\n']);
         if password.is_empty() {
-            bail!("expected the password on the first line of standard input");
+            bail!("no password on the first line of standard input");
         }
         return Ok(password.to_owned());
     }

@@ -45,7 +45,7 @@ impl Profile {
     fn in_dir(name: &str, dir: PathBuf) -> anyhow::Result<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(plain) {
-            bail!("expected a profile name of 1 to 64 letters, digits, '.', '_' or '-', got {name:?}");
+            bail!("{name:?} cannot name a profile: allowed are 1 to 64 letters, digits, '.', '_' or '-'");
         }
         Ok(Self { name: name.to_owned(), dir })
     }

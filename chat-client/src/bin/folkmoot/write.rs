@@ -83,11 +83,11 @@ async fn send(global: &Global, out: Output, channel: &str, words: &[String]) -> 
         words => words.join(" "),
     };
     if text.trim().is_empty() {
-        bail!("expected a text to send");
+        bail!("there is no text to send");
     }
     if text.len() > MAX_TEXT_BYTES {
         bail!(
-            "expected at most {MAX_TEXT_BYTES} bytes of text, got more: `folkmoot upload` sends it as a file"
+            "the text is too long, at most {MAX_TEXT_BYTES} bytes are allowed: `folkmoot upload` sends it as a file"
         );
     }
     let session = Session::open(global).await?;
@@ -157,11 +157,11 @@ pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).with_context(|| format!("could not read {shown}"))?;
     if !metadata.is_file() {
-        bail!("expected a file, and {shown} is none");
+        bail!("{shown} is not a file");
     }
     if metadata.len() > MAX_FILE_BYTES {
         bail!(
-            "expected a file of at most {}, {shown} has {} bytes",
+            "{shown} is too large: at most {} are allowed, it has {} bytes",
             text::size(MAX_FILE_BYTES),
             metadata.len()
         );

@@ -160,7 +160,7 @@ async fn open(options: &PulsarOptions) -> Result<Link, Failure> {
     let topic = Topics::of(options).events;
     let partitions = Box::pin(client.lookup_partitioned_topic_number(&topic)).await?;
     if partitions == 0 {
-        return Err(format!("expected {topic} to have partitions, `chat-server migrate` makes them").into());
+        return Err(format!("{topic} has no partitions; `chat-server migrate` makes them").into());
     }
     Ok(Link { client, publishing, partitions, broken: CancellationToken::new() })
 }

@@ -127,10 +127,10 @@ impl PulsarOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum PulsarError {
     /// The address is none.
-    #[error("expected pulsar://host:port or pulsar+ssl://host:port as Pulsar's address, not {0}")]
+    #[error("not an address of Pulsar: {0}; it looks like pulsar://host:port or pulsar+ssl://host:port")]
     Url(String),
     /// A file cannot be read.
-    #[error("expected to read {}", path.display())]
+    #[error("failed to read {}", path.display())]
     File {
         /// Which.
         path: PathBuf,

@@ -71,7 +71,7 @@ impl ProvisionOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// A file cannot be read.
-    #[error("expected to read {}", path.display())]
+    #[error("failed to read {}", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -79,10 +79,10 @@ pub enum ProvisionError {
         source: std::io::Error,
     },
     /// The interface does not answer.
-    #[error("expected an answer of pulsar's admin interface")]
+    #[error("no answer from pulsar's admin interface")]
     Request(#[from] reqwest::Error),
     /// It refuses.
-    #[error("expected pulsar to accept {method} {path}, not to answer {status}: {answer}")]
+    #[error("pulsar refused {method} {path} with {status}: {answer}")]
     Refused {
         /// What was asked.
         method: Method,

@@ -90,20 +90,20 @@ impl HopOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum HopError {
     /// Two of three do not make a pair.
-    #[error("expected all of cluster.ca_file, cluster.cert_file and cluster.key_file, or none of them")]
+    #[error("only some of cluster.ca_file, cluster.cert_file and cluster.key_file are set; set all or none")]
     Incomplete,
     /// Anybody who reaches the address could write in anybody's name.
     #[error(
-        "expected cluster.ca_file, cluster.cert_file and cluster.key_file to listen on {0}, which is not loopback"
+        "listening on {0}, which is not loopback, needs cluster.ca_file, cluster.cert_file and cluster.key_file"
     )]
     Insecure(SocketAddr),
     /// Nobody can connect to all addresses of a machine.
     #[error(
-        "expected cluster.advertise to say how other processes reach this one, since cluster.listen is {0}"
+        "cluster.advertise is missing: cluster.listen is {0}, which does not show how other processes reach this one"
     )]
     Advertise(SocketAddr),
     /// The address cannot be had.
-    #[error("expected to listen on {address} for other processes, which is given with cluster.listen")]
+    #[error("failed to listen for other processes on {address}, which is given with cluster.listen")]
     Listen {
         /// The address.
         address: SocketAddr,

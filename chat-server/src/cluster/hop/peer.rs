@@ -70,15 +70,15 @@ impl Drop for Ending {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    #[error("expected to connect, and to agree on certificates")]
+    #[error("failed to connect or to agree on certificates")]
     Io(#[from] io::Error),
-    #[error("expected HTTP/2 to be spoken")]
+    #[error("the peer does not speak HTTP/2")]
     Http(#[from] hyper::Error),
-    #[error("expected a process of this cluster, got status {0}")]
+    #[error("the peer is not a process of this cluster: status {0}")]
     Status(StatusCode),
-    #[error("expected a loopback address, since there are no certificates")]
+    #[error("not a loopback address, and there are no certificates")]
     Insecure,
-    #[error("expected a connection in time")]
+    #[error("the connection took too long")]
     Timeout,
 }
 

@@ -82,10 +82,10 @@ pub(super) struct AppendRequest {
 /// A request that this process must not carry out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    #[error("expected a request as JSON")]
+    #[error("the request is not valid JSON")]
     Json(#[from] serde_json::Error),
     /// It would be stored without what this version does not know.
-    #[error("expected events of this version, got something newer")]
+    #[error("the events are of a newer version")]
     Newer,
 }
 

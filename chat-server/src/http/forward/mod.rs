@@ -89,7 +89,7 @@ impl ForwardOptions {
 
 /// A text that names no process to hand requests to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected http://host:port without a path, such as http://folkmoot-api:8080")]
+#[error("not http://host:port without a path, such as http://folkmoot-api:8080")]
 pub struct NotAnUpstream;
 
 /// Host and port of `http://host:port`.
@@ -210,7 +210,7 @@ impl Inner {
         if headers::came_from_us(request.headers()) {
             tracing::error!(
                 role = self.options.role,
-                "requests go in a circle: expected a URL of other processes"
+                "requests go in a circle: the URL must name other processes"
             );
             return Err(ChatError::new(ErrorCode::Internal, "a request was handed on twice; it was logged"));
         }
@@ -246,7 +246,7 @@ impl Inner {
         uri.authority = Some(self.options.to.clone());
         uri.path_and_query = parts.uri.path_and_query().cloned();
         parts.uri = Uri::from_parts(uri)
-            .map_err(|_| ChatError::new(ErrorCode::Malformed, "expected a path in the request"))?;
+            .map_err(|_| ChatError::new(ErrorCode::Malformed, "the request has no path"))?;
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
         Ok(Request::from_parts(parts, activity.watch(body)))

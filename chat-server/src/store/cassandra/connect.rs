@@ -13,7 +13,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The file of authorities cannot be used.
-    #[error("expected {} to hold certificates in PEM", file.display())]
+    #[error("{} does not hold certificates in PEM", file.display())]
     Authorities {
         /// The file.
         file: PathBuf,
@@ -21,7 +21,7 @@ pub enum ConnectError {
         source: Source,
     },
     /// None of the contact points could be talked to.
-    #[error("expected a Cassandra node at one of {contact_points:?}")]
+    #[error("no Cassandra node answered at {contact_points:?}")]
     Unreachable {
         /// Where they were sought.
         contact_points: Vec<String>,
@@ -29,7 +29,7 @@ pub enum ConnectError {
         source: Source,
     },
     /// The cluster has no such datacenter.
-    #[error("expected the cluster to have a datacenter {expected:?}, found {found:?}")]
+    #[error("the cluster has no datacenter {expected:?}, it has {found:?}")]
     NoDatacenter {
         /// As configured.
         expected: String,
@@ -37,13 +37,13 @@ pub enum ConnectError {
         found: Vec<String>,
     },
     /// The cluster has no such keyspace.
-    #[error("expected keyspace {0:?}: run chat-server migrate")]
+    #[error("there is no keyspace {0:?}: run chat-server migrate")]
     NoKeyspace(String, #[source] Source),
     /// The driver does not take an option.
-    #[error("expected settings that the driver takes")]
+    #[error("the driver refused the settings")]
     Options(#[source] Source),
     /// This program was built without the driver.
-    #[error("expected a chat-server that was built with the feature cassandra-cpp")]
+    #[error("this chat-server was built without the feature cassandra-cpp")]
     NoDriver,
 }
 

@@ -33,10 +33,12 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// Not a name that is the same whether quoted or not.
-    #[error("expected a keyspace of 1 to 48 of a-z, 0-9 and _, beginning with a letter, found {0:?}")]
+    #[error("not a usable keyspace: {0:?}; it takes 1 to 48 of a-z, 0-9 and _, beginning with a letter")]
     Keyspace(String),
     /// A datacenter's name that cannot stand between quotes, or no datacenter, or no copies.
-    #[error("expected a datacenter and 1 or more copies in it, found {datacenter:?} with {copies}")]
+    #[error(
+        "not a usable replication: {copies} copies in {datacenter:?}; it takes a datacenter and 1 or more copies"
+    )]
     Replication {
         /// As configured.
         datacenter: String,
@@ -44,9 +46,7 @@ pub enum MigrateError {
         copies: u8,
     },
     /// The tables are those of a newer server.
-    #[error(
-        "expected the tables to be at version {expected} or older, found {found}: run a newer chat-server"
-    )]
+    #[error("the tables are at version {found}, this chat-server knows {expected}: run a newer chat-server")]
     Newer {
         /// This server's.
         expected: i32,
@@ -54,7 +54,7 @@ pub enum MigrateError {
         found: i32,
     },
     /// The tables are those of an older server, or are not there.
-    #[error("expected the tables to be at version {expected}, found {found}: run chat-server migrate")]
+    #[error("the tables are at version {found}, this chat-server needs {expected}: run chat-server migrate")]
     Older {
         /// This server's.
         expected: i32,
@@ -62,16 +62,16 @@ pub enum MigrateError {
         found: i32,
     },
     /// Another one migrates, and does not come to an end.
-    #[error("expected the lease on the schema within {} s, found it held all the time", .0.as_secs())]
+    #[error("another process held the lease on the schema for {} s", .0.as_secs())]
     Held(Duration),
     /// It took so long that another one took over.
-    #[error("expected to keep the lease on the schema, found it taken over: run chat-server migrate again")]
+    #[error("the lease on the schema was taken over: run chat-server migrate again")]
     LeaseLost,
     /// The first generation cannot be made. Running it again does.
-    #[error("expected the tables to have a generation")]
+    #[error("failed to give the tables a generation")]
     Generation(#[source] StoreError),
     /// Cassandra did not do it. Running it again goes on where it ended.
-    #[error("expected cassandra to change the schema")]
+    #[error("failed to change the schema in cassandra")]
     Cassandra(#[from] CqlError),
 }
 

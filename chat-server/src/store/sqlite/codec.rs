@@ -57,7 +57,7 @@ pub(super) fn client_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option
 }
 
 fn unknown_number(column: usize, what: &str, number: i64) -> rusqlite::Error {
-    let message = format!("expected a known {what}, found {number}");
+    let message = format!("unknown {what}: {number}");
     rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, message.into())
 }
 

@@ -11,7 +11,7 @@ use crate::store::{GenerationRow, GenerationStore, SigningKeyRow, StoreError};
 impl GenerationStore for SqliteStore {
     async fn generation(&self) -> Result<GenerationRow, StoreError> {
         let found = self.one("SELECT id, since FROM generation", (), generation).await?;
-        found.ok_or_else(|| StoreError::Failed("expected the file to have a generation".into()))
+        found.ok_or_else(|| StoreError::Failed("the file has no generation".into()))
     }
 
     async fn begin_generation(

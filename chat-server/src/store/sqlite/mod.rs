@@ -74,15 +74,13 @@ impl Default for SqliteOptions {
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
-    #[error("expected to be the only server on {}, another one holds its lock", path.display())]
+    #[error("another server uses {}: it holds the lock", path.display())]
     Locked { path: PathBuf },
-    #[error(
-        "expected a schema of version {known} or older, found {found}: it was written by a newer version"
-    )]
+    #[error("the schema has version {found}, this server knows {known}: it was written by a newer version")]
     NewerSchema { found: u32, known: u32 },
-    #[error("expected to open the folder and files of {}", path.display())]
+    #[error("failed to open the folder or files of {}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("expected a usable SQLite file")]
+    #[error("the SQLite file cannot be used")]
     Sqlite(#[from] rusqlite::Error),
 }
 

@@ -27,7 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// When there is none among them.
 pub fn tls(authorities: &[u8]) -> Result<Arc<ClientConfig>, Fault> {
     let unusable = || {
-        let message = "expected PEM certificates under the key that spec.cassandra.caSecretRef names";
+        let message =
+            "there are no usable PEM certificates under the key that spec.cassandra.caSecretRef names";
         Fault::new(Reason::TlsFailed, message)
     };
     let mut roots = RootCertStore::empty();
@@ -60,8 +61,7 @@ pub async fn probe(contact_points: &[String], tls: Option<&Arc<ClientConfig>>) -
             Err(_) => {}
         }
     }
-    let none =
-        || Fault::new(Reason::Unreachable, "expected a node of cassandra in spec.cassandra.contactPoints");
+    let none = || Fault::new(Reason::Unreachable, "spec.cassandra.contactPoints names no node of cassandra");
     Err(worst.unwrap_or_else(none))
 }
 
@@ -80,7 +80,7 @@ async fn ask(point: &str, tls: Option<&Arc<ClientConfig>>) -> Result<(), Fault> 
     let connected = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
     let stream = connected.map_err(|error| {
         let message = format!(
-            "expected cassandra at {point} ({address}) to have a certificate for this address of an authority in \
+            "cassandra at {point} ({address}) has no certificate for this address from an authority in \
              spec.cassandra.caSecretRef: {error}"
         );
         Fault::new(Reason::TlsFailed, message)
@@ -107,13 +107,12 @@ async fn options(
             // What of it comes is enough to say.
             let _ = stream.take(u64::try_from(length).unwrap_or(0)).read_to_end(&mut body).await;
             let said = cql::error_text(&body);
-            let message =
-                format!("expected cassandra at {point} to serve the protocol v4, it answered: {said}");
+            let message = format!("cassandra at {point} does not serve the protocol v4, it answered: {said}");
             Err(Fault::new(Reason::Refused, message))
         }
         Ok(Answer::Other) => {
             let message = format!(
-                "expected cassandra at {point}, something else answers; see spec.cassandra.contactPoints"
+                "something other than cassandra answers at {point}; see spec.cassandra.contactPoints"
             );
             Err(Fault::new(Reason::Refused, message))
         }
@@ -121,7 +120,7 @@ async fn options(
         // A TLS server says at most seven bytes, its alert.
         Err(_) => {
             let message = format!(
-                "expected cassandra at {point} to take a connection without TLS, it closed it; if it asks for TLS, name its \
+                "cassandra at {point} closed a connection without TLS; if it asks for TLS, name its \
                  authority in spec.cassandra.caSecretRef"
             );
             Err(Fault::new(Reason::TlsFailed, message))
@@ -131,7 +130,7 @@ async fn options(
 
 fn unreachable(point: &str, found: &str) -> Fault {
     let message = format!(
-        "expected an answer of cassandra at {point}: {found}; check spec.cassandra.contactPoints, and whether a NetworkPolicy or \
+        "no answer from cassandra at {point}: {found}; check spec.cassandra.contactPoints, and whether a NetworkPolicy or \
          firewall is between it and the operator"
     );
     Fault::new(Reason::Unreachable, message)

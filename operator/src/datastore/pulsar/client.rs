@@ -121,7 +121,7 @@ impl Admin {
     pub async fn delete(&self, tenant: &str, namespace: &str) -> Result<(), Fault> {
         let late = || {
             let message = format!(
-                "expected pulsar to delete the namespace {tenant}/{namespace} within {} s; it goes on with it",
+                "pulsar did not delete the namespace {tenant}/{namespace} within {} s; it goes on with it",
                 DELETION.as_secs()
             );
             Fault::new(Reason::Unreachable, message)

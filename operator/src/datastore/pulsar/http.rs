@@ -30,7 +30,8 @@ pub fn client(admin_url: &str, authorities: Option<&[u8]>) -> Result<Client, Fau
     // The client asks for the process's choice. Somebody may have chosen before, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let fault = |message| Fault::new(Reason::TlsFailed, message);
-    let unusable = || fault("expected PEM certificates under the key that spec.pulsar.caSecretRef names");
+    let unusable =
+        || fault("there are no usable PEM certificates under the key that spec.pulsar.caSecretRef names");
     // Redirects are followed by hand: the token goes along.
     let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).connect_timeout(READ);
     let client = match authorities {
@@ -48,7 +49,7 @@ pub fn client(admin_url: &str, authorities: Option<&[u8]>) -> Result<Client, Fau
     client.build().map_err(|_| match authorities {
         Some(_) => unusable(),
         None => fault(
-            "expected spec.pulsar.caSecretRef, since the operator finds no public authorities in its image",
+            "spec.pulsar.caSecretRef is missing, and the operator finds no public authorities in its image",
         ),
     })
 }
@@ -72,7 +73,10 @@ impl Http {
         let token = match token {
             None => None,
             Some(token) => Some(bearer(token).ok_or_else(|| {
-                Fault::new(Reason::Unauthorized, "expected a token in one line in the Secret of spec.pulsar")
+                Fault::new(
+                    Reason::Unauthorized,
+                    "the Secret of spec.pulsar does not hold a token in one line",
+                )
             })?),
         };
         Ok(Self { client, base: format!("{}/admin/v2", admin_url.trim_end_matches('/')), token })
@@ -164,7 +168,7 @@ impl Http {
         }
         if is_tls {
             let message = format!(
-                "expected pulsar's admin interface at {} to have a certificate of an authority that is trusted: {innermost}; \
+                "pulsar's admin interface at {} has no certificate from a trusted authority: {innermost}; \
                  spec.pulsar.caSecretRef names the authority",
                 self.base
             );
@@ -175,7 +179,7 @@ impl Http {
 
     fn unreachable(&self, found: &str) -> Fault {
         let message = format!(
-            "expected an answer of pulsar's admin interface at {}: {found}; check spec.pulsar.adminUrl, and whether a \
+            "no answer from pulsar's admin interface at {}: {found}; check spec.pulsar.adminUrl, and whether a \
              NetworkPolicy or firewall is between it and the operator",
             self.base
         );
@@ -186,13 +190,12 @@ impl Http {
         let told = told(answer);
         let base = &self.base;
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let message =
-                format!("expected pulsar at {base} to accept {method} {path}, it answered {status}{told}");
+            let message = format!("pulsar at {base} refused {method} {path} with {status}{told}");
             return Fault::new(Reason::Refused, message);
         }
         let with = if self.token.is_some() { "with the given token" } else { "without a token" };
         let message = format!(
-            "expected pulsar at {base} to accept {method} {path} {with}, it answered {status}{told}; put a token that may make \
+            "pulsar at {base} refused {method} {path} {with}: {status}{told}; put a token that may make \
              tenants and namespaces into a Secret and name it in spec.pulsar.adminTokenSecretRef"
         );
         Fault::new(Reason::Unauthorized, message)

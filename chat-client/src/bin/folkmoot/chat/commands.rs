@@ -127,7 +127,7 @@ impl Conversation {
             return self.note("you wrote nothing here since you came").await;
         };
         if text.is_empty() {
-            return self.note("expected the new text after /edit").await;
+            return self.note("no text: the new one goes after /edit").await;
         }
         let (client, channel, text) = (self.client.clone(), self.channel.id, text.to_owned());
         let edit = async move { Outcome::Change("not edited", client.edit(channel, target, text).await) };
@@ -147,7 +147,7 @@ impl Conversation {
 
     async fn react(&mut self, emoji: &str, removed: bool) -> anyhow::Result<()> {
         if emoji.is_empty() {
-            return self.note("expected an emoji").await;
+            return self.note("no emoji was given").await;
         }
         // What came since the line was typed is not meant.
         let target = match write::newest_message(&self.session.rest, self.channel.id, self.seen).await {
@@ -168,7 +168,7 @@ impl Conversation {
 
     async fn upload(&mut self, path: &str) -> anyhow::Result<()> {
         if path.is_empty() {
-            return self.note("expected a file after /upload").await;
+            return self.note("no file: its path goes after /upload").await;
         }
         let (rest, channel, path) = (self.session.rest.clone(), self.channel.id, PathBuf::from(path));
         let upload = async move {

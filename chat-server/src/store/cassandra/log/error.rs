@@ -12,16 +12,16 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LogError {
     /// Cassandra did not do it.
-    #[error("expected an answer of cassandra")]
+    #[error("the request to cassandra failed")]
     Cql(#[from] CqlError),
     /// Others wrote to the channel all the time, or it took too long.
-    #[error("expected to get through before the deadline")]
+    #[error("the deadline passed before the write got through")]
     Late,
     /// Something stands in the tables that is never written.
     #[error(transparent)]
     Damaged(#[from] Damaged),
     /// An event that cannot be written down.
-    #[error("expected an event that is JSON")]
+    #[error("the event cannot be encoded or decoded as JSON")]
     Encoding(#[from] serde_json::Error),
 }
 

@@ -58,7 +58,7 @@ fn from_driver(value: CqlValue) -> Result<Value, CqlError> {
         CqlValue::BigInt(n) => Value::BigInt(n),
         CqlValue::List(items) => Value::List(each(items)?),
         CqlValue::Set(items) => Value::Set(each(items)?),
-        other => return Err(CqlError::Invalid(format!("expected a type of ours, found {other:?}").into())),
+        other => return Err(CqlError::Invalid(format!("unsupported type of a column: {other:?}").into())),
     })
 }
 
