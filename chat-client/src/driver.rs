@@ -50,11 +50,11 @@ pub(crate) enum Command {
     Append { id: ClientId, channel: ChannelId, frame: ClientFrame, reply: Reply },
     /// Move the read marker.
     Read(ChannelId, Seq),
-    /// Somebody types.
+    /// The user types in this channel.
     Typing(ChannelId),
     /// Replace the watch list.
     Watch(Vec<UserId>),
-    /// End.
+    /// Close the connection and end.
     Close,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Link {
     Waiting(Instant),
     /// On its way.
     Opening(BoxFuture<'static, Result<Opened, Failure>>),
-    /// Welcomed.
+    /// Connected: the server has sent `welcome`.
     Open(Box<Open>),
 }
 
@@ -48,13 +48,13 @@ pub(crate) struct Open {
     pub(crate) comeback: Option<Instant>,
 }
 
-/// What happened.
+/// What happened on the connection.
 pub(crate) enum Step {
     /// The wait is over.
     Due,
-    /// Welcomed.
+    /// Connected: the server has sent `welcome`.
     Opened(Box<Opened>),
-    /// Not welcomed.
+    /// The connection could not be opened.
     Failed(Failure),
     /// A frame came.
     Frame(ServerFrame),

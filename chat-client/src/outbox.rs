@@ -42,7 +42,7 @@ pub struct Sent {
 /// The server's final no.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The cause.
+    /// The cause, as a code of the protocol.
     pub code: ErrorCode,
     /// What was expected, for developers' eyes.
     pub message: String,

@@ -100,7 +100,7 @@ impl TokenStore for MemoryStore {
     }
 }
 
-/// Who connects.
+/// How a client proves who it is.
 pub enum Auth {
     /// A fixed access token, never refreshed: when it expires, the client ends.
     AccessToken(String),
@@ -110,7 +110,7 @@ pub enum Auth {
     Password {
         /// The account's handle.
         handle: String,
-        /// Its password.
+        /// The password of the account.
         password: String,
     },
 }

@@ -28,14 +28,14 @@ pub enum Update {
     Presence(Vec<UserPresence>),
     /// Somebody is typing; show it for 5 seconds. Dropped while the consumer is busy.
     Typing {
-        /// Where.
+        /// The channel in which somebody types.
         channel: ChannelId,
-        /// Who.
+        /// The user who types.
         user: UserId,
     },
     /// The user's read marker moved, here or on another device. Dropped while the consumer is busy.
     Read {
-        /// Which channel.
+        /// The channel whose marker moved.
         channel: ChannelId,
         /// The last seq that was seen.
         seq: Seq,
@@ -53,7 +53,7 @@ pub enum ConnectionState {
     Connected {
         /// Who this is.
         user: UserId,
-        /// The session.
+        /// The session of this connection.
         session: SessionId,
         /// The life of the server's store, as far as is known.
         generation: Option<Generation>,

@@ -27,7 +27,7 @@ pub enum Kind {
     Unmeasured = 2,
     /// A `sync`; the number is the socket's slot of the channel.
     Sync = 3,
-    /// A `watch`.
+    /// A `watch` command.
     Watch = 4,
 }
 

@@ -21,9 +21,9 @@ const CHANNEL: &[u8] = br#"{"type":"event","channel":""#;
 /// The head of an event frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventHead {
-    /// Which log.
+    /// The channel of the event.
     pub channel: IdText,
-    /// Its position.
+    /// Its position in the channel's log, from 1.
     pub seq: u64,
     /// When it was committed.
     pub at: u64,

@@ -48,7 +48,7 @@ pub enum LogsError {
     Rest(#[from] RestError),
 }
 
-/// Reads logs.
+/// Reads the logs of channels over REST, on a thread of its own.
 pub(crate) struct LogReader {
     runtime: Runtime,
     rest: Rest,

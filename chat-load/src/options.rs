@@ -15,7 +15,7 @@ pub enum Protocol {
     Bare,
 }
 
-/// A run.
+/// The settings of one run.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// A gateway, or what balances to several, such as <http://127.0.0.1:8080>; TLS is not spoken. May be repeated: sockets
@@ -124,7 +124,7 @@ pub enum OptionsError {
 pub struct Target {
     /// Host and port as in the URL, for the `Host` header.
     pub host: String,
-    /// Its address.
+    /// Address to connect to.
     pub address: SocketAddr,
 }
 

@@ -20,11 +20,11 @@ pub struct Report {
     pub delivered: u64,
     /// Events that receivers were owed: for each, those after the head in its first `welcome`.
     pub expected: u64,
-    /// See [`crate::history::Verdict::lost`].
+    /// Lost events, see [`crate::history::Verdict::lost`].
     pub lost: u64,
-    /// See [`crate::history::Verdict::duplicated`].
+    /// Events that came twice, see [`crate::history::Verdict::duplicated`].
     pub duplicated: u64,
-    /// See [`crate::history::Verdict::out_of_order`].
+    /// Events in the wrong order, see [`crate::history::Verdict::out_of_order`].
     pub out_of_order: u64,
     /// Welcomes after the first one of a connection.
     pub resumed: u64,
@@ -50,7 +50,7 @@ pub struct Report {
     /// How sends fared, try by try.
     #[serde(default)]
     pub sends: Sends,
-    /// Everything else.
+    /// Measurements that no bar reads.
     pub details: Details,
 }
 
@@ -58,7 +58,7 @@ pub struct Report {
 /// the server refuses it for the moment, and when no answer comes for 5 s. What churn cut off on purpose is left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sends {
-    /// Tries.
+    /// How many tries there were.
     pub tries: u64,
     /// Tries that were acked within 500 ms.
     pub prompt_tries: u64,

@@ -22,17 +22,17 @@ pub enum RestError {
     /// No answer, or one that is not readable.
     #[error("failed to read a page of events of {channel}")]
     Request {
-        /// Which log.
+        /// The channel that was read.
         channel: ChannelId,
-        /// Why not.
+        /// What the HTTP client reported.
         source: reqwest::Error,
     },
     /// Another answer than 200.
     #[error("a page of events of {channel} was refused with status {status}: {body}")]
     Status {
-        /// Which log.
+        /// The channel that was read.
         channel: ChannelId,
-        /// What came.
+        /// HTTP status of the answer.
         status: u16,
         /// The beginning of what it said.
         body: String,

@@ -57,9 +57,9 @@ pub enum RunError {
     /// A file could not be written.
     #[error("failed to write {path}")]
     Write {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// The machine does not let a worker work.

@@ -11,9 +11,9 @@ use crate::timeline::{Sight, Timeline};
 pub struct Wrong {
     /// Number of the connection that watches.
     pub watcher: u32,
-    /// About whom.
+    /// The user who was shown wrongly.
     pub user: UserId,
-    /// Since when.
+    /// Start, in microseconds from the start of the run.
     pub from_us: u64,
     /// Until it was told, the truth came back to what it believed, or it could see nothing any more.
     pub to_us: u64,

@@ -47,7 +47,7 @@ pub struct Refused {
 /// A socket that was lost, and not on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// When.
+    /// Time of the loss, in microseconds from the start of the run.
     pub at_us: u64,
     /// How it ended.
     pub why: String,
@@ -69,7 +69,7 @@ pub struct ReadTime {
 pub enum Sight {
     /// The user came or went.
     Truth {
-        /// Who.
+        /// The user who came or went.
         user: UserId,
         /// Whether the user has a socket now.
         online: bool,
@@ -78,7 +78,7 @@ pub enum Sight {
     Told {
         /// Number of the connection that watches.
         watcher: u32,
-        /// Of whom.
+        /// The user who is watched.
         user: UserId,
         /// What it was told.
         online: bool,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// A line of the file that `chat-server seed` writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Whose.
+    /// Id of the user.
     pub user: UserId,
     /// An access token.
     pub token: String,
@@ -26,19 +26,19 @@ pub enum TokensError {
     /// It cannot be read.
     #[error("failed to read {path}")]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// What the operating system reported.
         source: std::io::Error,
     },
     /// A line is something else.
     #[error("line {line} of {path} does not hold user, token and channels")]
     Parse {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// Which line, from 1.
         line: usize,
-        /// Why not.
+        /// What the JSON parser reported.
         source: serde_json::Error,
     },
     /// It holds none.

@@ -13,9 +13,9 @@ const MAX_HEAD: usize = 16 * 1024;
 /// What a frame is for (RFC 6455 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
-    /// UTF-8 text.
+    /// A frame of UTF-8 text.
     Text,
-    /// Bytes.
+    /// A frame of bytes.
     Binary,
     /// The other side closes.
     Close,
@@ -55,7 +55,7 @@ pub enum WsError {
     /// An answer other than 101.
     #[error("expected status 101, got {status}")]
     Refused {
-        /// Its status.
+        /// HTTP status of the answer.
         status: u16,
         /// When to come back, in seconds, if it says so.
         retry_after: Option<u16>,

@@ -88,7 +88,7 @@ pub struct Marker {
 /// The unread messages of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// This many.
+    /// The exact number of unread messages.
     Exactly(u64),
     /// Some events after the marker must be looked at: [`recount`] those after position `after` up to the head, and add
     /// `older`, which is what a subtraction says of those between marker and `after`.

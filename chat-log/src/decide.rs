@@ -44,7 +44,7 @@ pub struct ChannelFacts {
     pub name: Option<String>,
     /// What it is about.
     pub topic: String,
-    /// Read-only.
+    /// Whether it is archived, that is, read-only.
     pub archived: bool,
     /// Who made it.
     pub created_by: UserId,
@@ -55,7 +55,7 @@ pub struct ChannelFacts {
 pub struct State {
     /// Whether the log has a first event.
     pub exists: bool,
-    /// The channel.
+    /// The channel's settings; `None` when they are not needed or not there.
     pub channel: Option<ChannelFacts>,
     /// Those among the users in question who are members.
     pub members: HashSet<UserId>,
@@ -70,7 +70,7 @@ pub enum Decision {
     Accept,
     /// It is appended if no other channel has the name `key`; else it is [`Refusal::NameTaken`].
     AcceptIfFree {
-        /// See [`name_key`].
+        /// The name in the form that is compared, see [`name_key`].
         key: String,
         /// The key that the channel gives up by it, when it is another one.
         gives_up: Option<String>,

@@ -71,7 +71,7 @@ pub struct NewEvent {
     pub id: Option<ClientId>,
     /// The writer's clock.
     pub at: Millis,
-    /// What happens.
+    /// What the event does.
     pub body: Body,
     /// By which the permission is decided again at the commit. `None`: the server itself does it (or a server of 0.1.0 has
     /// checked it), and no permission is asked for.
@@ -94,7 +94,7 @@ impl NewEvent {
 pub enum Appended {
     /// Committed, at this position.
     New {
-        /// The position.
+        /// Its position in the log.
         seq: Seq,
     },
     /// An event with this `(channel, by, id)` was committed before.

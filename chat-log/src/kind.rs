@@ -169,14 +169,14 @@ pub enum Effect<'a> {
     Left(UserId),
     /// A message reads differently.
     Edited {
-        /// The message.
+        /// Position of the message.
         target: Seq,
         /// Its new text.
         text: &'a str,
     },
     /// A message and its edits are scrubbed.
     Deleted {
-        /// The message.
+        /// Position of the message.
         target: Seq,
     },
     /// Something beside messages, which nobody waits for: a store that projects after the commit answers before it has.
@@ -471,7 +471,7 @@ pub(crate) fn follow(state: &mut State, seq: Seq, by: UserId, body: &EventBody) 
 /// The newest edit of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// When.
+    /// When it was committed.
     pub at: Millis,
     /// The text since.
     pub text: String,

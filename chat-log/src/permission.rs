@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct ChannelView {
     /// Who may see and join it.
     pub kind: ChannelKind,
-    /// Read-only.
+    /// Whether it is archived, that is, read-only.
     pub archived: bool,
     /// Whether the actor is a member.
     pub member: bool,

@@ -23,9 +23,9 @@ pub const PEOPLE: [u128; 4] = [0xada, 0x64ace, 0x11, 0x6e57];
 /// An event of a case's log: who did it, and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Who.
+    /// Who did it.
     pub by: UserId,
-    /// What.
+    /// What the event does.
     pub body: EventBody,
 }
 
@@ -42,7 +42,7 @@ pub struct DecideCase {
     pub by: UserId,
     /// In which role; none for the server itself.
     pub role: Option<Role>,
-    /// What.
+    /// What they try.
     pub body: EventBody,
     /// Why it is refused; none when it is not.
     pub refused: Option<Refusal>,
@@ -64,7 +64,7 @@ pub struct FoldCase {
 /// What remains of a body when its message is deleted?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubCase {
-    /// The body.
+    /// The body of the deleted message.
     pub body: EventBody,
     /// What remains; none: it is left alone.
     pub remains: Option<EventBody>,
@@ -75,15 +75,15 @@ pub struct ScrubCase {
 pub struct CountCase {
     /// What it is about.
     pub name: String,
-    /// The log.
+    /// The log, from its first event on.
     pub log: Vec<Entry>,
-    /// Whose marker.
+    /// The user whose marker it is.
     pub me: UserId,
     /// The last position that they have seen.
     pub read: Seq,
     /// The counts at the end of the log, when all of it is counted.
     pub end: Counts,
-    /// The answer.
+    /// How many messages are unread.
     pub unread: u64,
 }
 

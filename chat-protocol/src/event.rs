@@ -21,7 +21,7 @@ pub struct Event {
     /// The client id it was sent with, when it was sent by a client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<ClientId>,
-    /// What happened.
+    /// What the event did.
     #[serde(flatten)]
     pub body: EventBody,
 }
@@ -44,12 +44,12 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         topic: String,
     },
-    /// A message.
+    /// A new message.
     Message {
         /// Markdown source, at most [`crate::limits::MAX_TEXT_BYTES`]; empty only when files are attached
         /// or it was deleted.
         text: String,
-        /// Attachments.
+        /// Files attached to the message.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         files: Vec<FileRef>,
         /// Deleted since: the text and files are gone from the store.
@@ -115,9 +115,9 @@ pub enum EventBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Message {
-    /// Which log.
+    /// The channel of the message.
     pub channel: ChannelId,
-    /// Its position.
+    /// Its position in the channel's log.
     pub seq: Seq,
     /// When it was sent.
     pub at: Millis,
@@ -128,7 +128,7 @@ pub struct Message {
     pub id: Option<ClientId>,
     /// Markdown source; empty when deleted.
     pub text: String,
-    /// Attachments.
+    /// Files attached to the message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRef>,
     /// When it was last edited.

@@ -21,9 +21,9 @@ pub enum ClientFrame {
     Send {
         /// Makes the send idempotent for 24 hours.
         id: ClientId,
-        /// Where to.
+        /// The channel to send to.
         channel: ChannelId,
-        /// Markdown source.
+        /// Text of the message, as Markdown source.
         text: String,
         /// Files uploaded to the same channel before.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -73,7 +73,7 @@ pub enum ClientFrame {
         /// Names the command in an `error`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ClientId>,
-        /// Which channel.
+        /// The channel whose marker moves.
         channel: ChannelId,
         /// The last seq that was seen.
         seq: Seq,
@@ -83,7 +83,7 @@ pub enum ClientFrame {
         /// Names the command in an `error`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ClientId>,
-        /// Where.
+        /// The channel in which the user types.
         channel: ChannelId,
     },
     /// Replaces the list of users whose presence this socket gets. Answered by a `presence` with all of them.
@@ -99,7 +99,7 @@ pub enum ClientFrame {
         /// Names the command in the `synced` or `error`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ClientId>,
-        /// Which log.
+        /// The channel to catch up with.
         channel: ChannelId,
         /// The last seq that the client has.
         after: Seq,
@@ -218,7 +218,7 @@ pub enum ServerFrame {
         /// The command's id, when it had one that could be read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ClientId>,
-        /// The cause.
+        /// Code of the cause.
         code: ErrorCode,
         /// What was expected, for developers' eyes.
         message: String,
@@ -236,7 +236,7 @@ pub enum ServerFrame {
         /// The command's id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ClientId>,
-        /// Which log.
+        /// The channel that was asked for.
         channel: ChannelId,
         /// Where the log ended when this was answered. Before the client's `after` it means what another generation in
         /// `welcome` means: the server was restored from a backup.
@@ -252,14 +252,14 @@ pub enum ServerFrame {
     },
     /// Somebody is typing. Show it for 5 seconds.
     Typing {
-        /// Where.
+        /// The channel in which somebody types.
         channel: ChannelId,
-        /// Who.
+        /// The user who types.
         user: UserId,
     },
     /// The user's read marker moved, on this or another device.
     Read {
-        /// Which channel.
+        /// The channel whose marker moved.
         channel: ChannelId,
         /// The last seq that was seen.
         seq: Seq,
@@ -267,7 +267,7 @@ pub enum ServerFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unread: Option<u64>,
     },
-    /// Answers `ping`.
+    /// The answer to `ping`.
     Pong {
         /// The ping's id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -336,7 +336,7 @@ impl ServerFrame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ChannelState {
-    /// Which log.
+    /// The channel it describes.
     pub channel: ChannelId,
     /// The last event's seq.
     pub head: Seq,
@@ -353,9 +353,9 @@ pub struct ChannelState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UserPresence {
-    /// Who.
+    /// The user it describes.
     pub user: UserId,
-    /// How.
+    /// Status of the user.
     pub status: PresenceStatus,
 }
 
@@ -366,7 +366,7 @@ pub struct UserPresence {
 pub enum PresenceStatus {
     /// At least one socket.
     Online,
-    /// No socket.
+    /// The user has no socket.
     Offline,
 }
 

@@ -37,7 +37,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct User {
-    /// Who.
+    /// Id of the user.
     pub id: UserId,
     /// Unique name for signing in and mentions: lower-case letters, digits, `.`, `_`, `-`.
     pub handle: String,
@@ -67,7 +67,7 @@ pub struct UpdateUser {
     pub deactivated: Option<bool>,
 }
 
-/// `POST /v1/auth/register`.
+/// Body of `POST /v1/auth/register`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RegisterRequest {
@@ -85,20 +85,20 @@ pub struct RegisterRequest {
     pub device: Option<String>,
 }
 
-/// `POST /v1/auth/login`.
+/// Body of `POST /v1/auth/login`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LoginRequest {
     /// The account's handle.
     pub handle: String,
-    /// Its password.
+    /// The account's password.
     pub password: String,
     /// Name of the device, for the list of sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
 }
 
-/// `POST /v1/auth/refresh`.
+/// Body of `POST /v1/auth/refresh`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RefreshRequest {
@@ -129,7 +129,7 @@ pub struct TokenResponse {
     pub expires_in: u64,
     /// For `/v1/auth/refresh`, once.
     pub refresh_token: String,
-    /// The session.
+    /// Id of the session.
     pub session: SessionId,
     /// Who signed in.
     pub user: User,
@@ -139,7 +139,7 @@ pub struct TokenResponse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SessionInfo {
-    /// Which.
+    /// Id of the session.
     pub id: SessionId,
     /// When it began.
     pub created_at: Millis,
@@ -155,7 +155,7 @@ pub struct SessionInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Channel {
-    /// Which.
+    /// Id of the channel.
     pub id: ChannelId,
     /// Who may see and join it.
     pub kind: ChannelKind,
@@ -164,11 +164,11 @@ pub struct Channel {
     pub name: Option<String>,
     /// What it is about.
     pub topic: String,
-    /// Read-only.
+    /// Whether it is archived, that is, read-only.
     pub archived: bool,
     /// Who made it.
     pub created_by: UserId,
-    /// When.
+    /// When the channel was made.
     pub created_at: Millis,
     /// The last event's seq.
     pub head: Seq,
@@ -204,10 +204,10 @@ pub struct CreateChannel {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UpdateChannel {
-    /// New name.
+    /// The new name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// New topic.
+    /// The new topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// Archive it, or bring it back.
@@ -223,7 +223,7 @@ pub struct OpenDirect {
     pub users: Vec<UserId>,
 }
 
-/// `POST /v1/channels/{id}/members`.
+/// Body of `POST /v1/channels/{id}/members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AddMembers {
@@ -235,7 +235,7 @@ pub struct AddMembers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Member {
-    /// Who.
+    /// Id of the member.
     pub user: UserId,
     /// The seq of the event with which they joined.
     pub since: Seq,
@@ -245,7 +245,7 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SendMessage {
-    /// Markdown source.
+    /// Text of the message, as Markdown source.
     pub text: String,
     /// Files uploaded to the same channel before; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -268,7 +268,7 @@ pub struct EditMessage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Committed {
-    /// The log.
+    /// The channel whose log has the event.
     pub channel: ChannelId,
     /// The event's position; for a repeated `Idempotency-Key`, the first one's.
     pub seq: Seq,

@@ -34,7 +34,7 @@ const OPENMETRICS: HeaderValue =
 pub struct AdminState {
     /// Asked whether it answers.
     pub store: Arc<dyn Store>,
-    /// Shown.
+    /// Shown at `/metrics`, in the text format of OpenMetrics.
     pub metrics: Arc<Metrics>,
     /// Whether the process wants traffic; off while it starts and drains.
     pub ready: Arc<AtomicBool>,

@@ -64,7 +64,7 @@ pub enum StartError {
     /// A process to hand requests to is not named as it should be.
     #[error("{setting} does not name processes with the role")]
     Upstream {
-        /// The setting.
+        /// Name of the setting.
         setting: &'static str,
         /// What was expected.
         source: NotAnUpstream,
@@ -72,19 +72,19 @@ pub enum StartError {
     /// Somebody else has the address.
     #[error("{address} is in use; choose another address with {flag}")]
     AddressInUse {
-        /// The address.
+        /// Address to listen on.
         address: SocketAddr,
-        /// The flag.
+        /// The flag that changes it.
         flag: &'static str,
     },
     /// The address cannot be had.
     #[error("failed to listen on {address}, which is given with {flag}")]
     Listen {
-        /// The address.
+        /// Address to listen on.
         address: SocketAddr,
-        /// The flag.
+        /// The flag that changes it.
         flag: &'static str,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
 }
@@ -92,7 +92,7 @@ pub enum StartError {
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Role {
-    /// Holds sockets.
+    /// Holds sockets and delivers events to them.
     Gateway,
     /// Serves REST, files and the web client.
     Api,
@@ -255,7 +255,7 @@ impl App {
         self.admin_address
     }
 
-    /// The domain.
+    /// The domain's operations.
     #[must_use]
     pub const fn chat(&self) -> &Arc<Chat> {
         &self.chat
@@ -296,7 +296,7 @@ impl App {
     }
 }
 
-/// Wakes consumers.
+/// Wakes consumers when events are committed.
 struct Committed(Arc<Follower>);
 
 impl Listener for Committed {

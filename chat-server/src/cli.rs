@@ -39,7 +39,7 @@ pub enum Command {
         /// Make no demo organisation
         #[arg(long)]
         no_demo: bool,
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -52,7 +52,7 @@ pub enum Command {
         /// The roles of this process
         #[arg(long, value_delimiter = ',', default_value = "gateway,api,auth", value_name = "ROLE,…")]
         roles: Vec<Role>,
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -61,7 +61,7 @@ pub enum Command {
         /// Print the documentation of all settings, as Markdown, and do nothing else
         #[arg(long)]
         reference: bool,
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -75,7 +75,7 @@ pub enum Command {
         /// Only this engine, when somebody else sees to the other one [default: all that the configuration names]
         #[arg(long, value_name = "ENGINE")]
         only: Option<Migrated>,
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -88,7 +88,7 @@ pub enum Command {
         /// The keyspace once more, as `cassandra.keyspace` names it
         #[arg(long, value_name = "KEYSPACE")]
         confirm: String,
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -100,7 +100,7 @@ pub enum Command {
     MakeOwner {
         /// The handle of an account that exists
         handle: String,
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },
@@ -115,7 +115,7 @@ pub enum Command {
                       --data-dir /var/lib/folkmoot\n  chat-server restored --config folkmoot.toml"
     )]
     Restored {
-        /// Settings.
+        /// Settings from flags, see [`SettingsArgs`].
         #[command(flatten)]
         settings: SettingsArgs,
     },

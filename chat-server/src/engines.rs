@@ -49,25 +49,25 @@ pub enum EngineError {
     /// The data folder cannot be made.
     #[error("{} is not a folder that can be written to", dir.display())]
     Data {
-        /// The folder.
+        /// Path of the folder.
         dir: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// The embedded store cannot be opened.
     #[error("failed to open the store in {}", dir.display())]
     Store {
-        /// The folder.
+        /// Path of the folder.
         dir: PathBuf,
-        /// Why.
+        /// What the store reported.
         source: StoreError,
     },
     /// The place for files cannot be opened.
     #[error("failed to open the place for files, {place}")]
     Blobs {
-        /// Where.
+        /// Description of the place.
         place: String,
-        /// Why.
+        /// What the place for files reported.
         source: BlobError,
     },
     /// A file that the settings of Cassandra name cannot be read.
@@ -79,7 +79,7 @@ pub enum EngineError {
     /// The keyspace is not at this version, or cannot be brought to it.
     #[error("the keyspace {keyspace} is not ready")]
     Keyspace {
-        /// Its name.
+        /// Name of the keyspace.
         keyspace: String,
         /// Why it is not.
         source: MigrateError,
@@ -93,7 +93,7 @@ pub enum EngineError {
     /// The store did not begin another generation, or not wholly.
     #[error("{place} did not begin another generation: run chat-server restored again")]
     Restored {
-        /// Which store.
+        /// Description of the store.
         place: String,
         /// Why it did not.
         source: StoreError,
@@ -101,7 +101,7 @@ pub enum EngineError {
     /// The keyspace cannot be removed.
     #[error("failed to drop the keyspace {keyspace}")]
     Drop {
-        /// Its name.
+        /// Name of the keyspace.
         keyspace: String,
         /// Why it was not.
         source: MigrateError,

@@ -1,4 +1,4 @@
-//! Listening addresses.
+//! Opens the addresses that the servers listen on.
 
 use std::{
     io,

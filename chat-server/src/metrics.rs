@@ -66,7 +66,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Zeroed metrics.
+    /// All metrics, at zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("folkmoot");

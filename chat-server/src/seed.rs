@@ -67,9 +67,9 @@ pub enum SeedError {
     /// More members than users.
     #[error("--members is {members}, expected at most --users, which is {users}")]
     Members {
-        /// Asked for.
+        /// Members that were asked for.
         members: u32,
-        /// There are.
+        /// Users that there are.
         users: u32,
     },
     /// The store cannot be opened.
@@ -87,9 +87,9 @@ pub enum SeedError {
     /// The file of tokens cannot be written.
     #[error("failed to write {}", path.display())]
     Tokens {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
 }

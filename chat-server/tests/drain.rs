@@ -28,7 +28,7 @@ fn token_file(dir: &Path) -> String {
     file.display().to_string()
 }
 
-/// `POST /drain`.
+/// Sends `POST /drain`.
 async fn order(http: &Client, admin_url: &str, query: &str, token: &str) -> reqwest::Response {
     http.post(format!("{admin_url}/drain{query}")).bearer_auth(token).send().await.expect("answers")
 }

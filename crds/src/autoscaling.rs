@@ -52,11 +52,11 @@ pub struct AutoscalingSpec {
     /// that nothing jumps.
     #[serde(default)]
     pub mode: AutoscalingMode,
-    /// The fewest.
+    /// The fewest gateways that there may be.
     #[serde(default = "min_replicas")]
     #[schemars(range(min = 1, max = 500))]
     pub min_replicas: i32,
-    /// The most.
+    /// The most gateways that there may be.
     #[schemars(range(min = 1, max = 500))]
     pub max_replicas: i32,
     /// Sockets that one gateway should hold. The rest up to `maxConnections` is for what comes at once: a node or a zone that fails.

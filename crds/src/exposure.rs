@@ -56,11 +56,11 @@ pub struct HttpRouteSpec {
     pub tls: bool,
 }
 
-/// A Gateway.
+/// Reference to a Gateway of the Gateway API.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentReference {
-    /// Its name.
+    /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Its namespace; without it that of the `ChatCluster`.

@@ -20,7 +20,7 @@ const fn max_bytes() -> u32 {
     26_214_400
 }
 
-/// Uploaded files.
+/// Where uploaded files are kept.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -60,14 +60,14 @@ fn prefix() -> String {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct S3Spec {
-    /// The bucket.
+    /// Name of the bucket.
     #[schemars(length(min = 3, max = 63))]
     pub bucket: String,
     /// URL of the service; without it AWS's own for the region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^https?://"))]
     pub endpoint: Option<String>,
-    /// The region.
+    /// Region of the bucket.
     #[serde(default = "region")]
     #[schemars(length(min = 1, max = 64))]
     pub region: String,

@@ -128,7 +128,7 @@ pub struct ChatClusterSpec {
     /// How people reach it from outside of the cluster. Without it there is only the Service of the `ChatCluster`'s name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<ExposureSpec>,
-    /// Uploaded files.
+    /// Where uploaded files are kept.
     #[serde(default)]
     pub files: FilesSpec,
     /// Where pods may run.

@@ -14,7 +14,7 @@ pub enum ImagePullPolicy {
     /// When the node does not have it.
     #[default]
     IfNotPresent,
-    /// Never.
+    /// Never: the node must have it.
     Never,
 }
 
@@ -91,7 +91,7 @@ impl Default for MonitoringSpec {
 /// What becomes of the keyspace and the topics of a `ChatCluster` that is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
-    /// They stay.
+    /// Keyspace and topics stay.
     #[default]
     Retain,
     /// They are deleted too, with every message. When an engine cannot be reached for five minutes, what lies in it is left

@@ -79,7 +79,7 @@ impl Default for GatewaySpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApiSpec {
-    /// How many.
+    /// Number of pods.
     #[schemars(range(min = 1, max = 500))]
     pub replicas: i32,
     /// CPU and memory.
@@ -111,7 +111,7 @@ pub enum Registration {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthSpec {
-    /// How many.
+    /// Number of pods.
     #[schemars(range(min = 1, max = 100))]
     pub replicas: i32,
     /// CPU and memory. A login takes about 20 MiB while its password is checked.

@@ -50,7 +50,7 @@ pub struct ObjectRef {
     pub resource: String,
     /// `status` and so on.
     pub subresource: String,
-    /// Where.
+    /// Namespace of the object; empty when it has none.
     pub namespace: String,
     /// Which; empty for all.
     pub name: String,
@@ -87,7 +87,7 @@ impl Entry {
         self.response_status.as_ref().map_or(0, |status| status.code)
     }
 
-    /// For messages.
+    /// A description for messages.
     #[must_use]
     pub fn title(&self) -> String {
         let object = self.object_ref.clone().unwrap_or_default();

@@ -43,7 +43,7 @@ const HEARD: Duration = Duration::from_secs(20);
 
 /// A way to the chat's Service.
 pub struct Door {
-    /// `http://…`
+    /// The URL, `http://…`.
     pub url: String,
     _forward: Option<Child>,
 }

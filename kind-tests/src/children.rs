@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub struct Kind {
     /// API group; empty for the core.
     pub group: &'static str,
-    /// Its version.
+    /// Version of the API group.
     pub version: &'static str,
     /// Name of the kind.
     pub kind: &'static str,
@@ -89,9 +89,9 @@ impl Kind {
 /// A child, and where it is.
 #[derive(Debug, Clone)]
 pub struct Child {
-    /// Its kind.
+    /// Kind of the object.
     pub kind: Kind,
-    /// The object.
+    /// The object itself.
     pub object: DynamicObject,
 }
 
@@ -102,7 +102,7 @@ impl Child {
         format!("{} {}", self.kind.kind, self.name())
     }
 
-    /// Its name.
+    /// Name of the object.
     #[must_use]
     pub fn name(&self) -> &str {
         self.object.metadata.name.as_deref().unwrap_or_default()
@@ -115,7 +115,7 @@ impl Child {
     }
 }
 
-/// See [`Child::essence`].
+/// What must come back as it was, see [`Child::essence`].
 #[must_use]
 pub fn essence(object: &DynamicObject) -> Value {
     let mut data = object.data.clone();

@@ -16,7 +16,7 @@ const MARK: &str = "<!-- not run by the test:";
 pub struct Block {
     /// Where they begin, counted from 1.
     pub line: usize,
-    /// They.
+    /// The commands themselves, as they stand in the document.
     pub commands: String,
     /// Why they are not run.
     pub skipped: Option<String>,

@@ -15,7 +15,7 @@ use crate::{
 
 /// Label selector of their pods.
 pub const GATEWAYS: &str = "app.kubernetes.io/instance=chat,app.kubernetes.io/component=gateway";
-/// The Deployment.
+/// Name of the gateways' Deployment.
 pub const DEPLOYMENT: &str = "chat-gateway";
 /// What says which pods a ReplicaSet is to delete first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::settings::Settings;
 
-/// One request.
+/// Longest time for one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The admin interface (REST, `/admin/v2`), asked as a superuser.

@@ -26,7 +26,7 @@ pub enum Place {
     Alone,
 }
 
-/// A test.
+/// A named test.
 pub struct Test {
     /// Its name, with `kt-` in front also that of its namespace.
     pub name: &'static str,

@@ -33,7 +33,7 @@ pub struct Scene {
     pub client: Client,
     /// Where everything is.
     pub settings: Arc<Settings>,
-    /// Its name.
+    /// Name of its namespace.
     pub namespace: String,
 }
 

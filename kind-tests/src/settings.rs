@@ -29,7 +29,7 @@ pub struct Settings {
     pub is_ours: bool,
     /// The system of record.
     pub cassandra: Cassandra,
-    /// The bus.
+    /// The event bus.
     pub pulsar: Pulsar,
 }
 
@@ -45,7 +45,7 @@ pub enum Reach {
 /// A Cassandra that pods and tests reach under the same address.
 #[derive(Debug, Clone)]
 pub struct Cassandra {
-    /// `host:port`.
+    /// Addresses of nodes, each `host:port`.
     pub contact_points: Vec<String>,
     /// Login, when it asks for one.
     pub credentials: Option<(String, String)>,
@@ -56,15 +56,15 @@ pub struct Cassandra {
 /// A Pulsar that pods and tests reach under the same address.
 #[derive(Debug, Clone)]
 pub struct Pulsar {
-    /// `pulsar://…`.
+    /// URL without TLS, `pulsar://…`.
     pub url: String,
-    /// `pulsar+ssl://…`.
+    /// URL with TLS, `pulsar+ssl://…`.
     pub tls_url: Option<String>,
     /// `http://…` or `https://…`.
     pub admin_url: String,
     /// Of a superuser.
     pub token: Option<String>,
-    /// PEM bundle.
+    /// PEM bundle of its authorities.
     pub ca: Option<String>,
 }
 

@@ -63,7 +63,7 @@ pub struct RunArgs {
 /// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// For programs: one object a line.
     Json,

@@ -22,7 +22,7 @@ use crate::{controller::Controller, live::Live, metrics::Metrics};
 pub struct HealthState {
     /// Ready once every watch is up to date.
     pub live: Arc<Live>,
-    /// Shown.
+    /// Shown at `/metrics`, in the text format of OpenMetrics.
     pub metrics: Arc<Metrics>,
     /// Alive while its reconciles come to an end.
     pub controller: Arc<Controller>,

@@ -17,7 +17,7 @@ pub enum ChildKind {
     ServiceAccount,
     /// Keys and certificates.
     Secret,
-    /// Settings.
+    /// Settings of the pods.
     ConfigMap,
     /// Which connections there may be.
     NetworkPolicy,
@@ -27,7 +27,7 @@ pub enum ChildKind {
     PodDisruptionBudget,
     /// Migrations, and the end of a keyspace.
     Job,
-    /// The roles.
+    /// The pods of a role.
     Deployment,
     /// Who decides how many gateways there are, if neither the operator nor a person does.
     HorizontalPodAutoscaler,
@@ -99,7 +99,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// Its name.
+    /// Name of the object.
     #[must_use]
     pub fn name(&self) -> &str {
         self.object.metadata.name.as_deref().unwrap_or_default()

@@ -98,9 +98,9 @@ impl Leadership {
 /// Who contends for which Lease.
 #[derive(Debug, Clone)]
 pub struct LeaseOptions {
-    /// Its namespace.
+    /// Namespace of the lease.
     pub namespace: String,
-    /// Its name.
+    /// Name of the lease.
     pub name: String,
     /// Names this process; unique.
     pub holder: String,

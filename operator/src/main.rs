@@ -1,4 +1,4 @@
-//! Folkmoot's operator.
+//! The program of Folkmoot's operator.
 
 use std::process::ExitCode;
 

@@ -29,7 +29,7 @@ struct Write {
 pub struct Chat {
     /// Namespace of the `ChatCluster`.
     pub chat_namespace: String,
-    /// Its name.
+    /// Name of the `ChatCluster`.
     pub chat: String,
 }
 

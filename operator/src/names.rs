@@ -50,7 +50,7 @@ const HASH: usize = 10;
 /// What a child is a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
-    /// A role's.
+    /// Part of one role.
     Role(Role),
     /// The Jobs that make tables, or drop them.
     Migrate,

@@ -106,7 +106,7 @@ pub enum DrainFault {
     NotNow(String),
 }
 
-/// Asks gateways.
+/// Asks gateways how many connections they hold.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     client: reqwest::Client,

@@ -20,7 +20,7 @@ pub enum RestError {
     Request {
         /// What was asked.
         path: String,
-        /// Why not.
+        /// What the HTTP client reported.
         source: reqwest::Error,
     },
     /// The server refused, and said why.

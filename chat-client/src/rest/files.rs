@@ -1,4 +1,4 @@
-//! Files.
+//! Upload and download of files.
 
 use std::path::Path;
 

@@ -26,7 +26,7 @@ struct Load {
     channels: u32,
     members: u32,
     rate: f64,
-    /// In milliseconds.
+    /// Most that the p99 of acks may be, in milliseconds; none: it is only measured.
     p99_bar: Option<f64>,
 }
 
@@ -38,9 +38,9 @@ const LOADS: [Load; 2] = [
 /// What one load came to on one store.
 #[derive(Debug, Serialize)]
 pub struct Durable {
-    /// Which load.
+    /// Name of the load.
     pub load: &'static str,
-    /// On what.
+    /// Name of the store.
     pub store: &'static str,
     /// Messages a second that were due.
     pub rate: f64,

@@ -24,7 +24,7 @@ pub struct FanOut {
     pub rate: f64,
     /// Folkmoot's CPU time by delivery, in microseconds.
     pub folkmoot_us: f64,
-    /// The broadcaster's.
+    /// The broadcaster's CPU time by delivery, in microseconds.
     pub bare_us: f64,
     /// Folkmoot's by the broadcaster's.
     pub ratio: f64,

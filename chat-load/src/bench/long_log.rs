@@ -21,7 +21,7 @@ const PLACES: [&str; 4] = ["first", "middle", "last", "anywhere"];
 /// What pages cost in one store.
 #[derive(Debug, Serialize)]
 pub struct LongLog {
-    /// On what.
+    /// Name of the store.
     pub store: &'static str,
     /// Events in the log.
     pub events: u64,

@@ -75,7 +75,7 @@ pub enum BenchError {
     Run {
         /// Of which measurement.
         what: &'static str,
-        /// Why.
+        /// What ended the run.
         source: RunError,
     },
     /// A part that needs a cluster, and there is none.
@@ -92,10 +92,10 @@ pub struct Results {
     /// One entry a rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fan_out: Vec<fan_out::FanOut>,
-    /// 15,000 sockets.
+    /// What 15,000 sockets cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sockets: Option<sockets::Sockets>,
-    /// Connects.
+    /// How fast sockets connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connects: Option<connects::Connects>,
     /// The report of the run with churn.

@@ -13,7 +13,7 @@ use crate::options::Options;
 pub struct ClusterAt {
     /// Its configuration, which `chat-server seed` takes.
     pub config: PathBuf,
-    /// Its gateways.
+    /// URLs of its gateways.
     pub gateways: Vec<String>,
     /// Its REST interface.
     pub api: String,

@@ -44,7 +44,7 @@ const EMOJI: [&str; 8] = ["👍", "🎉", "😂", "👀", "🚀", "❤️", "�
 /// Longest wait for people to be connected, and for an answer at the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One window.
+/// What one window of the load came to.
 #[derive(Debug, Serialize)]
 pub struct Reactions {
     /// Reactions a second that were due.

@@ -20,17 +20,17 @@ pub enum ServerError {
     /// The program cannot be run.
     #[error("failed to run {program}")]
     Spawn {
-        /// Which.
+        /// Path of the program.
         program: PathBuf,
-        /// Why not.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// It ended.
+    /// A command ended without success.
     #[error("`{what}` failed with {status}: {stderr}")]
     Ended {
-        /// Which command.
+        /// Name of the command.
         what: &'static str,
-        /// How.
+        /// Its exit status.
         status: std::process::ExitStatus,
         /// What it said.
         stderr: String,

@@ -20,13 +20,13 @@ pub struct Sockets {
     pub sockets: u32,
     /// Growth of Folkmoot's resident memory by socket, in bytes, when all are connected.
     pub folkmoot_bytes: f64,
-    /// The broadcaster's.
+    /// Growth of the broadcaster's resident memory by socket, in bytes.
     pub bare_bytes: f64,
     /// The same at the end of the load.
     pub folkmoot_loaded_bytes: f64,
     /// Folkmoot's CPU time by delivery, in microseconds.
     pub folkmoot_us: f64,
-    /// The broadcaster's.
+    /// The broadcaster's CPU time by delivery, in microseconds.
     pub bare_us: f64,
     /// Folkmoot's by the broadcaster's.
     pub ratio: f64,

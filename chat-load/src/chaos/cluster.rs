@@ -20,12 +20,12 @@ pub enum ClusterError {
     /// The script cannot be run.
     #[error("failed to run {script}")]
     Spawn {
-        /// Which.
+        /// Path of the script.
         script: PathBuf,
-        /// Why not.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// It failed.
+    /// The script ended without success.
     #[error("`{what}` failed with {status}")]
     Failed {
         /// What it was to do.
@@ -38,7 +38,7 @@ pub enum ClusterError {
     Late(String),
 }
 
-/// The script.
+/// The script that controls the cluster's processes.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     /// `scripts/cluster.sh`, or one that takes the same words.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-/// A fault.
+/// A fault that a run injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
     /// Nothing: the same load, to compare with.
@@ -24,11 +24,11 @@ pub enum Fault {
 /// What can be done to a process of the cluster: the words that `scripts/cluster.sh` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// SIGKILL.
+    /// Kills it with SIGKILL.
     Kill,
-    /// SIGSTOP.
+    /// Suspends it with SIGSTOP.
     Stop,
-    /// SIGCONT.
+    /// Resumes it with SIGCONT.
     Cont,
     /// Starts it again and waits until it serves.
     Start,
@@ -73,7 +73,7 @@ impl Fault {
         Self::AllNodesHang,
     ];
 
-    /// In words.
+    /// A description for reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -38,7 +38,7 @@ pub struct Marks {
 /// What a run under a fault came to.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// In words.
+    /// Description of the fault.
     pub fault: &'static str,
     /// Sends that were due from the fault on.
     pub sent: usize,

@@ -35,7 +35,7 @@ const READS_A_SECOND: f64 = 10.0;
 /// What to do, and to what.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The cluster.
+    /// The cluster that gets the faults.
     pub cluster: Cluster,
     /// Its gateways, or the load balancer in front of them.
     pub urls: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Settings {
     pub api: String,
     /// Accounts, as `chat-server seed` writes them.
     pub tokens: PathBuf,
-    /// Sockets.
+    /// Number of sockets to hold.
     pub sockets: u32,
     /// Messages a second.
     pub rate: f64,
@@ -65,7 +65,7 @@ pub enum ChaosError {
     Run {
         /// Under which fault.
         fault: &'static str,
-        /// Why.
+        /// What ended the run.
         source: RunError,
     },
     /// The fault was not made.

@@ -70,7 +70,7 @@ pub(crate) struct Send {
     pub(crate) interrupted: bool,
 }
 
-/// A connection.
+/// One simulated client: its socket, if it has one, and what it knows.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) link: Link,

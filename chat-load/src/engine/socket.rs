@@ -20,7 +20,7 @@ pub(crate) enum Stage {
     Connecting,
     /// The upgrade was asked for with this key.
     Upgrading(String),
-    /// Frames flow.
+    /// Upgraded: frames of the protocol flow.
     Open,
 }
 

@@ -38,9 +38,9 @@ pub struct Times {
 /// One event of a log, as much of it as is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Its position.
+    /// Its position in the log, from 1.
     pub seq: u64,
-    /// See [`crate::event_head::EventHead::fingerprint`].
+    /// Hash of what is compared, see [`crate::event_head::EventHead::fingerprint`].
     pub fingerprint: u64,
     /// The client id it was sent with.
     pub id: Option<Uuid>,
@@ -49,7 +49,7 @@ pub struct LogEntry {
 /// A channel's log as the server told it, from its first event, in the order it was told.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelLog {
-    /// The events.
+    /// The events, in the order of the log.
     pub entries: Vec<LogEntry>,
 }
 
@@ -58,7 +58,7 @@ pub struct ChannelLog {
 pub struct Receipt {
     /// Which receiver, for the explanation.
     pub receiver: u32,
-    /// Which channel.
+    /// The channel that was received.
     pub channel: ChannelId,
     /// What it got.
     pub cursor: Cursor,

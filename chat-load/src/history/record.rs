@@ -18,7 +18,7 @@ pub enum Record {
     Receiver {
         /// Number of the connection.
         receiver: u32,
-        /// Which channel.
+        /// The channel that it receives.
         channel: ChannelId,
         /// The channel's head in the `welcome`.
         base: u64,
@@ -35,7 +35,7 @@ pub enum Record {
         /// Whether missed events had been asked for and the answer was not complete.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         catching_up: bool,
-        /// The event.
+        /// The event that came.
         #[serde(flatten)]
         event: RecordedEvent,
     },
@@ -53,7 +53,7 @@ pub enum Record {
     },
     /// Events that were read over REST while the run went on.
     Read {
-        /// Which channel.
+        /// The channel that was read.
         channel: ChannelId,
         /// Events after this position were asked for.
         after: u64,
@@ -62,7 +62,7 @@ pub enum Record {
     },
     /// An event of a channel's log as read at the end; lines of a channel are in the log's order.
     Log {
-        /// The event.
+        /// The event that was read.
         #[serde(flatten)]
         event: RecordedEvent,
     },
@@ -71,9 +71,9 @@ pub enum Record {
 /// The identity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedEvent {
-    /// Which log.
+    /// The channel of the event.
     pub channel: ChannelId,
-    /// Its position.
+    /// Its position in the channel's log, from 1.
     pub seq: u64,
     /// When it was committed.
     pub at: u64,
@@ -108,7 +108,7 @@ pub enum ReplayError {
     Read {
         /// Which line, from 1.
         line: usize,
-        /// Why not.
+        /// What the operating system reported.
         source: std::io::Error,
     },
     /// A line is not a record.
@@ -116,7 +116,7 @@ pub enum ReplayError {
     Parse {
         /// Which line, from 1.
         line: usize,
-        /// Why not.
+        /// What the JSON parser reported.
         source: serde_json::Error,
     },
     /// A delivery to somebody who was never welcomed to the channel.

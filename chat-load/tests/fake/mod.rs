@@ -30,7 +30,7 @@ const QUEUE: usize = 100_000;
 /// A promise to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// None.
+    /// The server behaves well.
     None,
     /// `sync` recovers nothing, which is allowed: events must be read over REST.
     NeverRecovers,
@@ -186,7 +186,7 @@ async fn events(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     reply(stream, &serde_json::to_string(&Page { items, next }).unwrap()).await;
 }
 
-/// `GET /v1/channels/{id}`.
+/// Answers `GET /v1/channels/{id}`.
 async fn one_channel(stream: TcpStream, channel: ChannelId, state: &Mutex<State>) {
     let head = state.lock().logs[&channel].last().map_or(0, |e| e.seq);
     let channel = Channel {

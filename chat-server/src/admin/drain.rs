@@ -33,7 +33,7 @@ const fn five() -> u64 {
     5
 }
 
-/// The answer.
+/// The answer to `POST /drain`.
 #[derive(Debug, Serialize)]
 struct Draining {
     draining: bool,

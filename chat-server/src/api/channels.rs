@@ -104,7 +104,7 @@ async fn create_channel(
     Ok((StatusCode::CREATED, Json(channel)))
 }
 
-/// One channel.
+/// Gets one channel.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}", tag = "channels", security(("bearer" = [])),
     params(("channel" = ChannelId, Path, description = "Which")),

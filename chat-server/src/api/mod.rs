@@ -39,7 +39,7 @@ const MAX_UPLOADS: usize = 32;
 /// What the routes need.
 #[derive(Clone)]
 pub struct ApiState {
-    /// The domain.
+    /// The domain's operations.
     pub chat: Arc<Chat>,
     /// Says whose a request is.
     pub verifier: TokenVerifier,

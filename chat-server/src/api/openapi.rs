@@ -97,7 +97,7 @@ impl Description {
 #[derive(Clone)]
 pub(super) struct RestDescription(pub(super) Description);
 
-/// This description.
+/// Gets this description.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "descriptions", security(()),
     responses(

@@ -100,7 +100,7 @@ async fn get_me(
     find(&state, actor.user).await.map(Json)
 }
 
-/// One user.
+/// Gets one user.
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "users", security(("bearer" = [])),
     params(("user" = UserId, Path, description = "Whom")),

@@ -28,17 +28,17 @@ pub enum KeyFileError {
     /// It cannot be read.
     #[error("failed to read the signing keys in {}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// It holds something that cannot be used.
     #[error("the signing keys in {} cannot be used", path.display())]
     Contents {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What.
+        /// What is wrong with its contents.
         source: KeyFault,
     },
 }
@@ -68,9 +68,9 @@ pub enum KeyFault {
         "the kid of key {at} is not {expected}, the first 12 bytes of the SHA-256 of its public key in base64url"
     )]
     Kid {
-        /// Which key.
+        /// Which key, from 1.
         at: usize,
-        /// Its id.
+        /// The id that follows from the key.
         expected: String,
     },
     /// A key is there twice.

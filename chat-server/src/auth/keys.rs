@@ -35,13 +35,13 @@ const FILE_REFRESH_INTERVAL: Duration = Duration::from_secs(3);
 /// A public key (RFC 7517 §4, RFC 8037 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Jwk {
-    /// Always `OKP`.
+    /// Key type, always `OKP`.
     pub kty: &'static str,
-    /// Always `Ed25519`.
+    /// The curve, always `Ed25519`.
     pub crv: &'static str,
-    /// Always `EdDSA`.
+    /// The algorithm, always `EdDSA`.
     pub alg: &'static str,
-    /// Always `sig`.
+    /// What the key is for, always `sig`.
     #[serde(rename = "use")]
     pub usage: &'static str,
     /// What tokens name the key by.
@@ -53,7 +53,7 @@ pub struct Jwk {
 /// The keys that tokens are verified with (RFC 7517 §5), newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct JwkSet {
-    /// The keys.
+    /// All keys, newest first.
     pub keys: Vec<Jwk>,
 }
 
@@ -138,7 +138,7 @@ impl Key {
 /// The signing keys: the newest signs, retired ones verify until the last token they signed has expired.
 pub struct KeyRing {
     source: Source,
-    /// Newest first.
+    /// All keys that count now, newest first.
     keys: RwLock<Arc<Vec<Arc<Key>>>>,
     /// When keys were last looked for because of an unknown one, and what came of it.
     reloaded: tokio::sync::Mutex<Option<(Instant, Result<(), ChatError>)>>,

@@ -31,7 +31,7 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 const STALE_HOURS: u64 = 2;
 /// How many hours back stale uploads are looked for: as long as their rows live.
 const SWEPT_HOURS: u64 = 72;
-/// How often.
+/// How often stale uploads are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30 * 60);
 
 const INSERT_CHUNK: Statement =

@@ -42,7 +42,7 @@ pub trait BlobStore: Send + Sync + 'static {
 /// A blob that is being written.
 #[async_trait]
 pub trait Staged: Send {
-    /// Appends bytes.
+    /// Appends bytes to the blob.
     async fn write(&mut self, chunk: Bytes) -> Result<(), BlobError>;
 
     /// Makes it durable, then readable.

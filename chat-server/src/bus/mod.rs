@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 /// A committed event, encoded once.
 #[derive(Debug)]
 pub struct CommittedEvent {
-    /// Its log.
+    /// The channel whose log it is in.
     pub channel: ChannelId,
-    /// Its position.
+    /// Its position in the log.
     pub seq: Seq,
     /// What happened, for those on the way who must know (membership changes, channel settings).
     pub body: Body,
@@ -63,14 +63,14 @@ pub enum Signal {
     Digest(Arc<Digest>),
     /// A process stops in good order: it is gone as of now.
     Gone {
-        /// Its name.
+        /// Name of the process.
         node: Arc<str>,
         /// Its life, see [`Digest::epoch`].
         epoch: u64,
     },
     /// Who is at a gateway, in parts; asked for by [`Signal::OnlineWanted`].
     Online {
-        /// The gateway.
+        /// Name of the gateway.
         node: Arc<str>,
         /// Its life, see [`Digest::epoch`].
         epoch: u64,
@@ -79,7 +79,7 @@ pub enum Signal {
         part: u32,
         /// Of how many.
         parts: u32,
-        /// Who.
+        /// Users with sockets there.
         users: Vec<UserId>,
     },
     /// Somebody's picture of who is at a gateway does not match its digest.
@@ -89,35 +89,35 @@ pub enum Signal {
     },
     /// Somebody is typing.
     Typing {
-        /// Where.
+        /// The channel in which somebody types.
         channel: ChannelId,
-        /// Who.
+        /// The user who types.
         user: UserId,
     },
     /// A read marker moved.
     Read {
-        /// Whose.
+        /// The user whose marker moved.
         user: UserId,
-        /// Where.
+        /// The channel whose marker moved.
         channel: ChannelId,
-        /// To where.
+        /// The last position that was seen.
         seq: Seq,
         /// Messages of others after it, when that was known.
         #[serde(default)]
         unread: Option<u64>,
-        /// See [`CommittedEvent::generation`].
+        /// The life of the store, see [`CommittedEvent::generation`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         generation: Option<Generation>,
     },
     /// A session was revoked: its sockets must go.
     SessionRevoked {
-        /// Which.
+        /// Id of the session.
         session: SessionId,
     },
     /// The role of somebody changed, or their account was closed or opened: tokens with a lower version are not accepted any
     /// more, and their sockets must go.
     AuthVersion {
-        /// Whose.
+        /// Id of the account.
         user: UserId,
         /// The lowest version that is accepted.
         version: u64,
@@ -136,7 +136,7 @@ pub enum Signal {
         gateway: Arc<str>,
         /// Its life, see [`Digest::epoch`].
         epoch: u64,
-        /// Who came.
+        /// Users who came.
         online: Vec<UserId>,
         /// Who left; nobody is in both.
         offline: Vec<UserId>,
@@ -146,7 +146,7 @@ pub enum Signal {
 /// One use of a limited way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Which way.
+    /// The limit that it counts against.
     pub limit: Limited,
     /// Hash of the account or address.
     pub key: u64,
@@ -164,12 +164,12 @@ pub enum Limited {
     RegisterAddress,
 }
 
-/// What travels.
+/// What the bus carries.
 #[derive(Debug, Clone)]
 pub enum BusMessage {
     /// Durable elsewhere; in order per channel.
     Event(Arc<CommittedEvent>),
-    /// Ephemeral.
+    /// Short-lived: losing one is harmless.
     Signal(Signal),
 }
 

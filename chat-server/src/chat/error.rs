@@ -9,7 +9,7 @@ use crate::store::{Refusal, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ChatError {
-    /// The cause.
+    /// The cause, as a code of the protocol.
     pub code: ErrorCode,
     /// What was expected, for the developer of the client.
     pub message: String,

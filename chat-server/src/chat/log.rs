@@ -24,7 +24,7 @@ impl ChannelLogs {
         Self { outgoing: Outgoing::new(Arc::clone(&writer), directory), writer }
     }
 
-    /// See [`Outgoing::set_owners`].
+    /// Sets who answers for ownership, see [`Outgoing::set_owners`].
     pub(super) fn set_owners(&self, owners: Arc<dyn Owners>) {
         self.outgoing.set_owners(owners);
     }

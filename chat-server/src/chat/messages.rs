@@ -18,7 +18,7 @@ use crate::store::NewEvent;
 pub enum Command {
     /// Append a message.
     Send {
-        /// Markdown source.
+        /// Text of the message, as Markdown source.
         text: String,
         /// Files uploaded to the same channel.
         files: Vec<FileId>,
@@ -27,21 +27,21 @@ pub enum Command {
     },
     /// Give one's own message a new text.
     Edit {
-        /// The message.
+        /// Position of the message.
         target: Seq,
         /// The new text.
         text: String,
     },
     /// Delete a message and scrub it.
     Delete {
-        /// The message.
+        /// Position of the message.
         target: Seq,
     },
     /// React to a message, or take one's reaction back.
     React {
-        /// The message.
+        /// Position of the message.
         target: Seq,
-        /// With what.
+        /// The emoji to add or take away.
         emoji: String,
         /// Take it back.
         removed: bool,

@@ -15,7 +15,7 @@ use super::ChatError;
 /// Who asks: what a verified access token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Actor {
-    /// The user.
+    /// Id of the user.
     pub user: UserId,
     /// Their role when the token was issued.
     pub role: Role,

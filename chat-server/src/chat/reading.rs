@@ -26,7 +26,7 @@ use crate::{
 /// One page of a log, ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsPage {
-    /// The events.
+    /// The events of the page.
     pub items: Vec<StoredEvent>,
     /// The last position on this page, when there may be more.
     pub next: Option<Seq>,

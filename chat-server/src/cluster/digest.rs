@@ -5,7 +5,7 @@ use chat_protocol::UserId;
 /// How many users, and a sum that does not depend on their order. Kept up to date one user at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OnlineSum {
-    /// How many.
+    /// Number of users who are online.
     pub count: u32,
     /// The wrapping sum of their hashes, see [`OnlineSum::add`].
     pub checksum: u64,

@@ -19,7 +19,7 @@ const REMEMBER_GONE: Duration = Duration::from_secs(60);
 /// A process that may own channels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
-    /// Its name.
+    /// Name of the process.
     pub name: Arc<str>,
     /// Where it takes appends (`host:port`).
     pub address: Arc<str>,
@@ -30,17 +30,17 @@ pub struct Node {
 pub enum Change {
     /// Heard for the first time, or again after it was given up.
     Joined {
-        /// Its name.
+        /// Name of the process.
         node: Arc<str>,
     },
     /// Fell silent, or began another life.
     Died {
-        /// Its name.
+        /// Name of the process.
         node: Arc<str>,
     },
     /// Stopped in good order.
     Left {
-        /// Its name.
+        /// Name of the process.
         node: Arc<str>,
     },
 }
@@ -53,7 +53,7 @@ struct Member {
     heard: Instant,
 }
 
-/// The others.
+/// The other processes of the cluster, as their digests show them.
 pub(super) struct Members {
     own: Arc<str>,
     /// Of the store that this process works on.

@@ -33,7 +33,7 @@ pub struct CertificateFiles {
     pub ca: PathBuf,
     /// This process's certificate, for both sides of a connection, and those between it and the authority.
     pub cert: PathBuf,
-    /// Its key.
+    /// Path of the certificate's key.
     pub key: PathBuf,
 }
 
@@ -43,9 +43,9 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("failed to read {}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// A file holds something else.
@@ -53,9 +53,9 @@ pub enum TlsError {
     Pem {
         /// What should be in there.
         what: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the PEM parser reported; none when the file holds none of it.
         source: Option<rustls::pki_types::pem::Error>,
     },
     /// Certificate, key and authority do not belong together, or are of a kind that is not known.

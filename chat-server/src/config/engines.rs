@@ -59,7 +59,7 @@ pub enum FileEngine {
     S3,
 }
 
-/// Apache Cassandra.
+/// Settings of Apache Cassandra.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CassandraConfig {
     /// `host:port` of some nodes; the others are found through them.
@@ -116,14 +116,14 @@ impl Default for CassandraConfig {
     }
 }
 
-/// Apache Pulsar.
+/// Settings of Apache Pulsar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PulsarConfig {
     /// `pulsar://` or `pulsar+ssl://`.
     pub url: String,
     /// `http://` or `https://` of the admin interface, for `migrate`.
     pub admin_url: String,
-    /// The tenant.
+    /// Name of the tenant.
     pub tenant: String,
     /// The namespace in it.
     pub namespace: String,
@@ -194,7 +194,7 @@ pub struct S3Config {
     pub endpoint: String,
     /// The bucket; it must exist.
     pub bucket: String,
-    /// The region.
+    /// The region of the bucket.
     pub region: String,
     /// What the keys of our objects begin with.
     pub prefix: String,

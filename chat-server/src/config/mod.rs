@@ -43,15 +43,15 @@ pub struct Config {
     pub pulsar: PulsarConfig,
     /// The processes among themselves.
     pub cluster: ClusterConfig,
-    /// Accounts.
+    /// Settings of accounts.
     pub auth: AuthOptions,
-    /// Sockets.
+    /// Settings of sockets.
     pub gateway: GatewayOptions,
-    /// Uploads.
+    /// Settings of uploaded files.
     pub files: FilesConfig,
     /// The object store, when it keeps files.
     pub s3: S3Config,
-    /// The log.
+    /// Settings of the program's own log.
     pub log: LogConfig,
 }
 
@@ -97,7 +97,7 @@ impl Default for ServerConfig {
 /// Where the embedded store keeps its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataConfig {
-    /// The folder.
+    /// Path of the folder.
     pub dir: PathBuf,
 }
 
@@ -110,7 +110,7 @@ impl Default for DataConfig {
     }
 }
 
-/// Uploads.
+/// Settings of uploaded files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
     /// Largest file, in bytes.
@@ -128,13 +128,13 @@ impl Default for FilesConfig {
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// The log.
+/// Settings of the program's own log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// How it is written.

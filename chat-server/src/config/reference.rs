@@ -29,7 +29,7 @@ registration = \"closed\"
 This page is generated: `chat-server check-config --reference > docs/configuration.md`. A test keeps it fresh.
 ";
 
-/// `docs/configuration.md`.
+/// The text of `docs/configuration.md`.
 #[must_use]
 pub fn reference() -> String {
     let defaults = Config::default();

@@ -30,7 +30,7 @@ impl fmt::Display for Problem {
 /// A configuration, and where each value that is not a default came from.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// The configuration.
+    /// The configuration that holds.
     pub config: Config,
     origins: HashMap<&'static str, Origin>,
 }
@@ -110,7 +110,7 @@ pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
     })
 }
 
-/// `dc1:3`.
+/// Datacenter and number of copies of an entry such as `dc1:3`.
 pub(super) fn replication(entry: &str) -> Option<(&str, u8)> {
     let (datacenter, copies) = entry.rsplit_once(':')?;
     let copies = copies.parse().ok().filter(|copies| (1..=15).contains(copies))?;

@@ -7,9 +7,9 @@ use chat_protocol::limits::MAX_FILE_BYTES;
 use super::{BusEngine, CassandraDriver, Config, FileEngine, Kind, LogFormat, StoreEngine, Value};
 use crate::auth::Registration;
 
-/// One setting.
+/// Description of one setting.
 pub struct Setting {
-    /// `section.key`.
+    /// Its key, `section.key`.
     pub key: &'static str,
     /// What it takes.
     pub kind: Kind,
@@ -297,8 +297,8 @@ pub const SETTINGS: &[Setting] = &[
         pulsar.admin_url,
         "`http://` or `https://` of the admin interface; only `chat-server migrate` uses it."
     ),
-    text!("pulsar.tenant", Kind::Text, pulsar.tenant, "The tenant."),
-    text!("pulsar.namespace", Kind::Text, pulsar.namespace, "The namespace in it."),
+    text!("pulsar.tenant", Kind::Text, pulsar.tenant, "The tenant of this chat in Pulsar."),
+    text!("pulsar.namespace", Kind::Text, pulsar.namespace, "The namespace in the tenant."),
     number!(
         "pulsar.partitions",
         1,
@@ -544,7 +544,7 @@ pub const SETTINGS: &[Setting] = &[
         "URL of the service. Empty: AWS's own for the region."
     ),
     text!("s3.bucket", Kind::OptionalText, s3.bucket, "The bucket. It must exist."),
-    text!("s3.region", Kind::Text, s3.region, "The region."),
+    text!("s3.region", Kind::Text, s3.region, "The region of the bucket."),
     text!("s3.prefix", Kind::OptionalText, s3.prefix, "What the keys of our objects begin with."),
     path!(
         "s3.credentials_file",

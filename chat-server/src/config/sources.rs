@@ -21,7 +21,7 @@ pub enum Origin {
     File {
         /// The file, as it was named.
         path: String,
-        /// The line.
+        /// Number of the line, from 1.
         line: usize,
     },
     /// An environment variable.
@@ -45,9 +45,9 @@ impl fmt::Display for Origin {
 pub struct Assignment {
     /// For which key, known or not.
     pub key: String,
-    /// What.
+    /// The value as it was given.
     pub raw: Raw,
-    /// Where.
+    /// Where it was given.
     pub origin: Origin,
 }
 

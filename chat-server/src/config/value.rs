@@ -5,13 +5,13 @@ use std::{fmt, net::SocketAddr};
 /// What a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Any text.
+    /// Any text that is not empty.
     Text,
     /// Any text, or none.
     OptionalText,
     /// An IP address with a port.
     Address,
-    /// A path.
+    /// Path of a file or folder.
     Path,
     /// A path, or none.
     OptionalPath,
@@ -23,7 +23,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Texts; in a variable or flag, separated by commas.
     List,
-    /// Log directives.
+    /// Directives for the level of logs, such as `info,chat_server=debug`.
     Level,
 }
 
@@ -58,16 +58,16 @@ impl fmt::Display for Raw {
 pub enum Value {
     /// For [`Kind::Text`], [`Kind::Path`] and their optional forms, [`Kind::Choice`] and [`Kind::Level`].
     Text(String),
-    /// For [`Kind::Address`].
+    /// Value of a [`Kind::Address`].
     Address(SocketAddr),
     /// For [`Kind::Integer`] and [`Kind::IntegerOrZero`].
     Integer(u64),
-    /// For [`Kind::List`].
+    /// Value of a [`Kind::List`].
     List(Vec<String>),
 }
 
 impl fmt::Display for Value {
-    /// As TOML.
+    /// Writes the value as TOML.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => toml::Value::from(text.as_str()).fmt(f),

@@ -74,9 +74,9 @@ pub enum DemoError {
     /// The file of passwords.
     #[error("failed to read or write {}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
 }

@@ -26,7 +26,7 @@ pub trait Counts: Send + Sync + 'static {
     async fn put(&self, channel: ChannelId, from: Count, to: Count) -> Result<bool, ConsumerError>;
 }
 
-/// Counts events.
+/// A consumer that counts the events it gets.
 pub struct EventCounter<C> {
     counts: C,
 }

@@ -29,7 +29,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Somebody asked.
+    /// Notes that another process asked.
     pub(super) const fn want(&mut self) {
         self.wanted = true;
     }

@@ -83,7 +83,7 @@ impl ChannelState {
 pub(super) enum InMemory {
     /// All that was asked for, up to `head`.
     All { frames: Vec<Bytes>, head: Seq },
-    /// Not enough.
+    /// Less than was asked for.
     No,
 }
 

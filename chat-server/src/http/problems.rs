@@ -45,9 +45,9 @@ problems! {
     Denied = Forbidden;
     /// One that the state of things may rule out.
     Clash = Conflict;
-    /// An upload.
+    /// One that takes an upload.
     Upload = Malformed TooLarge Invalid;
-    /// A download.
+    /// One that sends a download.
     Unsatisfiable = RangeNotSatisfiable;
 }
 

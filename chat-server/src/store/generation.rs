@@ -11,7 +11,7 @@ use super::{SigningKeyRow, StoreError};
 /// A life of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationRow {
-    /// Which.
+    /// Id of the generation.
     pub id: Generation,
     /// When a restore began it, on a full second; 0 for the first one. Access tokens from before are not accepted.
     pub since: Millis,

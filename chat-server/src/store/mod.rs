@@ -67,9 +67,9 @@ pub struct Commit {
 /// A committed event as it stands in the store now: bodies of deleted messages and of their edits are scrubbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its log.
+    /// The channel whose log it is in.
     pub channel: ChannelId,
-    /// Its position.
+    /// Its position in the log.
     pub seq: Seq,
     /// When it was committed.
     pub at: Millis,
@@ -142,7 +142,7 @@ pub trait LogStore: Send + Sync + 'static {
         id: ClientId,
     ) -> Result<Option<(Seq, Millis)>, StoreError>;
 
-    /// One event.
+    /// Reads one event; `None` when the log has no such position.
     async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError>;
 
     /// Up to `limit` messages before position `before` (exclusive; [`Seq::MAX`] for the newest), newest first,
@@ -166,7 +166,7 @@ pub trait LogStore: Send + Sync + 'static {
 /// A channel without anything that depends on who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRow {
-    /// Which.
+    /// Id of the channel.
     pub id: ChannelId,
     /// Who may see and join it.
     pub kind: ChannelKind,
@@ -174,11 +174,11 @@ pub struct ChannelRow {
     pub name: Option<String>,
     /// What it is about.
     pub topic: String,
-    /// Read-only.
+    /// Whether it is archived, that is, read-only.
     pub archived: bool,
     /// Who made it.
     pub created_by: UserId,
-    /// When.
+    /// When it was made.
     pub created_at: Millis,
     /// Where its log ends.
     pub end: End,
@@ -187,7 +187,7 @@ pub struct ChannelRow {
 /// A user's place in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Membership {
-    /// Which channel.
+    /// Id of the channel.
     pub channel: ChannelId,
     /// The seq of the event with which they joined.
     pub since: Seq,
@@ -210,7 +210,7 @@ impl Membership {
 /// An uploaded file's description; the bytes are in a [`crate::blob::BlobStore`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRow {
-    /// Which.
+    /// Id of the file.
     pub id: FileId,
     /// The channel whose readers may read it.
     pub channel: ChannelId,
@@ -224,14 +224,14 @@ pub struct FileRow {
     pub size: u64,
     /// SHA-256 of the content.
     pub sha256: [u8; 32],
-    /// When.
+    /// When it was uploaded.
     pub created_at: Millis,
 }
 
 /// People, channels, memberships, markers, files' descriptions.
 #[async_trait]
 pub trait DirectoryStore: Send + Sync + 'static {
-    /// One channel.
+    /// Reads one channel.
     async fn channel(&self, id: ChannelId) -> Result<Option<ChannelRow>, StoreError>;
 
     /// Several channels; those that do not exist are left out. Any order.
@@ -273,7 +273,7 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// Whether any user exists.
     async fn has_users(&self) -> Result<bool, StoreError>;
 
-    /// One user.
+    /// Reads one user.
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
     /// One user by handle (lower case).
@@ -315,16 +315,16 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// Adds a file's description. The bytes must be in place already.
     async fn put_file(&self, file: &FileRow) -> Result<(), StoreError>;
 
-    /// One file.
+    /// Reads the row of one file.
     async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError>;
 }
 
 /// A session as stored. Its refresh token is kept only as a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
-    /// Which.
+    /// Id of the session.
     pub id: SessionId,
-    /// Whose.
+    /// The user who signed in.
     pub user: UserId,
     /// When it began.
     pub created_at: Millis,

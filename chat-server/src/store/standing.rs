@@ -5,7 +5,7 @@ use chat_protocol::rest::{Role, User};
 /// A user, with what only the server needs to know of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The user.
+    /// The user's public fields.
     pub user: User,
     /// How often their standing has changed. Access tokens carry it: those with a lower one are not accepted any more.
     pub auth_version: u64,
@@ -22,7 +22,7 @@ impl Account {
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Their role.
+    /// The user's role.
     pub role: Role,
     /// Their account is closed.
     pub deactivated: bool,

@@ -20,7 +20,7 @@ pub(crate) trait Fixture: Sized {
     async fn open(capacity: usize) -> Self;
     /// One process's end.
     fn here(&self) -> &Arc<dyn Bus>;
-    /// Another's.
+    /// Another process's end.
     fn there(&self) -> &Arc<dyn Bus>;
     /// Makes the bus forget what it was given so far, sending `filler` through it when that takes it.
     async fn forget(&self, filler: BusMessage);

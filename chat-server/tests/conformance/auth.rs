@@ -1,4 +1,4 @@
-//! [`chat_server::store::AuthStore`].
+//! The contract of [`chat_server::store::AuthStore`].
 
 use std::sync::Arc;
 

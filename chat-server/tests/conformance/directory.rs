@@ -1,4 +1,4 @@
-//! [`chat_server::store::DirectoryStore`].
+//! The contract of [`chat_server::store::DirectoryStore`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`chat_server::store::LogStore`].
+//! The contract of [`chat_server::store::LogStore`].
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -13,7 +13,7 @@ use proptest::{prelude::*, sample::Index, strategy::ValueTree as _, test_runner:
 use super::fixtures::{append, commit, event, message, named, new_channel};
 use crate::wait::until_so;
 
-/// Random histories.
+/// Number of random histories.
 const CASES: usize = 12;
 const NO_EFFECT: Appended = Appended::Refused(Refusal::NoEffect);
 const NO_TARGET: Appended = Appended::Refused(Refusal::NoTarget);

@@ -36,7 +36,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl 
     }
 }
 
-/// Everything soon.
+/// Short intervals, so that tests see everything soon.
 pub(crate) fn options() -> FollowOptions {
     FollowOptions {
         save_every: Duration::from_millis(30),

@@ -62,7 +62,7 @@ pub struct TestCluster {
     _dir: tempfile::TempDir,
 }
 
-/// One process.
+/// One process of the cluster.
 pub struct TestGateway {
     pub base_url: String,
     pub chat: Arc<Chat>,

@@ -270,7 +270,7 @@ impl OwnCassandra {
         cassandra_config(&self.0.settings())
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL to a node.
     pub async fn kill(&self, node: usize) {
         self.0.run(&["kill", &node.to_string()]).await;
     }
@@ -280,7 +280,7 @@ impl OwnCassandra {
         self.0.run(&["stop", &node.to_string()]).await;
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT to a node.
     pub async fn cont(&self, node: usize) {
         self.0.run(&["cont", &node.to_string()]).await;
     }
@@ -308,7 +308,7 @@ impl OwnPulsar {
         pulsar_config(&self.0.settings())
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL to the broker.
     pub async fn kill(&self) {
         self.0.run(&["kill"]).await;
     }
@@ -318,7 +318,7 @@ impl OwnPulsar {
         self.0.run(&["stop"]).await;
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT to the broker.
     pub async fn cont(&self) {
         self.0.run(&["cont"]).await;
     }

@@ -29,11 +29,11 @@ pub(crate) enum Fault {
 /// Which requests faults may happen to; batches are among all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hits {
-    /// All.
+    /// All reads and writes.
     Everything,
     /// All but reads.
     Writes,
-    /// Conditional writes.
+    /// Conditional writes only.
     Conditional,
 }
 

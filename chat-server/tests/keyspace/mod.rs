@@ -29,7 +29,7 @@ impl Keyspace {
         Self { cql: bound(&config).await, name, config }
     }
 
-    /// Another session.
+    /// Opens another session.
     pub(crate) async fn connect(&self) -> Arc<dyn Cql> {
         bound(&self.config).await
     }

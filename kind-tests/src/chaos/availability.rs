@@ -31,7 +31,7 @@ const IN_TIME_US: u64 = 500_000;
 /// The share of tries that are acked in time.
 const PERCENT: f64 = 99.95;
 
-/// A minute.
+/// What one minute of the run came to.
 #[derive(Debug, Serialize)]
 struct Minute {
     killed: &'static str,

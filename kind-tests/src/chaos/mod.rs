@@ -99,11 +99,11 @@ impl Bar {
 /// What a row came to.
 #[derive(Debug, Clone, Serialize)]
 pub struct Findings {
-    /// Which row.
+    /// Name of the row.
     pub row: &'static str,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// Each bar.
+    /// The bars of the row, met or missed.
     pub bars: Vec<Bar>,
     /// Everything behind them.
     pub details: Value,

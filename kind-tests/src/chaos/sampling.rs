@@ -20,11 +20,11 @@ use crate::{
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_millis(500);
-/// One look.
+/// Longest time for one sample.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The admin port of gateways.
 const ADMIN: u16 = 8081;
-/// The metric.
+/// The metric that is sampled.
 const CONNECTIONS: &str = "folkmoot_gateway_connections ";
 
 /// What was seen.

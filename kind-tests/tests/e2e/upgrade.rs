@@ -1,4 +1,4 @@
-//! Another image.
+//! Upgrades to another image, good and bad.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Chance that is the same in every run.
 
-/// SplitMix64.
+/// Random numbers by SplitMix64: the same seed gives the same run.
 pub(crate) struct Chance(u64);
 
 impl Chance {

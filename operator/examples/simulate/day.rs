@@ -40,11 +40,11 @@ pub(crate) struct Day {
     pub(crate) peak: u64,
     /// From when to when, in hours.
     pub(crate) hours: (u32, u32),
-    /// `spec.gateway.autoscaling`.
+    /// Settings of `spec.gateway.autoscaling`.
     pub(crate) settings: Settings,
-    /// `spec.gateway.maxConnections`.
+    /// Value of `spec.gateway.maxConnections`.
     pub(crate) max_connections: u64,
-    /// `spec.gateway.drainSeconds`.
+    /// Value of `spec.gateway.drainSeconds`.
     pub(crate) drain_seconds: u32,
     /// Another day of the same kind.
     pub(crate) seed: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Outcome {
     pub(crate) downs: u32,
     /// Sockets that were sent away to empty gateways, a user may be among them several times.
     pub(crate) moved: u64,
-    /// Its minutes.
+    /// The day, minute by minute.
     pub(crate) minutes: Vec<Minute>,
 }
 

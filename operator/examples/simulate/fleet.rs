@@ -95,7 +95,7 @@ impl Fleet {
         self.pods.iter().filter(|pod| pod.state == State::Serves).map(|pod| pod.held)
     }
 
-    /// More.
+    /// Starts gateways until there are `to`.
     pub(crate) fn scale_up(&mut self, now: u32, to: u32, chance: &mut Chance) {
         for _ in self.replicas..to {
             self.start(now, chance);

@@ -69,7 +69,7 @@ impl Panel {
     }
 }
 
-/// The picture.
+/// Draws the day as SVG.
 pub(crate) fn plot(day: &Day, outcome: &Outcome) -> String {
     let minutes = &outcome.minutes;
     let most = minutes.iter().map(|minute| minute.pods.max(minute.ideal)).max().unwrap_or(1);

@@ -58,9 +58,9 @@ pub enum ReconcileError {
         "the {kind:?} {name} belongs to somebody else; nothing was done to it. Delete it, or give the ChatCluster another name"
     )]
     NameTaken {
-        /// Its kind.
+        /// Kind of the object.
         kind: ChildKind,
-        /// Its name.
+        /// Name of the object.
         name: String,
     },
     /// Somebody else may write now.
@@ -139,7 +139,7 @@ pub struct Controller {
     pub(super) recorder: Recorder,
     pub(super) applied: Memory,
     pub(super) capabilities: Mutex<Capabilities>,
-    /// Consecutive failures.
+    /// Consecutive failures of each cluster.
     pub(super) failures: Mutex<HashMap<Key, u32>>,
     pub(super) known: Mutex<HashMap<Key, Known>>,
     running: Mutex<HashMap<Key, Instant>>,

@@ -46,7 +46,7 @@ use observe::Observed;
 const WELL: Duration = Duration::from_secs(30);
 /// The first pause after a failure; it doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest.
+/// The longest pause after a failure.
 const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Longest time for one reconcile. Its parts have shorter ones.
 const DEADLINE: Duration = Duration::from_secs(120);

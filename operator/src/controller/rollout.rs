@@ -8,7 +8,7 @@ pub enum Role {
     Auth,
     /// REST, files, the web client.
     Api,
-    /// Sockets.
+    /// Holds the sockets of clients.
     Gateway,
 }
 
@@ -63,7 +63,7 @@ pub enum RolloutStep {
     Replacing(Role),
     /// This role does not get ready; those after it stay as they are.
     Stalled {
-        /// Which.
+        /// The role that does not get ready.
         role: Role,
         /// Why, as its Deployment says.
         why: String,
@@ -85,11 +85,11 @@ pub struct RolePlan {
 /// What each role is to run now; `None`: it is not to be made yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutPlan {
-    /// Of auth.
+    /// Plan for auth.
     pub auth: Option<RolePlan>,
-    /// Of api.
+    /// Plan for api.
     pub api: Option<RolePlan>,
-    /// Of gateways.
+    /// Plan for gateways.
     pub gateway: Option<RolePlan>,
     /// How far it is.
     pub step: RolloutStep,

@@ -51,7 +51,7 @@ pub enum Health {
         reason: &'static str,
         /// For a person: which address, what was expected, what came, what to do.
         message: String,
-        /// Since when.
+        /// Time of the first failure in a row.
         since: Timestamp,
     },
 }

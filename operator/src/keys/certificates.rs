@@ -28,7 +28,7 @@ pub const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// What is to become of the Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificatePlan {
-    /// It stays.
+    /// The Secret stays as it is.
     Keep {
         /// Until then at least.
         until: Timestamp,

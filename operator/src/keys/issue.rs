@@ -23,9 +23,9 @@ const SKEW: SignedDuration = SignedDuration::from_hours(1);
 pub struct Issued {
     /// The authority. Its key was forgotten.
     pub authority: String,
-    /// The certificate.
+    /// The certificate as PEM.
     pub certificate: String,
-    /// Its key.
+    /// Its private key as PEM.
     pub key: String,
 }
 

@@ -27,7 +27,7 @@ const FARTHEST: SignedDuration = SignedDuration::from_hours(24);
 /// What is to become of the Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SigningPlan {
-    /// It stays.
+    /// The Secret stays as it is.
     Keep {
         /// Until then at least.
         until: Timestamp,

@@ -21,9 +21,9 @@ use crate::{
 /// An object of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveChild {
-    /// Its uid.
+    /// Uid of the object.
     pub uid: String,
-    /// Its version.
+    /// Resource version of the object.
     pub resource_version: String,
     /// The uid of the `ChatCluster` that it belongs to.
     pub owner: Option<String>,
@@ -41,7 +41,7 @@ pub struct LiveChild {
 /// What decisions are made by, of the few kinds where that is more than that it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
-    /// Nothing.
+    /// Nothing more is needed.
     None,
     /// Of a Deployment.
     Deployment(DeploymentState),
@@ -107,7 +107,7 @@ pub enum JobState {
     Failed {
         /// What the Job's condition says.
         message: String,
-        /// When.
+        /// When it gave up.
         at: Timestamp,
     },
 }
@@ -217,13 +217,13 @@ pub struct LivePod {
     pub component: String,
     /// The Job that it is of.
     pub job: Option<String>,
-    /// Its address.
+    /// IP address of the pod.
     pub address: Option<std::net::IpAddr>,
     /// Whether it takes traffic.
     pub ready: bool,
     /// Since when it does, or does not.
     pub since: Option<Timestamp>,
-    /// Its uid.
+    /// Uid of the pod.
     pub uid: String,
     /// Which template it was made from: the label that Deployments give.
     pub hash: String,

@@ -21,9 +21,9 @@ pub use watch::{Scope, Watches};
 /// Namespace and name of a `ChatCluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its namespace.
+    /// Namespace of the `ChatCluster`.
     pub namespace: String,
-    /// Its name.
+    /// Name of the `ChatCluster`.
     pub name: String,
 }
 
@@ -90,7 +90,7 @@ impl Live {
         Self { state: Mutex::default(), queue }
     }
 
-    /// A `ChatCluster`.
+    /// The `ChatCluster` with this key.
     #[must_use]
     pub fn cluster(&self, key: &Key) -> Option<Arc<ChatCluster>> {
         self.state.lock().clusters.get(key).cloned()
@@ -108,7 +108,7 @@ impl Live {
         self.state.lock().children.get(key).cloned().unwrap_or_default()
     }
 
-    /// Its pods.
+    /// Pods of a `ChatCluster`.
     #[must_use]
     pub fn pods(&self, key: &Key) -> Pods {
         self.state.lock().pods.get(key).cloned().unwrap_or_default()

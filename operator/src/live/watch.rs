@@ -32,7 +32,7 @@ const PAGE: u32 = 50;
 /// Where is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Everywhere.
+    /// The whole Kubernetes cluster.
     All,
     /// In one namespace.
     Namespace(String),

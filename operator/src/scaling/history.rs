@@ -40,7 +40,7 @@ impl Window {
 /// What is remembered between two decisions. It is bounded, whatever comes.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// Connections.
+    /// Connections in all, over the window.
     loads: Window,
     /// Pods that were needed for another reason than connections.
     floors: Window,

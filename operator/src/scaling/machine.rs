@@ -19,7 +19,7 @@ pub struct Leaving {
     pub pods: Vec<String>,
     /// How many gateways stay.
     pub to: i32,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
     /// When they go with the sockets that they still have: they send them away while they end, then.
     pub deadline: Timestamp,
@@ -39,7 +39,7 @@ pub enum Drain {
 /// A gateway's pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatewayPod<'a> {
-    /// Its name.
+    /// Name of the pod.
     pub name: &'a str,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -60,7 +60,7 @@ pub struct Situation<'a> {
     pub limit: i32,
     /// The scale-down that the status tells of.
     pub leaving: Option<&'a Leaving>,
-    /// All pods.
+    /// All pods of gateways.
     pub pods: &'a [GatewayPod<'a>],
     /// Whether a roll-out is on its way: then no scale-down begins.
     pub is_rolling: bool,
@@ -68,14 +68,14 @@ pub struct Situation<'a> {
     pub is_through: bool,
     /// Over how long a pod sends its sockets away.
     pub drain: SignedDuration,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// What happens.
+/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing.
+    /// Nothing is done.
     Rest,
     /// There should be fewer, and a roll-out is on its way.
     AwaitRollout,

@@ -69,29 +69,29 @@ pub struct Observed {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScalePlan {
-    /// Nothing.
+    /// The number stays.
     Hold {
-        /// Why.
+        /// Reason of the plan.
         why: Why,
     },
-    /// More.
+    /// More gateways are needed.
     Up {
         /// Gateways that are to stay then, above `Observed::replicas` and at most `max_replicas`.
         to: u32,
-        /// Why.
+        /// Reason of the plan.
         why: Why,
     },
     /// Fewer, each of which is drained first.
     Down {
         /// Gateways that are to stay then, below `Observed::replicas` and within `min_replicas` and `max_replicas`.
         to: u32,
-        /// Why.
+        /// Reason of the plan.
         why: Why,
     },
 }
 
 impl ScalePlan {
-    /// Why.
+    /// Reason of the plan.
     #[must_use]
     pub const fn why(&self) -> &Why {
         match self {

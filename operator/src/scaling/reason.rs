@@ -24,10 +24,10 @@ pub enum Why {
     },
     /// Gateways that were there do not come back by themselves, and what they held is on the others.
     Lost {
-        /// How many.
+        /// How many are lost.
         gateways: u32,
     },
-    /// `minReplicas`.
+    /// There are fewer than `minReplicas`.
     Minimum,
     /// `maxReplicas`, and there are more.
     Maximum,
@@ -63,7 +63,7 @@ pub enum Why {
     NoneReady,
     /// Fewer would do, and some are on their way out already.
     Leaving {
-        /// How many.
+        /// How many are leaving.
         gateways: u32,
     },
 }

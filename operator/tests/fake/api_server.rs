@@ -109,7 +109,7 @@ impl ApiServer {
 
 /// What a path and a query say.
 struct Request {
-    /// `apis/GROUP/VERSION`.
+    /// API group and version, `apis/GROUP/VERSION`.
     version: String,
     place: Place,
     subresource: String,

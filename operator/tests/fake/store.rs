@@ -17,7 +17,7 @@ impl Place {
         Self { collection: collection.into(), namespace: namespace.into(), name: name.into() }
     }
 
-    /// `PLURAL/NAME`.
+    /// The object as `PLURAL/NAME`.
     pub(crate) fn short(&self) -> String {
         format!("{}/{}", self.collection.rsplit('/').next().unwrap(), self.name)
     }
@@ -34,7 +34,7 @@ pub(crate) struct Change {
     pub(crate) now: Option<Arc<Value>>,
 }
 
-/// All objects.
+/// All objects of the fake API server.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) objects: BTreeMap<Place, Arc<Value>>,
@@ -248,7 +248,7 @@ fn merge(into: &mut Value, changes: &Value) {
     }
 }
 
-/// RFC 7396.
+/// Merges a patch as RFC 7396 says.
 pub(crate) fn merge_patch(into: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         *into = patch.clone();

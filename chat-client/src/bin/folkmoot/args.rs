@@ -96,7 +96,7 @@ pub(crate) enum Command {
     /// Print what happens, until interrupted
     #[command(after_help = "Examples:\n  folkmoot tail general '#random'\n  folkmoot tail --all --json")]
     Tail {
-        /// Which channels
+        /// Names or ids of the channels to follow
         #[arg(required_unless_present = "all")]
         channels: Vec<String>,
         /// All channels that you are in
@@ -114,7 +114,7 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, default_value_t = 50, value_name = "N")]
         lines: usize,
     },
-    /// List people
+    /// List the people of this chat
     Users {
         /// Only those whose handle or name begins with this
         prefix: Option<String>,
@@ -127,7 +127,7 @@ pub(crate) enum Command {
     /// Print a completion script for a shell
     #[command(after_help = "Example, for bash:\n  source <(folkmoot completions bash)")]
     Completions {
-        /// Which shell
+        /// The shell that gets completions
         shell: clap_complete::Shell,
     },
 }

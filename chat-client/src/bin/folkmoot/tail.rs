@@ -1,4 +1,4 @@
-//! `tail`.
+//! The command `tail`: follows channels and prints their events.
 
 use std::collections::HashMap;
 

@@ -40,7 +40,7 @@ pub(crate) enum Write {
     Upload {
         /// Where to: general, #general, @grace or an id
         channel: String,
-        /// Which file
+        /// Path of the file to upload
         file: PathBuf,
         /// Text to go with it
         #[arg(short, long, default_value = "")]
@@ -54,7 +54,7 @@ pub(crate) enum Write {
     React {
         /// Where: general, #general, @grace or an id
         channel: String,
-        /// Which emoji
+        /// The emoji to react with
         emoji: String,
         /// Which message, by its position in the channel [default: the newest]
         #[arg(short, long, value_name = "SEQ")]

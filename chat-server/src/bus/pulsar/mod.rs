@@ -64,7 +64,7 @@ const FLUSH_LOOK: Duration = Duration::from_millis(5);
 pub struct PulsarOptions {
     /// `pulsar://host:port`, or `pulsar+ssl://host:port` for TLS.
     pub url: String,
-    /// The tenant.
+    /// Name of Pulsar's tenant.
     pub tenant: String,
     /// The namespace in it.
     pub namespace: String,
@@ -109,7 +109,7 @@ impl Default for PulsarOptions {
 }
 
 impl PulsarOptions {
-    /// As configured.
+    /// Options from the configuration.
     #[must_use]
     pub fn of(config: &PulsarConfig) -> Self {
         Self {
@@ -132,9 +132,9 @@ pub enum PulsarError {
     /// A file cannot be read.
     #[error("failed to read {}", path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: std::io::Error,
     },
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::PulsarConfig;
 
-/// One request.
+/// Longest time for one request.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What is to be there.
@@ -23,7 +23,7 @@ pub struct ProvisionOptions {
     pub token_file: PathBuf,
     /// PEM file with the authorities of an `https` interface; empty: the system's.
     pub ca_file: PathBuf,
-    /// The tenant.
+    /// Name of the tenant.
     pub tenant: String,
     /// The namespace in it.
     pub namespace: String,
@@ -52,7 +52,7 @@ impl Default for ProvisionOptions {
 }
 
 impl ProvisionOptions {
-    /// As configured.
+    /// Options from the configuration.
     #[must_use]
     pub fn of(config: &PulsarConfig) -> Self {
         Self {
@@ -73,24 +73,24 @@ pub enum ProvisionError {
     /// A file cannot be read.
     #[error("failed to read {}", path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system reported.
         source: std::io::Error,
     },
     /// The interface does not answer.
     #[error("no answer from pulsar's admin interface")]
     Request(#[from] reqwest::Error),
-    /// It refuses.
+    /// Pulsar refused a request.
     #[error("pulsar refused {method} {path} with {status}: {answer}")]
     Refused {
         /// What was asked.
         method: Method,
-        /// Of what.
+        /// Path of the request.
         path: String,
         /// The answer's status.
         status: StatusCode,
-        /// The answer.
+        /// Body of the answer.
         answer: String,
     },
 }

@@ -8,9 +8,9 @@ use crate::bus::{BusMessage, Signal};
 /// The topics of one cluster of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Topics {
-    /// Partitioned, persistent.
+    /// The topic of events: partitioned, persistent.
     pub(super) events: String,
-    /// Non-persistent.
+    /// The topic of signals: not persistent.
     pub(super) ephemeral: String,
 }
 

@@ -105,9 +105,9 @@ pub enum HopError {
     /// The address cannot be had.
     #[error("failed to listen for other processes on {address}, which is given with cluster.listen")]
     Listen {
-        /// The address.
+        /// Address to listen on.
         address: SocketAddr,
-        /// Why.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// The certificates cannot be used.

@@ -44,7 +44,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 type Sender = SendRequest<Full<Bytes>>;
 
 pub(super) struct Peer {
-    /// While connected.
+    /// Sends requests; none while there is no connection.
     sender: Mutex<Option<Sender>>,
     circuit: Mutex<Circuit>,
     in_flight: Semaphore,

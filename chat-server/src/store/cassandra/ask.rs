@@ -33,7 +33,7 @@ impl CassandraStore {
         self.cql.execute(read, values).await.map_err(undone)
     }
 
-    /// A row.
+    /// The first row, if there is one.
     pub(super) async fn row(&self, read: Statement, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(read, values).await?.into_iter().next())
     }

@@ -15,9 +15,9 @@ pub enum ConnectError {
     /// The file of authorities cannot be used.
     #[error("{} does not hold certificates in PEM", file.display())]
     Authorities {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why not.
+        /// What was wrong with it.
         source: Source,
     },
     /// None of the contact points could be talked to.
@@ -25,13 +25,13 @@ pub enum ConnectError {
     Unreachable {
         /// Where they were sought.
         contact_points: Vec<String>,
-        /// Why not.
+        /// What the driver reported.
         source: Source,
     },
     /// The cluster has no such datacenter.
     #[error("the cluster has no datacenter {expected:?}, it has {found:?}")]
     NoDatacenter {
-        /// As configured.
+        /// The datacenter that is configured.
         expected: String,
         /// As the nodes say.
         found: Vec<String>,

@@ -33,25 +33,25 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// See [`Access::Read`].
+    /// A statement of [`Access::Read`].
     #[must_use]
     pub const fn read(cql: &'static str) -> Self {
         Self { cql, access: Access::Read }
     }
 
-    /// See [`Access::SerialRead`].
+    /// A statement of [`Access::SerialRead`].
     #[must_use]
     pub const fn serial_read(cql: &'static str) -> Self {
         Self { cql, access: Access::SerialRead }
     }
 
-    /// See [`Access::Write`].
+    /// A statement of [`Access::Write`].
     #[must_use]
     pub const fn write(cql: &'static str) -> Self {
         Self { cql, access: Access::Write }
     }
 
-    /// See [`Access::Conditional`].
+    /// A statement of [`Access::Conditional`].
     #[must_use]
     pub const fn conditional(cql: &'static str) -> Self {
         Self { cql, access: Access::Conditional }
@@ -72,7 +72,7 @@ pub enum Value {
     BigInt(i64),
     /// `list<…>`, for `IN ?`.
     List(Vec<Self>),
-    /// `set<…>`.
+    /// A `set` of any type.
     Set(Vec<Self>),
 }
 
@@ -81,7 +81,7 @@ pub enum Value {
 pub struct Row {
     /// Names of the columns, shared by all rows of an answer.
     pub columns: Arc<[String]>,
-    /// Their values.
+    /// The columns' values, in the same order.
     pub values: Vec<Option<Value>>,
 }
 
@@ -94,7 +94,7 @@ impl Row {
         self.values.get(at)?.as_ref()
     }
 
-    /// A `bigint`.
+    /// The value of a `bigint` column; none when it is null.
     #[must_use]
     pub fn bigint(&self, column: &str) -> Option<i64> {
         match self.get(column) {
@@ -103,7 +103,7 @@ impl Row {
         }
     }
 
-    /// An `int`.
+    /// The value of an `int` column; none when it is null.
     #[must_use]
     pub fn int(&self, column: &str) -> Option<i32> {
         match self.get(column) {
@@ -112,7 +112,7 @@ impl Row {
         }
     }
 
-    /// A `tinyint`.
+    /// The value of a `tinyint` column; none when it is null.
     #[must_use]
     pub fn tinyint(&self, column: &str) -> Option<i8> {
         match self.get(column) {
@@ -121,7 +121,7 @@ impl Row {
         }
     }
 
-    /// A `boolean`.
+    /// The value of a `boolean` column; none when it is null.
     #[must_use]
     pub fn boolean(&self, column: &str) -> Option<bool> {
         match self.get(column) {
@@ -130,7 +130,7 @@ impl Row {
         }
     }
 
-    /// A `uuid`.
+    /// The value of a `uuid` column; none when it is null.
     #[must_use]
     pub fn uuid(&self, column: &str) -> Option<Uuid> {
         match self.get(column) {
@@ -139,7 +139,7 @@ impl Row {
         }
     }
 
-    /// A `text`.
+    /// The value of a `text` column; none when it is null.
     #[must_use]
     pub fn text(&self, column: &str) -> Option<&str> {
         match self.get(column) {
@@ -148,7 +148,7 @@ impl Row {
         }
     }
 
-    /// A `blob`.
+    /// The value of a `blob` column; none when it is null.
     #[must_use]
     pub fn blob(&self, column: &str) -> Option<&[u8]> {
         match self.get(column) {

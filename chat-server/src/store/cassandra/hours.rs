@@ -18,7 +18,7 @@ const FINAL_AFTER: i64 = 2;
 
 /// Which hour it is.
 pub(super) struct Hours {
-    /// Milliseconds.
+    /// Length of an hour in milliseconds; tests have shorter ones.
     length: i64,
     /// Cassandra's clock minus this process's, as last measured.
     offset: AtomicI64,

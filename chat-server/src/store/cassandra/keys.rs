@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct KeyRing {
     version: Option<i64>,
-    /// Newest first.
+    /// All signing keys, newest first.
     pub(super) keys: Vec<SigningKeyRow>,
 }
 

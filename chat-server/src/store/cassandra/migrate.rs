@@ -40,23 +40,23 @@ pub enum MigrateError {
         "not a usable replication: {copies} copies in {datacenter:?}; it takes a datacenter and 1 or more copies"
     )]
     Replication {
-        /// As configured.
+        /// The datacenter that is configured.
         datacenter: String,
-        /// As configured.
+        /// The number of copies that is configured.
         copies: u8,
     },
     /// The tables are those of a newer server.
     #[error("the tables are at version {found}, this chat-server knows {expected}: run a newer chat-server")]
     Newer {
-        /// This server's.
+        /// The version that this server knows.
         expected: i32,
-        /// The tables'.
+        /// The version of the tables.
         found: i32,
     },
     /// The tables are those of an older server, or are not there.
     #[error("the tables are at version {found}, this chat-server needs {expected}: run chat-server migrate")]
     Older {
-        /// This server's.
+        /// The version that this server needs.
         expected: i32,
         /// The tables'; 0: there are none.
         found: i32,

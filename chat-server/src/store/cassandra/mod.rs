@@ -50,7 +50,7 @@ impl CassandraStore {
         Self::with_logs(cql, LogOptions::default())
     }
 
-    /// Like [`Self::new`].
+    /// Like [`Self::new`], with other options for logs.
     #[must_use]
     pub fn with_logs(cql: Arc<dyn Cql>, logs: LogOptions) -> Self {
         let hours = Arc::new(Hours::new(logs.hour));
@@ -64,7 +64,7 @@ impl CassandraStore {
         self.log.register(registry);
     }
 
-    /// The session.
+    /// The session with Cassandra.
     #[must_use]
     pub fn cql(&self) -> &Arc<dyn Cql> {
         &self.cql

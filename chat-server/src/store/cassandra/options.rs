@@ -26,7 +26,7 @@ pub struct CassandraOptions {
 /// Who we are to Cassandra.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The role.
+    /// Name of Cassandra's role.
     pub user: String,
     /// Its password; never logged.
     pub password: String,

@@ -77,7 +77,7 @@ const PEOPLE: &[&str] = &[
         PRIMARY KEY ((ring), kid))",
 ];
 
-/// Uploaded files.
+/// Tables of uploaded files.
 const FILES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS files (
         id uuid PRIMARY KEY, channel uuid, owner uuid, name text, media_type text, size bigint, sha256 blob,
@@ -88,7 +88,7 @@ const FILES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS staged_blobs (hour int, file uuid, PRIMARY KEY ((hour), file))",
 ];
 
-/// Counted positions.
+/// Columns that count messages up to a position.
 const COUNTS: &[&str] = &[
     // Of the log's end: how many counted messages stand up to there (`end_n`), how many of them were deleted (`end_d`), how
     // many mention the whole channel (`end_m`), where counting began (`n_from`). The four belong to `seen`: where that is

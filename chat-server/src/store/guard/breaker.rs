@@ -37,11 +37,11 @@ pub enum BreakerState {
 /// What a breaker says of one more call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Come in.
+    /// The call may go on.
     Pass,
     /// Come in, alone.
     Trial,
-    /// Not now.
+    /// The call is refused.
     Refuse,
 }
 

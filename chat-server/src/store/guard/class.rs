@@ -30,9 +30,9 @@ pub(super) const CLASSES: usize = 8;
 /// What may fail by itself: appends may be stuck while reads go on, and the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dependency {
-    /// Appends.
+    /// Appends to channel logs.
     Log,
-    /// Everything else.
+    /// All other reads and writes.
     Rows,
 }
 

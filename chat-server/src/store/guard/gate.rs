@@ -58,7 +58,7 @@ struct Line {
     waiting: VecDeque<oneshot::Sender<Permit>>,
 }
 
-/// One dependency.
+/// The breaker of one dependency, and what it decides by.
 struct Fuse {
     breaker: Breaker,
     /// When something last came back from it.

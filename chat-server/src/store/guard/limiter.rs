@@ -26,11 +26,11 @@ const FORGET_PER_SECOND: f64 = 1.02;
 /// Bounds of a [`Limiter`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LimitBounds {
-    /// Never fewer.
+    /// The lowest limit.
     pub min: u32,
     /// To begin with.
     pub initial: u32,
-    /// Never more.
+    /// The highest limit.
     pub max: u32,
     /// Never more appends, however well the dependency does: what waits joins the next write of its channel, which costs
     /// less than a write of its own that waits inside the dependency.
@@ -58,7 +58,7 @@ struct Window {
     fastest: [Option<f64>; CLASSES],
 }
 
-/// The limit.
+/// How many calls may be in flight now.
 #[derive(Debug)]
 pub(super) struct Limiter {
     bounds: LimitBounds,

@@ -221,7 +221,7 @@ impl DirectoryStore for SqliteStore {
 
 /// Reads that are one statement.
 impl SqliteStore {
-    /// All rows.
+    /// All rows that a query gives.
     pub(super) async fn all<T: Send + 'static>(
         &self,
         sql: impl AsRef<str> + Send + 'static,

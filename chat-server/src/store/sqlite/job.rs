@@ -32,7 +32,7 @@ pub(super) struct Ran {
 /// A write. Given the error for which no transaction could begin, it answers that nothing was done.
 pub(super) type WriteJob = Box<dyn FnOnce(Result<&Connection, Arc<rusqlite::Error>>) -> Ran + Send>;
 
-/// A read.
+/// A read that waits for a connection.
 pub(super) type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 
 pub(super) type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;

@@ -33,7 +33,7 @@ pub struct SeedChannel {
     pub topic: String,
     /// Who makes it and adds the members.
     pub created_by: UserId,
-    /// When.
+    /// When it was made.
     pub at: Millis,
     /// Who joins, in this order.
     pub members: Vec<UserId>,

@@ -46,7 +46,7 @@ impl SecretHashes {
     }
 }
 
-/// A configuration.
+/// Configuration of the pods of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Changes whenever pods must be replaced to see a change: of a variable, of what a [`SecretHashes`] covers, or of which

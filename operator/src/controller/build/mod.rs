@@ -38,7 +38,7 @@ pub(super) use ports::ADMIN_PORT;
 /// Kinds of add-ons that the cluster knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// `HTTPRoute`.
+    /// Whether there is `HTTPRoute`.
     pub gateway_api: bool,
     /// `ServiceMonitor` and `PrometheusRule`.
     pub prometheus: bool,
@@ -47,7 +47,7 @@ pub struct Capabilities {
 /// Where the operator's own pods are, which ask gateways for their connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorIdentity {
-    /// Their namespace.
+    /// Namespace of the operator's pods.
     pub namespace: String,
     /// Labels that select them in it.
     pub pod_labels: BTreeMap<String, String>,
@@ -56,7 +56,7 @@ pub struct OperatorIdentity {
 /// How many gateways there are now, and where new sockets are led.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatewayNumbers<'a> {
-    /// Pods.
+    /// Number of pods.
     pub replicas: i32,
     /// Template to which new sockets are led, while there are pods of several.
     pub newest: Option<&'a str>,

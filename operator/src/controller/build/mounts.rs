@@ -17,7 +17,7 @@ const FOLDER: &str = "/etc/folkmoot/secrets";
 /// Readable by the group that [`super::pod`] runs processes in, and by nobody else.
 const MODE: i32 = 0o440;
 
-/// A file.
+/// A mounted file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Path {
     CassandraPassword,

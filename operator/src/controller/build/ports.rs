@@ -21,7 +21,7 @@ pub(super) const HOP_NAME: &str = "hop";
 /// What Services have for [`PUBLIC`].
 pub(super) const SERVICE: i32 = 80;
 
-/// Of Cassandra.
+/// Ports of Cassandra's contact points.
 pub(super) fn cassandra(cluster: &ChatCluster) -> BTreeSet<i32> {
     cluster.spec.cassandra.contact_points.iter().filter_map(|point| port(point)).collect()
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{meta::child, service_monitor::monitoring_metadata};
 use crate::kinds::{Child, ChildKind};
 
-/// The rules.
+/// The alerts, as a `PrometheusRule`.
 pub(super) fn prometheus_rule(cluster: &ChatCluster) -> Child {
     let alerts: Vec<Value> = alerts(cluster).iter().map(Alert::rule).collect();
     child(

@@ -42,7 +42,7 @@ pub enum JobOutcome {
     Failed {
         /// The last words of its pod, when they are known.
         message: Option<String>,
-        /// When.
+        /// When it gave up.
         at: Timestamp,
     },
 }

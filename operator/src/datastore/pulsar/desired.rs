@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 /// What a `ChatCluster` needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// The tenant.
+    /// Name of the tenant.
     pub tenant: String,
     /// The namespace in it.
     pub namespace: String,
-    /// Its policies.
+    /// Policies of the namespace.
     pub policies: Policies,
     /// Partitions of the topic of events, at least.
     pub partitions: u32,
@@ -37,10 +37,10 @@ pub struct Policies {
 /// As Pulsar writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
-    /// Minutes.
+    /// How long, in minutes.
     #[serde(rename = "retentionTimeInMinutes")]
     pub minutes: i64,
-    /// MiB.
+    /// How much, in MiB.
     #[serde(rename = "retentionSizeInMB")]
     pub mebibytes: i64,
 }
@@ -48,7 +48,7 @@ pub struct Retention {
 /// As Pulsar writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BacklogQuota {
-    /// Bytes.
+    /// The limit in bytes.
     #[serde(rename = "limitSize", default)]
     pub bytes: i64,
     /// What happens then.
@@ -70,14 +70,14 @@ pub struct InactiveTopics {
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// No namespace.
+    /// There is no namespace.
     Nothing {
         /// Whether the tenant is there.
         tenant: bool,
     },
-    /// The namespace.
+    /// The namespace is there.
     Namespace {
-        /// Its policies.
+        /// Policies of the namespace.
         policies: Policies,
         /// Partitions of the topic of events; 0 when there is none.
         partitions: u32,

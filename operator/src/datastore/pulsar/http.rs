@@ -63,7 +63,7 @@ pub(crate) fn is_tls(admin_url: &str) -> bool {
 pub(super) struct Http {
     client: Client,
     base: String,
-    /// `Bearer …`.
+    /// The header's value, `Bearer …`.
     token: Option<HeaderValue>,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::desired::{Desired, Found, Policies};
 
-/// One write.
+/// One write to Pulsar's admin interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PulsarAction {
     /// Make the tenant.

@@ -33,7 +33,7 @@ const SLICE: usize = 256;
 /// Statements in one batch.
 const BATCH: usize = 64;
 
-/// A reaction.
+/// Stores one reaction.
 const REACT: Statement = Statement::write(
     "INSERT INTO reactions (channel, bucket, target, emoji, user, seq) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
 );

@@ -14,7 +14,7 @@ type Count = Counter<u64, AtomicU64>;
 pub(super) struct LogMetrics {
     batches: Family<Labels, Count>,
     settled: Family<Labels, Count>,
-    /// Committed.
+    /// Batches that were committed.
     pub(super) applied: Count,
     /// Not committed: another process wrote first.
     pub(super) stale: Count,
@@ -26,7 +26,7 @@ pub(super) struct LogMetrics {
     pub(super) failed: Count,
     /// Batches that were not answered, of which it was found out later what became of them: committed,
     pub(super) settled_committed: Count,
-    /// or not.
+    /// Batches that were not answered and, as was found out later, not committed.
     pub(super) settled_not: Count,
 }
 

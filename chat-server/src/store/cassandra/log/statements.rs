@@ -55,7 +55,7 @@ pub(super) const EVENTS_AFTER: Statement = Statement::read(
     "SELECT seq, at, author, id, body, n, d, m FROM events
      WHERE channel = ? AND bucket = ? AND kind = 0 AND key > ? LIMIT ?",
 );
-/// One event.
+/// Reads one event.
 pub(super) const EVENT_AT: Statement = Statement::read(
     "SELECT seq, at, author, id, body, n, d, m FROM events WHERE channel = ? AND bucket = ? AND kind = 0 AND key = ?",
 );
@@ -121,10 +121,10 @@ pub(super) const CREATE_CHANNEL: Statement = Statement::write(
     "INSERT INTO channels (id, kind, topic, archived, created_by, created_at) VALUES (?, ?, ?, false, ?, ?)
      USING TIMESTAMP ?",
 );
-/// Its name.
+/// Sets the channel's name.
 pub(super) const SET_NAME: Statement =
     Statement::write("UPDATE channels USING TIMESTAMP ? SET name = ? WHERE id = ?");
-/// Its topic.
+/// Sets the channel's topic.
 pub(super) const SET_TOPIC: Statement =
     Statement::write("UPDATE channels USING TIMESTAMP ? SET topic = ? WHERE id = ?");
 /// Whether it is archived.

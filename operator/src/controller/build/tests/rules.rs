@@ -49,7 +49,7 @@ fn matches(selector: &Value, labels: &Value) -> bool {
         })
 }
 
-/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
+/// The rules of <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>.
 #[test]
 fn pods_pass_the_restricted_level() {
     let templates = every_template();
