@@ -118,27 +118,27 @@ impl Client {
         &self.rest
     }
 
-    /// Tells that the person has seen everything up to `seq`. The newest is told until the server has it,
+    /// Reports that the person has seen everything up to `seq`. The newest is sent until the server has it,
     /// at most once a second.
     pub async fn read(&self, channel: ChannelId, seq: Seq) {
-        self.tell(Command::Read(channel, seq)).await;
+        self.send_to_driver(Command::Read(channel, seq)).await;
     }
 
-    /// Tells that the person types, at most every 3 seconds; lost while not connected.
+    /// Reports that the person types, at most every 3 seconds; lost while not connected.
     pub async fn typing(&self, channel: ChannelId) {
-        self.tell(Command::Typing(channel)).await;
+        self.send_to_driver(Command::Typing(channel)).await;
     }
 
-    /// Replaces the list of users whose presence is told; kept over reconnects. At most
+    /// Replaces the list of users whose presence is reported; kept over reconnects. At most
     /// [`chat_protocol::limits::MAX_WATCHED_USERS`], those beyond it are left out.
     pub async fn watch(&self, mut users: Vec<UserId>) {
         users.truncate(chat_protocol::limits::MAX_WATCHED_USERS);
-        self.tell(Command::Watch(users)).await;
+        self.send_to_driver(Command::Watch(users)).await;
     }
 
     /// Closes the connection and waits until that is done. What waits in the outbox fails.
     pub async fn close(&self) {
-        self.tell(Command::Close).await;
+        self.send_to_driver(Command::Close).await;
         self.commands.closed().await;
     }
 
@@ -169,11 +169,11 @@ impl Client {
         let (sender, outcome) = oneshot::channel();
         let reply = Reply { outcome: sender, _place: place };
         // When the driver is gone, it drops `reply`, and the outcome says so.
-        self.tell(Command::Append { id, channel, frame, reply }).await;
+        self.send_to_driver(Command::Append { id, channel, frame, reply }).await;
         Pending { id, outcome, state: self.state.clone() }
     }
 
-    async fn tell(&self, command: Command) {
+    async fn send_to_driver(&self, command: Command) {
         // A driver that has ended needs no word.
         let _ = self.commands.send(command).await;
     }

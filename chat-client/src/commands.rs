@@ -55,7 +55,7 @@ impl Client {
             .await
     }
 
-    /// Like [`Client::submit`], for a program that would rather tell its user than wait for a place.
+    /// Like [`Client::submit`], for a program that would rather inform its user than wait for a place.
     ///
     /// # Errors
     /// [`SendError::OutboxFull`] when [`crate::Options::max_outbox`] commands wait already.

@@ -43,7 +43,7 @@ impl Reply {
     }
 }
 
-/// What the handle tells the driver.
+/// Commands from the handle to the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Append to a channel's log.
@@ -60,7 +60,7 @@ pub(crate) enum Command {
 
 /// Why the loop goes on.
 enum Woke {
-    Told(Option<Command>),
+    Command(Option<Command>),
     Recovered(Recovered),
     Step(Step),
     /// Something may be due.
@@ -132,7 +132,7 @@ impl Driver {
             let wake = self.wake_at(now);
             let room = self.room();
             let woke = tokio::select! {
-                command = self.commands.recv() => Woke::Told(command),
+                command = self.commands.recv() => Woke::Command(command),
                 permit = self.updates.reserve(), if !self.pending.is_empty() => {
                     match permit {
                         Ok(permit) => {
@@ -153,8 +153,8 @@ impl Driver {
                 () = sleep_until(wake.unwrap_or(now).into()), if wake.is_some() => Woke::Due,
             };
             match woke {
-                Woke::Told(Some(Command::Close) | None) => break End::Closed,
-                Woke::Told(Some(command)) => self.command(command),
+                Woke::Command(Some(Command::Close) | None) => break End::Closed,
+                Woke::Command(Some(command)) => self.command(command),
                 Woke::Recovered(recovered) => self.recovered(recovered),
                 Woke::Step(step) => {
                     if let Err(end) = self.step(step) {

@@ -15,7 +15,7 @@ use crate::{
 /// Longest time for handing frames to the system.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a person is told of a connection that just ended.
+/// What a person is shown of a connection that just ended.
 const LOST: &str = "connection lost";
 
 /// Where the connection stands.
@@ -146,7 +146,7 @@ impl Open {
     }
 }
 
-/// What a person is told of an error. A peer that vanishes is no protocol error to them.
+/// What a person is shown of an error. A peer that vanishes is no protocol error to them.
 fn reason(error: &Error) -> String {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 
 use crate::{Rest, RestError};
 
-/// How long one page is tried for before the driver is told.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one page is tried before the driver gets the error.
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
-/// What recovery tells the driver.
+/// Messages from recovery to the driver.
 #[derive(Debug)]
 pub(crate) enum Recovered {
     /// The next events of a log, ascending.
@@ -41,7 +41,7 @@ async fn pages(
     out: &mpsc::Sender<Recovered>,
 ) -> Result<(), RestError> {
     loop {
-        let page = Rest::retrying(PATIENCE, || rest.events_of(generation, channel, after)).await?;
+        let page = Rest::retrying(RETRY_FOR, || rest.events_of(generation, channel, after)).await?;
         let last = page.items.last().map(|event| event.seq);
         let more = page.next.is_some() && last.is_some_and(|seq| seq > after);
         after = last.unwrap_or(after);

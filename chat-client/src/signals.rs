@@ -17,9 +17,9 @@ const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 pub(crate) struct Signals {
     /// Read markers that the server has not confirmed yet.
     reads: HashMap<ChannelId, Marker>,
-    /// The watch list; it does not survive a connection, so each one is told.
+    /// The watch list; it does not survive a connection, so it is sent on each one.
     watch: Vec<UserId>,
-    watch_told: bool,
+    watch_sent: bool,
     typing: HashSet<ChannelId>,
     typed: HashMap<ChannelId, Instant>,
 }
@@ -27,16 +27,16 @@ pub(crate) struct Signals {
 #[derive(Debug, Default)]
 struct Marker {
     seq: Seq,
-    told: Seq,
-    told_at: Option<Instant>,
+    sent: Seq,
+    sent_at: Option<Instant>,
 }
 
 impl Signals {
     /// A new connection, and what it knows already.
     pub(crate) fn welcome(&mut self, channels: &[ChannelState]) {
-        self.watch_told = self.watch.is_empty();
+        self.watch_sent = self.watch.is_empty();
         self.typing.clear();
-        self.reads.values_mut().for_each(|marker| marker.told = 0);
+        self.reads.values_mut().for_each(|marker| marker.sent = 0);
         channels.iter().for_each(|state| self.confirmed(state.channel, state.read));
     }
 
@@ -50,16 +50,16 @@ impl Signals {
         self.reads.clear();
     }
 
-    /// The server told the read marker.
+    /// The server reported the read marker.
     pub(crate) fn confirmed(&mut self, channel: ChannelId, seq: Seq) {
         if let Some(marker) = self.reads.get_mut(&channel) {
-            marker.told = marker.told.max(seq);
+            marker.sent = marker.sent.max(seq);
         }
     }
 
     pub(crate) fn watch(&mut self, users: Vec<UserId>) {
         self.watch = users;
-        self.watch_told = false;
+        self.watch_sent = false;
     }
 
     /// Only news: whoever is not connected types for nobody.
@@ -73,8 +73,8 @@ impl Signals {
 
     /// The next frame to send, if one is due.
     pub(crate) fn next(&mut self, now: Instant) -> Option<ClientFrame> {
-        if !self.watch_told {
-            self.watch_told = true;
+        if !self.watch_sent {
+            self.watch_sent = true;
             return Some(ClientFrame::Watch { id: None, users: self.watch.clone() });
         }
         if let Some(channel) = self.typing.iter().next().copied() {
@@ -82,24 +82,24 @@ impl Signals {
             return Some(ClientFrame::Typing { id: None, channel });
         }
         let (channel, marker) = self.reads.iter_mut().find(|(_, marker)| marker.due(now))?;
-        marker.told = marker.seq;
-        marker.told_at = Some(now);
+        marker.sent = marker.seq;
+        marker.sent_at = Some(now);
         Some(ClientFrame::Read { id: None, channel: *channel, seq: marker.seq })
     }
 
     /// When a read marker that waits may go.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.reads.values().filter(|marker| marker.seq > marker.told).filter_map(Marker::may_go_at).min()
+        self.reads.values().filter(|marker| marker.seq > marker.sent).filter_map(Marker::may_go_at).min()
     }
 }
 
 impl Marker {
     fn may_go_at(&self) -> Option<Instant> {
-        self.told_at.map(|at| at + READ_INTERVAL)
+        self.sent_at.map(|at| at + READ_INTERVAL)
     }
 
     fn due(&self, now: Instant) -> bool {
-        self.seq > self.told && self.may_go_at().is_none_or(|time| time <= now)
+        self.seq > self.sent && self.may_go_at().is_none_or(|time| time <= now)
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn each_connection_is_told_whom_to_watch() {
+    fn each_connection_is_sent_whom_to_watch() {
         let now = Instant::now();
         let mut signals = connected();
         assert_eq!(signals.next(now), None);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn typing_is_told_every_three_seconds_at_most() {
+    fn typing_is_sent_every_three_seconds_at_most() {
         let now = Instant::now();
         let mut signals = connected();
         let typing = Some(ClientFrame::Typing { id: None, channel: CHANNEL });

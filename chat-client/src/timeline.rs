@@ -79,7 +79,7 @@ struct Log {
     cursor: Seq,
     head: Seq,
     /// Where the log ends at least, as the server of this connection said.
-    told: Seq,
+    reported: Seq,
     /// How often in a row the server said that the log ends before the cursor.
     doubts: u32,
     /// Of the event at the cursor, when it was handed out by this timeline.
@@ -148,7 +148,7 @@ impl Timeline {
                 })
             });
             log.head = state.head.max(log.cursor);
-            (log.told, log.doubts) = (state.head, 0);
+            (log.reported, log.doubts) = (state.head, 0);
         }
         self.welcomed = true;
         if restored {
@@ -166,10 +166,10 @@ impl Timeline {
         for (_, log) in self.logs.iter_mut().filter(|(channel, _)| known(channel)) {
             let after = match self.start {
                 Start::Beginning => 0,
-                // Where the old log and the new one part, nobody can tell.
-                Start::Head => log.told.saturating_sub(MAX_SYNC_EVENTS),
+                // Where the old log and the new one part, nobody can know.
+                Start::Head => log.reported.saturating_sub(MAX_SYNC_EVENTS),
             };
-            *log = Log { head: log.told, told: log.told, ..Log::at(after) };
+            *log = Log { head: log.reported, reported: log.reported, ..Log::at(after) };
         }
         self.asked.clear();
         self.unrecovered.clear();
@@ -194,7 +194,7 @@ impl Timeline {
             // A channel that one was just added to: its first live event is where the present begins.
             Log::at(if start == Start::Beginning { 0 } else { seq.saturating_sub(1) })
         });
-        log.told = log.told.max(seq);
+        log.reported = log.reported.max(seq);
         if seq == log.cursor && log.print.is_some_and(|print| print != print_of(&event)) {
             self.begin_anew(|_| true);
             return true;
@@ -240,9 +240,9 @@ impl Timeline {
         let channel = self.doubtful.pop_first().or_else(|| self.lacking.pop_first())?;
         self.lacking.remove(&channel);
         let log = self.logs.get(&channel)?;
-        // With the event at the cursor, if it can be told apart. A server that names generations looks into its store when it
+        // With the event at the cursor, if it can be distinguished. A server that names generations looks into its store when it
         // is asked for what follows an event that it has not seen; for the event itself it would answer from memory.
-        let again = log.told < log.cursor && log.print.is_some() && !self.names_generations;
+        let again = log.reported < log.cursor && log.print.is_some() && !self.names_generations;
         let after = log.cursor - u64::from(again);
         let ask = Ask { id: ClientId(Uuid::new_v4()), channel, after };
         self.asked.insert(channel, (ask, now));
@@ -269,9 +269,9 @@ impl Timeline {
         self.asked.remove(&channel);
         let Some(log) = self.logs.get_mut(&channel) else { return Answered::Well };
         log.head = log.head.max(head);
-        log.told = log.told.max(head);
+        log.reported = log.reported.max(head);
         // Live events may have shown meanwhile that it goes further.
-        let doubtful = log.told < log.cursor;
+        let doubtful = log.reported < log.cursor;
         log.doubts = if doubtful { log.doubts + 1 } else { 0 };
         let sure = self.names_generations || log.print.is_none() || log.doubts >= MAX_DOUBTS;
         if doubtful && sure {
@@ -341,7 +341,7 @@ impl Timeline {
         } else {
             self.lacking.remove(&channel);
         }
-        if log.told < log.cursor && !log.left && !busy {
+        if log.reported < log.cursor && !log.left && !busy {
             self.doubtful.insert(channel);
         } else {
             self.doubtful.remove(&channel);
@@ -351,7 +351,7 @@ impl Timeline {
 
 impl Log {
     fn at(cursor: Seq) -> Self {
-        Self { cursor, head: cursor, told: cursor, ..Self::default() }
+        Self { cursor, head: cursor, reported: cursor, ..Self::default() }
     }
 
     fn hand_out(&mut self, event: Event, me: UserId, ready: &mut Vec<Event>) {

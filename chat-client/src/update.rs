@@ -1,4 +1,4 @@
-//! What a client tells its consumer.
+//! Updates from a client to its consumer.
 
 use std::{collections::HashMap, time::Duration};
 

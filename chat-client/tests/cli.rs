@@ -341,7 +341,7 @@ fn a_token_from_the_environment_needs_no_login() {
 }
 
 #[test]
-fn a_file_that_cannot_be_sent_is_told_before_anything_is() {
+fn a_file_that_cannot_be_sent_is_reported_before_anything_is() {
     let (server, home) = signed_in();
     let before = server.asked.lock().len();
     let large = home.path().join("large");
@@ -361,7 +361,7 @@ fn completions_and_help_need_nothing() {
         assert!(out.contains("folkmoot"), "{shell}");
     }
     let (out, _) = check(home.path(), &["--help"], "", 0);
-    for told in ["folkmoot chat general", "FOLKMOOT_TOKEN", "NO_COLOR", "3 not signed in"] {
-        assert!(out.contains(told), "{told}");
+    for part in ["folkmoot chat general", "FOLKMOOT_TOKEN", "NO_COLOR", "3 not signed in"] {
+        assert!(out.contains(part), "{part}");
     }
 }

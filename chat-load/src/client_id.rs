@@ -1,7 +1,7 @@
 //! Client ids that say when their message was due.
 //!
 //! Each command of a run is named by a UUIDv8 (RFC 9562 §5.8, "custom") that holds the time at which it was
-//! scheduled. Whoever receives the message can tell its latency from its id alone: no table is shared
+//! scheduled. Whoever receives the message can compute its latency from its id alone: no table is shared
 //! between threads, and every delivery is measured, not a sample.
 //!
 //! ```text
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// The run's 30-bit tag, which tells its ids from those of other runs on the same data.
+/// The run's 30-bit tag, which distinguishes its ids from those of other runs on the same data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTag(u32);
 

@@ -78,7 +78,7 @@ impl Driver {
         let end_us = window_us + us(options.seconds);
         self.shared.end_us.store(end_us, Ordering::Relaxed);
         let schedule = Schedule { start_us, window_us, end_us, rate: options.rate };
-        self.workers.iter().for_each(|worker| worker.tell(Command::Start(schedule)));
+        self.workers.iter().for_each(|worker| worker.send(Command::Start(schedule)));
         let pacer = self.start_pacer(schedule);
         let at = |us: u64| self.plan.epoch + Duration::from_micros(us);
         let (window, end) = (at(window_us), at(end_us));
@@ -97,7 +97,7 @@ impl Driver {
         if over {
             let now = self.plan.now_us();
             self.shared.end_us.store(now, Ordering::Relaxed);
-            self.workers.iter().for_each(|worker| worker.tell(Command::Until(now)));
+            self.workers.iter().for_each(|worker| worker.send(Command::Until(now)));
         }
         let after = sample(&self.shared);
         details.window_seconds = (after.0 - before.0).as_secs_f64();
@@ -155,11 +155,11 @@ impl Driver {
     pub(crate) fn settle(&mut self, heads: HashMap<ChannelId, u64>) {
         let until = Instant::now() + Duration::from_secs_f64(self.plan.options.drain);
         let heads = Arc::new(heads);
-        self.workers.iter().for_each(|worker| worker.tell(Command::Heads(Arc::clone(&heads))));
+        self.workers.iter().for_each(|worker| worker.send(Command::Heads(Arc::clone(&heads))));
         self.wait("settling", until, |driver| driver.workers.iter().all(Handle::is_settled));
     }
 
-    /// The broadcaster tells no log: waits until nothing comes any more.
+    /// The broadcaster has no log: waits until nothing comes any more.
     pub(crate) fn settle_bare(&mut self, drain: f64) {
         let until = Instant::now() + Duration::from_secs_f64(drain);
         let mut last = (Instant::now(), 0);
@@ -173,7 +173,7 @@ impl Driver {
     }
 
     pub(crate) fn stop(self) -> Result<Outcome, RunError> {
-        self.workers.iter().for_each(|worker| worker.tell(Command::Stop));
+        self.workers.iter().for_each(|worker| worker.send(Command::Stop));
         let mut outcome = Outcome::default();
         for worker in self.workers {
             outcome.merge(worker.join().map_err(RunError::Worker)?);

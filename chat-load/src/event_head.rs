@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_tell_events_apart() {
+    fn fingerprints_distinguish_events() {
         let head = |id: Option<u128>, at| EventHead {
             channel: text(Uuid::nil()),
             seq: 1,

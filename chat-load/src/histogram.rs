@@ -120,8 +120,8 @@ mod tests {
             values.sort_unstable();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small whole number")]
             let truth = values[((q * values.len() as f64).ceil() as usize).max(1) - 1];
-            let told = histogram.quantile_us(q);
-            prop_assert!(told >= truth && told <= truth + truth / 64 + 1, "{told} for {truth}");
+            let found = histogram.quantile_us(q);
+            prop_assert!(found >= truth && found <= truth + truth / 64 + 1, "{found} for {truth}");
         }
 
         #[test]

@@ -43,7 +43,7 @@ pub enum LogsError {
     /// The machine gives no thread or the like.
     #[error("failed to start a thread for REST requests")]
     Runtime(#[source] io::Error),
-    /// The server does not tell them.
+    /// The server did not give them.
     #[error("failed to read the logs from the server")]
     Rest(#[from] RestError),
 }

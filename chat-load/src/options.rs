@@ -43,7 +43,7 @@ pub struct Options {
     /// Share of the sockets that are dropped without a close frame and resumed, a minute
     #[arg(long, value_name = "PERCENT_PER_MINUTE", default_value_t = 0.0)]
     pub churn: f64,
-    /// Process id of the server, to tell its CPU time and memory
+    /// Process id of the server, to measure its CPU time and memory
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
     /// Also write the report to a file

@@ -83,7 +83,7 @@ pub(crate) fn start(runtime: &Runtime, rest: &Rest, plan: &Arc<Plan>) -> Arc<Mut
     reads
 }
 
-/// Where a log ends now. While thousands connect, who reads is told to come back.
+/// Where a log ends now. While thousands connect, who reads is asked to come back.
 async fn begin(rest: &Rest, channel: ChannelId, token: &str) -> u64 {
     for _ in 0..TRIES {
         if let Ok(head) = rest.head(channel, token).await {

@@ -10,7 +10,7 @@ const SECOND_US: u64 = 1_000_000;
 const PAUSE_US: u64 = 5 * SECOND_US;
 /// Waves of fewer are not judged: of a handful that is spread out evenly two may share a second.
 const JUDGED: u64 = 20;
-/// Waves that are told one by one.
+/// Waves that are reported one by one.
 const MAX_WAVES: usize = 100;
 
 /// Reconnects that the run did not make itself.
@@ -131,9 +131,9 @@ mod tests {
         let mut both: Vec<u64> = even(0, 10, 100).chain(even(25, 10, 200)).collect();
         both.reverse();
         let found = waves(both, Some(10 * S));
-        let told: Vec<_> =
+        let waves: Vec<_> =
             found.waves.iter().map(|wave| (wave.attempts, wave.mean_per_second.round())).collect();
-        assert_eq!(told, [(100, 10.0), (200, 20.0)]);
+        assert_eq!(waves, [(100, 10.0), (200, 20.0)]);
         assert_eq!((found.peak_per_second, found.mean_per_second.round()), (20.0, 15.0));
     }
 

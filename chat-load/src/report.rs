@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{histogram::Quantiles, reconnects::Reconnects, stretches::Worst};
+use crate::{histogram::Quantiles, intervals::Worst, reconnects::Reconnects};
 
 /// What a run found. Times are counted from when a message was due, not from when it was sent, so a stalled
 /// server cannot hide behind messages that were never sent (no coordinated omission).
@@ -100,7 +100,7 @@ pub struct Details {
     pub refused: u64,
     /// From the first try of a send to its ack, over all sends, those that churn cut off too.
     pub through_ms: Option<Quantiles>,
-    /// The longest that a watcher was wrong about a watched user at a stretch, from the user's coming or going or the
+    /// The longest that a watcher was wrong about a watched user without a break, from the user's coming or going or the
     /// watcher's own.
     pub presence_wrong_ms: f64,
     /// Messages that were sent more than once with the same id.

@@ -59,7 +59,7 @@ impl Rest {
         Ok(Self { client, base: format!("http://{host}") })
     }
 
-    /// All events of a channel after `after`, in the order that the server tells them.
+    /// All events of a channel after `after`, in the order that the server gives them.
     ///
     /// # Errors
     /// When a page cannot be read, after retries where they make sense.

@@ -20,11 +20,11 @@ use crate::{
     history::{ChannelLog, verdict},
     logs::{self, LogReader, LogsError},
     options::{Options, OptionsError, Protocol},
+    presence_errors,
     progress::Progress,
     reconnects::{self, Reconnects},
     report::{Details, Report, Sends},
     server_process::{cpu_time, resident_bytes},
-    sight,
     timeline::Timeline,
     tokens::{self, Account, TokensError},
 };
@@ -34,7 +34,7 @@ const QUIET: Duration = Duration::from_millis(1_000);
 /// Presence is watched of at most so many.
 const MAX_TARGETS: u32 = 100;
 
-/// A run that could not be made, or told nothing.
+/// A run that could not be made, or gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The options make no sense.
@@ -127,7 +127,10 @@ pub fn run_during<T: Send + 'static>(
     let connections = driver.shared.live.load(Ordering::Relaxed);
     if connections == 0 {
         let outcome = driver.stop()?;
-        return Err(RunError::NoAnswer { seconds: options.connect_timeout, trouble: told(&outcome.trouble) });
+        return Err(RunError::NoAnswer {
+            seconds: options.connect_timeout,
+            trouble: listed(&outcome.trouble),
+        });
     }
     driver.wait("connected", Instant::now() + QUIET, |_| false);
     details.server_rss_connected = options.server_pid.and_then(resident_bytes);
@@ -159,7 +162,7 @@ pub fn run_during<T: Send + 'static>(
     }
     logs::record(&plan, &reader);
     flush_history(&plan)?;
-    details.presence_wrong_ms = sight::longest_wrong_us(&timeline, 0, timeline.end_us) as f64 / 1e3;
+    details.presence_wrong_ms = presence_errors::longest_wrong_us(&timeline, 0, timeline.end_us) as f64 / 1e3;
     let mut report = report(connections, &plan, &shared, outcome, &logs, &details, &reader);
     let waves = reconnects::waves(timeline.reconnects.clone(), options.bars.drain_window_us());
     let Reconnects { most_by_client, clients, lost_sockets, .. } = report.reconnects;
@@ -238,7 +241,7 @@ fn report(
         resumed: get(&shared.resumed),
         ack_ms: outcome.ack.quantiles(),
         delivery_ms: outcome.delivery.quantiles(),
-        delivery_worst: outcome.stretches.worst(),
+        delivery_worst: outcome.intervals.worst(),
         presence_ms: outcome.presence.quantiles(),
         server_cpu_us_per_delivery: cpu.map(|s| s * 1e6 / details.window_deliveries as f64),
         server_rss_bytes_per_connection: rss
@@ -290,7 +293,7 @@ fn flush_history(plan: &Plan) -> Result<(), RunError> {
     flushed.map_err(|source| RunError::Write { path: path.clone(), source })
 }
 
-fn told(trouble: &BTreeMap<String, u64>) -> String {
+fn listed(trouble: &BTreeMap<String, u64>) -> String {
     if trouble.is_empty() {
         return "nothing came".into();
     }

@@ -1,4 +1,4 @@
-//! CPU time and memory of the server, as Linux tells them (proc(5)).
+//! CPU time and memory of the server, as Linux reports them (proc(5)).
 
 use std::{fs, time::Duration};
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use chat_protocol::{ErrorCode, UserId};
 
-/// Entries kept of each kind; a run that makes more of them is told by its counters alone.
+/// Entries kept of each kind; a run that makes more of them is reported by its counters alone.
 const MAX_ENTRIES: usize = 1_000_000;
 
 /// A send that was acked.
@@ -66,24 +66,24 @@ pub struct ReadTime {
 
 /// Something about the presence of a watched user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum PresenceEvent {
     /// The user came or went.
-    Truth {
+    Changed {
         /// The user who came or went.
         user: UserId,
         /// Whether the user has a socket now.
         online: bool,
     },
-    /// A watcher was told.
-    Told {
+    /// A watcher was informed.
+    Reported {
         /// Number of the connection that watches.
         watcher: u32,
         /// The user who is watched.
         user: UserId,
-        /// What it was told.
+        /// What the server reported.
         online: bool,
     },
-    /// A watcher said whom it watches: until it is told, what it sees is wrong.
+    /// A watcher said whom it watches: until it is informed, what it sees is wrong.
     Watches {
         /// Number of the connection.
         watcher: u32,
@@ -116,8 +116,8 @@ pub struct Timeline {
     pub reconnects: Vec<u64>,
     /// Reads of recent history.
     pub reads: Vec<ReadTime>,
-    /// Presence, as it was and as it was told.
-    pub sights: Vec<(u64, Sight)>,
+    /// Presence, as it was and as it was reported.
+    pub presence: Vec<(u64, PresenceEvent)>,
 }
 
 impl Timeline {
@@ -132,7 +132,7 @@ impl Timeline {
             cuts: Vec::new(),
             reconnects: Vec::new(),
             reads: Vec::new(),
-            sights: Vec::new(),
+            presence: Vec::new(),
         }
     }
 
@@ -145,7 +145,7 @@ impl Timeline {
         self.cuts.extend(other.cuts);
         self.reconnects.extend(other.reconnects);
         self.reads.extend(other.reads);
-        self.sights.extend(other.sights);
+        self.presence.extend(other.presence);
     }
 
     pub(crate) fn refuse(&mut self, refused: Refused) {
@@ -164,8 +164,8 @@ impl Timeline {
         push(&mut self.reconnects, at_us);
     }
 
-    pub(crate) fn see(&mut self, at_us: u64, sight: Sight) {
-        push(&mut self.sights, (at_us, sight));
+    pub(crate) fn see(&mut self, at_us: u64, event: PresenceEvent) {
+        push(&mut self.presence, (at_us, event));
     }
 
     /// The longest that a send waited for its ack in `from_us..to_us`: from when it was due, or from `from_us` when

@@ -39,7 +39,7 @@ async fn run(fault: fake::Fault, chaos_fault: Fault, text: &str) -> (Result<Find
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fault_is_made_and_healed_and_what_it_cost_is_told() {
+async fn a_fault_is_made_and_healed_and_what_it_cost_is_reported() {
     let (findings, done) = run(fake::Fault::Gateway, Fault::GatewayKilled, "echo $1 $2 >> DONE").await;
     let findings = findings.unwrap();
     assert_eq!(done, "kill gateway1\nstart gateway1\n");
@@ -49,14 +49,14 @@ async fn a_fault_is_made_and_healed_and_what_it_cost_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_that_nobody_is_told_of_misses_its_bar() {
+async fn an_outage_that_nobody_is_informed_of_misses_its_bar() {
     let (findings, done) = run(fake::Fault::None, Fault::AllNodesHang, "echo $1 $2 >> DONE").await;
     let findings = findings.unwrap();
     assert_eq!(done.lines().filter(|line| line.starts_with("stop cassandra")).count(), 3);
     assert_eq!(done.lines().filter(|line| line.starts_with("cont cassandra")).count(), 3);
-    let told =
+    let missed =
         findings.missed().any(|what| what == "all of Cassandra hangs: no send was answered with overloaded");
-    assert!(told, "{findings:#?}");
+    assert!(missed, "{findings:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -245,7 +245,7 @@ proptest! {
         prop_assert_eq!(check(&timed(&times)).out_of_order, late.count() as u64);
     }
 
-    /// Whatever is dropped, doubled or moved among the deliveries of a clean run, is told, by its kind.
+    /// Whatever is dropped, doubled or moved among the deliveries of a clean run, is found and named by its kind.
     #[test]
     fn any_planted_fault_is_found(n in 2u64..30, at in 0usize..1000, to in 0usize..1000, fault in 0u8..3) {
         let mut run = clean(n, 2);

@@ -160,7 +160,7 @@ async fn a_server_that_drops_everybody_is_come_back_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bars_that_are_missed_are_told_and_make_the_run_a_bad_one() {
+async fn bars_that_are_missed_are_reported_and_make_the_run_a_bad_one() {
     let bars = Bars {
         max_reconnects: Some(0),
         drain_window: Some(10.0),
@@ -187,7 +187,7 @@ async fn when_a_gateway_dies_its_sockets_go_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_promises_are_found_and_told_apart() {
+async fn broken_promises_are_found_and_distinguished() {
     for (fault, kind) in [
         (Fault::Mute, "lost"),
         (Fault::Forget, "lost"),

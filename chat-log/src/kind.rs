@@ -46,7 +46,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The cause, as clients are told it.
+    /// The cause, as clients get it.
     #[must_use]
     pub const fn code(self) -> ErrorCode {
         match self {
@@ -119,7 +119,7 @@ pub fn react(reactions: &mut Reactions, by: UserId, emoji: &str, removed: bool) 
 }
 
 /// Whether a text can be a reaction. Which sequences are emoji changes with each version of Unicode, so what is asked for is
-/// what tells them from words, and from what changes the text around it.
+/// what distinguishes them from words, and from what changes the text around it.
 ///
 /// # Errors
 /// What was expected.

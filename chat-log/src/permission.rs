@@ -91,7 +91,7 @@ impl Denial {
         }
     }
 
-    /// The cause, as clients are told it.
+    /// The cause, as clients get it.
     #[must_use]
     pub const fn code(self) -> ErrorCode {
         match self {

@@ -1,4 +1,4 @@
-//! What can go wrong, told the same way on the socket and over REST.
+//! What can go wrong, reported the same way on the socket and over REST.
 
 use serde::{Deserialize, Serialize};
 

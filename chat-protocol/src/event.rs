@@ -26,7 +26,7 @@ pub struct Event {
     pub body: EventBody,
 }
 
-/// What happened, told by `kind`. Clients ignore kinds that they do not know: threads (`reply_to` on a
+/// What happened, by `kind`. Clients ignore kinds that they do not know: threads (`reply_to` on a
 /// message) and `pin` come next. A deleted message or edit has its text scrubbed to `""`
 /// and `deleted: true`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! The frames of `GET /v1/ws`: JSON text, told apart by `type`. Unknown fields are ignored.
+//! The frames of `GET /v1/ws`: JSON text, distinguished by `type`. Unknown fields are ignored.
 
 use serde::{Deserialize, Serialize};
 

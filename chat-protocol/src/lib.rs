@@ -1,7 +1,7 @@
 //! Wire types, limits and close codes of Folkmoot's WebSocket (`folkmoot.v1`) and REST interfaces.
 //!
 //! No I/O and no runtime: what both ends of a connection must agree on, and nothing else.
-//! `docs/protocol.md` tells the same story to a person who writes a client.
+//! `docs/protocol.md` describes the same for a person who writes a client.
 
 mod close;
 mod error;

@@ -1,4 +1,4 @@
-//! `docs/protocol.md` tells what the types say: its examples are read with them, its tables name all of their codes.
+//! `docs/protocol.md` agrees with the types: its examples are read with them, its tables name all of their codes.
 
 use chat_protocol::{
     ClientFrame, CloseCode, ErrorCode, EventBody, Problem, ServerFrame, rest::TokenResponse,

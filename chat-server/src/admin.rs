@@ -80,7 +80,7 @@ async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
 
 /// Readiness of this process alone. When the store is away, no process is ready by [`readyz`]; a load balancer that then
 /// has nobody left to send to (a Kubernetes Service does) would cut clients off from what still works: sockets stay
-/// open, recent events are served from memory, and whoever asks is told when to come back.
+/// open, recent events are served from memory, and whoever asks is given the time to come back.
 async fn readyz_process(State(state): State<AdminState>) -> (StatusCode, &'static str) {
     of_process(&state)
 }

@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// How long a process waits for its signing keys when it starts.
-const AUTH_PATIENCE: Duration = Duration::from_secs(60);
+const AUTH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two tries.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -137,7 +137,7 @@ impl App {
     /// # Errors
     /// When an engine or an address cannot be had.
     pub async fn start_roles(config: &Config, roles: &[Role]) -> Result<Self, StartError> {
-        // Addresses first: when the server runs already, that is what one wants to be told.
+        // Addresses first: when the server runs already, that is what one wants to know.
         let listener = listen(config.server.listen, "--listen")?;
         let admin_listener = listen(config.server.admin_listen, "--admin-listen")?;
 
@@ -348,7 +348,7 @@ fn guarded(config: &Config, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn
 
 /// Reads the signing keys. A store that has just started may take longer for it than a request may.
 async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, auth::OpenError> {
-    let give_up = Instant::now() + AUTH_PATIENCE;
+    let give_up = Instant::now() + AUTH_TIMEOUT;
     loop {
         match Auth::new(Arc::clone(chat), config.auth.clone()).await {
             Err(auth::OpenError::Store(error)) if error.code.retryable() && Instant::now() < give_up => {

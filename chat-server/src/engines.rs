@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How long a process waits for Cassandra when it starts: as long as a small cluster that starts beside it may take.
-const CASSANDRA_PATIENCE: Duration = Duration::from_secs(120);
+const CASSANDRA_TIMEOUT: Duration = Duration::from_secs(120);
 /// The embedded store's file in the data folder.
 const SQLITE_FILE: &str = "folkmoot.db";
 /// Between two tries.
@@ -302,7 +302,7 @@ async fn open_cassandra(config: &CassandraConfig) -> Result<Arc<dyn Cql>, Engine
 
 /// Waits for a node that answers: everything may be starting at once.
 async fn connect(driver: CassandraDriver, options: &CassandraOptions) -> Result<Arc<dyn Cql>, ConnectError> {
-    let give_up = Instant::now() + CASSANDRA_PATIENCE;
+    let give_up = Instant::now() + CASSANDRA_TIMEOUT;
     loop {
         match connect::connect(driver, options).await {
             Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < give_up => {

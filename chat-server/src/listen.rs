@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpSocket};
 /// at `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
 
-/// Listens. `[::]` is all addresses of both families, as Linux has it unless it is told otherwise (`net.ipv6.bindv6only`), also on a
-/// machine without IPv6: so one configuration serves any.
+/// Listens. `[::]` is all addresses of both families, as Linux has it unless configured otherwise (`net.ipv6.bindv6only`), also
+/// on a machine without IPv6: so one configuration serves any.
 ///
 /// # Errors
 /// When the address cannot be had.

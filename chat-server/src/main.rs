@@ -48,7 +48,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             raise_open_files();
             let app = App::start(&config).await?;
             dev::greet(&app, &config, !no_demo).await?;
-            serve_until_told(app, &config).await
+            serve_until_signal(app, &config).await
         }
         Command::Serve { roles, settings } => {
             let config = load(&settings, Config::default())?.config;
@@ -58,7 +58,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             telemetry::init(&config.log);
             raise_open_files();
             let app = App::start_roles(&config, &roles).await?;
-            serve_until_told(app, &config).await
+            serve_until_signal(app, &config).await
         }
         Command::CheckConfig { reference: true, .. } => print(&config::reference()),
         Command::CheckConfig { settings, .. } => print(&load(&settings, Config::default())?.to_toml()),
@@ -108,12 +108,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends it at once.
-async fn serve_until_told(app: App, config: &Config) -> anyhow::Result<ExitCode> {
+async fn serve_until_signal(app: App, config: &Config) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    let mut told = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+    let mut signalled = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
 
-    told().await;
+    signalled().await;
     tracing::info!("draining; a second signal ends it at once");
     let drain = tokio::time::timeout(config.gateway.drain_window + GRACE, app.drain());
     tokio::select! {
@@ -121,7 +121,7 @@ async fn serve_until_told(app: App, config: &Config) -> anyhow::Result<ExitCode>
             Ok(true) => tracing::info!("all sockets and requests have ended"),
             Ok(false) | Err(_) => tracing::warn!("sockets or requests were cut off"),
         },
-        () = told() => tracing::warn!("ended at once"),
+        () = signalled() => tracing::warn!("ended at once"),
     }
     Ok(ExitCode::SUCCESS)
 }

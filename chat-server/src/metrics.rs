@@ -1,4 +1,4 @@
-//! What the admin endpoint tells Prometheus. Names follow its conventions: base units, `_total` for counters.
+//! Metrics of the admin endpoint. Names follow its conventions: base units, `_total` for counters.
 
 mod memory;
 mod reasons;
@@ -23,7 +23,7 @@ pub struct Metrics {
     pub capacity: Gauge,
     /// 1 from the moment in which a drain begins; it ends with the process.
     pub draining: Gauge,
-    /// Sockets that were told to reconnect.
+    /// Sockets that were asked to reconnect.
     pub sent_away: ByReason<SentAway>,
     /// Sockets that were welcomed.
     pub welcomes: Counter,
@@ -86,7 +86,7 @@ impl Metrics {
             draining.clone(),
         );
         let sent_away = ByReason::new();
-        registry.register("gateway_sent_away", "Sockets that were told to reconnect", sent_away.family());
+        registry.register("gateway_sent_away", "Sockets that were asked to reconnect", sent_away.family());
         let refusals = ByReason::new();
         registry.register("gateway_refusals", "Upgrades and hellos that were refused", refusals.family());
         let hellos_waiting = Gauge::default();

@@ -326,7 +326,7 @@ async fn add_sessions(
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
-/// A line on a terminal that tells how far it is.
+/// A progress line on a terminal.
 struct Progress {
     what: &'static str,
     done: usize,

@@ -79,7 +79,7 @@ mod pulsar {
             provision(&ProvisionOptions::of(&config)).await.unwrap();
             // With items that say how far a partition was read, a queue is used up twice as fast.
             let (here, there) = (connect(&config, capacity * 2).await, connect(&config, capacity * 2).await);
-            // Something in every partition: whoever has seen nothing at all of one cannot tell whether it lacks something.
+            // Something in every partition: whoever has seen nothing at all of one cannot know whether it lacks something.
             // One at a time, since the queue may be a very short one.
             let mut subscription = there.subscribe();
             for _ in 0..50 {

@@ -1,5 +1,5 @@
 //! Pulsar killed, restarted and hung under publishing: nothing of the log is lost to a subscriber that repairs when it is
-//! told to, and everything goes on by itself.
+//! asked to, and everything goes on by itself.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 mod bus_suite;
@@ -54,7 +54,7 @@ impl Logs {
         self.0.iter().map(|(channel, head)| (*channel, head.load(Ordering::SeqCst))).collect()
     }
 
-    /// Commits and publishes, channel by channel, until told to stop.
+    /// Commits and publishes, channel by channel, until it is stopped.
     async fn write(self, bus: Arc<PulsarBus>, stop: Arc<AtomicU64>) {
         let mut pace = tokio::time::interval(PACE);
         while stop.load(Ordering::SeqCst) == 0 {
@@ -73,16 +73,16 @@ struct Follower {
     logs: Logs,
     subscription: Box<dyn Subscription>,
     heads: HashMap<ChannelId, u64>,
-    /// Times it was told to repair.
-    told: u64,
+    /// Times it was asked to repair.
+    repairs: u64,
 }
 
 impl Follower {
     fn new(bus: &PulsarBus, logs: &Logs) -> Self {
-        Self { logs: logs.clone(), subscription: bus.subscribe(), heads: logs.heads(), told: 0 }
+        Self { logs: logs.clone(), subscription: bus.subscribe(), heads: logs.heads(), repairs: 0 }
     }
 
-    /// Follows one message. A gap that nobody told of is what must not be.
+    /// Follows one message. A gap that nobody reported is what must not be.
     async fn step(&mut self) {
         match timeout(DEADLINE, self.subscription.next()).await.expect("something comes in time") {
             Ok(BusMessage::Event(event)) => {
@@ -92,7 +92,7 @@ impl Follower {
             }
             Ok(BusMessage::Signal(_)) => {}
             Err(BusError::Missed(_)) => {
-                self.told += 1;
+                self.repairs += 1;
                 self.heads = self.logs.heads();
             }
             Err(BusError::Closed) => panic!("the bus closed"),
@@ -135,7 +135,7 @@ where
     for _ in 0..40 {
         own.step().await;
     }
-    assert_eq!(own.told, 0);
+    assert_eq!(own.repairs, 0);
     let deadline = Instant::now() + DEADLINE;
     while metrics.connected.get() == 1 || there_metrics.connected.get() == 1 {
         assert!(Instant::now() < deadline, "nobody noticed");
@@ -149,16 +149,16 @@ where
         own.step().await;
     }
     follower.catch_up().await;
-    assert!(follower.told > 0, "signals were lost, and nobody said so");
+    assert!(follower.repairs > 0, "signals were lost, and nobody said so");
     // A broker that has just come back may be given up once more, and what was published in between is read
     // behind the first repair. After that everything comes by the bus, without another repair.
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let told = follower.told;
+        let repairs = follower.repairs;
         for _ in 0..3 {
             follower.catch_up().await;
         }
-        if follower.told == told {
+        if follower.repairs == repairs {
             break;
         }
         assert!(Instant::now() < deadline, "repairs do not end");

@@ -121,7 +121,7 @@ async fn check(cql: &dyn Cql, clean: &CassandraStore, cast: &Cast, senders: &[Se
     }
     for sender in senders {
         for &channel in &cast.channels {
-            // Calls of one sender waited for each other, so those that were told their positions at once are in order.
+            // Calls of one sender waited for each other, so those that got their positions at once are in order.
             let calls = sender.calls.iter().filter(|call| call.channel == channel);
             let at_once = calls.flat_map(|call| call.told.iter()).filter_map(|told| match told.first() {
                 Some(Told::Outcome(Appended::New { seq })) => Some(*seq),

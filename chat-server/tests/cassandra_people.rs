@@ -26,7 +26,7 @@ use keyspace::{
     faulty::{Fault, FaultyCql, Hits},
 };
 
-/// Every other conditional write is not done at all, or is done without its answer arriving; nobody can tell which.
+/// Every other conditional write is not done at all, or is done without its answer arriving; nobody can know which.
 const FORGETFUL: [Option<Fault>; 4] = [Some(Fault::Lost), None, Some(Fault::Unanswered), None];
 
 fn user(handle: &str, display_name: &str) -> User {

@@ -181,7 +181,7 @@ async fn ten_thousand_who_come_back_after_their_gateway_died_make_no_storm() {
             _ = digests.tick() => lives.digest().await,
             incoming = watcher.next() => if let Incoming::Frame(ServerFrame::Presence { users }) = incoming {
                 frames += 1;
-                // What was asked for and what is told may overlap once, at the beginning.
+                // What was asked for and what is reported may overlap once, at the beginning.
                 changes.extend(users.into_iter().filter(|u| known.insert(u.user, u.status) != Some(u.status)));
             },
         }
@@ -199,7 +199,7 @@ async fn ten_thousand_who_come_back_after_their_gateway_died_make_no_storm() {
     let of_late: HashSet<UserId> = late[..most].iter().copied().collect();
     assert!(changes.iter().all(|change| of_late.contains(&change.user)));
     assert_eq!(changes.len(), 2 * most);
-    // All who were lost are lost in one frame, and who is watched from before may be told once more; they come back in at most as
+    // All who were lost are lost in one frame, and who is watched from before may be reported once more; they come back in at most as
     // many as there were signals of it, and in fewer where one turn takes several.
     let signals = late.len() / 100;
     assert!(frames <= signals + 2, "{frames} frames for {} changes", changes.len());

@@ -60,7 +60,7 @@ async fn where_a_log_ends_is_read_from_the_store_for_who_has_more_than_this_gate
     // Her client has it from the other gateway: it must not look as if it were gone.
     let (events, end, recovered) = there.sync(channel, head + 1).await;
     assert_eq!((events.len(), end, recovered), (0, head + 1, true));
-    // Of a log that is no more: it is told where this one ends.
+    // Of a log that is no more: it gets the end of this one.
     for after in [head + 2, head + 5_000, u64::MAX] {
         let (events, end, recovered) = there.sync(channel, after).await;
         assert_eq!((events.len(), end, recovered), (0, head + 1, true), "after {after}");

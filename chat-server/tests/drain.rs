@@ -1,4 +1,4 @@
-//! Going away: nobody new, what was sent is finished, everybody is told when to come back. By a signal, by the operator's
+//! Going away: nobody new, what was sent is finished, everybody is given the time to come back. By a signal, by the operator's
 //! order, and each socket for itself when it is old.
 
 mod harness;
@@ -128,7 +128,7 @@ async fn sockets_are_told_one_by_one_over_the_window_and_come_back_so() {
     assert!(draining.await.expect("the drain ends"), "all have gone");
     assert_eq!(server.metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}").await, 60.0);
     back.sort();
-    // Nobody is told before the turn that is theirs when the window is shared evenly. That nobody is told much later, and how
+    // Nobody is asked before the turn that is theirs when the window is shared evenly. That nobody is asked much later, and how
     // lateness is made up for, is tested beside `Pace`, with a clock that does not depend on the machine.
     let sockets = u32::try_from(SOCKETS).expect("a handful");
     for (turn, back) in (0..).zip(&back) {

@@ -53,13 +53,13 @@ fn scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
-/// One call of a sender, and what it was told of it.
+/// One call of a sender, and the answers to it.
 #[derive(Debug, Clone)]
 struct Call {
     channel: ChannelId,
     events: Vec<NewEvent>,
     acked: Option<Vec<Seq>>,
-    /// It was told once that the outcome is unknown, or did not stay for the answer.
+    /// It got the answer once that the outcome is unknown, or did not stay for the answer.
     in_doubt: bool,
 }
 

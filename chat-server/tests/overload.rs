@@ -1,5 +1,5 @@
-//! A store that struggles costs answers, not sockets: whoever asks is told at once when to come back, and what was asked
-//! again is done once.
+//! A store that struggles costs answers, not sockets: whoever asks gets an answer at once with the time to come back,
+//! and what was asked again is done once.
 
 mod harness;
 #[path = "harness/moody_store.rs"]
@@ -51,7 +51,7 @@ use tower::ServiceExt as _;
 
 const ROOMY: LimitBounds = LimitBounds { min: 8, initial: 128, max: 1_024, appends: 128 };
 
-/// A guarded store that does as it is told, with one user.
+/// A guarded store that does what the test asks for, with one user.
 struct World {
     store: Arc<MoodyStore>,
     guarded: Arc<Guarded<MoodyStore>>,
@@ -169,7 +169,7 @@ async fn answer(socket: &mut TestSocket, wanted: ClientId) -> Answer {
         .await
 }
 
-/// Sends as a client does: the same again, when it was told to.
+/// Sends as a client does: the same again, when the answer asked for it.
 async fn insist(socket: &mut TestSocket, id: ClientId, channel: ChannelId, text: &str) -> Seq {
     until_within(DEADLINE, "a send is taken", async || {
         socket.send(&ClientFrame::Send { id, channel, text: text.into(), files: vec![], seen: None }).await;
@@ -222,7 +222,7 @@ async fn while_the_store_is_away_sends_are_answered_without_it_and_sockets_stay(
     }
     assert_eq!(world.store.calls(), calls, "the store was asked although it is away");
 
-    // Whoever comes is told the same, on the socket and over REST.
+    // Whoever comes gets the same answer, on the socket and over REST.
     let mut late = TestSocket::upgrade(&server.base_url, None, None).await.expect("upgrades");
     late.hello(&server.token).await;
     match late.next().await {
@@ -366,7 +366,7 @@ async fn what_the_bus_loses_of_a_channel_that_is_read_is_in_memory_nevertheless(
     };
     send("first").await;
     read().await;
-    // Committed by a process that died before it told anybody.
+    // Committed by a process that died before it answered anybody.
     world.store.append(channel, vec![message(&world.actor, "second")]).await.expect("is appended");
     send("third").await;
     assert!(read().await.contains("second"));
@@ -538,9 +538,9 @@ async fn callers_who_go_at_any_moment_leave_nothing_behind() {
     for n in 0..400_u64 {
         let guarded = Arc::clone(&world.guarded);
         let call = async move {
-            let patience = Duration::from_micros(n * 37 % 9_000);
-            drop(tokio::time::timeout(patience, guarded.user(user)).await);
-            drop(tokio::time::timeout(patience, guarded.memberships(user)).await);
+            let wait = Duration::from_micros(n * 37 % 9_000);
+            drop(tokio::time::timeout(wait, guarded.user(user)).await);
+            drop(tokio::time::timeout(wait, guarded.memberships(user)).await);
         };
         calling.push(tokio::spawn(call));
     }

@@ -217,7 +217,7 @@ async fn clients_of_before_get_the_messages_of_after_each_once_and_sessions_are_
         }
     }
 
-    // More than were lost, so that no position tells that it is another log.
+    // More than were lost, so that no position shows that it is another log.
     let grace = world.sign_in("grace").await;
     let new: Vec<String> = (1..=8).map(|n| format!("new {n}")).collect();
     world.say(&grace, channel, &new.iter().map(String::as_str).collect::<Vec<_>>()).await;

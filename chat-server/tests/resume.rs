@@ -1,4 +1,4 @@
-//! A client that was away gets exactly what it lacks, or is told that it must read the log.
+//! A client that was away gets exactly what it lacks, or is informed that it must read the log.
 
 mod harness;
 

@@ -41,7 +41,7 @@ async fn a_slow_consumer_is_closed_and_resumes_without_loss() {
     let mut back = TestSocket::connect(&server.base_url, &grace.access_token).await;
     assert_eq!(back.head(channel), seen + sent);
     // What does not fit the socket's queue is not sent over it, or it would be closed again and again: this client is
-    // told to read the log.
+    // asked to read the log.
     let (events, head, recovered) = back.sync(channel, seen).await;
     assert_eq!((events.len(), head, recovered), (0, seen + sent, false));
     let mut after = seen;

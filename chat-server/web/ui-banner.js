@@ -5,7 +5,7 @@ import { byId, h } from "./dom.js";
 import { inSeconds } from "./format.js";
 
 /** Shorter interruptions are not worth a person's attention. */
-const PATIENCE_MS = 700;
+const SHOW_AFTER_MS = 700;
 
 export function setUpBanner(chat) {
   const banner = byId("banner");
@@ -24,7 +24,7 @@ export function setUpBanner(chat) {
       return;
     }
     since ??= Date.now();
-    banner.hidden = Date.now() - since < PATIENCE_MS;
+    banner.hidden = Date.now() - since < SHOW_AFTER_MS;
     const when = state === "waiting" ? inSeconds((retryAt ?? 0) - Date.now()) : "";
     const next = when ? `reconnecting ${when}` : "reconnecting…";
     const line = `No connection, ${next} You can keep writing; it is sent as soon as it can be.`.replace(" s You", " s. You");

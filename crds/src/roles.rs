@@ -36,7 +36,7 @@ pub struct GatewaySpec {
     #[serde(default = "gateways")]
     #[schemars(range(min = 1, max = 500))]
     pub replicas: i32,
-    /// Over how long sockets are told to leave when a gateway stops, so that they do not all come back at once.
+    /// Over how long sockets are asked to leave when a gateway stops, so that they do not all come back at once.
     #[serde(default = "drain_seconds")]
     #[schemars(range(min = 0, max = 3600))]
     pub drain_seconds: u32,
@@ -48,7 +48,7 @@ pub struct GatewaySpec {
     #[serde(default = "max_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
-    /// Age at which sockets are told to come back, to whichever gateway has room, in seconds and give or take a fifth; 0: at none.
+    /// Age at which sockets are asked to reconnect, to whichever gateway has room, in seconds and give or take a fifth; 0: at none.
     /// After more gateways were started this spreads the sockets over them.
     #[serde(default)]
     #[schemars(range(min = 0, max = 604_800))]

@@ -116,7 +116,7 @@ pub struct LeavingStatus {
     pub pods: Vec<String>,
     /// How many gateways stay.
     pub to: i32,
-    /// Since when they are told to send their sockets away.
+    /// Since when they are ordered to send their sockets away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// When they go with the sockets that they still have.

@@ -104,7 +104,7 @@ impl Entry {
     }
 }
 
-/// What the accounts of a namespace asked for, in the order of the answers. Watches are told when they begin and when they end.
+/// What the accounts of a namespace asked for, in the order of the answers. Watches are recorded when they begin and when they end.
 ///
 /// # Errors
 /// When the log cannot be read.

@@ -94,7 +94,7 @@ impl Gateways<'_> {
         Ok(pods.iter().map(kube::ResourceExt::name_any).collect())
     }
 
-    /// That the chat has `count` of them: wanted, there, ready and told, and none on its way out.
+    /// That the chat has `count` of them: wanted, there, ready and reported, and none on its way out.
     ///
     /// # Errors
     /// When it has not.

@@ -2,7 +2,7 @@
 //! of the cluster has too. `scripts/kind-tests.sh` makes the cluster and runs them.
 //!
 //! This library is what the tests in `tests/e2e` are written in: [`scene`] is a test's own namespace, [`wait`] how it waits,
-//! [`cassandra`], [`pulsar`] and [`chat`] ask the engines and the chat themselves, [`audit`] tells who asked the API server for
+//! [`cassandra`], [`pulsar`] and [`chat`] ask the engines and the chat themselves, [`audit`] shows who asked the API server for
 //! what, [`operator`] and [`gateways`] handle processes, [`fault`] kills them, [`load`] holds sockets through whatever happens, [`document`] reads the
 //! commands of a page, and [`runner`] runs the tests beside each other. [`chaos`] is the long form of some of them, which
 //! scripts/chaos-cluster.sh runs.

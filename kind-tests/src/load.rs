@@ -28,7 +28,7 @@ use crate::{
 
 /// The Secret with the keys that the operator makes, and where they are in it.
 const SIGNING_KEYS: (&str, &str) = ("chat-signing-keys", "keys.json");
-/// A load goes on until it is told to end, or for this long.
+/// A load goes on until it gets the signal to end, or for this long.
 const LONGEST: Duration = Duration::from_secs(3_600);
 /// Beyond the time that its sockets may take to connect.
 const BEGUN: Duration = Duration::from_secs(60);

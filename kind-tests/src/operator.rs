@@ -140,7 +140,7 @@ impl<'a> Operator<'a> {
     /// Lets a pod's process hang, or go on. Whether it could be done: its process must be to be seen from here.
     ///
     /// # Errors
-    /// When the process cannot be told.
+    /// When the process cannot be found.
     pub async fn hang(&self, pod: &Pod, hang: bool) -> Result<bool> {
         process::signal(pod, NAME, if hang { "STOP" } else { "CONT" }).await
     }

@@ -1,4 +1,4 @@
-//! Runs tests beside each other, tells how each went, and keeps what a failed one left.
+//! Runs tests beside each other, reports how each went, and keeps what a failed one left.
 
 use std::{env, fs, panic::AssertUnwindSafe, process::ExitCode, sync::Arc, time::Instant};
 

@@ -89,7 +89,7 @@ impl Scene {
         Ok(self.api::<ChatCluster>().patch(CHAT, &parameters, &Patch::Merge(patch)).await?)
     }
 
-    /// Waits until a condition has this status, told of the spec as it is.
+    /// Waits until a condition has this status, for the spec as it is.
     ///
     /// # Errors
     /// When it has not within `deadline`: with all conditions as they are.

@@ -1,4 +1,4 @@
-//! What `scripts/kube/testbed.sh` tells the tests, by environment.
+//! Settings of the tests, which `scripts/kube/testbed.sh` gives by environment.
 
 use std::{env, fs, path::PathBuf};
 

@@ -23,7 +23,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch ChatClusters and make what they say true, until told to stop
+    /// Watch ChatClusters and make what they say true, until it is stopped
     Run(RunArgs),
     /// Show what would be made for a ChatCluster, or, with --live, what would change; nothing is changed
     Plan(PlanArgs),

@@ -1,4 +1,4 @@
-//! What the operator tells Prometheus.
+//! Metrics of the operator.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 

@@ -100,7 +100,7 @@ pub fn internal_tls(cluster: &str) -> String {
     format!("{cluster}-internal-tls")
 }
 
-/// Name of the Secret with the token by which the operator tells gateways to send their sockets away.
+/// Name of the Secret with the token by which the operator orders gateways to send their sockets away.
 #[must_use]
 pub fn admin_token(cluster: &str) -> String {
     format!("{cluster}-admin-token")

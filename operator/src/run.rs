@@ -1,4 +1,4 @@
-//! Runs until told to stop.
+//! Runs until it is stopped.
 
 use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
@@ -98,15 +98,15 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         controller.run(WORKERS).await;
         metrics.leader.set(0);
     };
-    let told = tokio::select! {
+    let signalled = tokio::select! {
         () = reconciling => false,
-        told = told() => { told?; true }
+        stopped = stop_signal() => { stopped?; true }
     };
     if let Some(elector) = &elector {
         elector.release().await;
     }
-    if told {
-        tracing::info!("told to stop");
+    if signalled {
+        tracing::info!("asked to stop");
         Ok(())
     } else {
         // Starting anew is the simplest way to stop everything at once.
@@ -114,7 +114,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn told() -> anyhow::Result<()> {
+async fn stop_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }

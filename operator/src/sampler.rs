@@ -32,15 +32,15 @@ pub struct GatewaySample {
     pub hellos_waiting: u64,
     /// Hellos that had to wait for a turn.
     pub hellos_throttled: u64,
-    /// Memory that it uses, in bytes, where it can tell.
+    /// Memory that it uses, in bytes, where it is known.
     pub memory: Option<u64>,
     /// Memory that it may use, in bytes, where that is limited.
     pub memory_limit: Option<u64>,
 }
 
 impl GatewaySample {
-    /// From the text format of Prometheus; `None` when it does not tell the number of sockets. What an older version does not
-    /// tell is 0.
+    /// From the text format of Prometheus; `None` when it lacks the number of sockets. What an older version does not
+    /// report is 0.
     fn of(metrics: &str) -> Option<Self> {
         let mut sample = Self::default();
         let mut connections = None;
@@ -95,10 +95,10 @@ fn number(text: &str) -> Option<u64> {
     })
 }
 
-/// Why a gateway was not told to drain.
+/// Why a gateway was not ordered to drain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DrainFault {
-    /// It does not know how, or does not hold sockets. It drains when it is told to end.
+    /// It does not know how, or does not hold sockets. It drains when it gets the signal to end.
     #[error("the gateway does not take an order to drain")]
     Unsupported,
     /// It may do so a little later.
@@ -146,10 +146,10 @@ impl Sampler {
         GatewaySample::of(std::str::from_utf8(&body(answer, MAX_ANSWER).await?).ok()?)
     }
 
-    /// Tells a gateway to send its sockets away, which it may be told again and again; 1 s. Answers how many sockets it has.
+    /// Orders a gateway to send its sockets away; the order may be repeated; 1 s. Answers how many sockets it has.
     ///
     /// # Errors
-    /// When it cannot be told, or not now.
+    /// When it does not take the order, or not now.
     pub async fn drain(&self, gateway: SocketAddr, token: &str) -> Result<u64, DrainFault> {
         let told = async {
             let request = self.client.post(format!("http://{gateway}/drain")).bearer_auth(token);

@@ -35,11 +35,11 @@ const DEPLOYMENTS: &str = "apis/apps/v1/deployments";
 const AUTOSCALERS: &str = "apis/autoscaling/v2/horizontalpodautoscalers";
 const PODS: &str = "api/v1/pods";
 const SECRETS: &str = "api/v1/secrets";
-/// A gateway: what it says and what it was told.
+/// A gateway: what it says and which orders it got.
 #[derive(Debug, Default)]
 struct Gateway {
     connections: u64,
-    /// The tokens of whoever told it to drain.
+    /// The tokens of whoever ordered it to drain.
     told: Vec<String>,
     /// How often it was asked for its metrics.
     asked: u64,

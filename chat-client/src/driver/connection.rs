@@ -54,8 +54,8 @@ impl Driver {
 
     fn check_deadlines(&mut self, now: Instant) {
         let Link::Open(open) = &self.link else { return };
-        let patience = self.options.answer_deadline;
-        let overdue = |since: Option<Instant>| since.is_some_and(|since| since + patience <= now);
+        let timeout = self.options.answer_deadline;
+        let overdue = |since: Option<Instant>| since.is_some_and(|since| since + timeout <= now);
         if now.saturating_duration_since(open.since) >= self.options.settled_after {
             self.failures = 0;
             self.replaced = false;
@@ -75,7 +75,7 @@ impl Driver {
     /// When something is due without anything happening.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let Link::Open(open) = &self.link else { return None };
-        let patience = self.options.answer_deadline;
+        let timeout = self.options.answer_deadline;
         let comeback = match open.comeback {
             Some(at) if at > now => Some(at),
             other => other.map(|at| at + DRAIN_GRACE),
@@ -85,8 +85,8 @@ impl Driver {
             Some(open.dead_at()),
             comeback,
             self.outbox.wake_at(now),
-            self.outbox.oldest().map(|since| since + patience),
-            self.timeline.oldest_ask().map(|since| since + patience),
+            self.outbox.oldest().map(|since| since + timeout),
+            self.timeline.oldest_ask().map(|since| since + timeout),
             self.signals.wake_at(),
             self.hold.filter(|until| *until > now),
         ])
@@ -212,7 +212,7 @@ impl Driver {
                 Err(End::UpgradeRefused(status))
             }
             OpenError::Upgrade { status, retry_after } => {
-                // As above: everybody who was refused was told the same whole number of seconds.
+                // As above: everybody who was refused got the same whole number of seconds.
                 let wait =
                     retry_after.map(|after| after.saturating_add(self.options.backoff.hinted(self.failures)));
                 self.lost(wait, format!("the server answered with status {status}"));

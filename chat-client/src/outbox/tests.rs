@@ -66,7 +66,7 @@ fn changes_by_position_are_taken_out_and_sends_stay() {
 }
 
 #[test]
-fn what_is_refused_for_the_moment_waits_as_told_and_is_not_overtaken() {
+fn what_is_refused_for_the_moment_waits_as_asked_and_is_not_overtaken() {
     let now = Instant::now();
     let mut outbox = outbox(&[(1, 1), (2, 1)]);
     assert_eq!(next(&mut outbox, now), Some(1));

@@ -185,16 +185,16 @@ impl Rest {
         }
     }
 
-    /// Runs `attempt` until it succeeds, fails for good, or `patience` is over; waits between tries as the
+    /// Runs `attempt` until it succeeds, fails for good, or `timeout` is over; waits between tries as the
     /// server says, with backoff.
     ///
     /// # Errors
     /// The last one, as it came.
-    pub async fn retrying<T, F>(patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, RestError>
+    pub async fn retrying<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, RestError>
     where
         F: Future<Output = Result<T, RestError>>,
     {
-        let end = tokio::time::Instant::now() + patience;
+        let end = tokio::time::Instant::now() + timeout;
         let mut failures = 0;
         loop {
             let error = match attempt().await {

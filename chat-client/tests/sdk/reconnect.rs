@@ -73,7 +73,7 @@ async fn it_comes_back_when_the_server_says() {
     let mut server = Server::start().await;
     let (_client, mut updates) = start(server.url(), options()).await;
     let mut socket = server.welcome(head(0)).await;
-    let told = Instant::now();
+    let refused_at = Instant::now();
     socket.send(ServerFrame::Reconnect { after_ms: 300 }).await;
     socket.close(CloseCode::Restart).await;
     let wait = state(&mut updates, |state| match state {
@@ -83,7 +83,7 @@ async fn it_comes_back_when_the_server_says() {
     .await;
     assert!(wait <= Duration::from_millis(300), "waits {wait:?}");
     server.welcome(head(0)).await;
-    assert!(told.elapsed() >= Duration::from_millis(300), "came back after {:?}", told.elapsed());
+    assert!(refused_at.elapsed() >= Duration::from_millis(300), "came back after {:?}", refused_at.elapsed());
 }
 
 #[tokio::test]

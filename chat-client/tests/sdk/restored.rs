@@ -72,7 +72,7 @@ async fn another_generation_is_read_from_the_beginning() {
     assert!(matches!(socket.receive().await, ClientFrame::Read { seq: 10, .. }));
     socket.close(CloseCode::Restart).await;
 
-    // As long as it was: no position tells that it is another log.
+    // As long as it was: no position shows that it is another log.
     let mut socket = server.welcome_to(now, head(10)).await;
     assert_eq!(answer(&mut socket, 10).await, 0);
     assert_eq!(until_restored(&mut updates).await, (vec![], Some(now)));

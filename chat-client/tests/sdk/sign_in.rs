@@ -98,8 +98,8 @@ async fn a_caller_that_gives_up_does_not_interrupt_a_refresh() {
     let server = Server::start().await;
     let store = Shared::holding("stale", "refresh-0", 0);
     let rest = rest(&server, &store).await;
-    let impatient = tokio::time::timeout(std::time::Duration::from_millis(1), rest.access_token());
-    let _ = impatient.await;
+    let cancelled = tokio::time::timeout(std::time::Duration::from_millis(1), rest.access_token());
+    let _ = cancelled.await;
     assert_eq!(within(rest.access_token()).await.unwrap(), "access-1");
     assert_eq!(*server.rest.refreshes.lock(), ["refresh-0"]);
     assert_eq!(*store.saved.lock(), ["refresh-1"]);

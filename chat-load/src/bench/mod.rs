@@ -133,7 +133,7 @@ impl Results {
 /// Measures and prints a table after each part.
 ///
 /// # Errors
-/// When a server would not start or a run failed. A run that tells of loss is no error: see
+/// When a server would not start or a run failed. A run that finds loss is no error: see
 /// [`Results::broken`].
 pub fn measure(settings: &Settings) -> Result<Results, BenchError> {
     let mut results = Results::default();

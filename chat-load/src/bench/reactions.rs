@@ -42,7 +42,7 @@ const BAR: f64 = 1.5;
 /// What people react with; no more kinds than one person may have on a message.
 const EMOJI: [&str; 8] = ["👍", "🎉", "😂", "👀", "🚀", "❤️", "🙏", "🔥"];
 /// Longest wait for people to be connected, and for an answer at the end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_FOR: Duration = Duration::from_secs(30);
 
 /// What one window of the load came to.
 #[derive(Debug, Serialize)]
@@ -141,7 +141,7 @@ impl Crowd {
                 people.spawn(Arc::clone(&self).one(client, late, until));
             }
             // Everybody ends by themselves, within the time that a client gives an answer.
-            while timeout_at(until + PATIENCE, people.join_next()).await.ok().flatten().is_some() {}
+            while timeout_at(until + WAIT_FOR, people.join_next()).await.ok().flatten().is_some() {}
             Ok(())
         })
     }
@@ -186,7 +186,7 @@ impl Crowd {
 
 async fn connect(url: &str, token: String) -> Result<(Client, Updates), ClientError> {
     let options =
-        chat_client::Options { first_welcome_deadline: PATIENCE, ..chat_client::Options::default() };
+        chat_client::Options { first_welcome_deadline: WAIT_FOR, ..chat_client::Options::default() };
     Client::connect(url, Auth::AccessToken(token), options).await
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Seed {
 }
 
 impl Seed {
-    /// What `chat-server seed` is told besides its store.
+    /// Arguments of `chat-server seed` besides its store.
     pub(super) fn arguments(self, command: &mut Command, tokens: &Path) {
         command
             .args(["--users", &self.users.to_string()])

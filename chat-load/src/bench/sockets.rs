@@ -39,7 +39,7 @@ pub(super) fn measure(lab: &Lab<'_>, results: &mut Results) -> Result<(), BenchE
     let bare = Server::bare()?;
     let (seconds, rounds) = lab.pick((10.0, 2), (5.0, 1));
     let (mut ours, mut theirs) = (Cost::default(), Cost::default());
-    // Memory is told by the first round: later ones find what the first one left to the allocator.
+    // Memory is measured in the first round: later ones find what the first one left to the allocator.
     let mut first: [Option<Report>; 2] = [None, None];
     for _ in 0..rounds {
         for (place, (server, cost)) in [(&folkmoot, &mut ours), (&bare, &mut theirs)].into_iter().enumerate()

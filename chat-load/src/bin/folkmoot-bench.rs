@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 /// Measures a chat server beside a bare broadcaster and prints tables.
 ///
-/// Starts and stops both by itself, on free ports and temporary data. Exits with 1 when a run tells of loss,
+/// Starts and stops both by itself, on free ports and temporary data. Exits with 1 when a run finds loss,
 /// doubling or reordering; a bar that is missed is printed, but machines differ.
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -8,7 +8,7 @@ use clap::Parser;
 
 /// Takes the parts of a running cluster away one after another, under load, and prints what users would notice.
 ///
-/// Exits with 0 when every bar was met, 1 when one was missed or the cluster did not do as it was told.
+/// Exits with 0 when every bar was met, 1 when one was missed or the cluster did not do as ordered.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {

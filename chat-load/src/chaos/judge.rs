@@ -4,7 +4,7 @@ use chat_protocol::ErrorCode;
 use serde::Serialize;
 
 use super::fault::Fault;
-use crate::{report::Report, sight, timeline::Timeline};
+use crate::{presence_errors, report::Report, timeline::Timeline};
 
 /// The longest that a send may take, from when it was due to its ack, while one of anything is away.
 pub const SEND_BAR_MS: f64 = 5_000.0;
@@ -76,8 +76,8 @@ pub struct Outage {
 pub fn judge(fault: Fault, marks: Marks, report: &Report, timeline: &Timeline) -> Row {
     let ms = |us: u64| us as f64 / 1e3;
     let (sent, acked) = timeline.sends_due(marks.began_us, marks.ended_us);
-    // Who is where is told over the broker: while it is away nobody can know.
-    let told_from = if fault == Fault::BrokerKilled { marks.healed_us } else { marks.began_us };
+    // Presence travels over the broker: while it is away nobody can know.
+    let known_from = if fault == Fault::BrokerKilled { marks.healed_us } else { marks.began_us };
     let until = if fault == Fault::AllNodesHang { marks.healed_us } else { marks.ended_us };
     let mut row = Row {
         fault: fault.name(),
@@ -85,7 +85,7 @@ pub fn judge(fault: Fault, marks: Marks, report: &Report, timeline: &Timeline) -
         acked,
         broken: [report.lost, report.duplicated, report.out_of_order],
         slowest_send_ms: ms(timeline.slowest_send_us(marks.began_us, marks.ended_us)),
-        presence_wrong_ms: ms(sight::longest_wrong_us(timeline, told_from, timeline.end_us)),
+        presence_wrong_ms: ms(presence_errors::longest_wrong_us(timeline, known_from, timeline.end_us)),
         cut: timeline.cut_between(marks.began_us, until),
         outage: (fault == Fault::AllNodesHang).then(|| outage(marks, timeline)),
         missed: Vec::new(),
@@ -178,7 +178,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::timeline::{AckedSend, Cut, ReadTime, Refused, Sight};
+    use crate::timeline::{AckedSend, Cut, PresenceEvent, ReadTime, Refused};
 
     const S: u64 = 1_000_000;
     const MARKS: Marks = Marks { began_us: 10 * S, acted_us: 10 * S, healed_us: 40 * S, ended_us: 55 * S };
@@ -241,24 +241,24 @@ mod tests {
         assert_eq!(
             fault(&timeline),
             Vec::<String>::new(),
-            "sockets may be cut, and nobody need be told of overload"
+            "sockets may be cut, and nobody need hear of overload"
         );
         timeline.sends[1].acked_us = 26 * S;
         assert!(fault(&timeline)[0].contains("a send took 6000 ms"));
         timeline.sends[1].acked_us = 24 * S;
         let user = chat_protocol::UserId::new();
-        let truth = |online| Sight::Truth { user, online };
-        timeline.sights = vec![
+        let truth = |online| PresenceEvent::Changed { user, online };
+        timeline.presence = vec![
             (S, truth(true)),
-            (S, Sight::Told { watcher: 1, user, online: true }),
+            (S, PresenceEvent::Reported { watcher: 1, user, online: true }),
             (11 * S, truth(false)),
         ];
-        timeline.sights.insert(0, (0, Sight::Watches { watcher: 1 }));
-        timeline.sights.push((20 * S, Sight::Told { watcher: 1, user, online: false }));
+        timeline.presence.insert(0, (0, PresenceEvent::Watches { watcher: 1 }));
+        timeline.presence.push((20 * S, PresenceEvent::Reported { watcher: 1, user, online: false }));
         assert!(fault(&timeline)[0].contains("presence was wrong for 9000 ms"), "{:?}", fault(&timeline));
         let mut lost = report();
         lost.lost = 1;
-        timeline.sights.clear();
+        timeline.presence.clear();
         assert!(judge(Fault::NodeKilled, MARKS, &lost, &timeline).missed[0].contains("[1, 0, 0] lost"));
     }
 }

@@ -1,6 +1,6 @@
 //! `make chaos`: the load of a whole team on a cluster whose parts are taken away one after another.
 //!
-//! Each fault has a run of its own, so that what it broke is told by its own verdict: all connect, the load warms up,
+//! Each fault has a run of its own, so that what it broke shows in its own verdict: all connect, the load warms up,
 //! the fault comes, lasts and is healed, the load goes on for a while, and everything is compared with the logs.
 
 mod cluster;
@@ -24,7 +24,7 @@ use crate::{
 
 /// How long the load goes on when all is healed, unless the settings say otherwise.
 pub const AFTER: Duration = Duration::from_secs(15);
-/// How long what was sent may take at the end, so that what comes late is told from what never comes.
+/// How long what was sent may take at the end, so that what comes late is distinguished from what never comes.
 const DRAIN_SECONDS: f64 = 60.0;
 /// An end for a run whose script does not come to one.
 const LONGEST_SECONDS: f64 = 300.0;
@@ -57,7 +57,7 @@ pub struct Settings {
     pub after: Duration,
 }
 
-/// A fault that could not be made, or told nothing.
+/// A fault that could not be made, or gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// The load failed.
@@ -69,7 +69,7 @@ pub enum ChaosError {
         source: RunError,
     },
     /// The fault was not made.
-    #[error("the cluster did not do as it was told")]
+    #[error("the cluster did not obey")]
     Cluster(#[from] ClusterError),
 }
 

@@ -126,7 +126,7 @@ impl Worker {
         let counts = was_live || self.plan.options.churn <= 0.0;
         if counts && let Some(due_us) = due(self.plan.tag, head.id.as_ref()) {
             let took_us = now.saturating_sub(due_us);
-            self.outcome.stretches.record(now, took_us);
+            self.outcome.intervals.record(now, took_us);
             if was_live {
                 self.outcome.delivery.record(took_us);
             }

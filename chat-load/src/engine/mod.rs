@@ -34,8 +34,8 @@ use crate::{
     client_id::RunTag,
     histogram::Histogram,
     history::{Ack, Read, Receipt, record::Record},
+    intervals::Intervals,
     options::{Options, Protocol, Target},
-    stretches::Stretches,
     timeline::Timeline,
     tokens::Account,
 };
@@ -119,11 +119,11 @@ pub(crate) struct Expected {
     pub(crate) change: u64,
 }
 
-/// What the driver tells a worker.
+/// Commands from the driver to a worker.
 pub(crate) enum Command {
     /// All are connected: begin to send.
     Start(Schedule),
-    /// Where the logs end: tell when every receiver has got there.
+    /// Where the logs end: report when every receiver has got there.
     Heads(Arc<HashMap<ChannelId, u64>>),
     /// Events that were asked for over REST, or none when they could not be had.
     Page { conn: usize, generation: u32, slot: usize, events: Option<Vec<Event>> },
@@ -174,7 +174,7 @@ pub(crate) struct Outcome {
     pub(crate) ack: Histogram,
     pub(crate) delivery: Histogram,
     /// Deliveries by when they came, what sockets caught up with too.
-    pub(crate) stretches: Stretches,
+    pub(crate) intervals: Intervals,
     pub(crate) presence: Histogram,
     pub(crate) acks: Vec<Ack>,
     pub(crate) receipts: Vec<Receipt>,
@@ -211,7 +211,7 @@ impl Outcome {
     pub(crate) fn merge(&mut self, other: Self) {
         self.ack.merge(&other.ack);
         self.delivery.merge(&other.delivery);
-        self.stretches.merge(&other.stretches);
+        self.intervals.merge(&other.intervals);
         self.presence.merge(&other.presence);
         self.acks.extend(other.acks);
         self.receipts.extend(other.receipts);
@@ -253,7 +253,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn tell(&self, command: Command) {
+    pub(crate) fn send(&self, command: Command) {
         // A worker that has ended says why when it is joined.
         if self.commands.send(command).is_ok() {
             let _ = self.waker.wake();

@@ -1,4 +1,4 @@
-//! Presence: some connections come and go, others watch and tell how long it took to hear of it.
+//! Presence: some connections come and go, others watch and measure how long it takes until they see it.
 
 use std::sync::atomic::Ordering;
 
@@ -6,11 +6,11 @@ use chat_protocol::{ClientFrame, PresenceStatus, UserPresence};
 use rand::RngExt;
 
 use super::{Expected, conn::Link, worker::Worker};
-use crate::timeline::Sight;
+use crate::timeline::PresenceEvent;
 
 /// Over all workers, one of the watched goes away this often, in microseconds.
 const TOGGLE_US: u64 = 250_000;
-/// For how long: longer than a server may take to tell that they are away.
+/// For how long: longer than a server may take to report that they are away.
 const AWAY_MS: u64 = 3_000;
 
 impl Worker {
@@ -27,7 +27,7 @@ impl Worker {
         }
         let users = self.plan.targets.clone().map(|target| self.plan.account(target).user).collect();
         if let Ok(json) = serde_json::to_vec(&ClientFrame::Watch { id: None, users }) {
-            self.timeline.see(self.plan.now_us(), Sight::Watches { watcher: self.global(conn) });
+            self.timeline.see(self.plan.now_us(), PresenceEvent::Watches { watcher: self.global(conn) });
             self.write(conn, &json);
         }
     }
@@ -65,22 +65,22 @@ impl Worker {
     }
 
     /// The socket is welcomed: of a watched user that is the truth.
-    pub(super) fn in_sight(&mut self, conn: usize) {
+    pub(super) fn on_connected(&mut self, conn: usize) {
         let number = self.global(conn);
         if self.plan.targets.contains(&number) {
             let user = self.plan.account(number).user;
-            self.timeline.see(self.plan.now_us(), Sight::Truth { user, online: true });
+            self.timeline.see(self.plan.now_us(), PresenceEvent::Changed { user, online: true });
         }
     }
 
     /// The socket is gone: of a watched user that is the truth, and a watcher sees nothing any more.
-    pub(super) fn out_of_sight(&mut self, conn: usize) {
+    pub(super) fn on_disconnected(&mut self, conn: usize) {
         let (number, now) = (self.global(conn), self.plan.now_us());
         if self.plan.targets.contains(&number) {
             let user = self.plan.account(number).user;
-            self.timeline.see(now, Sight::Truth { user, online: false });
+            self.timeline.see(now, PresenceEvent::Changed { user, online: false });
         } else if number < self.plan.watchers {
-            self.timeline.see(now, Sight::Blind { watcher: number });
+            self.timeline.see(now, PresenceEvent::Blind { watcher: number });
         }
     }
 
@@ -93,7 +93,8 @@ impl Worker {
     pub(super) fn presence(&mut self, conn: usize, users: &[UserPresence], now: u64) {
         for UserPresence { user, status } in users {
             let online = *status == PresenceStatus::Online;
-            self.timeline.see(now, Sight::Told { watcher: self.global(conn), user: *user, online });
+            self.timeline
+                .see(now, PresenceEvent::Reported { watcher: self.global(conn), user: *user, online });
             let expected = {
                 let all = self.shared.presence.lock();
                 all.get(user).copied()

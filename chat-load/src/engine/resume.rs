@@ -24,7 +24,7 @@ const HANDSHAKE_US: u64 = 20_000_000;
 const SYNC_US: u64 = 10_000_000;
 /// Wait after events could not be read over REST.
 const PAGE_RETRY_US: u64 = 500_000;
-/// What is missing has this long to come by itself, late: so that "late" is told apart from "asked for".
+/// What is missing has this long to come by itself, late: so that "late" is distinguished from "asked for".
 const GAP_GRACE_US: u64 = 200_000;
 /// Backoff: a random time below this, doubled with each failure up to the second number.
 const BACKOFF_MS: u64 = 100;
@@ -139,7 +139,7 @@ impl Worker {
                 self.sync(conn, at, now);
             }
         }
-        self.in_sight(conn);
+        self.on_connected(conn);
         self.watch(conn);
         let hold_us = self.conns[conn].hold_us;
         if hold_us > now {
@@ -311,7 +311,7 @@ impl Worker {
 
     /// Closes the socket. What was in flight goes back to the outbox, to be sent again with the same id.
     fn take_down(&mut self, conn: usize, deliberate: bool) {
-        self.out_of_sight(conn);
+        self.on_disconnected(conn);
         let state = &mut self.conns[conn];
         state.socket = None;
         match state.link {

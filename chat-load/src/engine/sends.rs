@@ -183,9 +183,9 @@ impl Worker {
 
     /// A command of ours was refused.
     pub(super) fn refused(&mut self, conn: usize, id: Option<Decoded>, why: &Refusal, now: u64) {
-        // Everybody was told about the same: half as much again, by chance, spreads them.
-        let told_us = why.retry_after_ms.unwrap_or(RETRY_MS) * 1000;
-        let wait_us = told_us + self.rng.random_range(0..=(told_us / 2).max(20_000));
+        // Everybody got about the same time: half as much again, by chance, spreads them.
+        let retry_us = why.retry_after_ms.unwrap_or(RETRY_MS) * 1000;
+        let wait_us = retry_us + self.rng.random_range(0..=(retry_us / 2).max(20_000));
         *self.outcome.trouble.entry(format!("error {:?}: {}", why.code, why.message)).or_default() += 1;
         match id {
             Some(Decoded { kind: Kind::Sync, index, .. }) => {

@@ -162,7 +162,7 @@ impl Worker {
         self.timers.add(Timer { at_us, conn, generation, wake });
     }
 
-    /// Works until told to stop.
+    /// Works until it is stopped.
     pub(super) fn run(&mut self) -> io::Result<Outcome> {
         let mut events = Events::with_capacity(BATCH);
         loop {
@@ -181,7 +181,7 @@ impl Worker {
             // Behind the timers: who is to come back now does not wait for the next turn.
             self.connect_some(now);
             self.publish();
-            match self.poll.poll(&mut events, Some(self.patience())) {
+            match self.poll.poll(&mut events, Some(self.poll_timeout())) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
@@ -200,9 +200,9 @@ impl Worker {
         }
     }
 
-    /// How long to wait for sockets. Messages that are due are told by the pacer's wake-up, which is more
+    /// How long to wait for sockets. For messages that are due the pacer wakes it, which is more
     /// punctual than epoll's milliseconds.
-    fn patience(&self) -> Duration {
+    fn poll_timeout(&self) -> Duration {
         let now = self.plan.now_us();
         let soonest = [self.timers.next_us().unwrap_or(u64::MAX), self.next_churn_us, self.next_toggle_us]
             .into_iter()

@@ -46,7 +46,7 @@ pub struct LogEntry {
     pub id: Option<Uuid>,
 }
 
-/// A channel's log as the server told it, from its first event, in the order it was told.
+/// A channel's log as the server gave it, from its first event, in the order it came.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelLog {
     /// The events, in the order of the log.
@@ -191,13 +191,13 @@ fn judge_ack(ack: &Ack, log: Option<&Indexed>, verdict: &mut Verdict) {
     }
 }
 
-/// A page is a stretch of the log, whenever it was read: what was once told at a position stays there.
+/// A page is a range of the log, whenever it was read: what was once given at a position stays there.
 fn judge_read(read: &Read, log: Option<&Indexed>, verdict: &mut Verdict) {
     let sum = |seq: u64| log.zip(usize::try_from(seq).ok()).and_then(|(log, at)| log.sums.get(at)).copied();
     for (due, entry) in (read.after + 1..).zip(&read.entries) {
-        let told = placed(entry.seq, entry.fingerprint);
+        let found = placed(entry.seq, entry.fingerprint);
         let kept = sum(entry.seq).zip(sum(entry.seq.wrapping_sub(1))).map(|(to, from)| to.wrapping_sub(from));
-        if entry.seq == due && kept == Some(told) {
+        if entry.seq == due && kept == Some(found) {
             continue;
         }
         verdict.out_of_order += 1;

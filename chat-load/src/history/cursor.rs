@@ -92,7 +92,7 @@ impl Cursor {
         self.last_live = 0;
     }
 
-    /// An event came. `catching_up` tells that missed ones were asked for and the answer is not complete, so
+    /// An event came. `catching_up` says that missed ones were asked for and the answer is not complete, so
     /// that old and new ones may interleave.
     pub fn observe(&mut self, seq: u64, fingerprint: u64, catching_up: bool) -> Observation {
         let observation = if seq <= self.contiguous {
@@ -155,7 +155,7 @@ impl Cursor {
     }
 }
 
-/// An event at its position, as a number to be summed: the sum over a range of seqs tells whether two sides
+/// An event at its position, as a number to be summed: the sum over a range of seqs shows whether two sides
 /// had the same events at the same positions.
 #[must_use]
 pub(super) const fn placed(seq: u64, fingerprint: u64) -> u64 {

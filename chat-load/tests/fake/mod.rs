@@ -239,7 +239,7 @@ async fn websocket(stream: TcpStream, gateway: usize, state: Arc<Mutex<State>>) 
         let number = state.next_socket;
         state.next_socket += 1;
         state.sockets.insert(number, Socket { user: account.user, gateway, frames, held: None });
-        state.tell_presence(account.user, PresenceStatus::Online);
+        state.report_presence(account.user, PresenceStatus::Online);
         number
     };
     loop {
@@ -257,7 +257,7 @@ async fn websocket(stream: TcpStream, gateway: usize, state: Arc<Mutex<State>>) 
     }
     let mut state = state.lock();
     if let Some(socket) = state.sockets.remove(&number) {
-        state.tell_presence(socket.user, PresenceStatus::Offline);
+        state.report_presence(socket.user, PresenceStatus::Offline);
     }
 }
 
@@ -268,7 +268,7 @@ impl State {
         }
     }
 
-    fn tell_presence(&self, user: UserId, status: PresenceStatus) {
+    fn report_presence(&self, user: UserId, status: PresenceStatus) {
         for (watcher, users) in &self.watches {
             if users.contains(&user) {
                 self.answer(*watcher, &ServerFrame::Presence { users: vec![UserPresence { user, status }] });

@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use super::AdminState;
 use crate::{chat::ChatError, http::BearerToken};
 
-/// Longest time until sockets are told, in seconds.
+/// Longest time until sockets are asked to leave, in seconds.
 const MAX_AFTER: u64 = 300;
 /// Larger files hold no token, in bytes.
 const MAX_TOKEN_FILE: u64 = 4_096;
@@ -23,7 +23,7 @@ const MAX_TOKEN_FILE: u64 = 4_096;
 /// How it is asked for.
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
-    /// Seconds until upgrades are refused and sockets are told to leave: until load balancers have heard that this process
+    /// Seconds until upgrades are refused and sockets are asked to leave: until load balancers have heard that this process
     /// is not ready any more.
     #[serde(default = "five")]
     after: u64,
@@ -83,7 +83,7 @@ async fn token(file: &Path) -> io::Result<String> {
     }
 }
 
-/// Whether two secrets are the same, in a time that tells nothing of where they differ: what is compared are hashes, which
+/// Whether two secrets are the same, in a time that reveals nothing of where they differ: what is compared are hashes, which
 /// nobody who guesses can steer, and all of their bytes.
 fn same(given: &str, expected: &str) -> bool {
     let (given, expected) = (Sha256::digest(given), Sha256::digest(expected));

@@ -47,7 +47,7 @@ pub fn document() -> Value {
         "info": {
             "title": "Folkmoot socket",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "JSON text frames, told apart by `type`. The client sends `hello` first. Unknown fields are \
+            "description": "JSON text frames, distinguished by `type`. The client sends `hello` first. Unknown fields are \
                             ignored; a client ignores unknown types, the server answers them with `error`.",
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },

@@ -201,8 +201,8 @@ async fn get_file_content(
     let answer_headers = answer.headers_mut();
     answer_headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
     if status == StatusCode::PARTIAL_CONTENT {
-        let told = format!("bytes {}-{}/{}", part.start, part.end - 1, row.size);
-        answer_headers.insert(header::CONTENT_RANGE, header_value(&told)?);
+        let sent = format!("bytes {}-{}/{}", part.start, part.end - 1, row.size);
+        answer_headers.insert(header::CONTENT_RANGE, header_value(&sent)?);
     }
     if method != Method::HEAD {
         *answer.body_mut() =
@@ -233,7 +233,7 @@ fn representation(row: &FileRow, etag: &str) -> Result<[(HeaderName, HeaderValue
     ])
 }
 
-/// The file, if the actor may read its channel; whether it exists is not told to others.
+/// The file, if the actor may read its channel; whether it exists is not revealed to others.
 async fn find(state: &ApiState, actor: &Actor, file: FileId) -> Result<FileRow, ChatError> {
     let row = state.chat.store().file(file).await?.ok_or_else(|| ChatError::not_found("file"))?;
     state.chat.authorize(actor, row.channel, ChannelAction::Read).await.map_err(|error| {

@@ -23,7 +23,7 @@ pub fn stamped(routes: Router, chat: Arc<Chat>) -> Router {
 
 async fn stamp(State(chat): State<Arc<Chat>>, request: Request, next: Next) -> Response {
     // Before the request is served: what is read of a newer one than it says is asked for again, and does no harm. The
-    // other way round a client would take what it is told for the newer one's.
+    // other way round a client would take the answer for the newer one's.
     let generation = chat.generation().filter(|_| request.uri().path().starts_with("/v1/"));
     let mut response = next.run(request).await;
     if let Some(value) = generation.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {

@@ -234,7 +234,7 @@ async fn get_read_marker(
     Ok(Json(ReadMarker { seq }))
 }
 
-/// Moves the read marker forward; it never goes back. All devices of the user are told.
+/// Moves the read marker forward; it never goes back. All devices of the user are notified.
 #[utoipa::path(
     put, path = "/v1/channels/{channel}/read", tag = "messages", security(("bearer" = [])),
     params(("channel" = ChannelId, Path, description = "Which")), request_body = ReadMarker,

@@ -1,4 +1,4 @@
-//! File names: what is kept of them, and how they are told to a browser.
+//! File names: what is kept of them, and how they are given to a browser.
 
 use std::fmt::Write as _;
 

@@ -95,7 +95,7 @@ pub(super) fn too_large(limit: u64) -> ChatError {
     ChatError::new(ErrorCode::TooLarge, format!("the file is too large: at most {limit} bytes are allowed"))
 }
 
-/// A blob store that fails is a matter for the operator; the client is only told that.
+/// A blob store that fails is a matter for the operator; the client only learns that.
 pub(super) fn blob_failed(error: &BlobError) -> ChatError {
     let source = std::error::Error::source(error).map(ToString::to_string);
     tracing::error!(%error, source, "blob store failed");

@@ -1,4 +1,4 @@
-//! What a file is, told from its bytes and never from its name or what the sender claims (ASVS 5.0 §5.2.2).
+//! The type of a file, found from its bytes and never from its name or what the sender claims (ASVS 5.0 §5.2.2).
 
 /// How many of the first bytes are looked at for a signature; office documents need the most.
 const HEAD_BYTES: usize = 8 * 1024;

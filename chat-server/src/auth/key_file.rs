@@ -174,7 +174,7 @@ fn digest(contents: &[u8]) -> [u8; 32] {
 async fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let bounded = async {
         let mut contents = Vec::new();
-        // One byte more, which tells that there is more.
+        // One byte more, which shows that there is more.
         tokio::fs::File::open(path).await?.take(MAX_BYTES + 1).read_to_end(&mut contents).await?;
         Ok(contents)
     };

@@ -108,7 +108,7 @@ pub struct Auth {
     verifier: TokenVerifier,
     passwords: Passwords,
     limits: Limits,
-    /// Tells this process's attempts from those of others.
+    /// Distinguishes this process's attempts from those of others.
     origin: u64,
     /// Taken while the first account is made, so that two at once do not both become the owner.
     founding: tokio::sync::Mutex<()>,
@@ -166,7 +166,7 @@ impl Auth {
         }
     }
 
-    /// Tells the other processes what was counted, in the background, and answers whether it may go on.
+    /// Sends what was counted to the other processes, in the background, and answers whether it may go on.
     fn limited(&self, counted: Counted) -> Result<(), ChatError> {
         let Counted { attempts, result } = counted;
         if !attempts.is_empty() {

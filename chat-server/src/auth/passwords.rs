@@ -24,7 +24,7 @@ const LANES: u32 = 1;
 
 /// Hashes that may wait for a core. At some 30 ms each the last one waits for about a second on two cores.
 const WAITING_PER_CORE: usize = 32;
-/// What those who find the queue full are told to wait, in milliseconds.
+/// How long those wait who find the queue full, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 /// A hash that no password has, with today's parameters: checking against it takes as long as against a real one.

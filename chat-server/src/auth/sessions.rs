@@ -1,7 +1,7 @@
 //! Sessions: a login on one device, kept alive by refresh tokens that each work once.
 //!
 //! A refresh token is `<session id>.<secret>`; only the hash of the newest secret is stored. Presenting another
-//! one means that it was used before, by the owner or by a thief: nobody can tell, so the session ends
+//! one means that it was used before, by the owner or by a thief: nobody can know, so the session ends
 //! (RFC 9700 §4.14.2).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -166,7 +166,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Ends a session. Ending it again is fine, and tells the gateways again.
+    /// Ends a session. Ending it again is fine, and notifies the gateways again.
     pub(super) async fn revoke(&self, session: SessionId) -> Result<(), ChatError> {
         let newly = self.store().revoke_session(session, now_ms()).await?;
         self.verifier.revoked().insert(session);

@@ -23,7 +23,7 @@ impl Auth {
         Ok(Actor { role: account.user.role, auth_version: account.auth_version, ..*actor })
     }
 
-    /// Tells all processes the version of somebody whose role changed: their sockets close, and they refresh their tokens.
+    /// Sends all processes the version of somebody whose role changed: their sockets close, and they refresh their tokens.
     /// To be called after the change; again does no harm.
     pub async fn announce_version(&self, user: UserId, version: u64) {
         self.verifier.revoked().versions().raise(user, version);

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_subscriber_is_told_what_it_missed_and_goes_on() {
+    async fn a_slow_subscriber_learns_what_it_missed_and_goes_on() {
         let bus = LocalBus::with_capacity(2);
         let mut sub = bus.subscribe();
         for _ in 0..5 {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_back_too_late_is_told_how_much_is_gone() {
+    async fn who_comes_back_too_late_learns_how_much_is_gone() {
         let bus = LocalBus::with_capacity(2);
         let position = bus.subscribe().position();
         for _ in 0..5 {

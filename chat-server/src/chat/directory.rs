@@ -28,7 +28,7 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// The same while the store does not answer.
 const LIFETIME_AWAY: Duration = Duration::from_secs(900);
 /// The store is waited for this long when memory could answer instead; longer than a read takes that goes well.
-pub(super) const PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What decisions need of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +182,7 @@ async fn unless_kept<N, B>(
     read: impl Future<Output = Result<N, ChatError>>,
 ) -> Result<Known<N, B>, ChatError> {
     let Some(kept) = kept else { return read.await.map(Known::Now) };
-    match tokio::time::timeout(PATIENCE, read).await {
+    match tokio::time::timeout(READ_TIMEOUT, read).await {
         Ok(Ok(now)) => Ok(Known::Now(now)),
         Ok(Err(error)) if !is_away(&error) => Err(error),
         Ok(Err(_)) | Err(_) => Ok(Known::Before(kept)),
@@ -258,9 +258,9 @@ mod tests {
         assert_eq!(unless_kept(Some(7), hangs()).await.ok(), Some(Known::Before(7)));
         assert_eq!(unless_kept(Some(7), answers(Ok(8))).await.ok(), Some(Known::Now(8)));
         assert_eq!(unless_kept(Some(7), answers(Err(away.clone()))).await.ok(), Some(Known::Before(7)));
-        let told = |known: Result<Known<u8, u8>, ChatError>| known.map_err(|error| error.code);
-        assert_eq!(told(unless_kept(Some(7), answers(Err(refusal))).await), Err(ErrorCode::NotFound));
-        assert_eq!(told(unless_kept(None, answers(Err(away))).await), Err(ErrorCode::Overloaded));
+        let code = |known: Result<Known<u8, u8>, ChatError>| known.map_err(|error| error.code);
+        assert_eq!(code(unless_kept(Some(7), answers(Err(refusal))).await), Err(ErrorCode::NotFound));
+        assert_eq!(code(unless_kept(None, answers(Err(away))).await), Err(ErrorCode::Overloaded));
     }
 
     #[tokio::test]

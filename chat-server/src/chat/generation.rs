@@ -16,7 +16,7 @@ use crate::store::GenerationRow;
 
 /// How often the store is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Logs that this process wrote to lately, and whose ends it tells others anew.
+/// Logs that this process wrote to lately, and whose ends it sends to others anew.
 const LATELY: (usize, Duration) = (1_024, Duration::from_secs(60));
 
 impl Chat {

@@ -75,7 +75,7 @@ pub(super) struct Outgoing {
 /// What waits for one channel.
 struct Queue {
     units: VecDeque<Unit>,
-    /// Told of each that joins.
+    /// Notified of each that joins.
     joined: Arc<Notify>,
 }
 

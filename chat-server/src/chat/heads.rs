@@ -1,4 +1,4 @@
-//! How far the logs go that this process wrote to lately: what it tells others, so that a lost tail is noticed.
+//! How far the logs go that this process wrote to lately: what it sends to others, so that a lost tail is noticed.
 
 use std::{
     num::NonZeroUsize,
@@ -49,13 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_logs_are_told_each_with_its_last_position() {
+    fn the_newest_logs_are_reported_each_with_its_last_position() {
         let heads = RecentHeads::new();
         let (a, b) = (ChannelId::new(), ChannelId::new());
         heads.note(a, 1);
         heads.note(b, 5);
         heads.note(a, 3);
-        // Told late: positions do not go back.
+        // Reported late: positions do not go back.
         heads.note(a, 2);
         let minute = Duration::from_secs(60);
         assert_eq!(heads.newest(10, minute), [(a, 3), (b, 5)]);

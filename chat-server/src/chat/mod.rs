@@ -142,12 +142,12 @@ impl Chat {
         })
     }
 
-    /// Tells the chat of an event that another process committed, so that it forgets what that outdates.
+    /// Notifies the chat of an event that another process committed, so that it forgets what that outdates.
     pub fn observe(&self, event: &CommittedEvent) {
         self.directory.observe(event.channel, &event.body);
     }
 
-    /// Tells the chat that events of other processes were missed: it believes nothing that it remembers.
+    /// Notifies the chat that events of other processes were missed: it believes nothing that it remembers.
     pub fn forget_all(&self) {
         self.directory.forget_all();
     }

@@ -13,7 +13,7 @@ use chat_protocol::{
 
 use super::{
     Actor, Chat, ChatError, RecentEvents,
-    directory::{PATIENCE, is_away},
+    directory::{READ_TIMEOUT, is_away},
     paging,
     permissions::{ChannelAction, OrgAction, allow_org},
     recent,
@@ -195,7 +195,7 @@ impl Chat {
         }
         let remembered = || recent.as_ref().and_then(|recent| remembered(&**recent)).map(Read::Remembered);
         let mut read = Box::pin(read);
-        let stored = match tokio::time::timeout(PATIENCE, &mut read).await {
+        let stored = match tokio::time::timeout(READ_TIMEOUT, &mut read).await {
             Ok(stored) => stored,
             Err(_) => match remembered() {
                 Some(page) => {
@@ -222,7 +222,7 @@ impl Chat {
         membership.map(|m| m.read).ok_or_else(|| ChatError::not_found("channel among your own"))
     }
 
-    /// Moves the actor's read marker forward and tells all their devices.
+    /// Moves the actor's read marker forward and notifies all their devices.
     ///
     /// # Errors
     /// The actor is not a member.
@@ -237,7 +237,7 @@ impl Chat {
         Ok(place.read)
     }
 
-    /// Tells a channel that the actor is typing.
+    /// Notifies a channel that the actor is typing.
     ///
     /// # Errors
     /// The actor may not post there.

@@ -19,7 +19,7 @@ pub(super) const QUEUED_PER_CHANNEL: usize = 1_024;
 /// Events that one batch carries at most; a single larger unit still goes as one.
 pub(super) const BATCH_EVENTS: usize = 128;
 /// How long a unit waits for the batch before it; longer than an owner is waited for (`cluster.owner_timeout_ms`). A
-/// store that hangs keeps those waiting that it has taken, not those behind them: they are told to come back.
+/// store that hangs keeps those waiting that it has taken, not those behind them: they are asked to come back.
 const QUEUED_FOR: Duration = Duration::from_millis(750);
 /// How long a caller waits before the outcome counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(super) enum Origin {
     Own,
     /// From another process, which writes it by itself when it waits no longer.
     Other,
-    /// From a caller in this process; another may have committed it already, and may have died before it told anybody.
+    /// From a caller in this process; another may have committed it already, and may have died before it answered anybody.
     InDoubt,
 }
 
@@ -58,7 +58,7 @@ impl Unit {
 
     /// Decides that a batch takes it; false when nobody needs it written here any more.
     pub(super) fn decide(&self) -> bool {
-        // Otherwise its caller has gone, and was told that nothing was done.
+        // Otherwise its caller has gone, and got the answer that nothing was done.
         let undecided = !self.decided.swap(true, Ordering::AcqRel);
         undecided && !(self.origin == Origin::Other && self.answer.is_closed())
     }

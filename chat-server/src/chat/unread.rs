@@ -7,7 +7,7 @@ use chat_log::count::{RECOUNTED, Unread, unread};
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Chat, ChatError, directory::PATIENCE, flight::Flights, recent};
+use super::{Chat, ChatError, directory::READ_TIMEOUT, flight::Flights, recent};
 use crate::store::{End, Membership, StoredEvent};
 
 /// Channels of one member whose events are looked at, at the same time.
@@ -45,7 +45,7 @@ impl Chat {
 
     /// The same for somebody who must not wait for it: `None` where it is no subtraction and the events are not there soon.
     pub(crate) async fn unread_soon(&self, user: UserId, places: &[(Membership, End)]) -> Vec<Option<u64>> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + READ_TIMEOUT;
         stream::iter(places.iter().copied())
             .map(async |(membership, end)| match unread(&end, &membership.marker()) {
                 Unread::Exactly(unread) => Some(unread),

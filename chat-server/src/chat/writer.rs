@@ -152,7 +152,7 @@ impl Writer {
             current.into_iter().map(|(_, event)| event.clone()).collect()
         };
         let commit = self.store.commit_when_there_is_room(channel, &mut take).await;
-        // Without room, those are told who wait for as long as that was looked for.
+        // Without room, those get the answer who waited for as long as that was looked for.
         let units = units.unwrap_or_else(|| self.take(channel, waiting));
         let Commit { outcomes: appended, before } = match commit {
             Ok(commit) => commit,

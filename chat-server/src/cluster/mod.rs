@@ -250,7 +250,7 @@ impl Cluster {
         }))
     }
 
-    /// Owns no channels from now on; others are told at once.
+    /// Owns no channels from now on; others are notified at once.
     pub fn stop_owning(&self) {
         self.owning.store(false, Ordering::Release);
         *self.next.lock() = Instant::now();

@@ -492,12 +492,12 @@ pub const SETTINGS: &[Setting] = &[
         0,
         3_600,
         gateway.drain_window,
-        "Over how long sockets are told to leave when the server stops, so that they do not all come back at once."
+        "Over how long sockets are asked to leave when the server stops, so that they do not all come back at once."
     ),
     Setting {
         key: "gateway.max_connection_age_seconds",
         kind: Kind::IntegerOrZero(60, 604_800),
-        help: "Sockets older than this, give or take a fifth by chance, are told to reconnect, so that gateways which were \
+        help: "Sockets older than this, give or take a fifth by chance, are asked to reconnect, so that gateways which were \
                added get their share. 0: never.",
         get: |c| Value::Integer(c.gateway.max_connection_age.map_or(0, |age| age.as_secs())),
         set: |c, v| {

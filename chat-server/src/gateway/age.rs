@@ -1,4 +1,4 @@
-//! Sockets that grow old are told to reconnect. Nothing else would move them: a gateway that was added, or came back, gets
+//! Sockets that grow old are asked to reconnect. Nothing else would move them: a gateway that was added, or came back, gets
 //! new sockets only, and people's sockets live for days.
 
 use std::{
@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::{Gateway, conn::Conn, pace::Pace};
 use crate::metrics::SentAway;
 
-/// How often old sockets are looked for; those that are found are told one after the other until the next time.
+/// How often old sockets are looked for; those that are found are asked one after the other until the next time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The part of the age by which sockets differ, up and down: who came together must not go together.
 const JITTER: f64 = 0.2;

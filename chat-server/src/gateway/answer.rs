@@ -82,17 +82,17 @@ mod tests {
         for _ in 0..10 {
             answer.want();
         }
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         for turn in [4, 3, 0] {
             let signals = answer.turn((&node, 1), &own, now + EVERY / 2);
             assert_eq!(signals.len(), turn);
             for signal in signals {
                 let Signal::Online { part, parts, users, .. } = signal else { panic!("{signal:?}") };
-                assert_eq!((part as usize * USERS_PER_SIGNAL, parts), (told.len(), 7));
-                told.extend(users);
+                assert_eq!((part as usize * USERS_PER_SIGNAL, parts), (sent.len(), 7));
+                sent.extend(users);
             }
         }
-        assert_eq!(told.into_iter().collect::<HashSet<_>>(), own);
+        assert_eq!(sent.into_iter().collect::<HashSet<_>>(), own);
         answer.want();
         assert!(answer.turn((&node, 1), &own, now + EVERY).is_empty(), "not so soon");
         let none = HashSet::new();

@@ -43,7 +43,7 @@ pub(super) struct Conn {
     /// Seconds since `epoch` when it is old enough to be sent away.
     old_at: AtomicU32,
     epoch: Instant,
-    /// It was told to go: finish what is in flight, take nothing new.
+    /// It was asked to go: finish what is in flight, take nothing new.
     leaving: AtomicBool,
 }
 

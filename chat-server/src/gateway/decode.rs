@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::chat::ChatError;
 
-/// What can be told of a frame that is not a command.
+/// What can be read of a frame that is not a command.
 #[derive(Deserialize)]
 struct Outline {
     #[serde(rename = "type")]
@@ -16,7 +16,7 @@ struct Outline {
 /// Reads a client's frame.
 ///
 /// # Errors
-/// It is not a frame of this protocol; with the command's id, when that can be read, so that the client can tell
+/// It is not a frame of this protocol; with the command's id, when that can be read, so that the client can see
 /// which of its commands it was.
 pub fn decode(text: &str) -> Result<ClientFrame, (Option<ClientId>, ChatError)> {
     serde_json::from_str(text).map_err(|error| {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_frames_are_told_what_was_expected() {
+    fn bad_frames_are_refused_with_a_reason() {
         let id = ClientId::new();
         let cases = [
             ("", None, ErrorCode::Malformed),

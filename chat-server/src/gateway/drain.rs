@@ -1,4 +1,4 @@
-//! Leaving without being noticed: nobody new, the others are told to go one after the other, what they sent is
+//! Leaving without being noticed: nobody new, the others are asked to go one after the other, what they sent is
 //! finished. axum's graceful shutdown knows nothing of upgraded sockets.
 //!
 //! A drain happens once in the life of a process, whoever asks for it: a signal, which ends the process behind it, or the
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::{Gateway, conn::Conn, pace::Pace};
 use crate::metrics::SentAway;
 
-/// Clients come back within this long after they were told to go. Short, since they miss their chat meanwhile: that
-/// they do not come back at once is the work of the even window in which they are told. Together, no second sees more
+/// Clients come back within this long after they were asked to go. Short, since they miss their chat meanwhile: that
+/// they do not come back at once is the work of the even window in which they are asked. Together, no second sees more
 /// than 1.1 times the mean.
 const COME_BACK_MS: u64 = 100;
 /// How long after the window the last sockets may take to finish.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is checked whether all have gone.
 const CHECK_EVERY: Duration = Duration::from_millis(20);
 
@@ -103,7 +103,7 @@ impl Gateway {
             self.send_one_away(&conn, SentAway::Drain);
             pace.had(Instant::now());
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + FINISH_TIMEOUT;
         while self.connections() > 0 {
             // Sockets that were about to say hello when it began.
             let late: Vec<Arc<Conn>> =
@@ -120,7 +120,7 @@ impl Gateway {
         true
     }
 
-    /// Tells one socket to reconnect, unless it was told before.
+    /// Asks one socket to reconnect, unless it was asked before.
     pub(super) fn send_one_away(&self, conn: &Conn, why: SentAway) {
         if !conn.is_leaving() {
             conn.leave(rand::rng().random_range(0..=COME_BACK_MS));

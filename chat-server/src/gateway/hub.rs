@@ -35,7 +35,7 @@ const REPAIR_PAGE: usize = 500;
 /// Channels whose gaps are read at once.
 const REPAIRS: usize = 32;
 /// A repair that finds nothing more for this long believes that there is nothing.
-const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two readings of a log that give nothing, from and to.
 const REPAIR_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A channel without sockets is forgotten after this many seconds.
@@ -492,7 +492,7 @@ impl Hub {
                         state.repairing = None;
                         return;
                     }
-                    if events.is_empty() && progress.elapsed() >= REPAIR_PATIENCE {
+                    if events.is_empty() && progress.elapsed() >= REPAIR_TIMEOUT {
                         tracing::warn!(channel = %id, after, "the store has nothing of a gap");
                         state.repairing = None;
                         return;

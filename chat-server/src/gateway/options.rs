@@ -27,9 +27,9 @@ pub struct GatewayOptions {
     pub max_queued_bytes: usize,
     /// Origins that browsers may connect from, besides the server's own; `*` allows all.
     pub allowed_origins: Vec<String>,
-    /// Over how long sockets are told to leave when the server drains.
+    /// Over how long sockets are asked to leave when the server drains.
     pub drain_window: Duration,
-    /// Sockets older than this, ±20 % by chance, are told to reconnect; `None`: never.
+    /// Sockets older than this, ±20 % by chance, are asked to reconnect; `None`: never.
     pub max_connection_age: Option<Duration>,
     /// Events kept in memory per channel, for those who resume.
     pub recent_events: usize,

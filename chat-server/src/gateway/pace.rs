@@ -46,7 +46,7 @@ mod tests {
     fn turns(window_ms: u64, count: usize, held: std::ops::Range<u64>) -> Vec<u64> {
         let start = Instant::now();
         let mut pace = Pace::new(start, Duration::from_millis(window_ms), count);
-        let mut told = Vec::new();
+        let mut sent_at = Vec::new();
         for _ in 0..count {
             let mut now = pace.next();
             let at = u64::try_from((now - start).as_millis()).expect("is short");
@@ -54,9 +54,9 @@ mod tests {
                 now = start + Duration::from_millis(held.end);
             }
             pace.had(now);
-            told.push(u64::try_from((now - start).as_millis()).expect("is short"));
+            sent_at.push(u64::try_from((now - start).as_millis()).expect("is short"));
         }
-        told
+        sent_at
     }
 
     /// The most turns in any second.
@@ -83,14 +83,14 @@ mod tests {
         for (count, held) in
             [(1_000, 2_000..5_000), (1_000, 0..9_000), (19_000, 4_000..4_500), (100, 9_000..30_000)]
         {
-            let told = turns(10_000, count, held.clone());
+            let sent_at = turns(10_000, count, held.clone());
             let mean = count / 10;
             assert!(
-                peak(&told) <= mean * 2 + 1 + mean / 50,
+                peak(&sent_at) <= mean * 2 + 1 + mean / 50,
                 "{} in a second, {count} held up in {held:?}",
-                peak(&told)
+                peak(&sent_at)
             );
-            let last = told.last().copied().unwrap_or_default();
+            let last = sent_at.last().copied().unwrap_or_default();
             assert!(last < 10_000.max(held.end) + 10_000, "the last one at {last}");
         }
     }

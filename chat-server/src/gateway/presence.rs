@@ -23,11 +23,11 @@ pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Presence {
     /// Who is at which gateway.
     pub(super) roster: Roster,
-    /// What others are told of this gateway's users when they ask.
+    /// What others get of this gateway's users when they ask.
     pub(super) answer: Answer,
     /// Users of this gateway without a socket, and since when.
     leaving: HashMap<UserId, Instant>,
-    /// Who came to and left this gateway; the bus has not been told yet.
+    /// Who came to and left this gateway; not published to the bus yet.
     news: HashMap<UserId, PresenceStatus>,
     /// Sockets of this gateway, and whom they watch.
     watching: HashMap<u64, Vec<UserId>>,
@@ -106,15 +106,15 @@ impl Presence {
         }
     }
 
-    /// What each watching socket must be told since the last call, in one piece each.
-    pub(super) fn tell(&mut self) -> HashMap<u64, Vec<UserPresence>> {
-        let mut told: HashMap<u64, Vec<UserPresence>> = HashMap::new();
+    /// What each watching socket must be sent since the last call, in one piece each.
+    pub(super) fn take_changes(&mut self) -> HashMap<u64, Vec<UserPresence>> {
+        let mut changes: HashMap<u64, Vec<UserPresence>> = HashMap::new();
         for (user, status) in self.roster.changes() {
             for conn in self.watchers.get(&user).into_iter().flatten() {
-                told.entry(*conn).or_default().push(UserPresence { user, status });
+                changes.entry(*conn).or_default().push(UserPresence { user, status });
             }
         }
-        told
+        changes
     }
 }
 
@@ -148,13 +148,16 @@ mod tests {
         presence.watch(1, vec![ada, ada]);
         assert_eq!(presence.watch(1, vec![grace]).len(), 1);
         presence.arrived(ada);
-        assert!(presence.tell().is_empty());
+        assert!(presence.take_changes().is_empty());
         presence.arrived(grace);
-        assert_eq!(presence.tell()[&1], [UserPresence { user: grace, status: PresenceStatus::Online }]);
+        assert_eq!(
+            presence.take_changes()[&1],
+            [UserPresence { user: grace, status: PresenceStatus::Online }]
+        );
         presence.left(grace, Instant::now());
         presence.depart(Instant::now() + GRACE, GRACE);
         presence.unwatch(1);
-        assert!(presence.tell().is_empty());
+        assert!(presence.take_changes().is_empty());
         assert!(presence.watchers.is_empty() && presence.watching.is_empty());
     }
 }

@@ -136,7 +136,7 @@ impl Roster {
 
     /// Another gateway says who came and who left.
     pub(super) fn apply(&mut self, gateway: &str, epoch: u64, user: UserId, status: PresenceStatus) {
-        // Without a digest, nobody would notice when it dies; the digest will tell what is missing.
+        // Without a digest, nobody would notice when it dies; the digest will show what is missing.
         let Some(set) = self.others.get_mut(gateway).filter(|set| set.epoch == epoch) else { return };
         set.put(&mut self.count, user, status);
         if let Some(incoming) = &mut set.incoming {
@@ -161,11 +161,11 @@ impl Roster {
         }
         set.mismatches += 1;
         let sure = !set.known || set.mismatches >= MISMATCHES;
-        let patient = set.asked.is_some_and(|at| now.duration_since(at) < ASK_AGAIN);
-        if sure && !patient {
+        let asked_lately = set.asked.is_some_and(|at| now.duration_since(at) < ASK_AGAIN);
+        if sure && !asked_lately {
             set.asked = Some(now);
         }
-        sure && !patient
+        sure && !asked_lately
     }
 
     /// Somebody else asked that gateway: the answer is for all.

@@ -29,7 +29,7 @@ use crate::{
 /// Typing in one channel is passed on once in this time.
 const TYPING_SECONDS: u64 = 3;
 /// Commands refused for their rate before the socket is closed.
-const PATIENCE: u32 = 200;
+const MAX_REFUSED: u32 = 200;
 /// How long a client may take to read what waits for it, before a close and before the answer to a `sync`.
 const READING_SECONDS: u64 = 5;
 /// How long the answers to what was taken are waited for when the socket is to go: a command whose outcome takes longer
@@ -199,7 +199,7 @@ impl Session<'_> {
         };
         if let Err(not_until) = self.limiter.check() {
             self.refused += 1;
-            if self.refused > PATIENCE {
+            if self.refused > MAX_REFUSED {
                 return Err(CloseCode::RateLimited);
             }
             let wait = not_until.wait_time_from(governor::clock::Clock::now(self.limiter.clock()));

@@ -1,4 +1,4 @@
-//! What a gateway does without being asked: passes on what the bus brings, says who came and went, tells watchers, pings
+//! What a gateway does without being asked: passes on what the bus brings, publishes who came and went, notifies watchers, pings
 //! the silent.
 
 use std::{
@@ -125,7 +125,7 @@ impl Listener for Gateway {
 
     fn turn(&self, now: Instant) -> Turn {
         self.feed.turn(now);
-        let (turn, told) = {
+        let (turn, due) = {
             let mut presence = self.presence.lock();
             presence.depart(now, if self.is_draining() { DRAIN_GRACE } else { GRACE });
             presence.roster.tick(now);
@@ -142,12 +142,12 @@ impl Listener for Gateway {
             signals.extend(offline.chunks(USERS_PER_SIGNAL).map(|users| change(&[], users)));
             let presence = &mut *presence;
             signals.extend(presence.answer.turn((name, epoch), presence.roster.own(), now));
-            (Turn { signals, online: Some(presence.roster.own_sum()) }, presence.tell())
+            (Turn { signals, online: Some(presence.roster.own_sum()) }, presence.take_changes())
         };
-        if !told.is_empty() {
+        if !due.is_empty() {
             let users = self.users.lock();
             for conn in users.values().flatten() {
-                if let Some(changes) = told.get(&conn.id) {
+                if let Some(changes) = due.get(&conn.id) {
                     conn.send(&ServerFrame::Presence { users: changes.clone() });
                 }
             }

@@ -33,7 +33,7 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
             let too_old = error.code == ErrorCode::Malformed;
             let mut response = error.into_response();
             if too_old {
-                // §4.4: tell which version is spoken.
+                // §4.4: say which version is spoken.
                 response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             return response;

@@ -1,4 +1,4 @@
-//! Memory of this process and how much it may have, as Linux tells them (proc(5), cgroups(7)), read when they are asked
+//! Memory of this process and how much it may have, as Linux reports them (proc(5), cgroups(7)), read when they are asked
 //! for. What cannot be known is left out: an absent limit is no limit, and must not look like one.
 
 use std::{

@@ -80,7 +80,7 @@ impl Reason for Refused {
     }
 }
 
-/// Why a socket was told to reconnect.
+/// Why a socket was asked to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SentAway {
     /// The gateway drains.

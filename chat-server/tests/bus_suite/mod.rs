@@ -36,8 +36,8 @@ macro_rules! bus_suite {
             signals_arrive_everywhere,
             who_subscribes_gets_nothing_from_before,
             who_comes_back_gets_what_followed_its_position,
-            who_comes_back_too_late_is_told,
-            a_slow_subscriber_is_told_and_goes_on,
+            who_comes_back_too_late_learns_it,
+            a_slow_subscriber_learns_it_and_goes_on,
             everything_has_left_after_a_flush,
         }
     };
@@ -185,7 +185,7 @@ async fn settled(subscription: &mut dyn Subscription, channels: &[ChannelId], la
     subscription.position()
 }
 
-pub(crate) async fn who_comes_back_too_late_is_told<F: Fixture>() {
+pub(crate) async fn who_comes_back_too_late_learns_it<F: Fixture>() {
     let bus = F::open(100).await;
     let channel = ChannelId::new();
     let mut subscription = bus.here().subscribe();
@@ -196,18 +196,18 @@ pub(crate) async fn who_comes_back_too_late_is_told<F: Fixture>() {
     bus.forget(event(ChannelId::new(), 1)).await;
     let mut back = bus.here().subscribe_from(&position);
     bus.there().publish(event(channel, 3)).await.unwrap();
-    let mut told = false;
+    let mut missed = false;
     loop {
         match next(back.as_mut()).await {
-            Err(error) => told |= matches!(error, BusError::Missed(_)),
+            Err(error) => missed |= matches!(error, BusError::Missed(_)),
             Ok(BusMessage::Event(event)) if event.channel == channel && event.seq == 3 => break,
             Ok(_) => {}
         }
     }
-    assert!(told, "event 2 is gone, and nobody said so");
+    assert!(missed, "event 2 is gone, and nobody said so");
 }
 
-pub(crate) async fn a_slow_subscriber_is_told_and_goes_on<F: Fixture>() {
+pub(crate) async fn a_slow_subscriber_learns_it_and_goes_on<F: Fixture>() {
     let bus = F::open(16).await;
     let (mut slow, channel) = (bus.here().subscribe(), ChannelId::new());
     for seq in 1..=100 {

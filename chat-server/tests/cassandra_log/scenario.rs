@@ -102,7 +102,7 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
-/// What a sender was told of one event, each time it was sent.
+/// What a sender was answered about one event, each time it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Outcome(Appended),
@@ -110,7 +110,7 @@ pub(crate) enum Told {
     NotDone,
 }
 
-/// One call of a sender, and what it was told of it.
+/// One call of a sender, and the answers to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) channel: ChannelId,

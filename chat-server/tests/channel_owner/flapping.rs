@@ -185,7 +185,7 @@ fn published(subscription: &mut dyn Subscription) -> Vec<Seq> {
     seqs
 }
 
-/// Another process that takes one batch and answers only when it is told to.
+/// Another process that takes one batch and answers only when the test says so.
 struct Slow {
     chat: Arc<Chat>,
     under_way: AtomicUsize,

@@ -73,7 +73,7 @@ scenario!(
     processes_that_disagree_double_nothing,
 );
 
-/// The writer dies while its batch is on the way: what becomes of the batch, no bus tells anybody.
+/// The writer dies while its batch is on the way: what becomes of the batch, no bus reports to anybody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_writer_may_die_before_and_behind_the_commit_and_its_batch_be_finished_later() {
     let keyspace = keyspace().await;

@@ -30,7 +30,7 @@ use crate::{
     world::{Known, Logs, channels, follow_as, options, say, until},
 };
 
-/// What the child is told by: the folder of its counts, and the embedded store or Cassandra.
+/// How the child gets its settings: the folder of its counts, and the embedded store or Cassandra.
 const FOLDER: &str = "FOLKMOOT_TEST_CONSUMER";
 const CASSANDRA: &str = "FOLKMOOT_TEST_CONSUMER_CASSANDRA";
 const KILLS: usize = 4;

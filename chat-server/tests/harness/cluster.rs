@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ws::{DEADLINE, TestSocket};
 
-/// A bus that can be told to lose things.
+/// A bus that can be made to lose things.
 pub struct TestBus {
     inner: LocalBus,
     pub lose_events: AtomicBool,

@@ -93,7 +93,7 @@ fn pulsar_config(settings: &Settings) -> PulsarConfig {
     }
 }
 
-/// `test_SECONDS_RANDOM`: the seconds tell [`sweep_keyspaces`] how old it is.
+/// `test_SECONDS_RANDOM`: the seconds show [`sweep_keyspaces`] how old it is.
 fn fresh_name() -> String {
     format!("test_{}_{:08x}", now().as_secs(), rand::random::<u32>())
 }

@@ -1,4 +1,4 @@
-//! A store that does as a test says: as it is told to, it is away, hangs, is slow, or loses answers.
+//! A store that does as a test says: on request it is away, hangs, is slow, or loses answers.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{

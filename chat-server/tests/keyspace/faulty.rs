@@ -101,7 +101,7 @@ impl FaultyCql {
                 let inner = Arc::clone(&self.inner);
                 self.late.lock().push(tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(7)).await;
-                    // Nobody is there to be told.
+                    // Nobody is there to get the answer.
                     run(&*inner, request).await.ok();
                 }));
                 Err(CqlError::Timeout(source()))

@@ -93,7 +93,7 @@ fn judge(name: &str, ended: &Ended) -> Vec<Bar> {
     // Throughout: also in the worst seconds, and for those who were on their way to another gateway.
     let worst = report.delivery_worst.map_or(f64::INFINITY, |worst| worst.p99_ms);
     let (most, attempts) = (report.reconnects.most_by_client, report.reconnects.attempts);
-    // Of waves of fewer than twenty, of which two may share a second, none is told.
+    // Of waves of fewer than twenty, of which two may share a second, none is reported.
     let herd = report.reconnects.peak_to_mean.unwrap_or_default();
     let found = kept.as_ref().map_or_else(
         |error| format!("{error:#}"),

@@ -139,7 +139,7 @@ pub(crate) async fn engines_may_come_later(scene: Scene) -> Result<()> {
     let door = chat::door(&scene).await?;
     chat::works(&scene, &door).await?;
 
-    // One that goes later stops nothing else, and is told too.
+    // One that goes later stops nothing else, and is reported too.
     let before: Vec<_> = scene.pods().await?.iter().map(kube::ResourceExt::name_any).collect();
     go(&scene, "pulsar").await?;
     until_told(&scene, &["Pulsar"]).await?;

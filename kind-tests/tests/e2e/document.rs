@@ -1,4 +1,4 @@
-//! What the documentation tells a reader to do, done.
+//! Runs the commands of the documentation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -110,7 +110,7 @@ async fn apply(object: &Value) -> Result<()> {
     command::kubectl(arguments, &object.to_string()).await?.succeeded().map(drop)
 }
 
-/// The engines of these tests ask for logins, those of the chart do not: whoever is made is told them.
+/// The engines of these tests ask for logins, those of the chart do not: whoever is made gets them.
 async fn log_in(client: Client, settings: Arc<Settings>) -> Result<()> {
     let api: Api<ChatCluster> = Api::namespaced(client, NAMESPACE);
     let ten_lines = manifest::ten_lines(&settings);

@@ -112,7 +112,7 @@ async fn tells_the_story(gateways: &Gateways<'_>) -> Result<()> {
     .await
 }
 
-/// A gateway that was told to send its sockets away takes none any more. When there may be no fewer after all and no more than there
+/// A gateway that was ordered to send its sockets away takes none any more. When there may be no fewer after all and no more than there
 /// are, another one takes its place.
 async fn one_that_was_emptied_for_nothing_is_replaced(scene: &Scene, gateways: &Gateways<'_>) -> Result<()> {
     let autoscale = async |fields: Value| {

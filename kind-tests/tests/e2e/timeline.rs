@@ -16,10 +16,10 @@ use tokio::task::JoinHandle;
 /// The order in which roles are replaced.
 const ROLES: [&str; 3] = ["chat-auth", "chat-api", "chat-gateway"];
 
-/// One thing that the API server told.
+/// One report from the API server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Moment {
-    /// A Deployment is as told.
+    /// State of a Deployment.
     Role {
         name: String,
         image: String,
@@ -47,7 +47,7 @@ impl Timeline {
         let watching = tokio::spawn(async move {
             let (mut roles, mut jobs) = (pin!(roles), pin!(jobs));
             loop {
-                // A watch that breaks is begun again by itself, and tells everything once more.
+                // A watch that breaks is begun again by itself, and sends everything once more.
                 let moment = tokio::select! {
                     Some(event) = roles.next() => object(event).map(|deployment| role(&deployment)),
                     Some(event) = jobs.next() => object(event).and_then(|job| migrated(&job)),

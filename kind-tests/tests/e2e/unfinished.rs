@@ -68,7 +68,7 @@ pub(crate) async fn a_plan_may_be_taken_back(scene: Scene) -> Result<()> {
 
     let leaving = begin(&scene).await?;
     scene.change(&json!({ "spec": { "gateway": { "replicas": 3 } } })).await?;
-    // A gateway that was told to drain takes nobody any more, so it is replaced when it is empty.
+    // A gateway that was ordered to drain takes nobody any more, so it is replaced when it is empty.
     until("others in place of those that were to leave", DONE, async || {
         gateways.are(3).await?;
         let names = gateways.names().await?;

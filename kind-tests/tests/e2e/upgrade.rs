@@ -18,7 +18,7 @@ use crate::timeline::Timeline;
 
 /// A tag that no node has and no registry gives.
 const BAD: &str = "folkmoot/chat-server:does-not-exist";
-/// How soon a step that fails is told.
+/// How soon a step that fails is reported.
 const TOLD: Duration = Duration::from_secs(90);
 /// Three roles, one after another, each with pods that drain.
 const REPLACED: Duration = Duration::from_secs(400);

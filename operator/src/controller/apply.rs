@@ -167,7 +167,7 @@ enum Step {
 
 fn step(memory: &Memory, key: &Key, place: &Place, live: Option<&LiveChild>, hash: &str) -> Step {
     match live {
-        // What is being deleted is made again when it is gone: a watch tells.
+        // What is being deleted is made again when it is gone: a watch shows it.
         Some(child) if child.deleting => Step::Keep,
         // The template of a Job never changes: another one has another name.
         Some(_) if place.0 == ChildKind::Job => Step::Keep,

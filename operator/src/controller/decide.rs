@@ -73,7 +73,7 @@ pub struct Decided {
     pub keys: SecretData,
     /// Certificates by which processes know each other.
     pub certificates: SecretData,
-    /// The token by which gateways are told to drain.
+    /// The token by which gateways are ordered to drain.
     pub admin_token: SecretData,
     /// When keys or certificates change next.
     secrets_due: Timestamp,
@@ -97,7 +97,7 @@ impl Decided {
         self.notices.clone()
     }
 
-    /// How long until something is due that no watch tells of.
+    /// How long until something is due that no watch shows.
     #[must_use]
     pub fn again(&self, observed: &Observed, now: Timestamp) -> Duration {
         let mut due = self.secrets_due.min(observed.datastores.due);

@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// What cannot be deleted by then is left behind.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
-/// Between two looks, where no watch tells.
+const DELETION_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
+/// Between two looks, where there is no watch.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Controller {
@@ -53,7 +53,8 @@ impl Controller {
         let mut left = Vec::new();
         if cluster.spec.deletion_policy == DeletionPolicy::Delete {
             let since = cluster.metadata.deletion_timestamp.as_ref().map(times::of_api);
-            let is_late = since.is_some_and(|since| Timestamp::now().duration_since(since) > PATIENCE);
+            let is_late =
+                since.is_some_and(|since| Timestamp::now().duration_since(since) > DELETION_TIMEOUT);
             left = self.delete_data(key, cluster).await?;
             if !left.is_empty() && !is_late {
                 return Ok(Again::After(LOOK_AGAIN));

@@ -41,7 +41,7 @@ use crate::{
 pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// `ChatCluster`s whose gateways are asked at once.
 const CLUSTERS_AT_ONCE: usize = 16;
-/// Gateways that are told to drain at once.
+/// Gateways that are ordered to drain at once.
 const TOLD_AT_ONCE: usize = 32;
 
 /// What is remembered of the gateways of a `ChatCluster`.

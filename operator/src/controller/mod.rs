@@ -6,8 +6,8 @@
 //! 3. decide: keys, certificates, the migration, [`rollout`], [`scaling`]. Pure.
 //! 4. [`build`]: everything that should be there. Pure and infallible.
 //! 5. [`apply`]: server-side apply of what differs, deletion of what should not be there. [`gateways`]: pods that leave are marked,
-//!    told to drain, deleted. A spec is touched once: when others begin to write the number of gateways.
-//! 6. [`status`]: what a person is told, computed from what was applied. Pure; written only when it differs, with events for
+//!    ordered to drain, deleted. A spec is touched once: when others begin to write the number of gateways.
+//! 6. [`status`]: what is shown to a person, computed from what was applied. Pure; written only when it differs, with events for
 //!    what changed.
 //!
 //! [`finalize`] takes the place of 2 to 5 when the `ChatCluster` is being deleted. Waiting is an outcome, never an error.
@@ -160,7 +160,7 @@ impl Controller {
                 self.remember_sent(key, None);
                 return Ok(Again::After(FIRST_RETRY));
             }
-            // What cannot be done is told, and tried again.
+            // What cannot be done is reported, and tried again.
             Err(error) => (Outcome::Refused(error.told()), Some(error)),
         };
         match outcome {

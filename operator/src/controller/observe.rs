@@ -49,7 +49,7 @@ pub struct Observed {
     pub keys: Option<SecretData>,
     /// The certificates that are in use; `None`: there are none.
     pub certificates: Option<SecretData>,
-    /// The token by which gateways are told to drain; `None`: there is none.
+    /// The token by which gateways are ordered to drain; `None`: there is none.
     pub admin_token: Option<SecretData>,
     /// How the engines do.
     pub datastores: Report,

@@ -25,15 +25,15 @@ use crate::{
 
 /// A roll-out waits for gateways that are pressed no longer than this.
 const HELD_MOST: SignedDuration = SignedDuration::from_mins(5);
-/// A pod takes sockets for some seconds after it was told to drain, until load balancers have heard of it.
+/// A pod takes sockets for some seconds after it was ordered to drain, until load balancers have heard of it.
 const LEAVES_AFTER: SignedDuration = SignedDuration::from_secs(7);
 
-/// What came of telling a gateway to drain.
+/// Outcome of the order to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// It does so since then.
     Drains(Timestamp),
-    /// It does not know how: it drains when it is told to end.
+    /// It does not know how: it drains when it gets the signal to end.
     Cannot,
 }
 
@@ -48,7 +48,7 @@ pub struct Gateways {
     pub is_pressed: bool,
     /// What the policy said, where the operator decides.
     pub decision: Option<Decision>,
-    /// Which were told to drain.
+    /// Which were ordered to drain.
     pub told: BTreeMap<String, Told>,
     /// How many pods this process asked the Deployment for last.
     pub sent: Option<i32>,
@@ -112,7 +112,7 @@ pub fn status(cluster: &ChatCluster) -> Option<&ScalingStatus> {
     cluster.status.as_ref()?.gateway.as_ref()?.scaling.as_ref()
 }
 
-/// The scale-down that the status tells of.
+/// The scale-down that the status shows.
 #[must_use]
 pub fn leaving(cluster: &ChatCluster) -> Option<Leaving> {
     let leaving = status(cluster)?.leaving.as_ref()?;

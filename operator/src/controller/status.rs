@@ -1,4 +1,4 @@
-//! What a person is told. Pure but for writing it.
+//! What is shown to a person. Pure but for writing it.
 
 use std::time::Duration;
 
@@ -474,7 +474,7 @@ impl Controller {
             let patch = Patch::Apply(json!({
                 "apiVersion": "folkmoot.dev/v1alpha1",
                 "kind": "ChatCluster",
-                // What follows from an older version than the one that is there may not replace what was told of that: above all
+                // What follows from an older version than the one that is there may not replace what was reported of that: above all
                 // which gateways leave. The change that is not yet seen brings the next look.
                 "metadata": {
                     "name": key.name,

@@ -1,4 +1,4 @@
-//! A cluster that does at once what it is told, for tests of what is decided: objects that were built are there, Jobs end and pods
+//! A cluster that does at once what is asked, for tests of what is decided: objects that were built are there, Jobs end and pods
 //! run as the test says. What only a real API server can show is tested on one.
 
 use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImagePullPolicy, ImageSpec};
@@ -131,7 +131,7 @@ impl World {
         Resources::prepared(&self.cluster, &self.image(), decided, &self.observed(), &Options::default())
     }
 
-    /// One reconcile: what is decided is done, and the status is remembered. Answers what a person is told.
+    /// One reconcile: what is decided is done, and the status is remembered. Answers what is shown to a person.
     pub(super) fn reconcile(&mut self) -> ChatClusterStatus {
         let decided = self.decide();
         let outcome = if self.paused {

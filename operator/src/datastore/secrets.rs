@@ -27,7 +27,7 @@ pub fn referenced_secrets(cluster: &ChatCluster) -> BTreeSet<String> {
 pub(super) struct PulsarAccess<'a> {
     pub authorities: Option<&'a [u8]>,
     pub token: Option<&'a [u8]>,
-    /// The role of the processes, when the operator has another one and both can be told.
+    /// The role of the processes, when the operator has another one and both names are known.
     pub role: Option<String>,
 }
 
@@ -66,7 +66,7 @@ fn other_role(operator: Option<&[u8]>, processes: Option<&[u8]>) -> Option<Strin
     (subject(operator?)? != role).then_some(role)
 }
 
-/// The subject of a token (RFC 7519 §4.1.2), which is the role unless the broker was told otherwise. Nothing is verified: the broker
+/// The subject of a token (RFC 7519 §4.1.2), which is the role unless the broker is configured otherwise. Nothing is verified: the broker
 /// does that. `None`: it is no JSON Web Token.
 fn subject(token: &[u8]) -> Option<String> {
     let claims = std::str::from_utf8(token).ok()?.trim().split('.').nth(1)?;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn another_role_is_told_when_both_are_known() {
+    fn another_role_is_named_when_both_are_known() {
         let token = |claims: serde_json::Value| {
             format!("eyJhbGciOiJSUzI1NiJ9.{}.c2ln\n", URL_SAFE_NO_PAD.encode(claims.to_string()))
         };

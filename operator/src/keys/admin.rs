@@ -1,4 +1,4 @@
-//! The token by which the operator tells gateways to send their sockets away. It never expires: whoever wants another one deletes the
+//! The token by which the operator orders gateways to send their sockets away. It never expires: whoever wants another one deletes the
 //! Secret.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};

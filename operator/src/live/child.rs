@@ -279,7 +279,7 @@ impl LivePod {
 /// A `ReplicaSet` of gateways.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LiveReplicaSet {
-    /// The label by which its pods are told from those of others.
+    /// The label by which its pods are distinguished from those of others.
     pub hash: String,
     /// Which template of the Deployment it is: the highest is the template as it is now, also after a step back.
     pub revision: u64,

@@ -84,7 +84,7 @@ struct State {
 }
 
 impl Live {
-    /// Knows nothing yet; tells `queue` which `ChatCluster` a change is about.
+    /// Knows nothing yet; reports to `queue` which `ChatCluster` a change is about.
     #[must_use]
     pub fn new(queue: Arc<Queue<Key>>) -> Self {
         Self { state: Mutex::default(), queue }
@@ -226,7 +226,7 @@ impl Live {
         }
     }
 
-    /// A Secret of anybody's: whoever refers to it is told.
+    /// A Secret of anybody's: whoever refers to it is reported.
     fn secret_is(&self, place: &(String, String), version: Option<&str>) {
         let touched = {
             let mut state = self.state.lock();

@@ -2,15 +2,15 @@
 //! over, lower the number, delete those that are still there. Pure: each look at the cluster gives the next step, whoever took
 //! those before. What must be known for that is in the status, and a plan is carried out only once it is written there.
 //!
-//! - A pod that was told to drain cannot come back. When more gateways are wanted meanwhile, others are made in place of those that
+//! - A pod that was ordered to drain cannot come back. When more gateways are wanted meanwhile, others are made in place of those that
 //!   leave, and these go all the same.
 //! - Only as many are taken away as pods of the plan are left. One that was lost meanwhile, with its node, was replaced by a pod
-//!   that nobody told to drain, which must not go in its stead.
+//!   that nobody ordered to drain, which must not go in its stead.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// How long the pods of a plan may take beyond the time over which they send their sockets away.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+const FINISH_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// A scale-down that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Situation<'a> {
     pub desired: Option<i32>,
     /// How many there may be while some leave and others take their place.
     pub limit: i32,
-    /// The scale-down that the status tells of.
+    /// The scale-down that the status shows.
     pub leaving: Option<&'a Leaving>,
     /// All pods of gateways.
     pub pods: &'a [GatewayPod<'a>],
@@ -115,11 +115,11 @@ pub enum Step {
 pub struct Plan {
     /// How many pods the Deployment should ask for.
     pub replicas: i32,
-    /// What the status should tell of.
+    /// What the status should show.
     pub leaving: Option<Leaving>,
     /// Names of pods to be marked.
     pub mark: Vec<String>,
-    /// Names of pods to be told to drain.
+    /// Names of pods to be ordered to drain.
     pub tell: Vec<String>,
     /// Names of pods to be deleted.
     pub delete: Vec<String>,
@@ -168,7 +168,8 @@ fn at_rest(situation: &Situation<'_>, choose: impl FnOnce(usize) -> Vec<String>)
     if pods.is_empty() {
         return Plan::new(current, None, Step::Rest);
     }
-    let leaving = Leaving { pods, to: desired, since: now, deadline: later(now, situation.drain + PATIENCE) };
+    let leaving =
+        Leaving { pods, to: desired, since: now, deadline: later(now, situation.drain + FINISH_TIMEOUT) };
     Plan::new(current, Some(leaving), Step::Begin)
 }
 

@@ -155,13 +155,13 @@ fn when_more_are_wanted_again_others_take_the_place_of_those_that_leave() {
 struct World {
     random: u64,
     second: i64,
-    /// What is there: sockets, whether told (and when), marked, ready.
+    /// What is there: sockets, whether ordered to drain (and when), marked, ready.
     pods: BTreeMap<String, (u32, Option<i64>, bool, bool)>,
     made: u32,
     asked: i32,
     status: Option<Leaving>,
     desired: i32,
-    /// What this operator knows to have told.
+    /// What this operator knows to have ordered.
     told: Vec<String>,
     /// Sockets that were lost with a pod that was neither empty nor late.
     lost: u32,

@@ -45,7 +45,7 @@ pub struct Gateway {
     pub connections: Option<u64>,
     /// Whether it takes traffic.
     pub ready: bool,
-    /// Whether it was told to drain, whoever told it. Its sockets count until they have moved.
+    /// Whether it was ordered to drain, by whomever. Its sockets count until they have moved.
     pub draining: bool,
     /// Whether it refuses sockets for want of capacity.
     pub refuses: bool,

@@ -9,7 +9,7 @@ pub struct Candidate {
     pub name: String,
     /// Whether it takes traffic.
     pub ready: bool,
-    /// Whether it was told to drain: it takes nobody any more.
+    /// Whether it was ordered to drain: it takes nobody any more.
     pub draining: bool,
     /// The higher, the newer; pods of one template have the same.
     pub revision: u64,
@@ -21,7 +21,7 @@ pub struct Candidate {
     pub zone: Option<String>,
 }
 
-/// Parts of `target` by which it is told how full a gateway is. What two in the same part hold differs by so little that it
+/// Parts of `target` by which it is compared how full a gateway is. What two in the same part hold differs by so little that it
 /// matters more where they run.
 const PARTS: u64 = 10;
 

@@ -119,7 +119,7 @@ pub(crate) enum Command {
         /// Only those whose handle or name begins with this
         prefix: Option<String>,
     },
-    /// Talk in a channel; /help tells the commands
+    /// Talk in a channel; /help lists the commands
     Chat {
         /// Which: general, #general, @grace or an id
         channel: String,

@@ -70,8 +70,8 @@ fn needs_sign_in(cause: &(dyn std::error::Error + 'static)) -> bool {
 
 fn hint(error: &anyhow::Error, signed_out: bool, command: &str) -> Option<String> {
     if signed_out {
-        let told = error.chain().any(|cause| cause.is::<NotSignedIn>());
-        return (!told).then(|| format!("sign in again: `{command} login --user HANDLE`"));
+        let explained = error.chain().any(|cause| cause.is::<NotSignedIn>());
+        return (!explained).then(|| format!("sign in again: `{command} login --user HANDLE`"));
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<RestError>())? {
         RestError::Request { source, .. } if source.is_connect() => Some(

@@ -150,9 +150,9 @@ mod tests {
             (UserId(uuid::Uuid::from_u128(2)), "grace"),
         ]);
         let line = event(Paint::for_terminal(false), &people, &parsed);
-        // The epoch: the date, the time, and what is told.
-        let told = line.as_ref().map(|line| line.splitn(3, ' ').nth(2).unwrap());
-        assert_eq!(told, expected, "{line:?}");
+        // The epoch: the date, the time, and the rest.
+        let rest = line.as_ref().map(|line| line.splitn(3, ' ').nth(2).unwrap());
+        assert_eq!(rest, expected, "{line:?}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Session {
     }
 }
 
-/// A URL in the form that tells whether two are the same.
+/// A URL in a form in which equal ones are equal.
 fn normal(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.as_str().trim_end_matches('/').to_owned())
 }

@@ -42,9 +42,9 @@ pub(crate) async fn tail(
     // From where the listing was made, so that nothing falls between it and the connection.
     let cursors = channels.iter().map(|channel| (channel.id, channel.head)).collect();
     let options = Options { cursors, ..Options::default() };
-    let patience = options.first_welcome_deadline;
+    let deadline = options.first_welcome_deadline;
     let (client, mut updates) = Client::start(session.rest.clone(), options);
-    client.welcomed(patience).await?;
+    client.welcomed(deadline).await?;
     let mut away = false;
     // The time of the newest event so far, and whether the server was restored: then older ones come once more.
     let (mut newest, mut restored) = (0, false);

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{args::Global, output::Output, people, session::Session, text};
 
 /// For how long a message is sent again when the server is busy or away.
-const PATIENCE: Duration = Duration::from_secs(20);
+const RETRY_FOR: Duration = Duration::from_secs(20);
 
 /// What can be written.
 #[derive(Debug, Subcommand)]
@@ -128,7 +128,7 @@ async fn react(
         None => newest_message(&session.rest, channel, Seq::MAX).await?,
     };
     let (rest, id) = (&session.rest, ClientId(uuid::Uuid::new_v4()));
-    let committed = Rest::retrying(PATIENCE, || async move {
+    let committed = Rest::retrying(RETRY_FOR, || async move {
         if remove {
             rest.unreact(channel, target, id, emoji).await
         } else {
@@ -177,7 +177,7 @@ async fn commit(
     files: Vec<FileId>,
 ) -> Result<Committed, RestError> {
     let (id, message) = (ClientId(uuid::Uuid::new_v4()), SendMessage { text, files, seen: None });
-    Rest::retrying(PATIENCE, || rest.send_message(channel, id, &message)).await
+    Rest::retrying(RETRY_FOR, || rest.send_message(channel, id, &message)).await
 }
 
 fn from_stdin() -> anyhow::Result<String> {

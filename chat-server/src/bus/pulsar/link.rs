@@ -27,7 +27,7 @@ pub(super) type Client = Pulsar<TokioExecutor>;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type Links = watch::Receiver<Option<Arc<Link>>>;
 
-/// Two connected clients, thrown away together. Two, because the broker does not answer what readers tell it, so what
+/// Two connected clients, thrown away together. Two, because the broker does not answer what readers send it, so what
 /// follows on the same connection would wait for its TCP to acknowledge that, up to 40 ms (Nagle's algorithm, RFC 896,
 /// which the client does not turn off): no commands of readers may go before a message that is published.
 pub(super) struct Link {

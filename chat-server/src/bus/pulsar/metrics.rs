@@ -1,4 +1,4 @@
-//! What the bus tells Prometheus.
+//! Metrics of the bus.
 
 use std::sync::atomic::AtomicU64;
 
@@ -22,7 +22,7 @@ pub struct BusMetrics {
     pub received: Counter,
     /// Times that the connection was given up and built anew.
     pub rebuilds: Counter,
-    /// Times that subscribers were told to repair from the store.
+    /// Times that subscribers were asked to repair from the store.
     pub missed: Counter,
     /// From a pack's sending to Pulsar's receipt.
     pub publish_seconds: Histogram,

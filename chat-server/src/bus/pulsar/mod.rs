@@ -7,7 +7,7 @@
 //! A `link` is one connected client. The client may hang after a broker went away (streamnative/pulsar-rs #100, #153,
 //! #189), and when it reconnects by itself it does not go on where it was. So it is not trusted with either: `reading`
 //! and `outlet` watch their progress, and when there is none the whole link is thrown away and another one built, on
-//! which they go on from the last message handled and the first one not taken. Subscribers are told to repair from the
+//! which they go on from the last message handled and the first one not taken. Subscribers are asked to repair from the
 //! store then.
 
 mod auth;
@@ -53,13 +53,13 @@ use super::{Bus, BusMessage, Position, PositionKind, PublishError, Subscription}
 use crate::config::PulsarConfig;
 
 /// How long [`PulsarBus::connect`] waits for the first connection before it goes on without.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`Bus::flush`] waits.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often `flush` looks.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
-/// Where Pulsar is and how patient to be with it.
+/// Where Pulsar is, and timeouts for it.
 #[derive(Debug, Clone)]
 pub struct PulsarOptions {
     /// `pulsar://host:port`, or `pulsar+ssl://host:port` for TLS.
@@ -204,7 +204,7 @@ impl PulsarBus {
         let (ready, mut is_ready) = watch::channel(false);
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&reading).run(ready)));
         tokio::spawn(stop.run_until_cancelled_owned(Arc::clone(&shared).follow_links()));
-        if tokio::time::timeout(CONNECT_PATIENCE, is_ready.wait_for(|ready| *ready)).await.is_err() {
+        if tokio::time::timeout(CONNECT_TIMEOUT, is_ready.wait_for(|ready| *ready)).await.is_err() {
             tracing::warn!(url = shared.options.url, "pulsar does not answer yet, starting without it");
         }
         Ok(Self { shared, reading })
@@ -260,7 +260,7 @@ impl Bus for PulsarBus {
                 tokio::time::sleep(FLUSH_LOOK).await;
             }
         };
-        if tokio::time::timeout(FLUSH_PATIENCE, empty).await.is_err() {
+        if tokio::time::timeout(FLUSH_TIMEOUT, empty).await.is_err() {
             tracing::warn!("not everything was published before the end; receivers repair it from the store");
         }
     }

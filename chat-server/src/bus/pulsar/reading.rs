@@ -33,7 +33,7 @@ use crate::{bus::BusMessage, clock};
 
 /// Messages that the broker may send ahead, per reader.
 const AHEAD: u32 = 256;
-/// How often the broker is told how far a reader is, so that it does not take it for a slow one.
+/// How often the broker is informed how far a reader is, so that it does not take it for a slow one.
 const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 /// Publishers remembered per partition. Those of processes that ended long ago are forgotten first.
 const PUBLISHERS: usize = 1_024;
@@ -54,7 +54,7 @@ impl MessageId {
         (self.ledger.wrapping_add(1), self.entry.wrapping_add(1))
     }
 
-    /// Whether `next` is what follows this one, as far as that can be told: an entry of another ledger may be.
+    /// Whether `next` is what follows this one, as far as that can be known: an entry of another ledger may be.
     fn precedes(self, next: Self) -> bool {
         self.ledger == next.ledger && self.entry.wrapping_add(1) == next.entry
     }

@@ -143,7 +143,7 @@ impl Serving {
             }
         };
         if are_strangers(request.generation, self.chat.generation()) {
-            // It would be told that its events are committed, and they would be gone with this generation, or with its own.
+            // It would get the answer that its events are committed, and they would be gone with this generation, or with its own.
             tracing::debug!("append of a process on another generation of the store was not taken");
             return answered(Err(HandOverError::NotDone));
         }

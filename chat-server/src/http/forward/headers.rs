@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_http2_is_told_in_the_way_of_http1() {
+    fn the_host_of_http2_is_passed_in_the_way_of_http1() {
         let mut headers = HeaderMap::new();
         let uri = Uri::from_static("https://chat.example/v1/users/me");
         request(&mut headers, &uri, Version::HTTP_2, None, false);

@@ -322,7 +322,7 @@ fn failed(error: &Error, access: Access) -> CqlError {
         | ErrorKind::CassError(CassErrorCode::SERVER_OVERLOADED, said) => {
             said.contains("Too many in flight hints")
         }
-        // Without the consistency nobody can tell.
+        // Without the consistency nobody can know.
         ErrorKind::CassError(CassErrorCode::SERVER_UNAVAILABLE, _) => true,
         _ => false,
     };

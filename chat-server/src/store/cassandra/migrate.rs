@@ -294,7 +294,7 @@ impl Lease {
     async fn take(cql: &Arc<dyn Cql>) -> Result<Self, MigrateError> {
         let lease = Self { cql: Arc::clone(cql), owner: Uuid::now_v7(), since: now_ms() };
         let deadline = Instant::now() + WAIT_FOR_LEASE;
-        let mut told = false;
+        let mut logged = false;
         loop {
             let values = vec![text(LEASE), Value::Uuid(lease.owner), lease.since()];
             match cql.execute(TAKE, values).await {
@@ -304,8 +304,8 @@ impl Lease {
                 {
                     return Ok(lease);
                 }
-                Ok(_) if !told => {
-                    told = true;
+                Ok(_) if !logged => {
+                    logged = true;
                     tracing::info!("another one migrates, waiting for it");
                 }
                 Ok(_) | Err(CqlError::Timeout(_) | CqlError::Unavailable(_) | CqlError::Overloaded(_)) => {}

@@ -18,7 +18,7 @@ const INSERT: Statement = Statement::conditional(
      VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS USING TTL ?",
 );
 const SELECT_CQL: &str = "SELECT id, user, created_at, used_at, expires_at, device, refresh_hash, revoked_at FROM sessions WHERE id = ?";
-/// What was answered to somebody is at a quorum, so a quorum tells it.
+/// What was answered to somebody is at a quorum, so a quorum knows it.
 const SELECT: Statement = Statement::read(SELECT_CQL);
 /// What a conditional write would find.
 const SELECT_SETTLED: Statement = Statement::serial_read(SELECT_CQL);
@@ -113,8 +113,8 @@ impl CassandraStore {
     pub(super) async fn revoke(&self, session: SessionId, at: Millis) -> Result<bool, StoreError> {
         loop {
             let Some(row) = self.session_by(SELECT_SETTLED, session).await? else { return Ok(false) };
-            // First told, then done: whoever is told too early only has to sign in again, and who was told too late
-            // would go on. Told again when it was done before, for that call may have ended in between.
+            // First published, then done: whoever hears of it too early only has to sign in again, and who hears of it too late
+            // would go on. Published again when it was done before, for that call may have ended in between.
             self.announce(session, row.revoked_at.unwrap_or(at)).await?;
             if row.revoked_at.is_some() {
                 return Ok(false);

@@ -1,4 +1,4 @@
-//! What the guard tells Prometheus.
+//! Metrics of the guard.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},

@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// A dependency from which nothing came for this long is probed.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long a probe may take.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Starts a probing task for each dependency. They end with the gate's last owner.
 pub(super) fn spawn<S: Store + ?Sized>(store: &Arc<S>, gate: &Arc<Gate>) {
@@ -35,7 +35,7 @@ async fn run<S: Store + ?Sized>(store: Weak<S>, gate: Weak<Gate>, dependency: De
         if !gate.wants_probe(dependency, SILENCE) {
             continue;
         }
-        let answer = tokio::time::timeout(PATIENCE, probe(&*store, dependency)).await;
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, probe(&*store, dependency)).await;
         let ok = match answer {
             // A store that is too busy, or has a bug, is there.
             Ok(Ok(()) | Err(StoreError::Overloaded { .. } | StoreError::Failed(_))) => true,

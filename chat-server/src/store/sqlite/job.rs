@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::store::StoreError;
 
-/// Whatever went wrong inside a job; the contract tells its callers no more than [`StoreError::Failed`].
+/// Whatever went wrong inside a job; the contract gives its callers no more than [`StoreError::Failed`].
 pub(super) type JobError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What became of the transaction that a write was part of.

@@ -44,7 +44,7 @@ use crate::store::StoreError;
 pub enum FaultPoint {
     /// The group's writes are made and not committed.
     BeforeCommit,
-    /// The group is durable and nobody was told.
+    /// The group is durable and nobody has the answer.
     AfterCommit,
 }
 

@@ -59,9 +59,9 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits up to `patience` for the first item, then takes what is there, at most `most`.
-    pub(super) fn take(&self, most: usize, patience: Duration) -> Taken<T> {
-        let deadline = Instant::now() + patience;
+    /// Waits up to `timeout` for the first item, then takes what is there, at most `most`.
+    pub(super) fn take(&self, most: usize, timeout: Duration) -> Taken<T> {
+        let deadline = Instant::now() + timeout;
         let mut state = self.state.lock();
         while state.items.is_empty() {
             if state.closed {

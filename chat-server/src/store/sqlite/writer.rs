@@ -24,7 +24,7 @@ const PURGE: Duration = Duration::from_secs(30);
 const CHECKPOINT: Duration = Duration::from_secs(60);
 /// Client ids live this much longer than promised, for clocks that disagree.
 const DEDUP_MARGIN_MS: u64 = 60 * 60 * 1000;
-/// Sessions stay this long after they expired, so that a late refresh is told apart from a forged one.
+/// Sessions stay this long after they expired, so that a late refresh is distinguished from a forged one.
 const SESSION_MARGIN_MS: u64 = 24 * 60 * 60 * 1000;
 /// Rows that one purging statement removes at most: sends wait for it.
 const PURGE_SLICE: usize = 1_000;
@@ -170,7 +170,7 @@ impl Drop for AbandonOnDrop {
     }
 }
 
-/// After a failed write or sync nothing is known of what the disk holds; only opening the file anew tells.
+/// After a failed write or sync nothing is known of what the disk holds; only opening the file anew shows it.
 fn is_fatal(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

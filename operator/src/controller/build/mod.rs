@@ -77,7 +77,7 @@ pub struct BuildInput<'a> {
     pub keys: &'a SecretData,
     /// Certificates by which processes know each other.
     pub certificates: &'a SecretData,
-    /// The token by which gateways are told to drain.
+    /// The token by which gateways are ordered to drain.
     pub admin_token: &'a SecretData,
     /// How many gateways there are now.
     pub gateways: GatewayNumbers<'a>,

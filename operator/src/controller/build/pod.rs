@@ -40,7 +40,7 @@ pub(super) fn values(variables: BTreeMap<String, String>) -> Vec<EnvVar> {
     variables.into_iter().map(|(name, text)| value(name, text)).collect()
 }
 
-/// The variable with the name that Cassandra is told. The password is a file.
+/// The variable with the user name for Cassandra. The password is a file.
 pub(super) fn cassandra_user(login: Option<&CredentialsRef>) -> Option<EnvVar> {
     login.map(|login| {
         let key = SecretKeySelector { name: login.name.clone(), key: "username".to_owned(), optional: None };

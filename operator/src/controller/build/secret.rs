@@ -29,7 +29,7 @@ pub(super) fn internal_tls(input: &BuildInput<'_>) -> Child {
     secret(input, names::internal_tls(&input.cluster.name_any()), input.certificates, expires)
 }
 
-/// The token by which gateways are told to drain.
+/// The token by which gateways are ordered to drain.
 pub(super) fn admin_token(input: &BuildInput<'_>) -> Child {
     secret(input, names::admin_token(&input.cluster.name_any()), input.admin_token, BTreeMap::new())
 }

@@ -25,7 +25,7 @@ pub(super) fn service_monitor(cluster: &ChatCluster) -> Child {
             "kind": "ServiceMonitor",
             "metadata": monitoring_metadata(cluster),
             "spec": {
-                // Of the Services, by which series are told apart in the PrometheusRule.
+                // Of the Services, by which series are distinguished in the PrometheusRule.
                 "targetLabels": [names::INSTANCE_LABEL, names::COMPONENT_LABEL],
                 "selector": {
                     "matchLabels": names::instance(&name),

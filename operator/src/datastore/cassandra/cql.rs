@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_told_apart() {
+    fn answers_are_distinguished() {
         for (header, expected) in [
             ([0x84, 0, 0, 0, 0x06, 0, 0, 0, 90], Answer::Supported),
             ([0x84, 0, 0, 0, 0x00, 0, 0, 0, 7], Answer::Error(7)),

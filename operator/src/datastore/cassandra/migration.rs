@@ -117,9 +117,10 @@ pub fn plan(
                     .map(|failure| later(of_api(failure), pause(status.failures)));
                 let plan = match retry_at.filter(|retry_at| *retry_at > now) {
                     None => MigrationPlan::Run(job),
-                    Some(retry_at) => {
-                        MigrationPlan::Failed { message: told(status.failures, said.as_deref()), retry_at }
-                    }
+                    Some(retry_at) => MigrationPlan::Failed {
+                        message: failure_message(status.failures, said.as_deref()),
+                        retry_at,
+                    },
                 };
                 return (plan, status);
             }
@@ -127,7 +128,10 @@ pub fn plan(
         if status.failures == u32::MAX {
             let retry_at = later(now, LONGEST_PAUSE);
             return (
-                MigrationPlan::Failed { message: told(status.failures, said.as_deref()), retry_at },
+                MigrationPlan::Failed {
+                    message: failure_message(status.failures, said.as_deref()),
+                    retry_at,
+                },
                 status,
             );
         }
@@ -138,7 +142,7 @@ fn completed(identity: &str) -> MigrationStatus {
     MigrationStatus { completed: Some(identity.to_owned()), ..MigrationStatus::default() }
 }
 
-fn told(failures: u32, said: Option<&str>) -> String {
+fn failure_message(failures: u32, said: Option<&str>) -> String {
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
     match said.map(str::trim).filter(|said| !said.is_empty()) {
         Some(said) => format!("chat-server migrate failed {times}, at last with: {said}"),

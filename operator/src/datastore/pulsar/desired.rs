@@ -14,7 +14,7 @@ pub struct Desired {
     pub policies: Policies,
     /// Partitions of the topic of events, at least.
     pub partitions: u32,
-    /// The role of the processes, when it is to be told what it may do: that of the operator needs not be.
+    /// The role of the processes, when its rights are to be granted: that of the operator needs not be.
     pub role: Option<String>,
 }
 

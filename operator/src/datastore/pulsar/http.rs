@@ -17,8 +17,8 @@ const READ: Duration = Duration::from_secs(3);
 const WRITE: Duration = Duration::from_secs(10);
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// Longest part of an answer that is told, in characters.
-const MAX_TOLD: usize = 300;
+/// Longest part of an answer that is shown, in characters.
+const MAX_REASON: usize = 300;
 /// How often a broker may send us to another one.
 const MAX_REDIRECTS: usize = 5;
 
@@ -187,15 +187,15 @@ impl Http {
     }
 
     fn refused(&self, method: &Method, path: &str, status: StatusCode, answer: &str) -> Fault {
-        let told = told(answer);
+        let reason = reason_of(answer);
         let base = &self.base;
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let message = format!("pulsar at {base} refused {method} {path} with {status}{told}");
+            let message = format!("pulsar at {base} refused {method} {path} with {status}{reason}");
             return Fault::new(Reason::Refused, message);
         }
         let with = if self.token.is_some() { "with the given token" } else { "without a token" };
         let message = format!(
-            "pulsar at {base} refused {method} {path} {with}: {status}{told}; put a token that may make \
+            "pulsar at {base} refused {method} {path} {with}: {status}{reason}; put a token that may make \
              tenants and namespaces into a Secret and name it in spec.pulsar.adminTokenSecretRef"
         );
         Fault::new(Reason::Unauthorized, message)
@@ -208,14 +208,14 @@ fn may_follow(from: &Url, to: &Url) -> bool {
 }
 
 /// Why, when the answer says so: Pulsar answers with `{"reason": …}`, or with a page that says nothing more.
-fn told(answer: &str) -> String {
+fn reason_of(answer: &str) -> String {
     let reason = serde_json::from_str::<Value>(answer).ok();
     let reason = reason.as_ref().and_then(|answer| answer["reason"].as_str()).unwrap_or(answer).trim();
     if reason.is_empty() || reason.starts_with('<') {
         return String::new();
     }
-    let told: String = reason.chars().filter(|c| !c.is_control()).take(MAX_TOLD).collect();
-    format!(": {told}")
+    let shown: String = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+    format!(": {shown}")
 }
 
 fn bearer(token: &[u8]) -> Option<HeaderValue> {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_briefly() {
+    fn reasons_are_shortened() {
         for (answer, expected) in [
             ("", String::new()),
             ("<html>401</html>", String::new()),
@@ -261,7 +261,7 @@ mod tests {
             ("plain", ": plain".to_owned()),
             (&"x".repeat(400), format!(": {}", "x".repeat(300))),
         ] {
-            assert_eq!(told(answer), expected, "{answer}");
+            assert_eq!(reason_of(answer), expected, "{answer}");
         }
     }
 }

@@ -107,7 +107,7 @@ impl Conversation {
         match line.strip_prefix("//") {
             Some(text) => self.submit(format!("/{text}"), vec![]).await,
             None if line.starts_with('/') => {
-                self.note(&format!("no command {}; /help tells them", text::one_line(command))).await?;
+                self.note(&format!("no command {}; /help lists them", text::one_line(command))).await?;
             }
             None => self.submit(line.to_owned(), vec![]).await,
         }
@@ -118,7 +118,7 @@ impl Conversation {
         let pending = self.client.submit_seen(self.channel.id, text, files, self.seen).await;
         let id = pending.id();
         self.mine.insert(id);
-        self.unsent.insert(id, Unsent { since: Instant::now(), told: false });
+        self.unsent.insert(id, Unsent { since: Instant::now(), shown: false });
         self.outcomes.push(pending.outcome().map(move |outcome| Outcome::Message(id, outcome)).boxed());
     }
 

@@ -31,7 +31,7 @@ const BACKLOG: usize = 20;
 /// A message that is under way for longer is said to be.
 const NOTICEABLE: Duration = Duration::from_millis(1500);
 /// How long leaving waits for messages that are under way.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow::Result<()> {
     if out.json {
         anyhow::bail!("chat is for people: programs use `folkmoot tail --json` and `folkmoot send`");
@@ -42,12 +42,12 @@ pub(crate) async fn chat(global: &Global, out: Output, channel: &str) -> anyhow:
     people.learn(&session.rest, channel.users.iter().copied().chain([session.me])).await?;
     let name = people.channel(&channel, session.me);
     out.line(&out.paint.bold(&format!("{name} as {}", people.name(session.me))))?;
-    out.line(&out.paint.dim("/help tells the commands, Ctrl-D leaves"))?;
+    out.line(&out.paint.dim("/help lists the commands, Ctrl-D leaves"))?;
     browse::print_latest(&session.rest, out, &mut people, channel.id, BACKLOG).await?;
     let options = Options { cursors: HashMap::from([(channel.id, channel.head)]), ..Options::default() };
-    let patience = options.first_welcome_deadline;
+    let deadline = options.first_welcome_deadline;
     let (client, updates) = Client::start(session.rest.clone(), options);
-    client.welcomed(patience).await?;
+    client.welcomed(deadline).await?;
     let terminal = Terminal::open(format!("{name}> "), commands::for_editor())?;
     let mut conversation = Conversation {
         seen: channel.head,
@@ -80,7 +80,7 @@ struct Conversation {
     people: People,
     client: Client,
     terminal: Terminal,
-    /// Whose presence is told.
+    /// Users whose presence is shown.
     watched: Vec<UserId>,
     online: HashMap<UserId, PresenceStatus>,
     typed: HashMap<UserId, Instant>,
@@ -111,7 +111,7 @@ enum Outcome {
 /// A message that is under way.
 struct Unsent {
     since: Instant,
-    told: bool,
+    shown: bool,
 }
 
 impl Conversation {
@@ -120,7 +120,7 @@ impl Conversation {
             let late = self
                 .unsent
                 .values()
-                .filter(|unsent| !unsent.told)
+                .filter(|unsent| !unsent.shown)
                 .map(|unsent| unsent.since + NOTICEABLE)
                 .min();
             tokio::select! {
@@ -140,13 +140,13 @@ impl Conversation {
                 },
                 Some(outcome) = self.outcomes.next() => self.settled(outcome).await?,
                 () = async { match late { Some(at) => sleep_until(at).await, None => pending().await } } => {
-                    self.tell_late().await?;
+                    self.show_late().await?;
                 }
             }
         }
     }
 
-    /// Presence is told for those who are watched: the members, as far as one may watch.
+    /// Presence is reported for those who are watched: the members, as far as one may watch.
     async fn watch_members(&mut self) -> anyhow::Result<()> {
         let mut members = self.channel.users.clone();
         let mut cursor = None;
@@ -168,7 +168,7 @@ impl Conversation {
 
     /// Leaves, once what was typed is sent.
     async fn leave(&mut self, mut updates: Updates) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
         while !self.outcomes.is_empty() && Instant::now() < deadline {
             tokio::select! {
                 Some(outcome) = self.outcomes.next() => self.settled(outcome).await?,
@@ -195,9 +195,9 @@ impl Conversation {
     async fn settled(&mut self, outcome: Outcome) -> anyhow::Result<()> {
         match outcome {
             Outcome::Message(id, outcome) => {
-                let told = self.unsent.remove(&id).is_some_and(|unsent| unsent.told);
+                let shown = self.unsent.remove(&id).is_some_and(|unsent| unsent.shown);
                 match outcome {
-                    Ok(_) if told => self.note("sent now").await,
+                    Ok(_) if shown => self.note("sent now").await,
                     Ok(_) => Ok(()),
                     Err(error) => {
                         self.mine.remove(&id);
@@ -217,11 +217,11 @@ impl Conversation {
         }
     }
 
-    async fn tell_late(&mut self) -> anyhow::Result<()> {
+    async fn show_late(&mut self) -> anyhow::Result<()> {
         let mut late = 0;
         for unsent in self.unsent.values_mut() {
-            if !unsent.told && unsent.since.elapsed() >= NOTICEABLE {
-                unsent.told = true;
+            if !unsent.shown && unsent.since.elapsed() >= NOTICEABLE {
+                unsent.shown = true;
                 late += 1;
             }
         }

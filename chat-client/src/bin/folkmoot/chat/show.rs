@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Conversation;
 use crate::{output, text};
 
-/// The same person's typing is told once in this time: each one is a line on the screen.
+/// The same person's typing is shown once in this time: each one is a line on the screen.
 const TYPING_PAUSE: Duration = Duration::from_secs(20);
 
 impl Conversation {
@@ -37,7 +37,7 @@ impl Conversation {
             }
             Update::State(ConnectionState::Connected { .. }) if self.away => {
                 self.away = false;
-                // Told anew as a whole: the changes while away are of no interest.
+                // Reported again as a whole: the changes while away are of no interest.
                 self.online.clear();
                 self.note("connected again").await
             }
@@ -73,8 +73,8 @@ impl Conversation {
 
     async fn show_typing(&mut self, user: UserId) -> anyhow::Result<()> {
         let now = Instant::now();
-        let told = self.typed.get(&user).is_some_and(|at| now.duration_since(*at) < TYPING_PAUSE);
-        if told || !self.terminal.shows_typed_lines() {
+        let shown = self.typed.get(&user).is_some_and(|at| now.duration_since(*at) < TYPING_PAUSE);
+        if shown || !self.terminal.shows_typed_lines() {
             return Ok(());
         }
         self.typed.insert(user, now);

@@ -133,7 +133,7 @@ impl Log {
         self.find_resent(channel, bucket, &mut state.window, call).await?;
         let plan = self.plan(channel, &mut tail, call, state).await?;
         if plan.placed.is_empty() {
-            // A refusal is no write, so no condition tells that the log still ends where it was decided: it may have
+            // A refusal is no write, so no condition shows that the log still ends where it was decided: it may have
             // been remembered, and what is refused may stand behind it.
             let statics = match plan.refused.as_slice() {
                 [] => None,

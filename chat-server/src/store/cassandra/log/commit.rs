@@ -42,8 +42,8 @@ impl Log {
         let (statements, after) = self.statements(channel, tail, call, placed);
         let began = Instant::now();
         let batch = self.cql.batch(statements);
-        let answer = timeout(self.patience.of(call.unanswered()), batch).await;
-        self.patience.took(began.elapsed());
+        let answer = timeout(self.batch_timeout.of(call.unanswered()), batch).await;
+        self.batch_timeout.record(began.elapsed());
         let rows = match answer {
             Ok(Ok(rows)) => rows,
             Ok(Err(error @ CqlError::Timeout(_))) => return Ok(Verdict::Unanswered(error)),

@@ -12,6 +12,7 @@
 
 mod append;
 mod aside;
+mod batch_timeout;
 mod bucket;
 mod call;
 mod codec;
@@ -23,7 +24,6 @@ mod messages;
 mod metrics;
 mod names;
 pub(super) mod notes;
-mod patience;
 mod plan;
 mod project;
 mod read;
@@ -39,8 +39,8 @@ use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, limits, rest::Mess
 use prometheus_client::registry::Registry;
 
 use self::{
-    bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics, notes::Notes,
-    patience::Patience, tail::Tails,
+    batch_timeout::BatchTimeout, bucket::Buckets, ids::FullBuckets, markers::Markers, metrics::LogMetrics,
+    notes::Notes, tail::Tails,
 };
 use super::{CassandraStore, cql::Cql, hours::Hours};
 use crate::store::{Commit, End, LogStore, NewEvent, StoreError, StoredEvent};
@@ -113,7 +113,7 @@ pub(super) struct Log {
     full_buckets: FullBuckets,
     markers: Arc<Markers>,
     metrics: LogMetrics,
-    patience: Patience,
+    batch_timeout: BatchTimeout,
     notes: Notes,
 }
 
@@ -129,7 +129,7 @@ impl Log {
             full_buckets: FullBuckets::new(full_buckets),
             markers: Arc::new(Markers::new(Arc::clone(&cql))),
             metrics: LogMetrics::new(),
-            patience: Patience::new(),
+            batch_timeout: BatchTimeout::new(),
             notes: Notes::new(hours, options.shards, options.channels),
             cql,
             options,

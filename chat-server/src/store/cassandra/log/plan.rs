@@ -125,7 +125,7 @@ impl Log {
             let members = self.members_among(channel, &users).await?;
             rules.learn_members(users, &members);
         }
-        rules.tell(&mut state, needs.members);
+        rules.fill(&mut state, needs.members);
         if facts.is_some() {
             state.channel = facts;
         }

@@ -1,7 +1,7 @@
 //! Everything that only reads a log.
 //!
 //! At `LOCAL_QUORUM`: whatever was acknowledged is at a quorum of the nodes, so it is seen. What is seen beyond that has
-//! been decided and only not been told to its writer yet.
+//! been decided and its writer only has no answer yet.
 
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -75,7 +75,7 @@ impl Log {
         let Some(End { head, .. }) = self.read_end(channel).await? else { return Ok(None) };
         let keys = [key(by, id.0)];
         let mut bucket = self.buckets.of(head);
-        // Whoever asks may have been told that the outcome is unknown: what is under way is finished first. That may
+        // Whoever asks may have got the answer that the outcome is unknown: what is under way is finished first. That may
         // fill the bucket, never more than one.
         while let Some(statics) = self.statics(cql::STATICS_SETTLED, channel, bucket).await? {
             if let Some(&(_, seq, at)) = self.used_in(channel, bucket, &keys).await?.first() {

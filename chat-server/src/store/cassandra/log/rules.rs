@@ -50,7 +50,7 @@ impl Rules {
     }
 
     /// What is known, for a decision about these users.
-    pub(super) fn tell(&self, state: &mut State, users: impl IntoIterator<Item = UserId>) {
+    pub(super) fn fill(&self, state: &mut State, users: impl IntoIterator<Item = UserId>) {
         state.channel.clone_from(&self.channel);
         state.members = users.into_iter().filter(|user| self.members.get(user) == Some(&true)).collect();
     }

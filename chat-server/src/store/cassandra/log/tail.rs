@@ -199,8 +199,8 @@ impl Tails {
 }
 
 impl Log {
-    /// Reads where a log ends. What is not yet at a quorum of the nodes may be missed: whoever appends on top of it is
-    /// told so.
+    /// Reads where a log ends. What is not yet at a quorum of the nodes may be missed: whoever appends on top of it gets
+    /// an error.
     pub(super) async fn read_tail(&self, channel: ChannelId, entry: &Entry) -> Result<Tail, LogError> {
         let Hints { applied, written } = self.read_hints(channel, entry).await?;
         // Before the first event that has something beside messages, `written` is there.

@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 
-/// Length of a stretch.
-const STRETCH_US: u64 = 5_000_000;
-/// Stretches that are told apart, of 18 KiB each; what comes after almost an hour counts to the last one.
-const MAX_STRETCHES: usize = 700;
+/// Length of an interval.
+const INTERVAL_US: u64 = 5_000_000;
+/// Intervals that are kept apart, of 18 KiB each; what comes after almost an hour counts to the last one.
+const MAX_INTERVALS: usize = 700;
 /// Of fewer values there is no 99th percentile to speak of.
 const JUDGED: u64 = 200;
 
 /// Latencies by when they ended.
 #[derive(Debug, Default)]
-pub(crate) struct Stretches(Vec<Histogram>);
+pub(crate) struct Intervals(Vec<Histogram>);
 
-/// The stretch of a run with the highest p99, of those with 200 values or more.
+/// The interval of a run with the highest p99, of those with 200 values or more.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Worst {
     /// When it began, in seconds from the start of the run.
@@ -28,10 +28,10 @@ pub struct Worst {
     pub p99_ms: f64,
 }
 
-impl Stretches {
+impl Intervals {
     /// Counts a value that was known at this time; both in microseconds.
     pub(crate) fn record(&mut self, at_us: u64, us: u64) {
-        let index = usize::try_from(at_us / STRETCH_US).unwrap_or(MAX_STRETCHES).min(MAX_STRETCHES - 1);
+        let index = usize::try_from(at_us / INTERVAL_US).unwrap_or(MAX_INTERVALS).min(MAX_INTERVALS - 1);
         if self.0.len() <= index {
             self.0.resize_with(index + 1, Histogram::default);
         }
@@ -48,15 +48,15 @@ impl Stretches {
         }
     }
 
-    /// The worst; none when no stretch has enough values.
+    /// The worst; none when no interval has enough values.
     pub(crate) fn worst(&self) -> Option<Worst> {
-        let judged = self.0.iter().enumerate().filter(|(_, stretch)| stretch.count() >= JUDGED);
-        let worst = judged.max_by_key(|(_, stretch)| stretch.quantile_us(0.99));
-        worst.map(|(index, stretch)| Worst {
-            at_seconds: index as f64 * STRETCH_US as f64 / 1e6,
-            seconds: STRETCH_US as f64 / 1e6,
-            count: stretch.count(),
-            p99_ms: stretch.quantile_us(0.99) as f64 / 1e3,
+        let judged = self.0.iter().enumerate().filter(|(_, interval)| interval.count() >= JUDGED);
+        let worst = judged.max_by_key(|(_, interval)| interval.quantile_us(0.99));
+        worst.map(|(index, interval)| Worst {
+            at_seconds: index as f64 * INTERVAL_US as f64 / 1e6,
+            seconds: INTERVAL_US as f64 / 1e6,
+            count: interval.count(),
+            p99_ms: interval.quantile_us(0.99) as f64 / 1e3,
         })
     }
 }
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_few_bad_seconds_show_and_a_handful_of_values_do_not() {
-        let (mut all, mut more) = (Stretches::default(), Stretches::default());
+        let (mut all, mut more) = (Intervals::default(), Intervals::default());
         assert_eq!(all.worst(), None);
         for at in 0..10_000 {
             // Ten seconds of two values a millisecond; in their second half one in forty takes a second.

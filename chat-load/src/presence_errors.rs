@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chat_protocol::UserId;
 
-use crate::timeline::{Sight, Timeline};
+use crate::timeline::{PresenceEvent, Timeline};
 
 /// A time in which one watcher was wrong about one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Wrong {
     pub user: UserId,
     /// Start, in microseconds from the start of the run.
     pub from_us: u64,
-    /// Until it was told, the truth came back to what it believed, or it could see nothing any more.
+    /// Until it was informed, the truth came back to what it believed, or it could see nothing any more.
     pub to_us: u64,
 }
 
@@ -25,38 +25,38 @@ struct Watcher {
     wrong_since: HashMap<UserId, u64>,
 }
 
-/// All times in which a watcher was wrong, about users whose presence is known. What a watcher has not been told
+/// All times in which a watcher was wrong, about users whose presence is known. What a watcher has not been informed of
 /// since it began to watch counts as wrong.
 #[must_use]
 pub fn wrong(timeline: &Timeline) -> Vec<Wrong> {
-    let mut sights = timeline.sights.clone();
+    let mut presence = timeline.presence.clone();
     // Several threads wrote them; of one moment, the truth comes first.
-    sights.sort_by_key(|(at_us, sight)| (*at_us, !matches!(sight, Sight::Truth { .. })));
+    presence.sort_by_key(|(at_us, event)| (*at_us, !matches!(event, PresenceEvent::Changed { .. })));
     let mut truth: HashMap<UserId, bool> = HashMap::new();
     let mut watchers: HashMap<u32, Watcher> = HashMap::new();
     let mut all = Vec::new();
-    for (at_us, sight) in sights {
-        match sight {
-            Sight::Truth { user, online } => {
+    for (at_us, event) in presence {
+        match event {
+            PresenceEvent::Changed { user, online } => {
                 truth.insert(user, online);
                 for (number, watcher) in &mut watchers {
                     watcher.compare(*number, user, Some(online), at_us, &mut all);
                 }
             }
-            Sight::Told { watcher: number, user, online } => {
+            PresenceEvent::Reported { watcher: number, user, online } => {
                 if let Some(watcher) = watchers.get_mut(&number) {
                     watcher.sees.insert(user, online);
                     watcher.compare(number, user, truth.get(&user).copied(), at_us, &mut all);
                 }
             }
-            Sight::Watches { watcher: number } => {
+            PresenceEvent::Watches { watcher: number } => {
                 let mut watcher = Watcher::default();
                 for (user, online) in &truth {
                     watcher.compare(number, *user, Some(*online), at_us, &mut all);
                 }
                 watchers.insert(number, watcher);
             }
-            Sight::Blind { watcher: number } => {
+            PresenceEvent::Blind { watcher: number } => {
                 if let Some(watcher) = watchers.remove(&number) {
                     watcher.end(number, at_us, &mut all);
                 }
@@ -69,7 +69,7 @@ pub fn wrong(timeline: &Timeline) -> Vec<Wrong> {
     all
 }
 
-/// The longest that a watcher was wrong at a stretch in `from_us..to_us`, not counting what was before.
+/// The longest that a watcher was wrong without a break in `from_us..to_us`, not counting what was before.
 #[must_use]
 pub fn longest_wrong_us(timeline: &Timeline, from_us: u64, to_us: u64) -> u64 {
     wrong(timeline)
@@ -112,24 +112,24 @@ mod tests {
 
     const USER: UserId = UserId(Uuid::from_u128(7));
 
-    fn timeline(sights: &[(u64, Sight)], end_us: u64) -> Timeline {
-        Timeline { sights: sights.to_vec(), end_us, ..Timeline::new(Instant::now()) }
+    fn timeline(presence: &[(u64, PresenceEvent)], end_us: u64) -> Timeline {
+        Timeline { presence: presence.to_vec(), end_us, ..Timeline::new(Instant::now()) }
     }
 
-    const fn truth(online: bool) -> Sight {
-        Sight::Truth { user: USER, online }
+    const fn truth(online: bool) -> PresenceEvent {
+        PresenceEvent::Changed { user: USER, online }
     }
 
-    const fn told(online: bool) -> Sight {
-        Sight::Told { watcher: 1, user: USER, online }
+    const fn reported(online: bool) -> PresenceEvent {
+        PresenceEvent::Reported { watcher: 1, user: USER, online }
     }
 
-    const WATCHES: Sight = Sight::Watches { watcher: 1 };
+    const WATCHES: PresenceEvent = PresenceEvent::Watches { watcher: 1 };
 
     #[test]
-    fn a_watcher_is_wrong_from_the_change_until_it_is_told() {
+    fn a_watcher_is_wrong_from_the_change_until_it_is_informed() {
         let run = timeline(
-            &[(0, truth(true)), (5, WATCHES), (9, told(true)), (20, truth(false)), (50, told(false))],
+            &[(0, truth(true)), (5, WATCHES), (9, reported(true)), (20, truth(false)), (50, reported(false))],
             99,
         );
         let spans: Vec<_> = wrong(&run).iter().map(|w| (w.from_us, w.to_us)).collect();
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn who_comes_back_unnoticed_was_wrong_for_that_long_only() {
         let run = timeline(
-            &[(0, truth(true)), (0, WATCHES), (1, told(true)), (20, truth(false)), (30, truth(true))],
+            &[(0, truth(true)), (0, WATCHES), (1, reported(true)), (20, truth(false)), (30, truth(true))],
             99,
         );
         assert_eq!(longest_wrong_us(&run, 10, 99), 10);
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn a_false_alarm_is_wrong_until_it_is_taken_back_or_to_the_end() {
-        let alarm = [(0, truth(true)), (0, WATCHES), (1, told(true)), (20, told(false))];
+        let alarm = [(0, truth(true)), (0, WATCHES), (1, reported(true)), (20, reported(false))];
         assert_eq!(longest_wrong_us(&timeline(&alarm, 99), 10, 99), 79);
-        let back = [&alarm[..], &[(26, told(true))]].concat();
+        let back = [&alarm[..], &[(26, reported(true))]].concat();
         assert_eq!(longest_wrong_us(&timeline(&back, 99), 10, 99), 6);
     }
 
@@ -161,11 +161,11 @@ mod tests {
             &[
                 (0, truth(true)),
                 (0, WATCHES),
-                (1, told(true)),
-                (5, Sight::Blind { watcher: 1 }),
+                (1, reported(true)),
+                (5, PresenceEvent::Blind { watcher: 1 }),
                 (20, truth(false)),
                 (40, WATCHES),
-                (41, told(false)),
+                (41, reported(false)),
             ],
             99,
         );

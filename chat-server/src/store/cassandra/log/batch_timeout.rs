@@ -1,4 +1,4 @@
-//! How long a conditional batch is waited for before it is settled what became of it.
+//! The timeout of a conditional batch, after which its outcome is settled by reading.
 //!
 //! A batch cannot be asked of two nodes at once, as a read can. But a node that stands still says nothing, the others do, and to
 //! settle a batch is always right: so it is given up long before the request times out. How long before follows from the median of
@@ -20,23 +20,23 @@ const PART: u64 = 16;
 const FIRST_US: u64 = 250_000;
 
 /// An estimate of the median, by steps towards each value (Ma, Muthukrishnan and Sandler 2013, "Frugal Streaming").
-pub(super) struct Patience {
+pub(super) struct BatchTimeout {
     median_us: AtomicU64,
 }
 
-impl Patience {
+impl BatchTimeout {
     pub(super) const fn new() -> Self {
         Self { median_us: AtomicU64::new(FIRST_US) }
     }
 
     /// How long to wait for a batch of a call that had so many unanswered ones before.
     pub(super) fn of(&self, unanswered: u32) -> Duration {
-        let patience = self.median_us.load(Ordering::Relaxed).saturating_mul(MEDIANS).max(SHORTEST_US);
-        Duration::from_micros(patience.saturating_mul(1 << unanswered.min(8)))
+        let timeout = self.median_us.load(Ordering::Relaxed).saturating_mul(MEDIANS).max(SHORTEST_US);
+        Duration::from_micros(timeout.saturating_mul(1 << unanswered.min(8)))
     }
 
     /// A batch was answered, or given up, after so long.
-    pub(super) fn took(&self, time: Duration) {
+    pub(super) fn record(&self, time: Duration) {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         // A step that is lost to another one at the same time is no matter.
         let median = self.median_us.load(Ordering::Relaxed);
@@ -58,12 +58,12 @@ mod tests {
 
     /// What it waits after so many batches that take what `time` says of each.
     fn after(count: u32, time: impl Fn(u32, Duration) -> Duration) -> Duration {
-        let patience = Patience::new();
+        let timeout = BatchTimeout::new();
         for number in 0..count {
-            let given = patience.of(0);
-            patience.took(time(number, given).min(given));
+            let given = timeout.of(0);
+            timeout.record(time(number, given).min(given));
         }
-        patience.of(0)
+        timeout.of(0)
     }
 
     #[test]
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn each_unanswered_batch_of_a_call_doubles_it() {
-        let patience = Patience::new();
-        (0..100).for_each(|_| patience.took(MS));
-        assert_eq!([0, 1, 2, 40].map(|n| patience.of(n).as_millis()), [500, 1_000, 2_000, 128_000]);
+        let timeout = BatchTimeout::new();
+        (0..100).for_each(|_| timeout.record(MS));
+        assert_eq!([0, 1, 2, 40].map(|n| timeout.of(n).as_millis()), [500, 1_000, 2_000, 128_000]);
     }
 }
