@@ -42,7 +42,7 @@ const PASSWORD: &str = "correct horse battery";
 const HEARD: Duration = Duration::from_secs(20);
 
 /// A way to the chat's Service.
-pub struct Door {
+pub struct Endpoint {
     /// The URL, `http://…`.
     pub url: String,
     _forward: Option<Child>,
@@ -53,7 +53,7 @@ pub struct Door {
 ///
 /// # Errors
 /// When there is none.
-pub async fn door(scene: &Scene) -> Result<Door> {
+pub async fn endpoint(scene: &Scene) -> Result<Endpoint> {
     let service = scene.api::<Service>().get(CHAT).await.context("expected a Service of the chat's name")?;
     let spec = service.spec.unwrap_or_default();
     let port = spec.ports.unwrap_or_default().first().map(|port| port.port).context("expected a port")?;
@@ -75,7 +75,7 @@ pub async fn door(scene: &Scene) -> Result<Door> {
         Ok(())
     })
     .await?;
-    Ok(Door { url: format!("http://{address}"), _forward: forward })
+    Ok(Endpoint { url: format!("http://{address}"), _forward: forward })
 }
 
 /// The way to the chat's Service for a load: new connections find any gateway that the Service selects. `None` where there is only a
@@ -83,9 +83,9 @@ pub async fn door(scene: &Scene) -> Result<Door> {
 ///
 /// # Errors
 /// When there is no way.
-pub async fn shared_door(scene: &Scene) -> Result<Option<Door>> {
+pub async fn shared_endpoint(scene: &Scene) -> Result<Option<Endpoint>> {
     if scene.settings.reach == Reach::ClusterIp {
-        return door(scene).await.map(Some);
+        return endpoint(scene).await.map(Some);
     }
     println!("NOT TESTED HERE: {}: a forwarded port leads to one gateway only", scene.namespace);
     Ok(None)
@@ -105,9 +105,9 @@ impl<'a> Person<'a> {
     ///
     /// # Errors
     /// When the chat refuses.
-    pub async fn register(scene: &'a Scene, door: &Door, handle: &str) -> Result<Self> {
+    pub async fn register(scene: &'a Scene, endpoint: &Endpoint, handle: &str) -> Result<Self> {
         let person =
-            Self { scene, url: door.url.clone(), home: tempfile::tempdir()?, handle: new_name(handle) };
+            Self { scene, url: endpoint.url.clone(), home: tempfile::tempdir()?, handle: new_name(handle) };
         person
             .run(&["register", "--user", &person.handle, "--password-stdin"], &format!("{PASSWORD}\n"))
             .await?;
@@ -158,7 +158,7 @@ impl Chatter {
     ///
     /// # Errors
     /// When the chat refuses.
-    pub async fn start(door: &Door, handle: &str) -> Result<Self> {
+    pub async fn start(endpoint: &Endpoint, handle: &str) -> Result<Self> {
         let handle = new_name(handle);
         let account = RegisterRequest {
             handle: handle.clone(),
@@ -166,9 +166,9 @@ impl Chatter {
             display_name: None,
             device: None,
         };
-        Rest::anonymous(&door.url)?.register(&account).await?;
+        Rest::anonymous(&endpoint.url)?.register(&account).await?;
         let auth = Auth::Password { handle, password: PASSWORD.into() };
-        let (client, updates) = Client::connect(&door.url, auth, Options::default()).await?;
+        let (client, updates) = Client::connect(&endpoint.url, auth, Options::default()).await?;
         let channel = CreateChannel {
             kind: ChannelKind::Public,
             name: new_name("general"),
@@ -274,9 +274,9 @@ async fn listen(mut updates: Updates, channel: ChannelId, heard: Arc<Mutex<Vec<(
 ///
 /// # Errors
 /// When they cannot.
-pub async fn works(scene: &Scene, door: &Door) -> Result<()> {
+pub async fn works(scene: &Scene, endpoint: &Endpoint) -> Result<()> {
     let (ada, grace) =
-        (Person::register(scene, door, "ada").await?, Person::register(scene, door, "grace").await?);
+        (Person::register(scene, endpoint, "ada").await?, Person::register(scene, endpoint, "grace").await?);
     let (to_ada, to_grace) = (format!("@{}", ada.handle), format!("@{}", grace.handle));
     // The first message makes the channel in which the others are heard.
     ada.run(&["send", &to_grace, "are you there?"], "").await?;

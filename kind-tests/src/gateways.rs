@@ -7,7 +7,7 @@ use kube::{ResourceExt as _, api::ListParams};
 use serde_json::Value;
 
 use crate::{
-    chat::{self, Door},
+    chat::{self, Endpoint},
     command::kubectl,
     manifest, process,
     scene::{READY, Scene, status},
@@ -21,11 +21,11 @@ pub const DEPLOYMENT: &str = "chat-gateway";
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// A small chat with these fields of its gateways, ready, and the way to it for a load; `None` where there is none that leads to all
-/// gateways ([`chat::shared_door`]), and so nothing to test.
+/// gateways ([`chat::shared_endpoint`]), and so nothing to test.
 ///
 /// # Errors
 /// When it does not get ready.
-pub async fn serve(scene: &Scene, fields: &Value) -> Result<Option<Door>> {
+pub async fn serve(scene: &Scene, fields: &Value) -> Result<Option<Endpoint>> {
     scene.make_secrets().await?;
     let mut object = manifest::small(&scene.settings);
     for (field, value) in fields.as_object().into_iter().flatten() {
@@ -33,7 +33,7 @@ pub async fn serve(scene: &Scene, fields: &Value) -> Result<Option<Door>> {
     }
     scene.apply(&object).await?;
     scene.until_ready(READY).await?;
-    chat::shared_door(scene).await
+    chat::shared_endpoint(scene).await
 }
 
 /// The gateways of a test's chat.

@@ -20,7 +20,7 @@ use tempfile::{NamedTempFile, TempDir};
 use tokio::{process::Command, sync::oneshot, time::timeout};
 
 use crate::{
-    chat::Door,
+    chat::Endpoint,
     command,
     scene::{Scene, status},
     settings::Settings,
@@ -127,11 +127,11 @@ impl Load {
     ///
     /// # Errors
     /// When nobody is let in.
-    pub async fn start(door: &Door, accounts: &Accounts, shape: Shape) -> Result<Self> {
+    pub async fn start(endpoint: &Endpoint, accounts: &Accounts, shape: Shape) -> Result<Self> {
         let sockets = u32::try_from(accounts.0.len())?;
         let mut tokens = NamedTempFile::new()?;
         tokens.write_all(accounts.0.join("\n").as_bytes())?;
-        let mut options = Options::new(&door.url, sockets);
+        let mut options = Options::new(&endpoint.url, sockets);
         options.tokens = Some(tokens.path().to_owned());
         (options.rate, options.ramp, options.seconds) = (shape.rate, shape.ramp, LONGEST.as_secs_f64());
         options.bars.drain_window = shape.drain_window.map(|window| window.as_secs_f64());

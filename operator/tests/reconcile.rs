@@ -377,7 +377,7 @@ async fn an_invalid_spec_is_told_and_waits_for_its_change() {
     assert_eq!(asked[0], "status chatclusters/demo");
     assert!(asked[1..].iter().all(|request| request == "event InvalidSpec"), "{asked:#?}");
     assert_eq!(stage.condition("Degraded"), "True/InvalidSpec");
-    assert_eq!(stage.condition("GatewayAvailable"), "True/Available", "what runs runs on");
+    assert_eq!(stage.condition("GatewayAvailable"), "True/Available", "running workloads are left untouched");
     assert_eq!(stage.asks().await, Vec::<String>::new());
 }
 

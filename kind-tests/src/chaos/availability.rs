@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Bar, Extent, chat};
 use crate::{
-    chat::door,
+    chat::endpoint,
     fault::Fault,
     load::{Accounts, Load, Shape},
     scene::Scene,
@@ -48,9 +48,9 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     let two = json!({ "replicas": 2 });
     let gateway = json!({ "replicas": 3 });
     chat(scene, &json!({ "gateway": gateway, "api": two, "auth": two })).await?;
-    let door = door(scene).await?;
+    let endpoint = endpoint(scene).await?;
     let accounts = Accounts::make(scene, extent.of(SOCKETS), CHANNEL.min(extent.of(SOCKETS))).await?;
-    let load = Load::start(&door, &accounts, Shape::of(RATE)).await?;
+    let load = Load::start(&endpoint, &accounts, Shape::of(RATE)).await?;
     tokio::time::sleep(CALM).await;
     let mut marks = vec![];
     for minute in 0..extent.minutes as usize {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Bar, Extent, chat};
 use crate::{
-    chat::{Door, door},
+    chat::{Endpoint, endpoint},
     gateways::Gateways,
     load::{Accounts, Ended, Load, Shape},
     scene::Scene,
@@ -35,7 +35,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     let two = json!({ "replicas": 2 });
     let gateway = json!({ "replicas": 3, "drainSeconds": DRAIN });
     chat(scene, &json!({ "gateway": gateway, "api": two, "auth": two })).await?;
-    let (door, next) = (door(scene).await?, scene.settings.image("next"));
+    let (endpoint, next) = (endpoint(scene).await?, scene.settings.image("next"));
     let accounts = Accounts::make(scene, extent.of(SOCKETS), CHANNEL.min(extent.of(SOCKETS))).await?;
     let changes = [
         ("scale-down from three to two", json!({ "gateway": { "replicas": 2 } }), false),
@@ -45,7 +45,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     let (mut bars, mut details) = (vec![], vec![]);
     for (name, spec, replaces) in changes {
         eprintln!("chaos-cluster: {name}");
-        let (ended, took) = one(scene, &door, &accounts, &spec, replaces).await?;
+        let (ended, took) = one(scene, &endpoint, &accounts, &spec, replaces).await?;
         bars.extend(judge(name, &ended));
         details.push(json!({
             "what": name,
@@ -62,7 +62,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
 /// Makes a change under load, and waits until it is done.
 async fn one(
     scene: &Scene,
-    door: &Door,
+    endpoint: &Endpoint,
     accounts: &Accounts,
     spec: &Value,
     replaces: bool,
@@ -70,7 +70,7 @@ async fn one(
     let gateways = Gateways(scene);
     let before = gateways.names().await?;
     let shape = Shape { drain_window: Some(Duration::from_secs(DRAIN)), ..Shape::of(RATE) };
-    let load = Load::start(door, accounts, shape).await?;
+    let load = Load::start(endpoint, accounts, shape).await?;
     let began = Instant::now();
     scene.change(&json!({ "spec": spec })).await?;
     until("two gateways, of the new kind", LONGEST, async || {

@@ -11,7 +11,7 @@ use super::{
     sampling::Sampling,
 };
 use crate::{
-    chat::door,
+    chat::endpoint,
     gateways::Gateways,
     load::{Accounts, Load, Shape},
     scene::Scene,
@@ -54,7 +54,7 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
         },
     });
     chat(scene, &json!({ "gateway": gateway, "api": one, "auth": one })).await?;
-    let (door, gateways) = (door(scene).await?, Gateways(scene));
+    let (endpoint, gateways) = (endpoint(scene).await?, Gateways(scene));
     let (steady, part) = (extent.of(STEADY), extent.of(NOISE / PARTS));
     let mut accounts = Accounts::make(scene, steady + part * PARTS, 10).await?;
     until("one gateway at first", WAIT, async || gateways.are(1).await).await?;
@@ -65,12 +65,12 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
         connect: Duration::from_secs(300),
         ..Shape::of(10.0)
     };
-    let load = Load::start(&door, &accounts.take(steady as usize)?, shape).await?;
+    let load = Load::start(&endpoint, &accounts.take(steady as usize)?, shape).await?;
     let mut noise = Noise { parts: vec![], idle: vec![] };
     for _ in 0..PARTS {
         noise.idle.push(accounts.take(part as usize)?);
     }
-    noise.become_so_many(PARTS as usize / 2, &door).await?;
+    noise.become_so_many(PARTS as usize / 2, &endpoint).await?;
     // The judgement is made from the samples; what does not come is not waited for any longer.
     let _ = until("three gateways", WAIT, async || gateways.are(3).await).await;
     let up = sampling.now();
@@ -81,13 +81,13 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
     while Instant::now() < end {
         let next = Instant::now() + LEVEL;
         level = (5 * level + 3) % (PARTS as usize + 1);
-        noise.become_so_many(level, &door).await?;
+        noise.become_so_many(level, &endpoint).await?;
         tokio::time::sleep_until(next.min(end).into()).await;
     }
     let steady_until = sampling.now();
 
     let ended = load.end().await?;
-    noise.become_so_many(0, &door).await?;
+    noise.become_so_many(0, &endpoint).await?;
     let left = sampling.now();
     let window = Duration::from_secs(WINDOW.into());
     let _ = until("one gateway again", window + WAIT, async || gateways.are(1).await).await;
@@ -137,7 +137,7 @@ struct Noise {
 }
 
 impl Noise {
-    async fn become_so_many(&mut self, parts: usize, door: &crate::chat::Door) -> Result<()> {
+    async fn become_so_many(&mut self, parts: usize, endpoint: &crate::chat::Endpoint) -> Result<()> {
         while self.parts.len() > parts {
             let Some((load, accounts)) = self.parts.pop() else { break };
             load.end().await?;
@@ -145,7 +145,7 @@ impl Noise {
         }
         while self.parts.len() < parts {
             let Some(accounts) = self.idle.pop() else { break };
-            self.parts.push((Load::start(door, &accounts, Shape::of(0.0)).await?, accounts));
+            self.parts.push((Load::start(endpoint, &accounts, Shape::of(0.0)).await?, accounts));
         }
         Ok(())
     }

@@ -136,8 +136,8 @@ pub(crate) async fn engines_may_come_later(scene: Scene) -> Result<()> {
     scene.until_ready(READY).await?;
     println!("away: ready {:.1} s after the engines came", began.elapsed().as_secs_f64());
     until_told(&scene, &[]).await?;
-    let door = chat::door(&scene).await?;
-    chat::works(&scene, &door).await?;
+    let endpoint = chat::endpoint(&scene).await?;
+    chat::works(&scene, &endpoint).await?;
 
     // One that goes later stops nothing else, and is reported too.
     let before: Vec<_> = scene.pods().await?.iter().map(kube::ResourceExt::name_any).collect();

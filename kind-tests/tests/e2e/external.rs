@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 const STEP: Duration = Duration::from_secs(90);
 
 pub(crate) async fn somebody_else_may_decide(scene: Scene) -> Result<()> {
-    let Some(door) = gateways::serve(&scene, &json!({})).await? else { return Ok(()) };
+    let Some(endpoint) = gateways::serve(&scene, &json!({})).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 40, 20).await?;
-    let load = Load::start(&door, &accounts.take(40)?, Shape::of(10.0)).await?;
+    let load = Load::start(&endpoint, &accounts.take(40)?, Shape::of(10.0)).await?;
 
     mode(&scene, &json!({ "mode": "External", "maxReplicas": 3, "horizontalPodAutoscaler": { "metric": "folkmoot_gateway_connections" } })).await?;
     an_autoscaler_is_made(&scene).await?;

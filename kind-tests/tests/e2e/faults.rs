@@ -12,10 +12,10 @@ use kind_tests::{
 use serde_json::json;
 
 pub(crate) async fn every_send_is_acknowledged_whatever_dies(scene: Scene) -> Result<()> {
-    let Some(door) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
+    let Some(endpoint) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
     let accounts = Accounts::make(&scene, 60, 20).await?;
-    let load = Load::start(&door, &accounts, Shape::of(20.0)).await?;
-    let chatter = Chatter::start(&door, "faults").await?;
+    let load = Load::start(&endpoint, &accounts, Shape::of(20.0)).await?;
+    let chatter = Chatter::start(&endpoint, "faults").await?;
     for fault in [Fault::Gateway, Fault::Api, Fault::Auth, Fault::Operator, Fault::Broker] {
         if fault == Fault::Broker && scene.settings.engines.is_none() {
             println!("NOT TESTED HERE: faults: Pulsar is not this run's to kill");

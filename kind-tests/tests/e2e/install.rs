@@ -24,8 +24,8 @@ pub(crate) async fn ten_lines_become_a_chat(scene: Scene) -> Result<()> {
     let chat = scene.until_ready(FRESH).await?;
     println!("install: ready after {:.1} s", began.elapsed().as_secs_f64());
 
-    let door = chat::door(&scene).await?;
-    chat::works(&scene, &door).await.context("register, send, receive")?;
+    let endpoint = chat::endpoint(&scene).await?;
+    chat::works(&scene, &endpoint).await.context("register, send, receive")?;
     engines_have_what_the_spec_says(&scene, &chat).await?;
     pods::are_restricted(&scene).await?;
     status_tells(&scene).await?;

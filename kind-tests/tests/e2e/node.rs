@@ -22,10 +22,10 @@ use serde_json::json;
 const BACK: Duration = Duration::from_secs(90);
 
 pub(crate) async fn a_dead_gateway_and_an_empty_node_cost_nothing(scene: Scene) -> Result<()> {
-    let Some(door) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
+    let Some(endpoint) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
-    let load = Load::start(&door, &accounts.take(60)?, Shape::of(20.0)).await?;
+    let load = Load::start(&endpoint, &accounts.take(60)?, Shape::of(20.0)).await?;
 
     let pods = gateways.pods().await?;
     let killed = pods.first().context("expected gateways")?;

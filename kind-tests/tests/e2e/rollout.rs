@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use kind_tests::{
-    chat::Door,
+    chat::Endpoint,
     command::kubectl,
     gateways::{self, DEPLOYMENT, Gateways},
     load::{Accounts, Load, Shape},
@@ -19,19 +19,19 @@ const REPLACED: Duration = Duration::from_secs(200);
 const TWICE: u32 = 2;
 
 pub(crate) async fn nobody_notices(scene: Scene) -> Result<()> {
-    let Some(door) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
+    let Some(endpoint) = gateways::serve(&scene, &json!({ "replicas": 2 })).await? else { return Ok(()) };
     let mut accounts = Accounts::make(&scene, 180, 20).await?;
 
     let next = scene.settings.image("next");
-    one(&scene, &door, "another image", &accounts.take(60)?, async || {
+    one(&scene, &endpoint, "another image", &accounts.take(60)?, async || {
         scene.change(&json!({ "spec": { "image": { "reference": next } } })).await.map(drop)
     })
     .await?;
-    one(&scene, &door, "another setting", &accounts.take(60)?, async || {
+    one(&scene, &endpoint, "another setting", &accounts.take(60)?, async || {
         scene.change(&json!({ "spec": { "settings": { "gateway.max_in_flight": "31" } } })).await.map(drop)
     })
     .await?;
-    one(&scene, &door, "kubectl rollout restart", &accounts.take(60)?, async || {
+    one(&scene, &endpoint, "kubectl rollout restart", &accounts.take(60)?, async || {
         let target = format!("deployment/{DEPLOYMENT}");
         let arguments = ["-n", scene.namespace.as_str(), "rollout", "restart", target.as_str()];
         kubectl(&arguments, "").await?.succeeded().map(drop)
@@ -40,14 +40,20 @@ pub(crate) async fn nobody_notices(scene: Scene) -> Result<()> {
 }
 
 /// One roll-out under load: every gateway is another one afterwards.
-async fn one<F, Fut>(scene: &Scene, door: &Door, name: &str, accounts: &Accounts, change: F) -> Result<()>
+async fn one<F, Fut>(
+    scene: &Scene,
+    endpoint: &Endpoint,
+    name: &str,
+    accounts: &Accounts,
+    change: F,
+) -> Result<()>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<()>>,
 {
     let gateways = Gateways(scene);
     let before = gateways.names().await?;
-    let load = Load::start(door, accounts, Shape::of(20.0)).await?;
+    let load = Load::start(endpoint, accounts, Shape::of(20.0)).await?;
     let began = Instant::now();
     change().await?;
     until(&format!("{name}: other gateways"), REPLACED, async || {

@@ -36,16 +36,16 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
         "bufferPercent": 0,
         "stabilizationSeconds": STABLE.as_secs(),
     });
-    let Some(door) = gateways::serve(&scene, &json!({ "autoscaling": autoscaling })).await? else {
+    let Some(endpoint) = gateways::serve(&scene, &json!({ "autoscaling": autoscaling })).await? else {
         return Ok(());
     };
     let gateways = Gateways(&scene);
     let mut accounts = Accounts::make(&scene, 90, 10).await?;
-    let stay = Load::start(&door, &accounts.take(STAY)?, Shape::of(5.0)).await?;
+    let stay = Load::start(&endpoint, &accounts.take(STAY)?, Shape::of(5.0)).await?;
     gateways.are(1).await.context("one is enough at first")?;
     let first = gateways.names().await?;
 
-    let come = Load::start(&door, &accounts.take(COME)?, Shape::of(5.0)).await?;
+    let come = Load::start(&endpoint, &accounts.take(COME)?, Shape::of(5.0)).await?;
     let began = Instant::now();
     until("three gateways for 90 sockets", STEP, async || gateways.are(3).await).await?;
     let (told, up) = (gateways.scaling().await?, began.elapsed());

@@ -31,11 +31,11 @@ async fn begin(scene: &Scene) -> Result<LeavingStatus> {
 
 pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
     let fields = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
-    let Some(door) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
+    let Some(endpoint) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
     let (gateways, operator) = (Gateways(&scene), Operator::of(&scene));
     operator.until_whole().await?;
     let mut accounts = Accounts::make(&scene, 60, 20).await?;
-    let load = Load::start(&door, &accounts.take(60)?, Shape::of(20.0)).await?;
+    let load = Load::start(&endpoint, &accounts.take(60)?, Shape::of(20.0)).await?;
 
     let leaving = begin(&scene).await?;
     let (all, began) = (gateways.names().await?, Instant::now());
@@ -61,10 +61,10 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
 
 pub(crate) async fn a_plan_may_be_taken_back(scene: Scene) -> Result<()> {
     let fields = json!({ "replicas": 3, "drainSeconds": DRAIN.as_secs() });
-    let Some(door) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
+    let Some(endpoint) = gateways::serve(&scene, &fields).await? else { return Ok(()) };
     let gateways = Gateways(&scene);
     let accounts = Accounts::make(&scene, 60, 20).await?;
-    let load = Load::start(&door, &accounts, Shape::of(20.0)).await?;
+    let load = Load::start(&endpoint, &accounts, Shape::of(20.0)).await?;
 
     let leaving = begin(&scene).await?;
     scene.change(&json!({ "spec": { "gateway": { "replicas": 3 } } })).await?;

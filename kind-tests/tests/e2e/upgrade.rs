@@ -30,8 +30,8 @@ pub(crate) async fn roles_follow_one_another_and_a_bad_image_stops(scene: Scene)
     object["spec"]["gateway"]["replicas"] = json!(2);
     scene.apply(&object).await?;
     scene.until_ready(READY).await?;
-    let door = chat::door(&scene).await?;
-    let chatter = Chatter::start(&door, "ada").await?;
+    let endpoint = chat::endpoint(&scene).await?;
+    let chatter = Chatter::start(&endpoint, "ada").await?;
     chatter.goes_on().await?;
 
     let next = scene.settings.image("next");

@@ -55,7 +55,7 @@ pub fn problems(cluster: &ChatCluster, default_image: Option<&ImageSpec>) -> Res
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Decided {
-    /// Referenced Secrets that are missing; then nothing is applied, and what runs runs on.
+    /// Referenced Secrets that are missing; then nothing is applied, and running workloads are left untouched.
     pub missing: Vec<Problem>,
     /// The configuration that all roles are to run.
     pub config: Config,

@@ -94,13 +94,14 @@ const USUAL: [&str; 7] = [
 ];
 
 impl View {
-    /// Of a spec that only a person can put right. What runs runs on.
+    /// Of a spec that only a person can put right. Running workloads are left untouched.
     #[must_use]
     pub fn invalid(cluster: &ChatCluster, children: &Children, problems: &[Problem]) -> Self {
         let last = cluster.status.clone().unwrap_or_default();
         let listed = list(problems);
-        let message =
-            format!("{listed}; nothing is changed until the spec is put right, and what runs runs on");
+        let message = format!(
+            "{listed}; nothing is changed until the spec is put right, and running workloads are left untouched"
+        );
         let mut conditions = vec![
             said("Ready", "False", "InvalidSpec", &message),
             said("Progressing", "False", "InvalidSpec", &message),
