@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
         --record)
             recording=${2:-}
             [ -n "$recording" ] || die "--record needs a directory"
-            [ -z "$(ls -A "$recording" 2>/dev/null)" ] || die "expected $recording to be empty, or not there: one run, one recording"
+            [ -z "$(ls -A "$recording" 2>/dev/null)" ] || die "$recording is not empty: one run, one recording"
             case $recording in /*) ;; *) recording=$PWD/$recording ;; esac
             shift
             ;;
@@ -42,7 +42,7 @@ build() {
 ulimit -n 50000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" -ge 10000 ] || die "needs 10,000 open files, the limit is $(ulimit -n): raise it with ulimit -n"
 [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] && [ -z "${KUBECONFIG:-}${FOLKMOOT_TEST_CASSANDRA:-}${FOLKMOOT_TEST_PULSAR:-}" ] ||
-    die "expected Linux and root, and no KUBECONFIG or engines in the environment: parts of the cluster are killed"
+    die "this needs Linux and root, and no KUBECONFIG or engines in the environment: parts of the cluster are killed"
 began=$SECONDS
 # Fetched before anything is measured.
 [ -z "$recording" ] || prometheus=$("$ROOT/scripts/tools.sh" prometheus)

@@ -109,5 +109,5 @@ check_versions
 case ${1:-} in
     '') check_by_server ;;
     --offline) ;;
-    *) die "expected nothing or --offline, got '$1'" ;;
+    *) die "unknown argument '$1'; there is --offline" ;;
 esac

@@ -289,7 +289,7 @@ set -- ${ARGUMENTS[@]+"${ARGUMENTS[@]}"}
 case $command in
     up | down | status) "$command" ;;
     start | kill | stop | cont | end)
-        [ -d "$DIR/${1:-.}/log" ] || die "expected the name of a process: $(cd "$DIR" 2>/dev/null && ls -d -- */log | sed 's#/log##' | tr '\n' ' ')"
+        [ -d "$DIR/${1:-.}/log" ] || die "no such process; there are: $(cd "$DIR" 2>/dev/null && ls -d -- */log | sed 's#/log##' | tr '\n' ' ')"
         case $command in
             start) start "$1" ;;
             kill) murder "$DIR/$1" ;;
@@ -298,5 +298,5 @@ case $command in
             end) end "$DIR/$1" ;;
         esac
         ;;
-    *) die "expected up, down, status, start, kill, stop, cont or end" ;;
+    *) die "unknown command; there are up, down, status, start, kill, stop, cont and end" ;;
 esac

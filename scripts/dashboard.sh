@@ -23,15 +23,15 @@ while [ $# -gt 0 ]; do
             if [ "$1" = --namespace ]; then namespace=$2; else arguments+=("$1" "$2"); fi
             shift
             ;;
-        -*) die "expected --namespace, --from or --to, not $1" ;;
+        -*) die "unknown option $1; there are --namespace, --from and --to" ;;
         *)
-            [ -z "$recording" ] || die "expected one directory, not also $1"
+            [ -z "$recording" ] || die "more than one directory: $1"
             recording=$1
             ;;
     esac
     shift
 done
-[ -n "$recording" ] || die "expected a directory that scripts/chaos-cluster.sh --record wrote"
+[ -n "$recording" ] || die "no directory was named: one that scripts/chaos-cluster.sh --record wrote"
 [ -d "$recording/wal" ] || die "$recording is no data directory of a Prometheus"
 
 node=$("$ROOT/scripts/tools.sh" node)

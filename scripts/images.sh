@@ -25,19 +25,19 @@ while [ $# -gt 0 ]; do
             ;;
         --build) BUILD=1 ;;
         chat-server | operator) NAMES="$NAMES $1" ;;
-        *) die "expected chat-server, operator or an option of the head of this script, got '$1'" ;;
+        *) die "unknown argument '$1'; there are chat-server, operator and the options in the head of this script" ;;
     esac
     shift
 done
 case $PROFILE in
     release) CARGO_PROFILE=release ;;
     debug) CARGO_PROFILE=dev ;;
-    *) die "expected --profile release or debug, got '$PROFILE'" ;;
+    *) die "unknown profile '$PROFILE'; there are release and debug" ;;
 esac
 [ "$(uname)" = Linux ] || die "programs of $(uname) do not run in an image: docker build --target chat-server . makes one"
 NAMES=${NAMES:-chat-server operator}
 VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml")
-[ -n "$VERSION" ] || die "expected a version in [workspace.package] of Cargo.toml"
+[ -n "$VERSION" ] || die "found no version in [workspace.package] of Cargo.toml"
 
 # program NAME: what the image NAME starts.
 program() { case $1 in chat-server) echo chat-server ;; operator) echo folkmoot-operator ;; esac; }
@@ -48,7 +48,7 @@ compiled() {
     if [ -z "$BIN_DIR" ] && { [ -n "$BUILD" ] || [ ! -x "$dir/$1" ]; }; then
         (cd "$ROOT" && cargo build --locked --quiet --profile "$CARGO_PROFILE" --bin "$1") >&2
     fi
-    [ -x "$dir/$1" ] || die "expected the program $dir/$1"
+    [ -x "$dir/$1" ] || die "there is no program $dir/$1"
     echo "$dir/$1"
 }
 
@@ -56,11 +56,11 @@ compiled() {
 # is loaded at run time by glibc before 2.34, so no program lists it.
 libraries() {
     local listed library
-    listed=$(ldd "$1") || die "expected $1 to be a dynamic program"
+    listed=$(ldd "$1") || die "$1 is not a dynamic program"
     case $listed in *"not found"*) die "libraries of $1 are missing: $listed" ;; esac
     listed=$(sed -n 's/^[[:space:]]*\(.* => \)\{0,1\}\(\/[^ ]*\) (0x[0-9a-f]*)$/\2/p' <<<"$listed")
     echo "$listed"
-    library=$(grep '/libc\.so' <<<"$listed") || die "expected $1 to use the C library"
+    library=$(grep '/libc\.so' <<<"$listed") || die "$1 does not use the C library"
     for library in "$(dirname "$library")"/{libnss_files.so.2,libnss_dns.so.2,libresolv.so.2}; do
         [ ! -e "$library" ] || echo "$library"
     done

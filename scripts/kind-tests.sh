@@ -36,7 +36,7 @@ build() {
     # One call: another choice of packages would choose other features of what they share, and compile that twice.
     E2E=$(cd "$ROOT" && cargo build --locked --quiet ${RELEASE[@]+"${RELEASE[@]}"} --bin chat-server --bin folkmoot --bin folkmoot-operator \
         --test e2e --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/e2e-[^"]*\)".*/\1/p' | tail -n 1)
-    [ -x "$E2E" ] || die "expected cargo to tell where the tests are"
+    [ -x "$E2E" ] || die "cargo did not say where the tests are"
     say "built after $((SECONDS - began)) s"
 }
 

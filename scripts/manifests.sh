@@ -53,5 +53,5 @@ case ${1:-} in
         diff -u "$FILE" "$SCRATCH/manifest.yaml" ||
             die "$FILE is not what the charts give: run scripts/manifests.sh"
         ;;
-    *) die "expected nothing or --check, got '$1'" ;;
+    *) die "unknown argument '$1'; there is --check" ;;
 esac

@@ -3,7 +3,7 @@
 # requests: no 5xx, and no status, media type, header or body that the description does not have.
 source "$(dirname "$0")/lib.sh"
 
-[ $# -ge 1 ] || die "expected the path of a chat-server binary"
+[ $# -ge 1 ] || die "usage: schemathesis.sh PATH_OF_CHAT_SERVER"
 binary=$1
 shift
 tool=$("$ROOT/scripts/tools.sh" schemathesis)

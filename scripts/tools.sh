@@ -135,5 +135,5 @@ case ${1:-} in
     chromium | node | prometheus) "find_$1" ;;
     helm) kube_tool helm helm ;;
     kubectl) kube_tool kubectl kubernetes ;;
-    *) die "expected one of cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node, prometheus, helm, kubectl" ;;
+    *) die "unknown tool; there are cargo-deny, cargo-fuzz, schemathesis, moto, chromium, node, prometheus, helm and kubectl" ;;
 esac

@@ -130,7 +130,7 @@ impl Driver {
             self.expire(now);
             self.pump(now).await;
             let wake = self.wake_at(now);
-            let room = self.room();
+            let has_capacity = self.has_capacity();
             let woke = tokio::select! {
                 command = self.commands.recv() => Woke::Command(command),
                 permit = self.updates.reserve(), if !self.pending.is_empty() => {
@@ -147,7 +147,7 @@ impl Driver {
                     }
                     Woke::Due
                 }
-                Some(recovered) = self.recovered.1.recv(), if room => Woke::Recovered(recovered),
+                Some(recovered) = self.recovered.1.recv(), if has_capacity => Woke::Recovered(recovered),
                 Some(_) = self.recovery.join_next(), if !self.recovery.is_empty() => Woke::Due,
                 step = self.link.step() => Woke::Step(step),
                 () = sleep_until(wake.unwrap_or(now).into()), if wake.is_some() => Woke::Due,
@@ -203,8 +203,8 @@ impl Driver {
         let Some(me) = self.me else { return };
         let mut ready = Vec::new();
         for event in events {
-            let room = self.deaf || self.pending.len() + ready.len() < self.options.max_updates;
-            if self.timeline.event(event, me, room, &mut ready) {
+            let has_capacity = self.deaf || self.pending.len() + ready.len() < self.options.max_updates;
+            if self.timeline.event(event, me, has_capacity, &mut ready) {
                 self.hand_out(&mut ready);
                 self.restored();
             }
@@ -239,7 +239,7 @@ impl Driver {
 
     /// News that is dropped while the consumer is busy.
     fn news(&mut self, update: Update) {
-        if !self.deaf && self.room() {
+        if !self.deaf && self.has_capacity() {
             self.pending.push_back(update);
         }
     }
@@ -256,7 +256,7 @@ impl Driver {
         }
     }
 
-    fn room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         self.deaf || self.pending.len() < self.options.max_updates
     }
 
@@ -268,7 +268,7 @@ impl Driver {
 
     /// Starts reading logs over REST, as far as there is room for what comes.
     fn recover(&mut self, now: Instant) {
-        if self.hold.is_some_and(|until| until > now) || !self.room() {
+        if self.hold.is_some_and(|until| until > now) || !self.has_capacity() {
             return;
         }
         while let Some((channel, after)) = self.timeline.page() {

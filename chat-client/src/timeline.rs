@@ -185,10 +185,16 @@ impl Timeline {
         all.into_iter().for_each(|channel| self.review(channel));
     }
 
-    /// An event came, live or asked for. Appends to `ready` what the consumer gets now. Without `room`
+    /// An event came, live or asked for. Appends to `ready` what the consumer gets now. Without `has_capacity`
     /// nothing is handed out; that the event exists is remembered. True when it shows that the server was restored from a
     /// backup, so that all logs begin anew.
-    pub(crate) fn event(&mut self, event: Event, me: UserId, room: bool, ready: &mut Vec<Event>) -> bool {
+    pub(crate) fn event(
+        &mut self,
+        event: Event,
+        me: UserId,
+        has_capacity: bool,
+        ready: &mut Vec<Event>,
+    ) -> bool {
         let (channel, seq, start) = (event.channel, event.seq, self.start);
         let log = self.logs.entry(channel).or_insert_with(|| {
             // A channel that one was just added to: its first live event is where the present begins.
@@ -207,7 +213,7 @@ impl Timeline {
         if membership_change(&event.body) == Some((me, true)) {
             log.left = false;
         }
-        if !room {
+        if !has_capacity {
             self.review(channel);
             return false;
         }

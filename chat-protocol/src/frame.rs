@@ -378,10 +378,10 @@ mod tests {
     fn every_type_of_a_client_is_named() {
         let error = serde_json::from_str::<ClientFrame>(r#"{"type":"dance"}"#).expect_err("is not a type");
         let names: Vec<String> = ClientFrame::TYPES.iter().map(|name| format!("`{name}`")).collect();
-        let said = error.to_string();
+        let message = error.to_string();
         assert!(
-            said.starts_with(&format!("unknown variant `dance`, expected one of {}", names.join(", "))),
-            "{said}"
+            message.starts_with(&format!("unknown variant `dance`, expected one of {}", names.join(", "))),
+            "{message}"
         );
     }
 

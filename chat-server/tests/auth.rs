@@ -66,7 +66,7 @@ async fn two_first_accounts_at_once_make_one_owner() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_login_is_not_told() {
+async fn what_is_wrong_with_a_login_is_not_revealed() {
     let server = TestServer::start().await;
     let ada = server.register("ada").await;
     let (bot, gone) = (server.register("bot").await.user, server.register("gone").await.user);

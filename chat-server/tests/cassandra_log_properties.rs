@@ -24,7 +24,7 @@ use keyspace::{
 use model::Model;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use proptest::{prelude::*, test_runner::TestRunner};
-use scenario::{Call, Cast, NAMES, Scenario, Sender, Told, USERS, is_expected, now, scenario};
+use scenario::{Answer, Call, Cast, NAMES, Scenario, Sender, USERS, is_expected, now, scenario};
 
 /// Small buckets and caches, so that their edges are met all the time.
 fn options() -> LogOptions {
@@ -123,10 +123,11 @@ async fn check(cql: &dyn Cql, clean: &CassandraStore, cast: &Cast, senders: &[Se
         for &channel in &cast.channels {
             // Calls of one sender waited for each other, so those that got their positions at once are in order.
             let calls = sender.calls.iter().filter(|call| call.channel == channel);
-            let at_once = calls.flat_map(|call| call.told.iter()).filter_map(|told| match told.first() {
-                Some(Told::Outcome(Appended::New { seq })) => Some(*seq),
-                _ => None,
-            });
+            let at_once =
+                calls.flat_map(|call| call.answers.iter()).filter_map(|answers| match answers.first() {
+                    Some(Answer::Outcome(Appended::New { seq })) => Some(*seq),
+                    _ => None,
+                });
             assert!(at_once.is_sorted(), "{:?}", sender.calls);
         }
     }
@@ -141,31 +142,34 @@ fn check_calls<'a>(log: &[StoredEvent], calls: impl Iterator<Item = &'a Call>) {
     }
     for call in calls {
         for (index, event) in call.events.iter().enumerate() {
-            let told = &call.told[index];
+            let answers = &call.answers[index];
             let found = event.id.and_then(|id| by_id.get(&(event.by, id)).copied());
-            let news = told.iter().filter(|told| matches!(told, Told::Outcome(Appended::New { .. }))).count();
+            let news = answers
+                .iter()
+                .filter(|answer| matches!(answer, Answer::Outcome(Appended::New { .. })))
+                .count();
             assert!(news <= 1, "{call:?}");
-            for (told, &sent_at) in told.iter().zip(&call.sent_at) {
-                match *told {
-                    Told::Outcome(Appended::New { seq }) => {
+            for (answer, &sent_at) in answers.iter().zip(&call.sent_at) {
+                match *answer {
+                    Answer::Outcome(Appended::New { seq }) => {
                         let found = &log[usize::try_from(seq).unwrap() - 1];
                         assert_eq!((found.by, found.at, found.id), (event.by, sent_at, event.id), "{call:?}");
                     }
-                    Told::Outcome(Appended::Duplicate { seq, at }) => {
+                    Answer::Outcome(Appended::Duplicate { seq, at }) => {
                         assert_eq!(found.map(|found| (found.seq, found.at)), Some((seq, at)), "{call:?}");
                     }
-                    Told::Outcome(Appended::Refused(refusal)) => assert!(is_expected(refusal), "{call:?}"),
-                    Told::Unknown | Told::NotDone => {}
+                    Answer::Outcome(Appended::Refused(refusal)) => assert!(is_expected(refusal), "{call:?}"),
+                    Answer::Unknown | Answer::NotDone => {}
                 }
             }
-            let may_be_there = told.iter().any(|told| {
+            let may_be_there = answers.iter().any(|answer| {
                 matches!(
-                    told,
-                    Told::Unknown | Told::Outcome(Appended::New { .. } | Appended::Duplicate { .. })
+                    answer,
+                    Answer::Unknown | Answer::Outcome(Appended::New { .. } | Appended::Duplicate { .. })
                 )
             });
             assert!(may_be_there || found.is_none(), "it was said not to be done: {call:?}");
-            if let Some(Told::Outcome(Appended::Refused(_))) = told.last() {
+            if let Some(Answer::Outcome(Appended::Refused(_))) = answers.last() {
                 assert_eq!(found, None, "it was refused in the end: {call:?}");
             }
         }

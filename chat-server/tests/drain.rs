@@ -34,18 +34,18 @@ async fn order(http: &Client, admin_url: &str, query: &str, token: &str) -> reqw
 }
 
 /// Waits for the order to leave, and then for the close; when the first came, and what it said.
-async fn told_to_leave(mut socket: TestSocket) -> (Instant, u64) {
-    let mut told = None;
+async fn asked_to_leave(mut socket: TestSocket) -> (Instant, u64) {
+    let mut asked = None;
     loop {
         match socket.next().await {
             Incoming::Frame(ServerFrame::Reconnect { after_ms }) => {
-                assert!(told.is_none(), "a socket is told once");
-                told = Some((Instant::now(), after_ms));
+                assert!(asked.is_none(), "a socket is asked once");
+                asked = Some((Instant::now(), after_ms));
             }
             Incoming::Frame(_) => {}
             Incoming::Closed(code) => {
                 assert_eq!(code, Some(CloseCode::Restart.code()));
-                return told.expect("is told before it is closed");
+                return asked.expect("is asked before it is closed");
             }
         }
     }
@@ -102,7 +102,7 @@ async fn sockets_are_sent_away_with_a_hint_and_acks_in_flight_are_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_are_told_one_by_one_over_the_window_and_come_back_so() {
+async fn sockets_are_asked_one_by_one_over_the_window_and_come_back_so() {
     const SOCKETS: usize = 60;
     const WINDOW: Duration = Duration::from_secs(3);
     let server = TestServer::with(|config| {
@@ -113,7 +113,7 @@ async fn sockets_are_told_one_by_one_over_the_window_and_come_back_so() {
     let ada = server.register("ada").await;
     let mut sockets = Vec::new();
     for _ in 0..SOCKETS {
-        sockets.push(tokio::spawn(told_to_leave(
+        sockets.push(tokio::spawn(asked_to_leave(
             TestSocket::connect(&server.base_url, &ada.access_token).await,
         )));
     }
@@ -121,9 +121,9 @@ async fn sockets_are_told_one_by_one_over_the_window_and_come_back_so() {
     let draining = server.begin_drain();
     let mut back = Vec::new();
     for socket in sockets {
-        let (told, after_ms) = socket.await.expect("is told");
+        let (asked, after_ms) = socket.await.expect("is asked");
         assert!(after_ms <= 100, "nobody stays away for long: {after_ms} ms");
-        back.push(told - began + Duration::from_millis(after_ms));
+        back.push(asked - began + Duration::from_millis(after_ms));
     }
     assert!(draining.await.expect("the drain ends"), "all have gone");
     assert_eq!(server.metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}").await, 60.0);
@@ -169,8 +169,8 @@ async fn a_drain_is_ordered_by_who_has_the_token_and_the_process_stays() {
 
     let answer: Value = read(order("?after=0", TOKEN).await, StatusCode::ACCEPTED).await;
     assert_eq!(answer["connections"], 2);
-    told_to_leave(socket).await;
-    told_to_leave(second).await;
+    asked_to_leave(socket).await;
+    asked_to_leave(second).await;
     until_so("all have gone", async || server.metric("folkmoot_gateway_connections").await == 0.0).await;
     assert!(TestSocket::upgrade(&server.base_url, None, None).await.is_err(), "nobody comes back to it");
     assert_eq!(status("/healthz").await, StatusCode::OK);
@@ -216,7 +216,7 @@ async fn a_signal_carries_on_with_the_drain_that_was_ordered() {
     let http = Client::builder().no_proxy().build().expect("a client");
     let mut sockets = Vec::new();
     for _ in 0..SOCKETS {
-        sockets.push(tokio::spawn(told_to_leave(TestSocket::connect(&server.base_url, &token).await)));
+        sockets.push(tokio::spawn(asked_to_leave(TestSocket::connect(&server.base_url, &token).await)));
     }
     let began = Instant::now();
     let answer: Value =
@@ -225,7 +225,7 @@ async fn a_signal_carries_on_with_the_drain_that_was_ordered() {
     server.wait_for_metric("folkmoot_gateway_sent_away_total{reason=\"drain\"}", 6.0).await;
     server.terminate();
     for socket in sockets {
-        socket.await.expect("each is told once");
+        socket.await.expect("each is asked once");
     }
     assert!(server.ended().await);
     // Those who were left kept the turns that they had; that a drain is never begun anew is tested beside `Stage`.
@@ -242,7 +242,7 @@ async fn a_signal_after_the_drain_ends_the_process_at_once() {
     let http = Client::builder().no_proxy().build().expect("a client");
     let socket = TestSocket::connect(&server.base_url, &token).await;
     assert_eq!(order(&http, &server.admin_url, "?after=0", TOKEN).await.status(), StatusCode::ACCEPTED);
-    told_to_leave(socket).await;
+    asked_to_leave(socket).await;
     until_so("all have gone", async || {
         let answer: Value =
             read(order(&http, &server.admin_url, "", TOKEN).await, StatusCode::ACCEPTED).await;
@@ -255,7 +255,7 @@ async fn a_signal_after_the_drain_ends_the_process_at_once() {
 }
 
 #[tokio::test]
-async fn sockets_that_are_old_are_told_to_reconnect_and_what_they_sent_is_finished() {
+async fn sockets_that_are_old_are_asked_to_reconnect_and_what_they_sent_is_finished() {
     let server = TestServer::with(|config| {
         config.gateway.max_connection_age = Some(Duration::from_secs(2));
     })

@@ -130,11 +130,11 @@ async fn a_file_is_seen_by_those_who_may_read_its_channel() {
         assert_eq!(mine.status(), 200);
         let hers = scene.ask(&mallory, Method::GET, &path, &[]).await;
         assert_eq!(hers.status(), 404);
-        let told: Problem = hers.json().await.expect("a problem");
+        let refused: Problem = hers.json().await.expect("a problem");
         // Not even whether it exists: the same answer as for one that does not.
         let unknown = path.replace(&file.id.to_string(), &chat_protocol::FileId::new().to_string());
         let unknown = scene.ask(&mallory, Method::GET, &unknown, &[]).await;
-        assert_eq!(told, unknown.json::<Problem>().await.expect("a problem"));
+        assert_eq!(refused, unknown.json::<Problem>().await.expect("a problem"));
         let nobody = scene.server.http.get(format!("{}{path}", scene.server.base_url)).send().await;
         assert_eq!(nobody.expect("is answered").status(), 401);
     }

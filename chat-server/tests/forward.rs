@@ -285,7 +285,7 @@ async fn limits_count_by_the_address_of_the_client() {
 }
 
 #[tokio::test]
-async fn while_nobody_is_there_clients_are_told_when_to_come_back() {
+async fn while_nobody_is_there_clients_learn_when_to_come_back() {
     let address: SocketAddr = {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         listener.local_addr().expect("an address")

@@ -5,7 +5,7 @@ mod harness;
 use chat_protocol::{ClientFrame, PresenceStatus, ServerFrame, UserId};
 use harness::{TestServer, ws::TestSocket};
 
-async fn told(socket: &mut TestSocket, who: UserId) -> PresenceStatus {
+async fn reported(socket: &mut TestSocket, who: UserId) -> PresenceStatus {
     socket
         .until(|frame| match frame {
             ServerFrame::Presence { users } => users.iter().find(|u| u.user == who).map(|u| u.status),
@@ -15,19 +15,19 @@ async fn told(socket: &mut TestSocket, who: UserId) -> PresenceStatus {
 }
 
 #[tokio::test]
-async fn watchers_are_told_who_comes_and_goes() {
+async fn watchers_learn_who_comes_and_goes() {
     let server = TestServer::start().await;
     let (ada, grace) = (server.register("ada").await, server.register("grace").await);
     let mut watcher = TestSocket::connect(&server.base_url, &ada.access_token).await;
     watcher.send(&ClientFrame::Watch { id: None, users: vec![grace.user.id, ada.user.id] }).await;
-    assert_eq!(told(&mut watcher, grace.user.id).await, PresenceStatus::Offline);
+    assert_eq!(reported(&mut watcher, grace.user.id).await, PresenceStatus::Offline);
     let phone = TestSocket::connect(&server.base_url, &grace.access_token).await;
-    assert_eq!(told(&mut watcher, grace.user.id).await, PresenceStatus::Online);
+    assert_eq!(reported(&mut watcher, grace.user.id).await, PresenceStatus::Online);
     // A second device is no news, nor is the loss of one of two.
     let laptop = TestSocket::connect(&server.base_url, &grace.access_token).await;
     drop(phone);
     drop(laptop);
-    assert_eq!(told(&mut watcher, grace.user.id).await, PresenceStatus::Offline);
+    assert_eq!(reported(&mut watcher, grace.user.id).await, PresenceStatus::Offline);
 }
 
 #[tokio::test]

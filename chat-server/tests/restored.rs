@@ -334,11 +334,11 @@ async fn running_processes_notice_and_send_everybody_to_come_anew() {
     let token = a.verifier.issue(&ada, Duration::from_secs(600)).expect("a token");
     let next = begin(&*cluster.store).await;
     for socket in [&mut here, &mut there] {
-        let told = socket.until(|frame| match frame {
+        let after_ms = socket.until(|frame| match frame {
             chat_protocol::ServerFrame::Reconnect { after_ms } => Some(after_ms),
             _ => None,
         });
-        assert!(told.await <= 3_000);
+        assert!(after_ms.await <= 3_000);
         assert_eq!(socket.closed().await, Some(CloseCode::Restart.code()));
     }
     let refused = async {

@@ -58,7 +58,7 @@ const EVENTS = {
 };
 
 /** What the server says when a reaction is there, or gone, already: from another device, perhaps. */
-const ALREADY = /^(already in that state|it is so already)/;
+const ALREADY = /^already in that state/;
 
 const WHY = {
   forbidden: "you may not write here",

@@ -120,8 +120,8 @@ impl<'a> Person<'a> {
     /// When it fails: with what it said.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut program = self.program();
-        let said = command::run(program.args(arguments), input).await?;
-        said.succeeded().with_context(|| format!("folkmoot {}", arguments.join(" ")))
+        let output = command::run(program.args(arguments), input).await?;
+        output.succeeded().with_context(|| format!("folkmoot {}", arguments.join(" ")))
     }
 
     /// The program, for one that runs beside the test.

@@ -148,7 +148,7 @@ pub fn differences(wanted: &Value, found: &Value) -> Vec<String> {
     let all: BTreeSet<_> = keys(wanted).into_iter().chain(keys(found)).collect();
     let below = |key: &String| {
         let deeper = differences(&wanted[key.as_str()], &found[key.as_str()]);
-        deeper.into_iter().map(move |told| format!("/{key}{told}")).collect::<Vec<_>>()
+        deeper.into_iter().map(move |reported| format!("/{key}{reported}")).collect::<Vec<_>>()
     };
     all.iter().flat_map(below).collect()
 }

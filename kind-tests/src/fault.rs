@@ -95,6 +95,6 @@ async fn act(settings: &Settings, engine: &str, words: &[&str]) -> Result<()> {
         settings.engines.as_ref().context("expected engines that scripts/engines runs, to kill them")?;
     let mut script = Command::new(settings.root.join(format!("scripts/engines/{engine}.sh")));
     script.args(words).arg("--dir").arg(folder).env("ENGINES_NICE", STARTS_NICE);
-    let said = command::run(&mut script, "").await?;
-    said.succeeded().with_context(|| format!("{engine}.sh {}", words.join(" "))).map(drop)
+    let output = command::run(&mut script, "").await?;
+    output.succeeded().with_context(|| format!("{engine}.sh {}", words.join(" "))).map(drop)
 }

@@ -44,7 +44,7 @@ impl Gateways<'_> {
     ///
     /// # Errors
     /// When there is no such chat.
-    pub async fn told(&self) -> Result<GatewayStatus> {
+    pub async fn reported(&self) -> Result<GatewayStatus> {
         Ok(status(&self.0.chat().await?).gateway.unwrap_or_default())
     }
 
@@ -53,7 +53,7 @@ impl Gateways<'_> {
     /// # Errors
     /// When there is no such chat.
     pub async fn scaling(&self) -> Result<ScalingStatus> {
-        Ok(self.told().await?.scaling.unwrap_or_default())
+        Ok(self.reported().await?.scaling.unwrap_or_default())
     }
 
     /// How many the Deployment is to have.
@@ -99,16 +99,19 @@ impl Gateways<'_> {
     /// # Errors
     /// When it has not.
     pub async fn are(&self, count: usize) -> Result<()> {
-        let (wanted, pods, told) = (self.wanted().await?, self.pods().await?, self.told().await?);
+        let (wanted, pods, reported) = (self.wanted().await?, self.pods().await?, self.reported().await?);
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
         let number = i32::try_from(count)?;
         ensure!(
             wanted == number && pods.len() == count && ready == count,
-            "the Deployment is to have {wanted}, {ready} of {} pods are ready; {told:?}",
+            "the Deployment is to have {wanted}, {ready} of {} pods are ready; {reported:?}",
             pods.len()
         );
-        ensure!(told.replicas == number && told.ready_replicas == number, "the status says {told:?}");
-        let leaving = told.scaling.and_then(|scaling| scaling.leaving);
+        ensure!(
+            reported.replicas == number && reported.ready_replicas == number,
+            "the status says {reported:?}"
+        );
+        let leaving = reported.scaling.and_then(|scaling| scaling.leaving);
         ensure!(leaving.is_none(), "some are leaving: {leaving:?}");
         Ok(())
     }
@@ -137,7 +140,7 @@ impl Gateways<'_> {
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.filter(|told| told.type_ == "Ready").any(|told| told.status == "True")
+    conditions.filter(|reported| reported.type_ == "Ready").any(|reported| reported.status == "True")
 }
 
 /// How often the containers of a pod were begun again.

@@ -17,9 +17,9 @@ pub async fn signal(pod: &Pod, program: &str, signal: &str) -> Result<bool> {
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let Some(process) = of_pod(&uid, program) else { return Ok(false) };
     let mut kill = Command::new("kill");
-    let said = command::run(kill.args([&format!("-{signal}"), &process.to_string()]), "").await?;
+    let output = command::run(kill.args([&format!("-{signal}"), &process.to_string()]), "").await?;
     // Somebody else's process, where one is not root.
-    Ok(said.status.success())
+    Ok(output.status.success())
 }
 
 /// Ends a pod's process of this program as a crash of its machine would: it can say goodbye to nobody. Where its process is not to be

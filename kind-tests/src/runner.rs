@@ -132,7 +132,7 @@ async fn run(test: &Test, scene: Scene, places: Option<Arc<Semaphore>>) -> (&'st
     let outcome = AssertUnwindSafe((test.run)(scene.clone()))
         .catch_unwind()
         .await
-        .unwrap_or_else(|_| Err(anyhow!("it panicked, as told above")));
+        .unwrap_or_else(|_| Err(anyhow!("it panicked, as shown above")));
     let took = began.elapsed().as_secs_f64();
     let well = match outcome {
         Ok(()) => {
@@ -173,10 +173,10 @@ pub(crate) async fn keep(scene: &Scene, name: &str) {
     }
     for (file, question) in questions {
         let arguments = [&["-n", namespace], question].concat();
-        let told = match command::kubectl(&arguments, "").await {
-            Ok(said) => said.out + &said.err,
+        let reported = match command::kubectl(&arguments, "").await {
+            Ok(output) => output.out + &output.err,
             Err(error) => format!("{error:#}"),
         };
-        let _ = fs::write(folder.join(file), told);
+        let _ = fs::write(folder.join(file), reported);
     }
 }

@@ -216,10 +216,10 @@ pub fn condition(chat: &ChatCluster, kind: &str) -> Option<Condition> {
 /// All of its conditions, for a message.
 #[must_use]
 pub fn conditions(chat: &ChatCluster) -> String {
-    let told: Vec<_> = status(chat)
+    let reported: Vec<_> = status(chat)
         .conditions
         .iter()
         .map(|found| format!("{}={} {}: {}", found.type_, found.status, found.reason, found.message))
         .collect();
-    if told.is_empty() { "no conditions".into() } else { told.join("; ") }
+    if reported.is_empty() { "no conditions".into() } else { reported.join("; ") }
 }

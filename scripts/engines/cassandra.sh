@@ -277,7 +277,7 @@ nodetool() {
 command=${1:-}
 [ $# -eq 0 ] || shift
 if [ "$command" = nodetool ]; then
-    [ -e "$(node_dir "${1:-}")/jmx_port" ] || die "expected the number of a node"
+    [ -e "$(node_dir "${1:-}")/jmx_port" ] || die "no such node; name it by its number"
     nodetool "$@"
     exit
 fi
@@ -289,7 +289,7 @@ case $command in
     down) down ;;
     status) status ;;
     start | kill | stop | cont)
-        [ -e "$(node_dir "${1:-}")/address" ] || die "expected the number of a node"
+        [ -e "$(node_dir "${1:-}")/address" ] || die "no such node; name it by its number"
         case $command in
             start) start "$1" ;;
             kill) murder "$(node_dir "$1")" ;;
@@ -297,5 +297,5 @@ case $command in
             cont) signal "$(node_dir "$1")" CONT ;;
         esac
         ;;
-    *) die "expected up, down, status, start, kill, stop, cont, nodetool or install" ;;
+    *) die "unknown command; there are up, down, status, start, kill, stop, cont, nodetool and install" ;;
 esac

@@ -75,7 +75,7 @@ verify() {
     fi
     listed=$(wc -l <"$2")
     found=$(find "$1" -type f | wc -l)
-    [ "$listed" -eq "$found" ] || die "expected $((listed)) files in $1, there are $((found))"
+    [ "$listed" -eq "$found" ] || die "$1 has $((found)) files, $((listed)) are listed"
 }
 
 # The option of the JVM for ENGINES_JIT: `quick` (the default) compiles each method once and lightly, so that an engine is up with

@@ -186,5 +186,5 @@ case $command in
     kill) murder "$DIR" ;;
     stop) signal "$DIR" STOP ;;
     cont) signal "$DIR" CONT ;;
-    *) die "expected up, down, status, start, kill, stop, cont or install" ;;
+    *) die "unknown command; there are up, down, status, start, kill, stop, cont and install" ;;
 esac

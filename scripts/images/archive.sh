@@ -8,13 +8,13 @@
 # `skopeo copy docker-archive:…` read the result.
 source "$(dirname "$0")/../lib.sh"
 
-[ $# -ge 5 ] || die "expected ROOT OUT.tar USER ENTRYPOINT TAG…"
+[ $# -ge 5 ] || die "usage: archive.sh ROOT OUT.tar USER ENTRYPOINT TAG…"
 root=$1 out=$2 user=$3 entrypoint=$4
 shift 4
 case $(uname -m) in
     x86_64) architecture=amd64 ;;
     aarch64 | arm64) architecture=arm64 ;;
-    *) die "expected a machine of amd64 or arm64, this is $(uname -m)" ;;
+    *) die "unsupported machine $(uname -m): it must be amd64 or arm64" ;;
 esac
 
 # GNU's format has no room for times of access, which would differ each time.

@@ -31,7 +31,7 @@ find_go() {
     case $(uname -m) in
         x86_64) architecture=linux-amd64 ;;
         aarch64) architecture=linux-arm64 ;;
-        *) die "expected Go 1.$GO_MINOR or newer: https://go.dev/dl" ;;
+        *) die "Go is missing or too old, 1.$GO_MINOR or newer is needed: https://go.dev/dl" ;;
     esac
     dir=$CACHE/go-$GO_VERSION
     if [ ! -x "$dir/bin/go" ]; then
@@ -122,7 +122,7 @@ build() {
     echo "$dir"
 }
 
-[ "$(uname)" = Linux ] || die "expected Linux: elsewhere, use kind (make kind-test) or a cluster of your own (KUBECONFIG=…)"
+[ "$(uname)" = Linux ] || die "this needs Linux: elsewhere, use kind (make kind-test) or a cluster of your own (KUBECONFIG=…)"
 # shellcheck disable=SC2086 # one word for each component
 [ $# -gt 0 ] || set -- $COMPONENTS
 for component in "$@"; do component_version "$component" >/dev/null; done

@@ -462,7 +462,7 @@ else
             --control-plane-only) ONLY_CONTROL_PLANE=1 ;;
             --nodes)
                 NODES=${2:-}
-                [ "$NODES" = 1 ] || [ "$NODES" = 2 ] || die "expected --nodes 1 or 2"
+                [ "$NODES" = 1 ] || [ "$NODES" = 2 ] || die "--nodes must be 1 or 2"
                 shift
                 ;;
             *) options+=("$1") ;;
@@ -479,9 +479,9 @@ case $command in
     load) load "$@" ;;
     exec) exec_inside "$@" ;;
     kill | start)
-        [[ " $CONTROL_PLANE $NODE_PROCESSES " == *" ${1:-} "* ]] || die "expected one of $CONTROL_PLANE $NODE_PROCESSES"
+        [[ " $CONTROL_PLANE $NODE_PROCESSES " == *" ${1:-} "* ]] || die "no such process; there are $CONTROL_PLANE $NODE_PROCESSES"
         addresses
         if [ "$command" = kill ]; then murder "$DIR/$1"; else "run_$1"; fi
         ;;
-    *) die "expected up, down, status, exec, load, kill or start" ;;
+    *) die "unknown command; there are up, down, status, exec, load, kill and start" ;;
 esac

@@ -15,7 +15,7 @@ component_version() {
         coredns) echo 1.12.1 ;;
         crictl) echo 1.34.0 ;;
         helm) echo 3.19.0 ;;
-        *) die "expected one of kubernetes, etcd, cni, coredns, crictl, helm; got '$1'" ;;
+        *) die "unknown component '$1'; there are kubernetes, etcd, cni, coredns, crictl and helm" ;;
     esac
 }
 

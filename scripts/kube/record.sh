@@ -9,7 +9,7 @@
 # they ask for. Pods are found by the EndpointSlices of their Services; Debian's Prometheus cannot ask for them itself.
 source "$(dirname "$0")/../lib.sh"
 
-[ $# = 3 ] || die "expected PROMETHEUS DIR WORK"
+[ $# = 3 ] || die "usage: record.sh PROMETHEUS DIR WORK"
 PROMETHEUS=$1
 DIR=$2
 WORK=$3

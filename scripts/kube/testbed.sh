@@ -26,19 +26,19 @@ can_kind() { command -v kind >/dev/null 2>&1 && docker info >/dev/null 2>&1; }
 choose_cluster() {
     if [ -n "${KUBECONFIG:-}" ] && [ "$CLUSTER" != kind ]; then
         [ -n "${FOLKMOOT_TEST_CASSANDRA:-}" ] && [ -n "${FOLKMOOT_TEST_PULSAR:-}" ] ||
-            die "expected FOLKMOOT_TEST_CASSANDRA and FOLKMOOT_TEST_PULSAR beside KUBECONFIG: engines that its pods reach"
+            die "KUBECONFIG needs FOLKMOOT_TEST_CASSANDRA and FOLKMOOT_TEST_PULSAR beside it: engines that its pods reach"
         [ -n "${FOLKMOOT_KIND_LOADED:-}" ] ||
-            die "expected FOLKMOOT_KIND_LOADED=1 beside KUBECONFIG, once its nodes have the images (scripts/images.sh --tag next)"
+            die "KUBECONFIG needs FOLKMOOT_KIND_LOADED=1 beside it, once its nodes have the images (scripts/images.sh --tag next)"
         CLUSTER=given
     elif [ "$CLUSTER" = kind ]; then
-        can_kind || die "expected kind and a Docker that answers: https://kind.sigs.k8s.io"
-        [ "$(uname)" = Linux ] || die "expected Linux: elsewhere the nodes of kind do not reach engines of this machine (else: KUBECONFIG=…)"
+        can_kind || die "kind is missing, or Docker does not answer: https://kind.sigs.k8s.io"
+        [ "$(uname)" = Linux ] || die "this needs Linux: elsewhere the nodes of kind do not reach engines of this machine (else: KUBECONFIG=…)"
     elif [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
         CLUSTER=processes
     elif [ "$(uname)" = Linux ] && can_kind; then
         CLUSTER=kind
     else
-        die "expected Linux and root (a cluster of processes), kind with Docker on Linux, or KUBECONFIG: there is no cluster to test on"
+        die "there is no cluster to test on: it takes Linux and root (a cluster of processes), kind with Docker on Linux, or KUBECONFIG"
     fi
 }
 

@@ -24,7 +24,7 @@ impl Driver {
     pub(super) async fn pump(&mut self, now: Instant) {
         self.check_deadlines(now);
         self.recover(now);
-        let may_sync = self.room() && self.hold.is_none_or(|until| until <= now);
+        let may_sync = self.has_capacity() && self.hold.is_none_or(|until| until <= now);
         let Link::Open(open) = &mut self.link else { return };
         let mut frames = Vec::new();
         if open.comeback.is_none() {

@@ -129,9 +129,11 @@ impl Rest {
         let query = [("after", after.to_string()), ("limit", MAX_PAGE.to_string())];
         let path = format!("v1/channels/{channel}/events");
         let response = self.signed(Method::GET, &path, |request| request.query(&query)).await?;
-        let said =
-            response.headers().get(GENERATION_HEADER).and_then(|said| said.to_str().ok()?.parse().ok());
-        match (generation, said) {
+        let answered = response
+            .headers()
+            .get(GENERATION_HEADER)
+            .and_then(|answered| answered.to_str().ok()?.parse().ok());
+        match (generation, answered) {
             (Some(expected), Some(found)) if expected != found => Err(RestError::OtherGeneration { path }),
             _ => read(response, &path).await,
         }

@@ -14,8 +14,8 @@ impl Replay {
     /// everybody counts as an owner: what is found is what nobody may do.
     pub fn follow(&mut self, event: &Event) -> Option<Refusal> {
         let Event { seq, at, by, ref body, .. } = *event;
-        let says = says(body);
-        let authority = says.then_some(Authority { role: Role::Owner, auth_version: 0 });
+        let is_message = is_message(body);
+        let authority = is_message.then_some(Authority { role: Role::Owner, auth_version: 0 });
         let decision = match body {
             // Kinds of a newer version are nobody's business.
             EventBody::Unknown => Decision::Accept,
@@ -29,8 +29,8 @@ impl Replay {
     }
 }
 
-/// Whether it is something that people say: a message, or something about one.
-fn says(body: &EventBody) -> bool {
+/// Whether it is a message, or something about one.
+fn is_message(body: &EventBody) -> bool {
     target(body).is_some() || matches!(counted(body), Counted::Message { .. })
 }
 

@@ -13,8 +13,8 @@ pub(super) struct Sniffer {
 impl Sniffer {
     /// Takes the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        let room = HEAD_BYTES - self.head.len();
-        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let missing = HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         self.text.feed(bytes);
     }
 

@@ -275,8 +275,8 @@ mod tests {
         ] {
             let found = parse(text.as_bytes(), 100).err().expect("is refused");
             assert_eq!(found, fault, "{text}");
-            let said = format!("{found} {found:?}");
-            assert!(!said.contains(&seed), "{said}");
+            let shown = format!("{found} {found:?}");
+            assert!(!shown.contains(&seed), "{shown}");
         }
     }
 }

@@ -53,11 +53,11 @@ pub(super) fn websocket_config() -> WebSocketConfig {
 pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket) {
     let hello = Box::pin(hello(&gateway, &conn, &mut socket));
     let hello = tokio::time::timeout(gateway.options.hello_timeout, hello);
-    let said = tokio::select! {
-        said = hello => said,
+    let first = tokio::select! {
+        first = hello => first,
         () = gateway.draining.cancelled() => Ok(Err(Some(CloseCode::Restart))),
     };
-    let code = match said {
+    let code = match first {
         Ok(Ok(actor)) => {
             let session = Session {
                 limiter: RateLimiter::direct(gateway.quota),
@@ -156,9 +156,9 @@ impl Session<'_> {
     /// client has gone.
     async fn serve(mut self, socket: &mut Socket) -> Option<CloseCode> {
         while !self.conn.is_leaving() {
-            let room = self.in_flight.len() < self.gateway.options.max_in_flight;
+            let has_capacity = self.in_flight.len() < self.gateway.options.max_in_flight;
             tokio::select! {
-                message = socket.next(), if room => match text_of(message) {
+                message = socket.next(), if has_capacity => match text_of(message) {
                     Ok(text) => {
                         self.conn.hear();
                         if let Some(text) = text {
@@ -321,8 +321,8 @@ impl Session<'_> {
         // A client that asks for many channels at once is answered as fast as it reads, and an answer that does not fit
         // the socket's queue is not sent: it would close the socket as too slow, again and again.
         let _ = tokio::time::timeout(Duration::from_secs(READING_SECONDS), self.conn.write_out()).await;
-        let room = self.gateway.options.max_queued_bytes / 2;
-        let frames = frames.filter(|frames| frames.iter().map(Bytes::len).sum::<usize>() <= room);
+        let limit = self.gateway.options.max_queued_bytes / 2;
+        let frames = frames.filter(|frames| frames.iter().map(Bytes::len).sum::<usize>() <= limit);
         let recovered = frames.is_some();
         // One piece: between these frames and `synced` nothing of this channel is missing.
         let mut frames = frames.unwrap_or_default();

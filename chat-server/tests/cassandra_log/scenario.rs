@@ -104,7 +104,7 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
 
 /// What a sender was answered about one event, each time it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Answer {
     Outcome(Appended),
     Unknown,
     NotDone,
@@ -116,15 +116,15 @@ pub(crate) struct Call {
     pub(crate) channel: ChannelId,
     pub(crate) events: Vec<NewEvent>,
     /// One list for each event.
-    pub(crate) told: Vec<Vec<Told>>,
+    pub(crate) answers: Vec<Vec<Answer>>,
     /// The time that each attempt gave its events.
     pub(crate) sent_at: Vec<Millis>,
 }
 
 impl Call {
     fn new(channel: ChannelId, events: Vec<NewEvent>) -> Self {
-        let told = vec![Vec::new(); events.len()];
-        Self { channel, events, told, sent_at: Vec::new() }
+        let answers = vec![Vec::new(); events.len()];
+        Self { channel, events, answers, sent_at: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, store: &CassandraStore) {
@@ -132,18 +132,18 @@ impl Call {
         let at = tick();
         let events = self.events.iter().cloned().map(|event| NewEvent { at, ..event }).collect();
         self.sent_at.push(at);
-        let told = match store.append(self.channel, events).await {
+        let answers = match store.append(self.channel, events).await {
             Ok(outcomes) => {
                 assert_eq!(outcomes.len(), self.events.len());
-                outcomes.into_iter().map(Told::Outcome).collect()
+                outcomes.into_iter().map(Answer::Outcome).collect()
             }
-            Err(StoreError::UnknownOutcome(_)) => vec![Told::Unknown; self.events.len()],
+            Err(StoreError::UnknownOutcome(_)) => vec![Answer::Unknown; self.events.len()],
             Err(StoreError::Unavailable(_) | StoreError::Overloaded { .. }) => {
-                vec![Told::NotDone; self.events.len()]
+                vec![Answer::NotDone; self.events.len()]
             }
             Err(StoreError::Failed(source)) => panic!("expected to be able to go on, got {source:?}"),
         };
-        for (all, now) in self.told.iter_mut().zip(told) {
+        for (all, now) in self.answers.iter_mut().zip(answers) {
             all.push(now);
         }
     }
@@ -154,14 +154,14 @@ impl Call {
     }
 
     pub(crate) fn seq(&self, index: usize) -> Option<Seq> {
-        self.told[index].iter().find_map(|told| match told {
-            Told::Outcome(Appended::New { seq } | Appended::Duplicate { seq, .. }) => Some(*seq),
+        self.answers[index].iter().find_map(|answer| match answer {
+            Answer::Outcome(Appended::New { seq } | Appended::Duplicate { seq, .. }) => Some(*seq),
             _ => None,
         })
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        self.told.iter().all(|told| matches!(told.last(), Some(Told::Outcome(_))))
+        self.answers.iter().all(|answers| matches!(answers.last(), Some(Answer::Outcome(_))))
     }
 }
 

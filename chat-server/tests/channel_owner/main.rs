@@ -198,7 +198,7 @@ async fn an_owner_that_commits_and_does_not_say_so_has_committed_once() {
     assert!(!sent.duplicate, "it was sent once");
     assert_eq!(world.messages(channel).await.len(), 1);
     assert_eq!(b.published() - before_b, 1, "the owner committed it");
-    assert_eq!(a.published() - before_a, 1, "and might have died before it could tell");
+    assert_eq!(a.published() - before_a, 1, "and might have died before it could answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,7 @@ pub(crate) async fn a_session_ends_by_revocation_or_time(store: Arc<dyn Store>) 
     assert_eq!(store.sessions_of(ada, at).await.unwrap(), [old]);
 }
 
-pub(crate) async fn revoked_sessions_are_told_since(store: Arc<dyn Store>) {
+pub(crate) async fn revoked_sessions_are_listed_since(store: Arc<dyn Store>) {
     let at = now();
     let mut sessions = Vec::new();
     for i in 0..3 {

@@ -57,7 +57,7 @@ macro_rules! conformance_suite {
             auth::a_password_is_replaced,
             auth::a_refresh_token_is_exchanged_once,
             auth::a_session_ends_by_revocation_or_time,
-            auth::revoked_sessions_are_told_since,
+            auth::revoked_sessions_are_listed_since,
             auth::a_new_signing_key_retires_those_before,
         }
     };

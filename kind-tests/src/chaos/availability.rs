@@ -85,12 +85,12 @@ pub(super) async fn make(scene: &Scene, extent: Extent) -> Result<(Vec<Bar>, Val
             found,
             kept.is_ok(),
         ),
-        Bar::new("", "99.95 % of tries acked within 500 ms", told(percent, sends), percent >= PERCENT),
+        Bar::new("", "99.95 % of tries acked within 500 ms", reported(percent, sends), percent >= PERCENT),
     ];
     Ok((bars, json!({ "minutes": minutes, "report": ended.report })))
 }
 
-fn told(percent: f64, sends: &Sends) -> String {
+fn reported(percent: f64, sends: &Sends) -> String {
     let from_due = sends.prompt_from_due_percent.unwrap_or_default();
     format!("{percent:.3} % of {}; from when they were due {from_due:.3} %", sends.tries)
 }

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_told_from_samples() {
+    fn steps_are_distinguished_in_samples() {
         let mut samples = vec![
             sample(0.0, 0, 1, 1),
             sample(1.0, 1_000, 1, 1),

@@ -53,14 +53,14 @@ pub(crate) struct Sampling {
 impl Sampling {
     pub(crate) fn start(scene: &Scene) -> Self {
         let (began, samples) = (Instant::now(), Arc::new(Mutex::new(vec![])));
-        let (looks_at, told) = (scene.clone(), Arc::clone(&samples));
+        let (looks_at, reported) = (scene.clone(), Arc::clone(&samples));
         let looking = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(EVERY);
             loop {
                 ticks.tick().await;
                 // A look that failed is no sample: the next one comes soon.
                 if let Ok(Ok(sample)) = timeout(DEADLINE, look(&looks_at, began)).await {
-                    told.lock().push(sample);
+                    reported.lock().push(sample);
                 }
             }
         });

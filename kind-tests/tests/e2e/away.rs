@@ -13,7 +13,7 @@ use kube::{ResourceExt as _, api::DeleteParams};
 use serde_json::{Value, json};
 
 /// How soon the operator says that an engine is away, or back.
-const TOLD: Duration = Duration::from_secs(60);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How soon a chat whose data is retained is gone, whatever its engines do.
 const GONE: Duration = Duration::from_secs(60);
 /// How long the operator tries to delete what is in an engine that does not answer.
@@ -101,8 +101,8 @@ impl Engines {
 }
 
 /// Waits until the chat says which engines are away: these, and no other.
-async fn until_told(scene: &Scene, away: &[&str]) -> Result<()> {
-    until(&format!("the status to say that {away:?} are away"), TOLD, async || {
+async fn until_reported(scene: &Scene, away: &[&str]) -> Result<()> {
+    until(&format!("the status to say that {away:?} are away"), REPORT_TIMEOUT, async || {
         let chat = scene.chat().await?;
         let found = |kind: &str| condition(&chat, kind).with_context(|| format!("expected {kind}"));
         let degraded = found("Degraded")?;
@@ -128,21 +128,21 @@ pub(crate) async fn engines_may_come_later(scene: Scene) -> Result<()> {
     let engines = Engines::of(&scene)?;
     let object = engines.name(&scene).await?;
     scene.apply(&object).await?;
-    until_told(&scene, &["Cassandra", "Pulsar"]).await?;
+    until_reported(&scene, &["Cassandra", "Pulsar"]).await?;
     engines.pulsar_comes(&scene).await?;
-    until_told(&scene, &["Cassandra"]).await?;
+    until_reported(&scene, &["Cassandra"]).await?;
     engines.cassandra_comes(&scene).await?;
     let began = Instant::now();
     scene.until_ready(READY).await?;
     println!("away: ready {:.1} s after the engines came", began.elapsed().as_secs_f64());
-    until_told(&scene, &[]).await?;
+    until_reported(&scene, &[]).await?;
     let endpoint = chat::endpoint(&scene).await?;
     chat::works(&scene, &endpoint).await?;
 
     // One that goes later stops nothing else, and is reported too.
     let before: Vec<_> = scene.pods().await?.iter().map(kube::ResourceExt::name_any).collect();
     go(&scene, "pulsar").await?;
-    until_told(&scene, &["Pulsar"]).await?;
+    until_reported(&scene, &["Pulsar"]).await?;
     scene.change(&json!({ "spec": { "gateway": { "replicas": 2 } } })).await?;
     until("the spec to be followed meanwhile", READY, async || {
         let pods: Vec<_> = scene.pods().await?.iter().map(kube::ResourceExt::name_any).collect();
@@ -154,14 +154,14 @@ pub(crate) async fn engines_may_come_later(scene: Scene) -> Result<()> {
     })
     .await?;
     engines.pulsar_comes(&scene).await?;
-    until_told(&scene, &[]).await?;
+    until_reported(&scene, &[]).await?;
     scene.until_ready(READY).await.map(drop)
 }
 
 pub(crate) async fn what_is_retained_holds_nothing_up(scene: Scene) -> Result<()> {
     let object = Engines::of(&scene)?.name(&scene).await?;
     scene.apply(&object).await?;
-    until_told(&scene, &["Cassandra", "Pulsar"]).await?;
+    until_reported(&scene, &["Cassandra", "Pulsar"]).await?;
     let began = Instant::now();
     scene.delete_chat(GONE).await?;
     println!("deleted-meanwhile: gone after {:.1} s", began.elapsed().as_secs_f64());
@@ -172,7 +172,7 @@ pub(crate) async fn engines_that_stay_away_are_given_up(scene: Scene) -> Result<
     let mut object = Engines::of(&scene)?.name(&scene).await?;
     object["spec"]["deletionPolicy"] = json!("Delete");
     scene.apply(&object).await?;
-    until("the finalizer", TOLD, async || {
+    until("the finalizer", REPORT_TIMEOUT, async || {
         ensure!(!scene.chat().await?.finalizers().is_empty(), "there is none");
         Ok(())
     })
@@ -190,7 +190,10 @@ pub(crate) async fn engines_that_stay_away_are_given_up(scene: Scene) -> Result<
         "-o",
         "jsonpath={.items[*].message}",
     ];
-    let told = kind_tests::command::kubectl(&arguments, "").await?.succeeded()?;
-    ensure!(told.contains("left"), "expected an event that tells what of {CHAT} is left behind: {told:?}");
+    let reported = kind_tests::command::kubectl(&arguments, "").await?.succeeded()?;
+    ensure!(
+        reported.contains("left"),
+        "expected an event that says what of {CHAT} is left behind: {reported:?}"
+    );
     Ok(())
 }

@@ -24,9 +24,9 @@ pub(crate) async fn keyspace_and_topics_go_when_asked_for(scene: Scene) -> Resul
     let mut object = manifest::small(&scene.settings);
     object["spec"]["deletionPolicy"] = json!("Delete");
     scene.apply(&object).await?;
-    let told = status(&scene.until_ready(READY).await?);
-    let keyspace = told.keyspace.context("expected the keyspace's name")?;
-    let namespace = told.pulsar_namespace.context("expected the namespace of Pulsar")?;
+    let reported = status(&scene.until_ready(READY).await?);
+    let keyspace = reported.keyspace.context("expected the keyspace's name")?;
+    let namespace = reported.pulsar_namespace.context("expected the namespace of Pulsar")?;
     let (cassandra, pulsar) = (Cassandra::connect(&scene.settings).await?, Pulsar::new(&scene.settings)?);
     let namespace = format!("/namespaces/{namespace}");
     ensure!(cassandra.replication(&keyspace).await?.is_some(), "expected the keyspace {keyspace}");

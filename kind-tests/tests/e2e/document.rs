@@ -122,7 +122,7 @@ async fn log_in(client: Client, settings: Arc<Settings>) -> Result<()> {
         }
     }
     let parameters = PatchParams { field_manager: Some(manifest::MANAGER.into()), ..PatchParams::default() };
-    until("the chat to be told how to log in", ALL, async || {
+    until("the chat to get the login", ALL, async || {
         api.patch(CHAT, &parameters, &Patch::Merge(&patch)).await?;
         Ok(())
     })

@@ -67,14 +67,14 @@ async fn nothing_is_written_when_nothing_changed(scene: &Scene) -> Result<()> {
         Ok(before)
     })
     .await?;
-    let (told, began) = (status(&scene.chat().await?), Timestamp::now());
+    let (reported, began) = (status(&scene.chat().await?), Timestamp::now());
     for _ in 0..RESYNCS / 2 {
         operator.has_looked().await?;
     }
     let after = versions(scene).await?;
     ensure!(before == after, "expected no child to be written: {before:?} {after:?}");
     let now = status(&scene.chat().await?);
-    ensure!(now == told, "expected the status to stay: {told:?} {now:?}");
+    ensure!(now == reported, "expected the status to stay: {reported:?} {now:?}");
     let Some(log) = &scene.settings.audit_log else { return Ok(()) };
     let writes: Vec<_> = audit::of_accounts_in(log, &scene.settings.system)?
         .into_iter()
@@ -224,8 +224,8 @@ async fn what_earlier_versions_made_goes(scene: &Scene) -> Result<()> {
 async fn a_paused_chat_is_left_alone(scene: &Scene) -> Result<()> {
     scene.change(&json!({ "metadata": { "annotations": { "folkmoot.dev/paused": "true" } } })).await?;
     until("the status to say that it is paused", Duration::from_secs(20), async || {
-        let told = condition(&scene.chat().await?, "Progressing").context("expected the condition")?;
-        ensure!(told.status == "False" && told.reason == "Paused", "it is {told:?}");
+        let reported = condition(&scene.chat().await?, "Progressing").context("expected the condition")?;
+        ensure!(reported.status == "False" && reported.reason == "Paused", "it is {reported:?}");
         Ok(())
     })
     .await?;

@@ -28,14 +28,14 @@ pub(crate) async fn ten_lines_become_a_chat(scene: Scene) -> Result<()> {
     chat::works(&scene, &endpoint).await.context("register, send, receive")?;
     engines_have_what_the_spec_says(&scene, &chat).await?;
     pods::are_restricted(&scene).await?;
-    status_tells(&scene).await?;
+    status_reports(&scene).await?;
     it_scales(&scene).await
 }
 
 /// Asked from the engines themselves.
 async fn engines_have_what_the_spec_says(scene: &Scene, chat: &ChatCluster) -> Result<()> {
-    let told = status(chat);
-    let keyspace = told.keyspace.context("expected the keyspace's name in the status")?;
+    let reported = status(chat);
+    let keyspace = reported.keyspace.context("expected the keyspace's name in the status")?;
     let cassandra = Cassandra::connect(&scene.settings).await?;
     let replication = cassandra.replication(&keyspace).await?.context("expected the keyspace")?;
     ensure!(
@@ -48,7 +48,7 @@ async fn engines_have_what_the_spec_says(scene: &Scene, chat: &ChatCluster) -> R
     ensure!(missing.is_empty(), "expected tables {missing:?} beside {tables:?}");
     ensure!(cassandra.schema_version(&keyspace).await? >= 1, "expected the tables to be at a version");
 
-    let namespace = told.pulsar_namespace.context("expected the namespace of Pulsar in the status")?;
+    let namespace = reported.pulsar_namespace.context("expected the namespace of Pulsar in the status")?;
     let (tenant, _) = namespace.split_once('/').context("expected tenant/namespace")?;
     let pulsar = Pulsar::new(&scene.settings)?;
     pulsar.get(&format!("/tenants/{tenant}")).await?.context("expected the tenant")?;
@@ -73,7 +73,7 @@ async fn engines_have_what_the_spec_says(scene: &Scene, chat: &ChatCluster) -> R
 }
 
 /// In the columns that people see, in events and in `kubectl explain`.
-async fn status_tells(scene: &Scene) -> Result<()> {
+async fn status_reports(scene: &Scene) -> Result<()> {
     let namespace = scene.namespace.as_str();
     let table = kubectl(&["-n", namespace, "get", "chats"], "").await?.succeeded()?;
     let (head, row) = table.split_once('\n').context("expected a row")?;
@@ -86,13 +86,13 @@ async fn status_tells(scene: &Scene) -> Result<()> {
         "expected it to be ready with version {version}: {table}"
     );
     let chat = scene.chat().await?;
-    let told = status(&chat);
+    let reported = status(&chat);
     ensure!(
-        told.url.as_ref().is_some_and(|url| url.contains(&format!("chat.{namespace}"))),
+        reported.url.as_ref().is_some_and(|url| url.contains(&format!("chat.{namespace}"))),
         "expected the URL within the cluster: {:?}",
-        told.url
+        reported.url
     );
-    let kinds: BTreeSet<_> = told.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+    let kinds: BTreeSet<_> = reported.conditions.iter().map(|condition| condition.type_.as_str()).collect();
     let wanted = [
         "CassandraReady",
         "Degraded",
@@ -122,8 +122,8 @@ async fn it_scales(scene: &Scene) -> Result<()> {
     let scale = ["-n", scene.namespace.as_str(), "scale", "chat/chat", "--replicas=1"];
     kubectl(&scale, "").await?.succeeded()?;
     until("one gateway", READY, async || {
-        let told = status(&scene.chat().await?).gateway.unwrap_or_default();
-        ensure!(told.replicas == 1 && told.ready_replicas == 1, "there are {told:?}");
+        let reported = status(&scene.chat().await?).gateway.unwrap_or_default();
+        ensure!(reported.replicas == 1 && reported.ready_replicas == 1, "there are {reported:?}");
         Ok(())
     })
     .await

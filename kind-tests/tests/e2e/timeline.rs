@@ -43,7 +43,7 @@ impl Timeline {
         let config = watcher::Config::default().labels(OF_CHAT);
         let roles = watcher(scene.api::<Deployment>(), config.clone());
         let jobs = watcher(scene.api::<Job>(), config);
-        let told = Arc::clone(&moments);
+        let reported = Arc::clone(&moments);
         let watching = tokio::spawn(async move {
             let (mut roles, mut jobs) = (pin!(roles), pin!(jobs));
             loop {
@@ -53,7 +53,7 @@ impl Timeline {
                     Some(event) = jobs.next() => object(event).and_then(|job| migrated(&job)),
                     else => return,
                 };
-                told.lock().extend(moment);
+                reported.lock().extend(moment);
             }
         });
         Self { moments, watching }

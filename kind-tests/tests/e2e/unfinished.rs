@@ -39,7 +39,7 @@ pub(crate) async fn a_plan_outlives_its_operator(scene: Scene) -> Result<()> {
 
     let leaving = begin(&scene).await?;
     let (all, began) = (gateways.names().await?, Instant::now());
-    ensure!(all.len() == 3, "expected the plan to be told before anything goes: {all:?}");
+    ensure!(all.len() == 3, "expected the plan to be reported before anything goes: {all:?}");
     operator.kill(&operator.leader().await?).await?;
 
     until("the plan to be completed", DONE, async || gateways.are(1).await).await?;

@@ -19,7 +19,7 @@ use crate::timeline::Timeline;
 /// A tag that no node has and no registry gives.
 const BAD: &str = "folkmoot/chat-server:does-not-exist";
 /// How soon a step that fails is reported.
-const TOLD: Duration = Duration::from_secs(90);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(90);
 /// Three roles, one after another, each with pods that drain.
 const REPLACED: Duration = Duration::from_secs(400);
 
@@ -40,7 +40,7 @@ pub(crate) async fn roles_follow_one_another_and_a_bad_image_stops(scene: Scene)
     let chat = scene.until_ready(REPLACED).await?;
     ensure!(
         status(&chat).version.as_deref() == Some("next"),
-        "expected the version to be told: {:?}",
+        "expected the version to be reported: {:?}",
         status(&chat)
     );
     timeline.check(&next, 2)?;
@@ -48,9 +48,9 @@ pub(crate) async fn roles_follow_one_another_and_a_bad_image_stops(scene: Scene)
 
     let before = images(&scene).await?;
     scene.change(&json!({ "spec": { "image": { "reference": BAD } } })).await?;
-    until("the failed step to be told", TOLD, async || {
+    until("the failed step to be reported", REPORT_TIMEOUT, async || {
         let chat = scene.chat().await?;
-        let degraded = status(&chat).conditions.into_iter().find(|told| told.type_ == "Degraded");
+        let degraded = status(&chat).conditions.into_iter().find(|reported| reported.type_ == "Degraded");
         let degraded = degraded.context("expected the condition")?;
         ensure!(
             degraded.status == "True" && degraded.message.contains("does-not-exist"),
@@ -84,11 +84,11 @@ pub(crate) async fn roles_follow_one_another_and_a_bad_image_stops(scene: Scene)
 /// What each Deployment runs, and how often its template was changed.
 async fn images(scene: &Scene) -> Result<Vec<(String, String, String)>> {
     let deployments = scene.api::<Deployment>().list(&ListParams::default().labels(OF_CHAT)).await?;
-    let told = deployments.items.into_iter().map(|deployment| {
+    let reported = deployments.items.into_iter().map(|deployment| {
         let spec = deployment.spec.template.spec.clone().unwrap_or_default();
         let image = spec.containers.first().and_then(|container| container.image.clone()).unwrap_or_default();
         let revision = deployment.annotations().get("deployment.kubernetes.io/revision").cloned();
         (deployment.name_any(), image, revision.unwrap_or_default())
     });
-    Ok(told.collect())
+    Ok(reported.collect())
 }

@@ -166,12 +166,12 @@ impl Pack {
         })
         .filter(move |(kind, _)| events || *kind != EVENT)
         .scan((None, None), |(end, generation), (kind, bytes)| {
-            // It is said of the next record only.
-            let said = end.take();
+            // It holds for the next record only.
+            let own_end = end.take();
             match kind {
                 END => *end = read_end(&bytes),
                 GENERATION => *generation = Uuid::from_slice(&bytes).ok().map(Generation),
-                _ => return Some(message(kind, bytes, said, *generation)),
+                _ => return Some(message(kind, bytes, own_end, *generation)),
             }
             Some(None)
         })

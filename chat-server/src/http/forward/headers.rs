@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_a_client_says_of_where_it_is_goes_no_further() {
-        let said = [
+        let received = [
             ("host", "chat.example"),
             ("x-forwarded-for", "198.51.100.1"),
             ("x-forwarded-for", "203.0.113.5, 203.0.113.6"),
@@ -135,7 +135,7 @@ mod tests {
             ("forwarded", "for=198.51.100.1"),
         ];
         let expected = [("host", "chat.example"), ("via", "1.1 folkmoot"), ("x-forwarded-for", "192.0.2.1")];
-        assert_eq!(shown(&sent(&said, false)), expected);
+        assert_eq!(shown(&sent(&received, false)), expected);
         let expected = [
             ("forwarded", "for=198.51.100.1"),
             ("host", "chat.example"),
@@ -144,12 +144,12 @@ mod tests {
             ("x-forwarded-host", "evil.example"),
             ("x-forwarded-proto", "https"),
         ];
-        assert_eq!(shown(&sent(&said, true)), expected);
+        assert_eq!(shown(&sent(&received, true)), expected);
     }
 
     #[test]
     fn what_is_for_one_connection_stays_on_it() {
-        let said = [
+        let received = [
             ("host", "chat.example"),
             ("connection", "Upgrade, X-Secret"),
             ("connection", "keep-alive"),
@@ -171,7 +171,7 @@ mod tests {
             ("via", "1.1 folkmoot"),
             ("x-forwarded-for", "192.0.2.1"),
         ];
-        assert_eq!(shown(&sent(&said, false)), expected);
+        assert_eq!(shown(&sent(&received, false)), expected);
         let mut headers = map(&[("connection", "close, x-hop"), ("x-hop", "1"), ("etag", "\"1\"")]);
         response(&mut headers, StatusCode::OK);
         assert_eq!(shown(&headers), [("etag", "\"1\"")]);

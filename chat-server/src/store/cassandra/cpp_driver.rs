@@ -309,7 +309,7 @@ fn code(error: &Error) -> Option<CassErrorCode> {
 }
 
 /// What an error says about whether a write happened. Why a conditional one may have, although too few replicas or too
-/// much load are reported, is said where the other driver's errors are read (`scylla_driver/outcome.rs`).
+/// much load are reported, is explained where the other driver's errors are read (`scylla_driver/outcome.rs`).
 fn failed(error: &Error, access: Access) -> CqlError {
     let source = boxed(error);
     let Some(code) = code(error) else { return CqlError::Invalid(source) };
@@ -318,9 +318,9 @@ fn failed(error: &Error, access: Access) -> CqlError {
         ErrorKind::CassErrorResult(CassErrorCode::SERVER_UNAVAILABLE, _, consistency, ..) => {
             !matches!(consistency, Consistency::LOCAL_SERIAL | Consistency::SERIAL)
         }
-        ErrorKind::CassErrorResult(CassErrorCode::SERVER_OVERLOADED, said, ..)
-        | ErrorKind::CassError(CassErrorCode::SERVER_OVERLOADED, said) => {
-            said.contains("Too many in flight hints")
+        ErrorKind::CassErrorResult(CassErrorCode::SERVER_OVERLOADED, message, ..)
+        | ErrorKind::CassError(CassErrorCode::SERVER_OVERLOADED, message) => {
+            message.contains("Too many in flight hints")
         }
         // Without the consistency nobody can know.
         ErrorKind::CassError(CassErrorCode::SERVER_UNAVAILABLE, _) => true,

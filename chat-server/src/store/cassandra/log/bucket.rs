@@ -41,7 +41,7 @@ impl Buckets {
     }
 
     /// Events that still fit into the bucket that the event after `head` goes to.
-    pub(super) fn room(self, head: Seq) -> usize {
+    pub(super) fn capacity(self, head: Seq) -> usize {
         usize::try_from(self.size - head % self.size).unwrap_or(usize::MAX)
     }
 
@@ -66,7 +66,7 @@ mod tests {
             assert_eq!(next, buckets.of(head + 1), "{head}");
             assert_eq!(buckets.opens(head), head == 0 || buckets.of(head) != next, "{head}");
             assert!((buckets.start(next)..=buckets.end(next)).contains(&(head + 1)), "{head}");
-            assert_eq!(head + buckets.room(head) as Seq, buckets.end(next), "{head}");
+            assert_eq!(head + buckets.capacity(head) as Seq, buckets.end(next), "{head}");
         }
     }
 }

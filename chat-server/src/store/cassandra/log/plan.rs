@@ -45,7 +45,7 @@ impl Log {
         let about_messages = !needs.targets.is_empty();
         let mut state = self.state(channel, tail, needs, known).await?;
         let about_messages = about_messages || !state.targets.is_empty();
-        let room = self.buckets.room(tail.end.head);
+        let capacity = self.buckets.capacity(tail.end.head);
         let mut plan = Plan::default();
         let mut head = tail.end.head;
         let mut bytes = 0;
@@ -63,7 +63,8 @@ impl Log {
             }
             let item = &call.items[index];
             bytes += item.event.body.json().len();
-            if plan.placed.len() == room || (bytes > self.options.batch_bytes && !plan.placed.is_empty()) {
+            if plan.placed.len() == capacity || (bytes > self.options.batch_bytes && !plan.placed.is_empty())
+            {
                 break;
             }
             let refusal = match state.decide(&item.event) {

@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    fn said(error: DbError, access: Access) -> CqlError {
+    fn cql_error(error: DbError, access: Access) -> CqlError {
         let attempt = RequestAttemptError::DbError(error, "because".into());
         of(ExecutionError::LastAttemptError(attempt), access)
     }
@@ -149,19 +149,19 @@ mod tests {
             unavailable(Consistency::LocalQuorum),
             DbError::Other(0x1700),
         ] {
-            assert!(matches!(said(error, Access::Conditional), CqlError::Timeout(_)));
+            assert!(matches!(cql_error(error, Access::Conditional), CqlError::Timeout(_)));
         }
     }
 
     #[test]
     fn what_was_not_executed_is_said_to_be_undone() {
         for error in [unavailable(Consistency::LocalSerial), DbError::IsBootstrapping] {
-            assert!(matches!(said(error, Access::Conditional), CqlError::Unavailable(_)));
+            assert!(matches!(cql_error(error, Access::Conditional), CqlError::Unavailable(_)));
         }
-        let plain = said(unavailable(Consistency::LocalQuorum), Access::Read);
+        let plain = cql_error(unavailable(Consistency::LocalQuorum), Access::Read);
         assert!(matches!(plain, CqlError::Unavailable(_)));
-        assert!(matches!(said(DbError::Overloaded, Access::Conditional), CqlError::Overloaded(_)));
-        assert!(matches!(said(DbError::Invalid, Access::Conditional), CqlError::Invalid(_)));
+        assert!(matches!(cql_error(DbError::Overloaded, Access::Conditional), CqlError::Overloaded(_)));
+        assert!(matches!(cql_error(DbError::Invalid, Access::Conditional), CqlError::Invalid(_)));
         assert!(matches!(of(ExecutionError::EmptyPlan, Access::Conditional), CqlError::Unavailable(_)));
     }
 }
