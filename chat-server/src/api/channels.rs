@@ -107,7 +107,7 @@ async fn create_channel(
 /// Gets one channel.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")),
+    params(("channel" = ChannelId, Path, description = "Id of the channel")),
     responses(
         (status = 200, description = "The channel", body = Channel),
         problems::SignedIn, problems::Parameters, problems::Missing,
@@ -124,7 +124,7 @@ async fn get_channel(
 /// Renames a channel, changes its topic, archives it or brings it back.
 #[utoipa::path(
     patch, path = "/v1/channels/{channel}", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")), request_body = UpdateChannel,
+    params(("channel" = ChannelId, Path, description = "Id of the channel")), request_body = UpdateChannel,
     responses(
         (status = 200, description = "The channel as it is now", body = Channel),
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
@@ -142,7 +142,7 @@ async fn update_channel(
 /// Joins a public channel; being in it already is fine.
 #[utoipa::path(
     post, path = "/v1/channels/{channel}/join", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")),
+    params(("channel" = ChannelId, Path, description = "Id of the channel")),
     responses(
         (status = 200, description = "The channel", body = Channel),
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
@@ -159,7 +159,7 @@ async fn join_channel(
 /// Leaves a channel.
 #[utoipa::path(
     post, path = "/v1/channels/{channel}/leave", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")),
+    params(("channel" = ChannelId, Path, description = "Id of the channel")),
     responses(
         (status = 204, description = "Left"),
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
@@ -177,7 +177,7 @@ async fn leave_channel(
 /// A channel's members, in order of user id.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}/members", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which"), ListMembers),
+    params(("channel" = ChannelId, Path, description = "Id of the channel"), ListMembers),
     responses(
         (status = 200, description = "A page of members", body = Page<Member>),
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
@@ -196,7 +196,7 @@ async fn list_members(
 /// Adds users to a channel; those who are in it already stay.
 #[utoipa::path(
     post, path = "/v1/channels/{channel}/members", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")), request_body = AddMembers,
+    params(("channel" = ChannelId, Path, description = "Id of the channel")), request_body = AddMembers,
     responses(
         (status = 204, description = "All of them are members"),
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
@@ -215,7 +215,7 @@ async fn add_members(
 /// Removes a user from a channel; their not being in it is fine.
 #[utoipa::path(
     delete, path = "/v1/channels/{channel}/members/{user}", tag = "channels", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which"), ("user" = UserId, Path, description = "Whom")),
+    params(("channel" = ChannelId, Path, description = "Id of the channel"), ("user" = UserId, Path, description = "Id of the user")),
     responses(
         (status = 204, description = "They are not a member"),
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,

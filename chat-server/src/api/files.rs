@@ -134,7 +134,7 @@ async fn keep(
 /// What a file is.
 #[utoipa::path(
     get, path = "/v1/files/{file}", tag = "files", security(("bearer" = [])),
-    params(("file" = FileId, Path, description = "Which")),
+    params(("file" = FileId, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "The file", body = FileRef),
         problems::SignedIn, problems::Parameters, problems::Missing,
@@ -152,7 +152,7 @@ async fn get_file(
 #[utoipa::path(
     get, path = "/v1/files/{file}/content", tag = "files", security(("bearer" = [])),
     params(
-        ("file" = FileId, Path, description = "Which"),
+        ("file" = FileId, Path, description = "Id of the file"),
         ("Range" = Option<String>, Header, description = "One range of bytes (RFC 9110 §14.2)"),
         ("If-Range" = Option<String>, Header, description = "The range only if the entity tag is still this"),
         ("If-None-Match" = Option<String>, Header, description = "Nothing if the entity tag still is one of these"),

@@ -58,7 +58,7 @@ pub(super) struct ListMessages {
 /// A channel's log after a position, ascending.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}/events", tag = "messages", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which"), ListEvents),
+    params(("channel" = ChannelId, Path, description = "Id of the channel"), ListEvents),
     responses(
         (status = 200, description = "A page of events", body = Page<Event>),
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
@@ -82,7 +82,7 @@ async fn list_events(
 /// A channel's messages, newest first, with edits and deletions applied.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}/messages", tag = "messages", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which"), ListMessages),
+    params(("channel" = ChannelId, Path, description = "Id of the channel"), ListMessages),
     responses(
         (status = 200, description = "A page of messages", body = Page<Message>),
         problems::SignedIn, problems::Limits, problems::Denied, problems::Missing,
@@ -102,7 +102,7 @@ async fn list_messages(
 #[utoipa::path(
     post, path = "/v1/channels/{channel}/messages", tag = "messages", security(("bearer" = [])),
     params(
-        ("channel" = ChannelId, Path, description = "Where to"),
+        ("channel" = ChannelId, Path, description = "Id of the channel"),
         ("Idempotency-Key" = ClientId, Header, description = "Makes it idempotent for 24 hours"),
     ),
     request_body = SendMessage,
@@ -219,7 +219,7 @@ async fn remove_reaction(
 /// How far the asking user has read.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}/read", tag = "messages", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")),
+    params(("channel" = ChannelId, Path, description = "Id of the channel")),
     responses(
         (status = 200, description = "The marker", body = ReadMarker),
         problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing,
@@ -237,7 +237,7 @@ async fn get_read_marker(
 /// Moves the read marker forward; it never goes back. All devices of the user are notified.
 #[utoipa::path(
     put, path = "/v1/channels/{channel}/read", tag = "messages", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Which")), request_body = ReadMarker,
+    params(("channel" = ChannelId, Path, description = "Id of the channel")), request_body = ReadMarker,
     responses(
         (status = 200, description = "The marker as it is now", body = ReadMarker),
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing,

@@ -103,7 +103,7 @@ async fn get_me(
 /// Gets one user.
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "users", security(("bearer" = [])),
-    params(("user" = UserId, Path, description = "Whom")),
+    params(("user" = UserId, Path, description = "Id of the user")),
     responses(
         (status = 200, description = "The user", body = User),
         problems::SignedIn, problems::Parameters, problems::Missing,
@@ -120,7 +120,7 @@ async fn get_user(
 /// Changes a user: one's own display name, or anything by an admin. Closing an account ends its sessions.
 #[utoipa::path(
     patch, path = "/v1/users/{user}", tag = "users", security(("bearer" = [])),
-    params(("user" = UserId, Path, description = "Whom")), request_body = UpdateUser,
+    params(("user" = UserId, Path, description = "Id of the user")), request_body = UpdateUser,
     responses(
         (status = 200, description = "The user as they are now", body = User),
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash,
