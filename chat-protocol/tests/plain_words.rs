@@ -26,7 +26,7 @@ fn sources() -> Vec<(PathBuf, String)> {
                 if !made && !entry.path().join("CACHEDIR.TAG").exists() {
                     folders.push(entry.path());
                 }
-            } else if name.ends_with(".rs") {
+            } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
                 let path = entry.path().strip_prefix(&root).unwrap().to_owned();
                 found.push((path, fs::read_to_string(entry.path()).unwrap()));
             }
