@@ -90,16 +90,14 @@ const FILES: &[&str] = &[
 
 /// Columns that count messages up to a position.
 const COUNTS: &[&str] = &[
-    // Of the log's end: how many counted messages stand up to there (`end_n`), how many of them were deleted (`end_d`), how
-    // many mention the whole channel (`end_m`), where counting began (`n_from`). The four belong to `seen`: where that is
-    // not `head`, a server of 0.1.0 has written since, and counting begins anew. `ruled` is the last event that changed
-    // who may do what; it holds for `seen` too. `aside` is the last event that has something beside messages.
-    "ALTER TABLE events ADD IF NOT EXISTS (
-        end_n bigint static, end_d bigint static, end_m bigint static, n_from bigint static, seen bigint static,
-        ruled bigint static, aside bigint static)",
-    // The same up to each event; null in events of 0.1.0.
-    "ALTER TABLE events ADD IF NOT EXISTS (n bigint, d bigint, m bigint)",
-    // The same up to the read marker, and the position that they belong to. `own` is the user's last counted message.
+    // Of the log's end, seven numbers in one column, each eight bytes, big-endian: how many counted messages stand up to
+    // there, how many of them were deleted, how many mention the whole channel, where counting began, the position that these
+    // four belong to, the last event that changed who may do what, the last one that has something beside messages. Where the
+    // fifth is not `head`, a server of 0.1.0 has written since, and counting begins anew.
+    "ALTER TABLE events ADD IF NOT EXISTS (counted blob static)",
+    // The first three up to each event; null in events of 0.1.0.
+    "ALTER TABLE events ADD IF NOT EXISTS (counts blob)",
+    // The same three up to the read marker, and the position that they belong to. `own` is the user's last counted message.
     "ALTER TABLE user_channels ADD IF NOT EXISTS (
         read_at bigint, read_n bigint, read_d bigint, read_m bigint, own bigint)",
 ];

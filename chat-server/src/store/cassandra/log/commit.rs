@@ -6,16 +6,13 @@ use tokio::time::{Instant, timeout};
 use super::{
     Log,
     call::Call,
-    codec::{big, channel_value, number, seq_key},
+    codec::{big, channel_value, number, packed, seq_key},
     error::LogError,
     ids::{Key, key_of},
     statements as cql,
     tail::{Statics, Tail},
 };
-use crate::store::{
-    End,
-    cassandra::cql::{CqlError, Row, Statement, Value},
-};
+use crate::store::cassandra::cql::{CqlError, Row, Statement, Value};
 
 /// Events with the positions that they are to have: consecutive, from the head on, within one bucket.
 pub(super) type Placed = [(usize, Seq)];
@@ -80,10 +77,9 @@ impl Log {
             tail.after(event.by, &event.body)
         });
         let mut statements = Vec::with_capacity(1 + 2 * placed.len());
-        let End { head, from, counts } = after.end;
+        let head = after.end.head;
         let mut values = vec![big(head), big(after.changed), big(after.message)];
-        let aside = after.aside.unwrap_or(0);
-        values.extend([counts.n, counts.d, counts.m, from, head, after.ruled, aside].map(big));
+        values.push(after.counted());
         if self.buckets.opens(tail.end.head) {
             values.extend([big(tail.changed), big(tail.message)]);
             values.extend(partition());
@@ -106,7 +102,7 @@ impl Log {
                 by,
                 Value::Text(item.event.body.json().to_string()),
             ]);
-            values.extend([counts.n, counts.d, counts.m].map(big));
+            values.push(packed([counts.n, counts.d, counts.m]));
             match item.event.id {
                 Some(id) => {
                     values.push(Value::Uuid(id.0));

@@ -4,25 +4,23 @@ use super::super::cql::Statement;
 
 /// Opens a bucket: its static columns, when it has none yet.
 pub(super) const OPEN: Statement = Statement::conditional(
-    "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?,
-         aside = ?, prior_changed = ?, prior_message = ?
+    "UPDATE events SET head = ?, changed = ?, message = ?, counted = ?, prior_changed = ?, prior_message = ?
      WHERE channel = ? AND bucket = ? IF head = null",
 );
 /// Moves the head on.
 pub(super) const ADVANCE: Statement = Statement::conditional(
-    "UPDATE events SET head = ?, changed = ?, message = ?, end_n = ?, end_d = ?, end_m = ?, n_from = ?, seen = ?, ruled = ?,
-         aside = ?
+    "UPDATE events SET head = ?, changed = ?, message = ?, counted = ?
      WHERE channel = ? AND bucket = ? IF head = ?",
 );
 /// An event without a client id. Part of a conditional batch only.
 pub(super) const EVENT: Statement = Statement::conditional(
-    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, n, d, m)
-     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, counts)
+     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?)",
 );
 /// An event with a client id. Part of a conditional batch only.
 pub(super) const EVENT_WITH_ID: Statement = Statement::conditional(
-    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, n, d, m, id)
-     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO events (channel, bucket, kind, key, seq, at, author, body, counts, id)
+     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
 );
 /// That a client id is used. Seconds to live come last.
 pub(super) const USED: Statement = Statement::conditional(
@@ -31,14 +29,12 @@ pub(super) const USED: Statement = Statement::conditional(
 
 /// A bucket's static columns; no row when it is not open.
 pub(super) const STATICS: Statement = Statement::read(
-    "SELECT DISTINCT channel, bucket, head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed,
-         aside
+    "SELECT DISTINCT channel, bucket, head, changed, message, counted, prior_changed
      FROM events WHERE channel = ? AND bucket = ?",
 );
 /// The same, after finishing what is under way in the bucket.
 pub(super) const STATICS_SETTLED: Statement = Statement::serial_read(
-    "SELECT DISTINCT head, changed, message, end_n, end_d, end_m, n_from, seen, ruled, prior_changed, aside, channel,
-         bucket
+    "SELECT DISTINCT head, changed, message, counted, prior_changed, channel, bucket
      FROM events WHERE channel = ? AND bucket = ?",
 );
 
@@ -52,12 +48,12 @@ pub(super) const ALL_USES: Statement =
 
 /// Events of a bucket after a position.
 pub(super) const EVENTS_AFTER: Statement = Statement::read(
-    "SELECT seq, at, author, id, body, n, d, m FROM events
+    "SELECT seq, at, author, id, body, counts FROM events
      WHERE channel = ? AND bucket = ? AND kind = 0 AND key > ? LIMIT ?",
 );
 /// Reads one event.
 pub(super) const EVENT_AT: Statement = Statement::read(
-    "SELECT seq, at, author, id, body, n, d, m FROM events WHERE channel = ? AND bucket = ? AND kind = 0 AND key = ?",
+    "SELECT seq, at, author, id, body, counts FROM events WHERE channel = ? AND bucket = ? AND kind = 0 AND key = ?",
 );
 /// Events of a bucket before a position, newest first, as they read now.
 pub(super) const EVENTS_BEFORE: Statement = Statement::read(

@@ -17,7 +17,7 @@ use super::{
     Log,
     aside::Asides,
     call::has_projection,
-    codec::{big, channel_value, number, opt_number},
+    codec::{big, channel_value, number, opt_number, packed, unpacked},
     error::LogError,
     ids::Window,
     messages::Known,
@@ -65,19 +65,18 @@ impl Statics {
     /// `None` when the row has none: nothing of the bucket exists.
     pub(super) fn read(row: &Row) -> Result<Option<Self>, LogError> {
         let Some(head) = opt_number(row, "head")? else { return Ok(None) };
-        // A server of 0.1.0 writes none of these.
-        let or_zero = |column| Ok::<_, LogError>(opt_number(row, column)?.unwrap_or(0));
-        let counts = Counts { n: or_zero("end_n")?, d: or_zero("end_d")?, m: or_zero("end_m")? };
-        let seen = or_zero("seen")?;
-        let (changed, ruled) = (number(row, "changed")?, or_zero("ruled")?);
+        let changed = number(row, "changed")?;
+        let counted = unpacked(row, "counted")?;
+        // Null where a server of 0.1.0 opened the bucket and no newer one has written to it.
+        let [n, d, m, from, seen, ruled, _] = counted.unwrap_or_default();
         Ok(Some(Self {
-            end: End::read(head, seen, or_zero("n_from")?, counts),
+            end: End::read(head, seen, from, Counts { n, d, m }),
             changed,
             message: number(row, "message")?,
             // What it appended since may have changed who may do what, if anything that has projections did.
             ruled: if seen == head { ruled } else { ruled.max(changed) },
             prior_changed: number(row, "prior_changed")?,
-            aside: opt_number(row, "aside")?,
+            aside: counted.map(|[.., aside]| aside),
         }))
     }
 }
@@ -110,6 +109,12 @@ impl Tail {
             self.message = seq;
         }
         self
+    }
+
+    /// What the bucket says of it in the column `counted`.
+    pub(super) fn counted(&self) -> Value {
+        let End { head, from, counts: Counts { n, d, m } } = self.end;
+        packed([n, d, m, from, head, self.ruled, self.aside.unwrap_or(0)])
     }
 
     /// Whether an author who had seen everything up to `seen` had read all messages of others.
