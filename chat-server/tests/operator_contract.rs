@@ -1,5 +1,6 @@
 //! What the operator starts, chat-server takes: each container of the operator's golden files, with its arguments and its
 //! environment, is one that this chat-server understands whole. The operator's own tests keep the golden files true.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 use std::{
     collections::BTreeMap,

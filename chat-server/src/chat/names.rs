@@ -13,7 +13,7 @@ pub fn display_name(name: &str) -> Result<String, ChatError> {
     let fits = (1..=MAX_DISPLAY_NAME_CHARS).contains(&name.chars().count());
     if !fits || name.chars().any(char::is_control) {
         return Err(ChatError::invalid(format!(
-            "expected a display name of 1 to {MAX_DISPLAY_NAME_CHARS} characters without control characters"
+            "not a usable display name: it takes 1 to {MAX_DISPLAY_NAME_CHARS} characters without control characters"
         )));
     }
     Ok(name.to_owned())

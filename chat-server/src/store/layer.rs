@@ -84,7 +84,7 @@ macro_rules! layer {
                 }
             }
 
-            /// [`GenerationStore::forget`].
+            /// Forgets what is remembered, see [`GenerationStore::forget`].
             fn forget(&self) {
                 self.inner().forget();
             }

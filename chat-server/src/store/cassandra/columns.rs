@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// Something stands in the tables that is never written.
 #[derive(Debug, thiserror::Error)]
-#[error("expected {0}")]
+#[error("damaged table: expected {0}")]
 pub(super) struct Damaged(pub(super) String);
 
 impl From<Damaged> for StoreError {

@@ -49,7 +49,7 @@ pub(super) fn unpacked<const N: usize>(row: &Row, column: &str) -> Result<Option
     let (numbers, rest) = bytes.as_chunks::<8>();
     match <[[u8; 8]; N]>::try_from(numbers) {
         Ok(numbers) if rest.is_empty() => Ok(Some(numbers.map(u64::from_be_bytes))),
-        _ => Err(LogError::Damaged(format!("{column} to hold {N} numbers, found {} bytes", bytes.len()))),
+        _ => Err(Damaged(format!("{column} to hold {N} numbers, found {} bytes", bytes.len())).into()),
     }
 }
 
