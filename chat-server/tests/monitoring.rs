@@ -1,5 +1,6 @@
 //! What the dashboard, the alerts and the operator's sampler ask of gateways, api and auth is there. Their registries are asked, and no
 //! list; the operator's test of the same name asks that of the operator.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
