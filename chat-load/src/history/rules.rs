@@ -59,7 +59,7 @@ mod tests {
             };
             log.push(last.clone());
             let by_owner = case.role.is_none_or(|role| role == Role::Owner || role == Role::Member);
-            if says(&case.body) && by_owner && case.role.is_some() && case.refused.is_some() {
+            if is_message(&case.body) && by_owner && case.role.is_some() && case.refused.is_some() {
                 let refusal = replay.follow(&last);
                 if refusal == case.refused {
                     found += 1;
