@@ -116,7 +116,7 @@ start_server_process() {
     local name=$1 dir=$DIR/$1 roles=${1%%[0-9]*}
     local hop=()
     if [ "$roles" = gateway ]; then hop=(--set "cluster.listen=127.0.0.1:$(cat "$dir/hop_port")"); fi
-    # The name by which processes know that another one is of the cluster (chat-server/src/cluster/tls.rs).
+    # The name by which processes know that another one is of the cluster (chat-server/cluster/src/tls.rs).
     certificate "$name" 127.0.0.1 processes.folkmoot.internal
     launch "$dir" "$(cat "$DIR/binary")" serve --roles "$roles" --config "$DIR/cluster.toml" --data-dir "$dir/data" \
         --listen "127.0.0.1:$(cat "$dir/port")" --admin-listen "127.0.0.1:$(cat "$dir/admin_port")" \

@@ -19,8 +19,11 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use chat_domain::store::Store;
+use chat_follow::clock::ClockIsRight;
+use chat_gateway::Gateway;
 
-use crate::{follow::clock::ClockIsRight, gateway::Gateway, metrics::Metrics, store::Store};
+use crate::metrics::Metrics;
 
 /// A store that has not answered by then is not ready.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);

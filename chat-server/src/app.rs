@@ -11,37 +11,35 @@ use std::{
 };
 
 use axum::Router;
+use chat_api::ApiState;
+use chat_auth::Auth;
+use chat_cluster::{
+    Cluster, ClusterOptions,
+    hop::{Hop, HopError, HopOptions, Live},
+    listen,
+    metrics::ClusterMetrics,
+    process::{Listener, Process},
+};
+use chat_domain::{bus::CommittedEvent, chat::Chat, store::Store};
+use chat_follow::{FollowOptions, Follower, Processes};
+use chat_gateway::{Feed, Gateway, metrics::GatewayMetrics};
+use chat_guard::{Guarded, LimitBounds};
+use chat_http::{
+    HardenOptions,
+    forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
+    harden,
+};
 use chat_protocol::Generation;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, AdminState},
-    api::{self, ApiState},
-    auth::{self, Auth},
-    bus::CommittedEvent,
-    chat::Chat,
-    cluster::{
-        Cluster, ClusterOptions,
-        hop::{Hop, HopError, HopOptions, Live},
-        process::{Listener, Process},
-    },
     config::{Config, StoreEngine},
     consumers,
     engines::{EngineError, Engines},
-    follow::{FollowOptions, Follower, Processes},
-    gateway::{Feed, Gateway},
-    http::{
-        HardenOptions,
-        forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
-        harden,
-    },
-    http_server, listen,
+    http_server,
     metrics::Metrics,
-    store::{
-        Store,
-        guard::{Guarded, LimitBounds},
-    },
 };
 
 /// How long a process waits for its signing keys when it starts.
@@ -57,7 +55,7 @@ pub enum StartError {
     Engine(#[from] EngineError),
     /// Keys and sessions cannot be read.
     #[error(transparent)]
-    Auth(#[from] auth::OpenError),
+    Auth(#[from] chat_auth::OpenError),
     /// Other processes of the cluster cannot be spoken to.
     #[error(transparent)]
     Hop(#[from] HopError),
@@ -142,6 +140,12 @@ impl App {
         let admin_listener = listen(config.server.admin_listen, "--admin-listen")?;
 
         let metrics = Arc::new(Metrics::new());
+        let gateway_metrics = Arc::new(GatewayMetrics::default());
+        let cluster_metrics = Arc::new(ClusterMetrics::default());
+        metrics.register(|registry| {
+            gateway_metrics.register(registry);
+            cluster_metrics.register(registry);
+        });
         let Engines { store, follow, bus, blobs } = Engines::open(config, &metrics).await?;
         let store = guarded(config, store, &metrics);
         let has = |role| roles.contains(&role);
@@ -153,7 +157,7 @@ impl App {
             gateway_options.name = made_up_name();
         }
         gateway_options.recent_of_all = has(Role::Api);
-        let hop = Hop::open(HopOptions::new(&config.cluster)?, Arc::clone(&metrics)).await?;
+        let hop = Hop::open(HopOptions::new(&config.cluster)?, Arc::clone(&cluster_metrics)).await?;
         let cluster = Cluster::new(ClusterOptions {
             name: gateway_options.name.clone(),
             address: hop.address().map(str::to_owned),
@@ -171,22 +175,22 @@ impl App {
         let mut routes = Router::new();
         let mut gateway = None::<Arc<Gateway>>;
         if has(Role::Gateway) {
-            let (cluster, metrics) = (Arc::clone(&cluster), Arc::clone(&metrics));
+            let (cluster, metrics) = (Arc::clone(&cluster), Arc::clone(&gateway_metrics));
             let made = Gateway::new(Arc::clone(&chat), auth.verifier(), cluster, gateway_options, metrics);
             made.spawn();
             routes = routes.merge(made.router());
             listeners.push(Arc::<Gateway>::clone(&made));
             gateway = Some(made);
         } else if has(Role::Api) {
-            listeners.push(Feed::new(&chat, &metrics, &gateway_options));
+            listeners.push(Feed::new(&chat, &gateway_metrics, &gateway_options));
         }
-        let process = Process::spawn(Arc::clone(&chat), cluster, Arc::clone(&metrics), listeners);
+        let process = Process::spawn(Arc::clone(&chat), cluster, cluster_metrics, listeners);
         if has(Role::Auth) {
             auth.spawn();
-            routes = routes.merge(auth::router(Arc::clone(&auth)).split_for_parts().0);
+            routes = routes.merge(chat_auth::router(Arc::clone(&auth)).split_for_parts().0);
         }
         if has(Role::Api) {
-            routes = routes.merge(api::router(ApiState {
+            routes = routes.merge(chat_api::router(ApiState {
                 chat: Arc::clone(&chat),
                 verifier: auth.verifier(),
                 blobs,
@@ -194,7 +198,7 @@ impl App {
                 max_file_bytes: config.files.max_bytes,
             }));
         }
-        let routes = api::stamped(routes, Arc::clone(&chat));
+        let routes = chat_api::stamped(routes, Arc::clone(&chat));
         let public = harden(
             routes.merge(elsewhere(config, roles, &metrics)?),
             &HardenOptions {
@@ -347,11 +351,11 @@ fn guarded(config: &Config, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn
 }
 
 /// Reads the signing keys. A store that has just started may take longer for it than a request may.
-async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, auth::OpenError> {
+async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, chat_auth::OpenError> {
     let give_up = Instant::now() + AUTH_TIMEOUT;
     loop {
         match Auth::new(Arc::clone(chat), config.auth.clone()).await {
-            Err(auth::OpenError::Store(error)) if error.code.retryable() && Instant::now() < give_up => {
+            Err(chat_auth::OpenError::Store(error)) if error.code.retryable() && Instant::now() < give_up => {
                 tracing::warn!(%error, "signing keys cannot be read yet, trying again");
                 tokio::time::sleep(TRY_AGAIN).await;
             }

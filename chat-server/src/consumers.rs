@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::follow::Consumer;
+use chat_follow::Consumer;
 
 /// All of them. How one is written is in CONTRIBUTING.md.
 #[must_use]

@@ -8,32 +8,30 @@ use std::{
     time::Duration,
 };
 
+use chat_blobs::{disk::DiskBlobs, s3::S3Blobs};
+use chat_cassandra::config::{CassandraConfig, CassandraDriver};
+use chat_cassandra::{
+    CassandraStore,
+    blobs::CassandraBlobs,
+    connect::{self, ConnectError},
+    cql::Cql,
+    migrate::{self, MigrateError},
+    options::CassandraOptions,
+};
+use chat_domain::{
+    blob::{BlobError, BlobStore},
+    bus::{Bus, local::LocalBus},
+    clock::now_ms,
+    store::{GenerationRow, Store, StoreError, follow::FollowStore},
+};
 use chat_protocol::Generation;
+use chat_pulsar::{ProvisionError, ProvisionOptions, PulsarBus, PulsarError, PulsarOptions, provision};
+use chat_sqlite::SqliteStore;
 use tokio::time::Instant;
 
 use crate::{
-    auth,
-    blob::{BlobError, BlobStore, cassandra::CassandraBlobs, disk::DiskBlobs, s3::S3Blobs},
-    bus::{
-        Bus,
-        local::LocalBus,
-        pulsar::{ProvisionError, ProvisionOptions, PulsarBus, PulsarError, PulsarOptions, provision},
-    },
-    clock::now_ms,
-    config::{BusEngine, CassandraConfig, CassandraDriver, Config, FileEngine, StoreEngine},
+    config::{BusEngine, Config, FileEngine, StoreEngine},
     metrics::Metrics,
-    store::{
-        GenerationRow, Store, StoreError,
-        cassandra::{
-            CassandraStore,
-            connect::{self, ConnectError},
-            cql::Cql,
-            migrate::{self, MigrateError},
-            options::CassandraOptions,
-        },
-        follow::FollowStore,
-        sqlite::SqliteStore,
-    },
 };
 
 /// How long a process waits for Cassandra when it starts: as long as a small cluster that starts beside it may take.
@@ -238,7 +236,7 @@ pub async fn restored(config: &Config) -> Result<(), EngineError> {
     let since = (now_ms() / 1_000 + 1) * 1_000;
     let next = GenerationRow { id: Generation::new(), since };
     let sessions =
-        store.begin_generation(next, keys_are_in_store.then(auth::new_key)).await.map_err(failed)?;
+        store.begin_generation(next, keys_are_in_store.then(chat_auth::new_key)).await.map_err(failed)?;
     tokio::time::sleep(Duration::from_millis(since.saturating_sub(now_ms()))).await;
 
     println!("{place}: generation {} begins", next.id);

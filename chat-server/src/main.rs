@@ -3,8 +3,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
+
 use chat_server::{
-    api,
     app::App,
     cli::{Cli, Command, SettingsArgs, check_dropped, check_migrated, check_roles},
     config::{self, Config, Resolved},
@@ -102,8 +102,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             seed::run(&args, &config).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi => print(&api::openapi::pretty(&api::openapi::document())),
-        Command::Asyncapi => print(&api::openapi::pretty(&api::asyncapi::document())),
+        Command::Openapi => print(&chat_api::openapi::pretty(&chat_api::openapi::document())),
+        Command::Asyncapi => print(&chat_api::openapi::pretty(&chat_api::asyncapi::document())),
     }
 }
 

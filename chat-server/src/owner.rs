@@ -1,11 +1,10 @@
 //! `chat-server make-owner`: the way back when no owner is left who can sign in.
 
-use chat_protocol::rest::Role;
-
-use crate::{
+use chat_domain::{
     clock::now_ms,
     store::{Standing, StandingChange, Store, StoreError},
 };
+use chat_protocol::rest::Role;
 
 /// How often it is decided anew when somebody else changes the account at the same time.
 const DECISIONS: usize = 8;

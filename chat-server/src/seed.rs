@@ -8,25 +8,25 @@ use std::{
     sync::Arc,
 };
 
+use chat_auth::{MAX_TOKEN_LIFE, OpenError, TokenVerifier};
+use chat_domain::{
+    bus::{Bus, local::LocalBus},
+    chat::{Actor, ChatError, now_ms},
+    store::{Appended, NewEvent, SessionRow, Store, StoreError, initial_role},
+};
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, EventBody, SessionId, UserId,
     rest::{Role, User},
 };
+use chat_sqlite::{SeedChannel, SeedPlan, SqliteStore};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
-    auth::{MAX_TOKEN_LIFE, OpenError, TokenVerifier},
-    bus::{Bus, local::LocalBus},
-    chat::{Actor, ChatError, now_ms},
     cli::SeedArgs,
     config::{Config, StoreEngine},
     engines::{EngineError, open_cassandra_store, open_sqlite},
-    store::{
-        Appended, NewEvent, SessionRow, Store, StoreError, initial_role,
-        sqlite::{SeedChannel, SeedPlan, SqliteStore},
-    },
 };
 
 /// Rows handed to the store at once, between two lines of progress.

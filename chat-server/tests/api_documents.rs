@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use chat_api::{asyncapi, openapi};
 use chat_protocol::{ClientFrame, CloseCode, Event, ServerFrame};
-use chat_server::api::{asyncapi, openapi};
 use serde_json::Value;
 
 fn rest() -> Value {

@@ -4,11 +4,11 @@ mod harness;
 
 use std::{collections::HashSet, time::Duration};
 
+use chat_domain::store::{Standing, StandingChange};
 use chat_protocol::{
     Problem,
     rest::{Channel, Page, Role, SessionInfo, TokenResponse},
 };
-use chat_server::store::{Standing, StandingChange};
 use harness::{PASSWORD, TestServer, read};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, jwk::JwkSet};
 use reqwest::{Response, StatusCode};
@@ -303,7 +303,7 @@ async fn an_address_is_limited_for_all_accounts_together() {
 #[tokio::test]
 async fn a_closed_server_takes_its_owner_and_nobody_else() {
     let server = TestServer::with(|config| {
-        config.auth.registration = chat_server::auth::Registration::Closed;
+        config.auth.registration = chat_auth::Registration::Closed;
     })
     .await;
     assert_eq!(server.register("ada").await.user.role, Role::Owner);

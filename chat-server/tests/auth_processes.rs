@@ -5,16 +5,17 @@ mod harness;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chat_auth::{Auth, AuthOptions};
+use chat_domain::{
+    bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    store::{Standing, StandingChange, Store},
+};
 use chat_protocol::{
     ErrorCode, SessionId, UserId,
     rest::{LoginRequest, RegisterRequest, Role},
 };
-use chat_server::{
-    auth::{Auth, AuthOptions},
-    bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
-    store::{Standing, StandingChange, Store, sqlite::SqliteStore},
-};
+use chat_sqlite::SqliteStore;
 use harness::{
     PASSWORD,
     wait::{DEADLINE, until_so},

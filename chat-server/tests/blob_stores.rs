@@ -13,11 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use chat_blobs::config::S3Config;
+use chat_blobs::{disk::DiskBlobs, s3::S3Blobs};
+use chat_domain::blob::{BlobError, BlobStore};
 use chat_protocol::FileId;
-use chat_server::{
-    blob::{BlobError, BlobStore, disk::DiskBlobs, s3::S3Blobs},
-    config::S3Config,
-};
 use futures_util::TryStreamExt as _;
 use wait::{DEADLINE, until_so};
 

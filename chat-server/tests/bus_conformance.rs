@@ -8,7 +8,7 @@ mod local {
     use std::sync::Arc;
 
     use async_trait::async_trait;
-    use chat_server::bus::{Bus, BusMessage, local::LocalBus};
+    use chat_domain::bus::{Bus, BusMessage, local::LocalBus};
 
     use crate::bus_suite::Fixture;
 
@@ -45,14 +45,10 @@ mod pulsar {
     use std::sync::Arc;
 
     use async_trait::async_trait;
+    use chat_domain::bus::{Bus, BusMessage};
     use chat_protocol::ChannelId;
-    use chat_server::{
-        bus::{
-            Bus, BusMessage,
-            pulsar::{ProvisionOptions, PulsarBus, PulsarOptions, provision},
-        },
-        config::PulsarConfig,
-    };
+    use chat_pulsar::config::PulsarConfig;
+    use chat_pulsar::{ProvisionOptions, PulsarBus, PulsarOptions, provision};
     use reqwest::Method;
 
     use crate::{

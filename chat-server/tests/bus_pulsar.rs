@@ -15,14 +15,10 @@ use std::{
 };
 
 use bus_suite::event;
+use chat_domain::bus::{Bus, BusError, BusMessage, Signal, Subscription};
 use chat_protocol::{ChannelId, UserId};
-use chat_server::{
-    bus::{
-        Bus, BusError, BusMessage, Signal, Subscription,
-        pulsar::{BusMetrics, ProvisionOptions, PulsarBus, PulsarOptions, provision},
-    },
-    config::PulsarConfig,
-};
+use chat_pulsar::config::PulsarConfig;
+use chat_pulsar::{BusMetrics, ProvisionOptions, PulsarBus, PulsarOptions, provision};
 use harness::engines::OwnPulsar;
 use tokio::time::{Instant, timeout};
 

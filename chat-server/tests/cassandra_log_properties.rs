@@ -12,11 +12,9 @@ mod scenario;
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use chat_cassandra::{CassandraStore, LogOptions, cql::Cql, migrate::migrate};
+use chat_domain::store::{Appended, LogStore, NewEvent, StoredEvent};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId};
-use chat_server::store::{
-    Appended, LogStore, NewEvent, StoredEvent,
-    cassandra::{CassandraStore, LogOptions, cql::Cql, migrate::migrate},
-};
 use keyspace::{
     Keyspace,
     faulty::{Fault, FaultyCql, Hits},

@@ -6,15 +6,13 @@ mod keyspace;
 
 use std::process::{Command, Output, Stdio};
 
-use chat_server::{
-    config::CassandraConfig,
-    store::cassandra::{
-        cql::{Statement, Value},
-        migrate::{
-            MigrateError, Report, check_version, create_keyspace, drop_keyspace, migrate, migrate_by, version,
-        },
-        schema::{STEPS, Step},
+use chat_cassandra::config::CassandraConfig;
+use chat_cassandra::{
+    cql::{Statement, Value},
+    migrate::{
+        MigrateError, Report, check_version, create_keyspace, drop_keyspace, migrate, migrate_by, version,
     },
+    schema::{STEPS, Step},
 };
 use harness::engines;
 use keyspace::{Keyspace, unbound};

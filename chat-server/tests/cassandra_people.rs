@@ -6,20 +6,18 @@ mod keyspace;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use chat_cassandra::{
+    CassandraStore,
+    cql::{Statement, Value},
+    migrate::migrate,
+};
+use chat_domain::{
+    clock::now_ms,
+    store::{AuthStore as _, DirectoryStore as _, SessionRow, SigningKeyRow, Standing, StandingChange},
+};
 use chat_protocol::{
     SessionId, UserId,
     rest::{Role, User},
-};
-use chat_server::{
-    clock::now_ms,
-    store::{
-        AuthStore as _, DirectoryStore as _, SessionRow, SigningKeyRow, Standing, StandingChange,
-        cassandra::{
-            CassandraStore,
-            cql::{Statement, Value},
-            migrate::migrate,
-        },
-    },
 };
 use keyspace::{
     Keyspace,

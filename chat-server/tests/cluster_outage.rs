@@ -6,8 +6,8 @@ mod moody_store;
 
 use std::{sync::Arc, time::Duration};
 
+use chat_domain::chat::Actor;
 use chat_protocol::{ChannelId, ClientId, ErrorCode, Seq};
-use chat_server::chat::Actor;
 use futures_util::future::join_all;
 use harness::{
     cluster::{TestCluster, TestGateway},

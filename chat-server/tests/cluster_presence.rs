@@ -9,11 +9,9 @@ use std::{
 };
 
 use PresenceStatus::{Offline, Online};
+use chat_cluster::OnlineSum;
+use chat_domain::bus::{Bus as _, BusMessage, Digest, Signal};
 use chat_protocol::{ClientFrame, PresenceStatus, ServerFrame, UserId, UserPresence};
-use chat_server::{
-    bus::{Bus as _, BusMessage, Digest, Signal},
-    cluster::OnlineSum,
-};
 use harness::{
     cluster::TestCluster,
     ws::{DEADLINE, Incoming, TestSocket},

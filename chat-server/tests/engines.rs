@@ -7,14 +7,14 @@ mod harness;
 
 use std::io::Write as _;
 
+use chat_cassandra::{
+    cql::{Cql as _, Statement, Value},
+    options::{CassandraOptions, Credentials},
+    scylla_driver::ScyllaCql,
+};
 use chat_server::{
     config::{BusEngine, Config, StoreEngine},
     engines::{Migrated, migrate},
-    store::cassandra::{
-        cql::{Cql as _, Statement, Value},
-        options::{CassandraOptions, Credentials},
-        scylla_driver::ScyllaCql,
-    },
 };
 use harness::engines;
 use pulsar::{Authentication, Pulsar, TokioExecutor};
@@ -63,7 +63,7 @@ async fn pulsar_asks_for_the_token_and_proves_who_it_is() {
     assert!(publish(&config.url, &authority, Some(b"wrong".to_vec()), &topic).await.is_err());
     assert!(publish(&config.url, stranger().as_bytes(), Some(token), &topic).await.is_err());
 
-    let without = chat_server::config::PulsarConfig { token_file: "".into(), ..config };
+    let without = chat_pulsar::config::PulsarConfig { token_file: "".into(), ..config };
     let answer = engines::admin(&without, Method::GET, "/tenants", "").await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }

@@ -5,6 +5,11 @@ mod harness;
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use chat_http::{
+    HardenOptions, TrustedProxies,
+    forward::{ForwardMetrics, ForwardOptions, Forwarder, api_routes, auth_routes},
+    harden,
+};
 use chat_protocol::{
     ErrorCode, FileRef, Problem,
     limits::MAX_FILE_BYTES,
@@ -13,11 +18,6 @@ use chat_protocol::{
 use chat_server::{
     app::{App, Role},
     config::Config,
-    http::{
-        HardenOptions, TrustedProxies,
-        forward::{ForwardMetrics, ForwardOptions, Forwarder, api_routes, auth_routes},
-        harden,
-    },
     http_server,
     metrics::Metrics,
 };

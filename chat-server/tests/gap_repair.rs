@@ -4,23 +4,25 @@ mod harness;
 
 use std::{sync::Arc, time::Duration};
 
+use chat_auth::{Auth, AuthOptions};
+use chat_cluster::metrics::ClusterMetrics;
+use chat_cluster::{
+    Cluster, ClusterOptions,
+    process::{Listener, Process},
+};
+use chat_domain::{
+    bus::{Bus, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    store::{DirectoryStore as _, Store},
+};
+use chat_gateway::metrics::GatewayMetrics;
+use chat_gateway::{Gateway, GatewayOptions};
 use chat_protocol::{
     ChannelKind, EventBody, SessionId, UserId,
     rest::{CreateChannel, Role, User},
 };
-use chat_server::{
-    auth::{Auth, AuthOptions},
-    bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
-    cluster::{
-        Cluster, ClusterOptions,
-        process::{Listener, Process},
-    },
-    gateway::{Gateway, GatewayOptions},
-    http_server,
-    metrics::Metrics,
-    store::{DirectoryStore as _, Store, sqlite::SqliteStore},
-};
+use chat_server::http_server;
+use chat_sqlite::SqliteStore;
 use harness::ws::TestSocket;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +48,7 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     let chat = Chat::new(Arc::clone(&store), Arc::clone(&bus));
     let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
     let verifier = auth.verifier();
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(GatewayMetrics::default());
     let options = GatewayOptions {
         commands_per_second: 100_000,
         command_burst: 100_000,
@@ -63,7 +65,8 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     );
     gateway.spawn();
     let listener: Arc<dyn Listener> = Arc::<Gateway>::clone(&gateway);
-    let _process = Process::spawn(Arc::clone(&chat), cluster, Arc::clone(&metrics), vec![listener]);
+    let _process =
+        Process::spawn(Arc::clone(&chat), cluster, Arc::new(ClusterMetrics::default()), vec![listener]);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));
     let stop = CancellationToken::new();

@@ -11,11 +11,9 @@ use std::{
     },
 };
 
+use chat_domain::store::{Appended, LogStore, NewEvent, StoreError};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId};
-use chat_server::store::{
-    Appended, LogStore, NewEvent, StoreError,
-    sqlite::{FaultPoint, SqliteOptions, SqliteStore},
-};
+use chat_sqlite::{FaultPoint, SqliteOptions, SqliteStore};
 use proptest::prelude::*;
 
 /// One thing that a sender does.

@@ -4,15 +4,14 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
-use chat_server::{
-    bus::pulsar::BusMetrics,
-    metrics::Metrics,
-    store::{
-        Store,
-        guard::{Guarded, LimitBounds},
-        sqlite::SqliteStore,
-    },
-};
+use chat_cluster::metrics::ClusterMetrics;
+use chat_domain::store::Store;
+use chat_gateway::metrics::GatewayMetrics;
+use chat_guard::{Guarded, LimitBounds};
+use chat_pulsar::BusMetrics;
+use chat_sqlite::SqliteStore;
+
+use chat_server::metrics::Metrics;
 
 /// Names of metrics of processes in a text; those of the operator are not theirs.
 fn names(text: &str) -> BTreeSet<&str> {
@@ -32,6 +31,8 @@ fn read(file: &str) -> String {
 /// What a process says at `/metrics`. The store's folder must outlive it.
 fn registries(directory: &Path) -> String {
     let metrics = Metrics::new();
+    metrics.register(|registry| GatewayMetrics::default().register(registry));
+    metrics.register(|registry| ClusterMetrics::default().register(registry));
     let bus = BusMetrics::default();
     metrics.register(|registry| bus.register(registry));
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("folkmoot.db")).unwrap());

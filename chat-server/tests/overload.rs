@@ -14,6 +14,24 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request};
+use chat_api::ApiState;
+use chat_auth::{Auth, AuthOptions, TokenVerifier};
+use chat_blobs::disk::DiskBlobs;
+use chat_cluster::metrics::ClusterMetrics;
+use chat_cluster::{
+    Cluster, ClusterOptions,
+    process::{Listener, Process},
+};
+use chat_domain::store::class::Class;
+use chat_domain::{
+    bus::{Bus, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    store::{Appended, DirectoryStore as _, LogStore as _, NewEvent, Refusal, Store, StoreError},
+};
+use chat_follow::clock::ClockIsRight;
+use chat_gateway::metrics::GatewayMetrics;
+use chat_gateway::{Gateway, GatewayOptions};
+use chat_guard::{BreakerState, Guarded, LimitBounds};
 use chat_protocol::{
     ChannelId, ChannelKind, ClientFrame, ClientId, CloseCode, ErrorCode, EventBody, Problem, Seq,
     ServerFrame, SessionId, UserId,
@@ -21,25 +39,11 @@ use chat_protocol::{
 };
 use chat_server::{
     admin::{self, AdminState},
-    api::{self, ApiState},
-    auth::{Auth, AuthOptions, TokenVerifier},
-    blob::disk::DiskBlobs,
-    bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
-    cluster::{
-        Cluster, ClusterOptions,
-        process::{Listener, Process},
-    },
-    follow::clock::ClockIsRight,
-    gateway::{Gateway, GatewayOptions},
     http_server,
     metrics::Metrics,
-    store::{
-        Appended, DirectoryStore as _, LogStore as _, NewEvent, Refusal, Store, StoreError,
-        guard::{BreakerState, Class, Guarded, LimitBounds},
-        sqlite::SqliteStore,
-    },
 };
+use chat_sqlite::SqliteStore;
+
 use harness::{
     wait::{DEADLINE, until, until_so, until_within},
     ws::{Incoming, TestSocket},
@@ -101,8 +105,6 @@ impl Server {
         let chat = Chat::new(store, bus);
         let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
         let verifier = auth.verifier();
-        let metrics = Arc::new(Metrics::new());
-        metrics.register(|registry| world.guarded.register(registry));
         let cluster = Cluster::new(ClusterOptions::default());
         // As in a process that serves REST.
         let options = GatewayOptions { recent_of_all: true, ..GatewayOptions::default() };
@@ -111,13 +113,14 @@ impl Server {
             verifier.clone(),
             Arc::clone(&cluster),
             options,
-            Arc::clone(&metrics),
+            Arc::new(GatewayMetrics::default()),
         );
         gateway.spawn();
         let listener: Arc<dyn Listener> = Arc::<Gateway>::clone(&gateway);
-        let process = Process::spawn(Arc::clone(&chat), cluster, metrics, vec![listener]);
+        let process =
+            Process::spawn(Arc::clone(&chat), cluster, Arc::new(ClusterMetrics::default()), vec![listener]);
         let blobs = DiskBlobs::open(world.dir.path().join("files")).expect("a folder");
-        let api = api::router(ApiState {
+        let api = chat_api::router(ApiState {
             chat: Arc::clone(&chat),
             verifier: verifier.clone(),
             blobs: Arc::new(blobs),

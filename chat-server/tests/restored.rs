@@ -10,17 +10,18 @@ use std::{
     time::Duration,
 };
 
+use chat_auth::new_key;
 use chat_client::{Auth, Backoff, Client, ConnectionState, End, Options, Update, Updates};
+use chat_domain::{
+    bus::{Bus as _, BusMessage, CommittedEvent, Signal},
+    chat::now_ms,
+    store::{AuthStore as _, GenerationRow, GenerationStore as _, SessionRow, Store},
+};
 use chat_protocol::{
     ChannelId, ClientId, CloseCode, Event, EventBody, GENERATION_HEADER, Generation, Seq, UserId,
     rest::{Channel, Page, TokenResponse},
 };
-use chat_server::{
-    auth::new_key,
-    bus::{Bus as _, BusMessage, CommittedEvent, Signal},
-    chat::now_ms,
-    store::{AuthStore as _, GenerationRow, GenerationStore as _, SessionRow, Store, sqlite::SqliteStore},
-};
+use chat_sqlite::SqliteStore;
 use harness::{
     PASSWORD,
     cluster::TestCluster,

@@ -10,19 +10,19 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Generation, SessionId, UserId};
-use chat_server::{
-    auth::new_key,
+use chat_auth::new_key;
+use chat_cassandra::{
+    CassandraStore,
+    cql::{Cql, CqlError, Page, PageState, Row, Statement, Value},
+    migrate::migrate,
+};
+use chat_domain::{
     chat::{Actor, now_ms},
     store::{
         Appended, AuthStore as _, GenerationRow, GenerationStore as _, LogStore as _, NewEvent, SessionRow,
-        cassandra::{
-            CassandraStore,
-            cql::{Cql, CqlError, Page, PageState, Row, Statement, Value},
-            migrate::migrate,
-        },
     },
 };
+use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Generation, SessionId, UserId};
 use harness::cluster::TestCluster;
 use keyspace::Keyspace;
 

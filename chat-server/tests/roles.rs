@@ -7,11 +7,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
+use chat_domain::chat::Actor;
 use chat_protocol::{
     ClientId, CloseCode, ErrorCode, Problem, ServerFrame,
     rest::{Role, TokenResponse, User},
 };
-use chat_server::chat::Actor;
 use harness::{
     TestServer, read,
     wait::until,

@@ -7,16 +7,14 @@ mod keyspace;
 
 use std::{collections::HashMap, sync::Arc};
 
+use chat_cassandra::{CassandraStore, migrate::migrate};
+use chat_domain::{
+    chat::{Actor, ChatError},
+    store::Store,
+};
+use chat_gateway::GatewayOptions;
 use chat_protocol::{
     ChannelId, ClientId, ErrorCode, EventBody, Seq, ServerFrame, UserId, rest::UpdateChannel,
-};
-use chat_server::{
-    chat::{Actor, ChatError},
-    gateway::GatewayOptions,
-    store::{
-        Store,
-        cassandra::{CassandraStore, migrate::migrate},
-    },
 };
 use futures_util::future::join_all;
 use harness::{

@@ -11,15 +11,18 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chat_auth::{Auth, AuthOptions, KeyFault, KeyFileError, OpenError, TokenVerifier};
+use chat_domain::{
+    bus::{Bus, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    store::Store,
+};
 use chat_protocol::{SessionId, UserId, rest::Role};
 use chat_server::{
     app::{App, StartError},
-    auth::{Auth, AuthOptions, KeyFault, KeyFileError, OpenError, TokenVerifier},
-    bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
     config::Config,
-    store::{Store, sqlite::SqliteStore},
 };
+use chat_sqlite::SqliteStore;
 use ed25519_dalek::SigningKey;
 use harness::{TestServer, wait::until};
 use serde_json::{Value, json};

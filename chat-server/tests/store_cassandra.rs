@@ -7,7 +7,7 @@ mod keyspace;
 
 use std::sync::Arc;
 
-use chat_server::store::cassandra::{CassandraStore, cql::Cql, migrate::migrate};
+use chat_cassandra::{CassandraStore, cql::Cql, migrate::migrate};
 use harness::wait;
 use keyspace::Keyspace;
 use tokio::sync::OnceCell;

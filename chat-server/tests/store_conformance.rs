@@ -1,11 +1,11 @@
 //! The embedded store keeps the contract that every store keeps.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
+use chat_sqlite::SqliteStore;
+
 mod conformance;
 #[path = "harness/wait.rs"]
 mod wait;
-
-use chat_server::store::sqlite::SqliteStore;
 
 async fn open() -> (SqliteStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();

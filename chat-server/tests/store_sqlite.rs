@@ -12,11 +12,9 @@ use std::{
     time::Duration,
 };
 
+use chat_domain::store::{Appended, AuthStore, DirectoryStore, LogStore, SessionRow, StoreError};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId, limits};
-use chat_server::store::{
-    Appended, AuthStore, DirectoryStore, LogStore, SessionRow, StoreError,
-    sqlite::{FaultHook, FaultPoint, SeedChannel, SeedPlan, Seeded, SqliteOptions, SqliteStore},
-};
+use chat_sqlite::{FaultHook, FaultPoint, SeedChannel, SeedPlan, Seeded, SqliteOptions, SqliteStore};
 use fixtures::{append, commit, created, event, message, named, new_channel, new_user, now, unique};
 use rusqlite::Connection;
 

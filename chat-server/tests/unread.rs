@@ -7,20 +7,18 @@ mod keyspace;
 
 use std::{path::PathBuf, sync::Arc};
 
-use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId, rest::Role};
-use chat_server::{
+use chat_cassandra::{
+    CassandraStore,
+    cql::{Cql, Row, Statement, Value},
+    migrate::migrate,
+};
+use chat_domain::{
     bus::local::LocalBus,
     chat::{Actor, Chat},
-    store::{
-        NewEvent, Store,
-        cassandra::{
-            CassandraStore,
-            cql::{Cql, Row, Statement, Value},
-            migrate::migrate,
-        },
-        sqlite::SqliteStore,
-    },
+    store::{NewEvent, Store},
 };
+use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId, rest::Role};
+use chat_sqlite::SqliteStore;
 use harness::wait::until_so;
 use keyspace::Keyspace;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};

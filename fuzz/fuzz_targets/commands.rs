@@ -4,14 +4,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use chat_domain::{bus::local::LocalBus, chat::{Actor, Chat, ChatError, Command}, store::DirectoryStore as _};
+use chat_sqlite::SqliteStore;
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, Seq, SessionId, UserId,
     rest::{Channel, Committed, CreateChannel, Role, UpdateChannel, User},
-};
-use chat_server::{
-    bus::local::LocalBus,
-    chat::{Actor, Chat, ChatError, Command},
-    store::{DirectoryStore as _, sqlite::SqliteStore},
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},

@@ -1,8 +1,8 @@
 //! The first thing that a gateway does with bytes of a stranger.
 #![no_main]
 
+use chat_gateway::decode;
 use chat_protocol::{ClientFrame, ServerFrame};
-use chat_server::gateway::decode;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -8,12 +8,12 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use chat_http::{BearerToken, HttpError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use super::AdminState;
-use crate::{chat::ChatError, http::BearerToken};
 
 /// Longest time until sockets are asked to leave, in seconds.
 const MAX_AFTER: u64 = 300;
@@ -43,7 +43,7 @@ struct Draining {
 
 pub(super) async fn drain(
     State(state): State<AdminState>,
-    given: Result<BearerToken, ChatError>,
+    given: Result<BearerToken, HttpError>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let token = match token(&state.token_file).await {

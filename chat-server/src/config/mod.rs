@@ -13,18 +13,21 @@ mod value;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-pub use engines::{
-    BusEngine, CassandraConfig, CassandraDriver, ClusterConfig, FileEngine, PulsarConfig, S3Config,
-    StoreEngine,
-};
+use chat_auth::AuthOptions;
+use chat_blobs::config::S3Config;
+use chat_cassandra::config::CassandraConfig;
+use chat_cluster::config::ClusterConfig;
+use chat_gateway::GatewayOptions;
+use chat_http::TrustedProxies;
+use chat_pulsar::config::PulsarConfig;
+
+pub use engines::{BusEngine, FileEngine, StoreEngine};
 pub use load::load;
 pub use reference::reference;
 pub use resolve::{Problem, Resolved, resolve};
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Assignment, Origin, from_environment, from_file, from_flag, variable_name};
 pub use value::{Kind, Raw, Value};
-
-use crate::{auth::AuthOptions, gateway::GatewayOptions, http::TrustedProxies};
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

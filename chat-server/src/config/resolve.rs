@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, fmt, fmt::Write as _};
 
+use chat_http::{Network, forward};
+
 use super::{Assignment, Config, FileEngine, Origin, SETTINGS, Setting, StoreEngine, variable_name};
-use crate::http::{Network, forward};
 
 /// Something that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,13 +111,6 @@ pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
     })
 }
 
-/// Datacenter and number of copies of an entry such as `dc1:3`.
-pub(super) fn replication(entry: &str) -> Option<(&str, u8)> {
-    let (datacenter, copies) = entry.rsplit_once(':')?;
-    let copies = copies.parse().ok().filter(|copies| (1..=15).contains(copies))?;
-    (!datacenter.is_empty()).then_some((datacenter, copies))
-}
-
 /// Values that are fine alone and not together.
 fn contradictions(resolved: &Resolved) -> Vec<Problem> {
     let config = &resolved.config;
@@ -180,7 +174,7 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
     );
     for entry in &config.cassandra.replication {
         check(
-            replication(entry).is_some(),
+            chat_cassandra::config::replication(entry).is_some(),
             "cassandra.replication",
             "cassandra.replication must hold datacenter:copies with 1 to 15 copies, such as dc1:3",
         );

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use chat_auth::Registration;
+use chat_cassandra::config::CassandraDriver;
 use chat_protocol::limits::MAX_FILE_BYTES;
 
-use super::{BusEngine, CassandraDriver, Config, FileEngine, Kind, LogFormat, StoreEngine, Value};
-use crate::auth::Registration;
+use super::{BusEngine, Config, FileEngine, Kind, LogFormat, StoreEngine, Value};
 
 /// Description of one setting.
 pub struct Setting {
@@ -562,7 +563,7 @@ pub const SETTINGS: &[Setting] = &[
         "log.level",
         Kind::Level,
         log.level,
-        "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,chat_server=debug`."
+        "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,chat_gateway=debug`."
     ),
 ];
 

@@ -23,7 +23,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Texts; in a variable or flag, separated by commas.
     List,
-    /// Directives for the level of logs, such as `info,chat_server=debug`.
+    /// Directives for the level of logs, such as `info,chat_gateway=debug`.
     Level,
 }
 
@@ -130,7 +130,7 @@ impl Kind {
             }
             Self::List => "an array of strings".into(),
             Self::Level => {
-                "error, warn, info, debug, trace, or directives such as info,chat_server=debug".into()
+                "error, warn, info, debug, trace, or directives such as info,chat_gateway=debug".into()
             }
         }
     }

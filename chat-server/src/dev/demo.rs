@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use chat_domain::chat::{Actor, Chat, ChatError};
 use chat_protocol::{
     ChannelKind, ClientId, SessionId,
     rest::{CreateChannel, User},
@@ -15,10 +16,7 @@ use chat_protocol::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    app::App,
-    chat::{Actor, Chat, ChatError},
-};
+use crate::app::App;
 
 /// Keeps the passwords, so that they can be printed at every start.
 const FILE: &str = "demo-passwords.json";

@@ -1,4 +1,4 @@
-//! What every engine behind [`chat_server::bus::Bus`] must do. Each function is one test; it gets two processes' ends
+//! What every engine behind [`chat_domain::bus::Bus`] must do. Each function is one test; it gets two processes' ends
 //! of one bus, which for the bus of a single process are the same.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
@@ -6,8 +6,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chat_domain::bus::{Bus, BusError, BusMessage, CommittedEvent, Position, Signal, Subscription};
 use chat_protocol::{ChannelId, Event, EventBody, ServerFrame, SessionId, UserId};
-use chat_server::bus::{Bus, BusError, BusMessage, CommittedEvent, Position, Signal, Subscription};
 use tokio::time::timeout;
 
 /// For anything that must come.

@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Reactions, Seq, UserId};
-use chat_server::store::{
-    LogStore, StoredEvent,
-    cassandra::{
-        CassandraStore,
-        cql::{Cql, Statement, Value},
-        schema::PUBLIC_SHARD,
-    },
-    name_key,
+use chat_cassandra::{
+    CassandraStore,
+    cql::{Cql, Statement, Value},
+    schema::PUBLIC_SHARD,
 };
+use chat_domain::store::{LogStore, StoredEvent, name_key};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Reactions, Seq, UserId};
 
 use crate::harness::wait::until_so;
 

@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use chat_cassandra::CassandraStore;
+use chat_domain::store::{Appended, LogStore, NewEvent, Refusal, StoreError};
 use chat_protocol::{ChannelId, ClientId, EventBody, Millis, Seq, UserId};
-use chat_server::store::{Appended, LogStore, NewEvent, Refusal, StoreError, cassandra::CassandraStore};
 use proptest::prelude::*;
 
 use crate::keyspace::faulty::Fault;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use chat_server::cluster::tls::{CERTIFICATE_NAME, CertificateFiles};
+use chat_cluster::tls::{CERTIFICATE_NAME, CertificateFiles};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 pub(crate) struct Authority {

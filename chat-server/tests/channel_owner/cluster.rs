@@ -10,22 +10,23 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chat_cluster::metrics::ClusterMetrics;
+use chat_cluster::{
+    Node,
+    hop::{Hop, HopOptions, Live},
+    owner::owner_of,
+    tls::CertificateFiles,
+};
+use chat_domain::{
+    bus::{Bus, BusMessage, Position, PublishError, Subscription, local::LocalBus},
+    chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit, now_ms},
+    store::{DirectoryStore as _, LogStore as _, Store},
+};
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, ErrorCode, EventBody, Seq, SessionId, UserId,
     rest::{Committed, CreateChannel, Role, User},
 };
-use chat_server::{
-    bus::{Bus, BusMessage, Position, PublishError, Subscription, local::LocalBus},
-    chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit, now_ms},
-    cluster::{
-        Node,
-        hop::{Hop, HopOptions, Live},
-        owner::owner_of,
-        tls::CertificateFiles,
-    },
-    metrics::Metrics,
-    store::{DirectoryStore as _, LogStore as _, Store, sqlite::SqliteStore},
-};
+use chat_sqlite::SqliteStore;
 use parking_lot::RwLock;
 
 use crate::wait::{DEADLINE, until, until_within};
@@ -51,7 +52,7 @@ pub(crate) struct Process {
     pub(crate) chat: Arc<Chat>,
     pub(crate) hop: Hop,
     pub(crate) owners: Arc<dyn Owners>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<ClusterMetrics>,
     /// Events that this process committed and published.
     pub(crate) published: Arc<AtomicUsize>,
 }
@@ -87,7 +88,7 @@ impl World {
     /// A process that takes appends. Others know of it once it is in `live`.
     pub(crate) async fn process(&self, name: &str, certificates: Option<CertificateFiles>) -> Process {
         let (chat, published) = self.chat();
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(ClusterMetrics::default());
         let listen = Some(([127, 0, 0, 1], 0).into());
         let options = HopOptions { listen, advertise: String::new(), certificates, timeout: self.timeout };
         let hop = Hop::open(options, Arc::clone(&metrics)).await.unwrap();

@@ -6,16 +6,17 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use chat_protocol::{ChannelId, ChannelKind, ClientId, Seq, rest::CreateChannel};
-use chat_server::{
+use chat_domain::{
     bus::{Bus as _, BusMessage, Subscription},
     chat::{Actor, Chat, HandOverError, Owners, Remote},
     store::{Appended, NewEvent},
 };
+use chat_protocol::{ChannelId, ChannelKind, ClientId, Seq, rest::CreateChannel};
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
-use crate::{cluster::World, wait::until};
+use crate::cluster::World;
+use crate::wait::until;
 
 /// What becomes of one thing that is handed over, or might be.
 #[derive(Debug, Clone, Copy)]

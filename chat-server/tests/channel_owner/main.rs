@@ -11,16 +11,13 @@ mod wait;
 use std::sync::Arc;
 
 use certificates::Authority;
-use chat_protocol::{ChannelId, ClientId, ErrorCode, Generation};
-use chat_server::{
-    cluster::{
-        hop::{Hop, HopError, HopOptions},
-        tls::CertificateFiles,
-    },
-    config::ClusterConfig,
-    metrics::Metrics,
-    store::{GenerationRow, GenerationStore as _},
+use chat_cluster::{config::ClusterConfig, metrics::ClusterMetrics};
+use chat_cluster::{
+    hop::{Hop, HopError, HopOptions},
+    tls::CertificateFiles,
 };
+use chat_domain::store::{GenerationRow, GenerationStore as _};
+use chat_protocol::{ChannelId, ClientId, ErrorCode, Generation};
 use cluster::{Process, SHORT_TIMEOUT, World};
 use proxy::{Mode, Proxy};
 use wait::{until, until_so};
@@ -241,12 +238,12 @@ async fn without_certificates_only_loopback_is_served() {
         certificates,
         timeout: SHORT_TIMEOUT,
     };
-    let open = |listen| Hop::open(options(listen, None), Arc::new(Metrics::new()));
+    let open = |listen| Hop::open(options(listen, None), Arc::new(ClusterMetrics::default()));
     assert!(open([127, 0, 0, 1]).await.is_ok());
     assert!(matches!(open([0, 0, 0, 0]).await, Err(HopError::Insecure(_))));
     let dir = tempfile::tempdir().unwrap();
     let unreachable = options([0, 0, 0, 0], Some(Authority::new().issue(dir.path())));
-    let unreachable = Hop::open(unreachable, Arc::new(Metrics::new())).await;
+    let unreachable = Hop::open(unreachable, Arc::new(ClusterMetrics::default())).await;
     assert!(matches!(unreachable, Err(HopError::Advertise(_))));
     let incomplete = ClusterConfig { key_file: "key.pem".into(), ..ClusterConfig::default() };
     assert!(matches!(HopOptions::new(&incomplete), Err(HopError::Incomplete)));

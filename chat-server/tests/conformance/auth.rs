@@ -1,9 +1,9 @@
-//! The contract of [`chat_server::store::AuthStore`].
+//! The contract of [`chat_domain::store::AuthStore`].
 
 use std::sync::Arc;
 
+use chat_domain::store::{SessionRow, SigningKeyRow, Store};
 use chat_protocol::{Millis, SessionId, UserId};
-use chat_server::store::{SessionRow, SigningKeyRow, Store};
 
 use super::fixtures::{now, unique};
 

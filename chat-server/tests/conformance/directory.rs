@@ -1,9 +1,9 @@
-//! The contract of [`chat_server::store::DirectoryStore`].
+//! The contract of [`chat_domain::store::DirectoryStore`].
 
 use std::sync::Arc;
 
+use chat_domain::store::{Counts, End, FileRow, Membership, NewEvent, Store, name_key};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::User};
-use chat_server::store::{Counts, End, FileRow, Membership, NewEvent, Store, name_key};
 
 use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, now, unique};
 use crate::wait::{DEADLINE, until_within};

@@ -1,10 +1,10 @@
 //! Events, users and channels that no other test uses.
 
+use chat_domain::store::{Appended, NewEvent, Store};
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, EventBody, Millis, Seq, UserId,
     rest::{Role, User},
 };
-use chat_server::store::{Appended, NewEvent, Store};
 
 /// A time like those of real events: engines purge by it.
 pub(crate) fn now() -> Millis {

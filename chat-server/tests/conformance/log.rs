@@ -1,9 +1,9 @@
-//! The contract of [`chat_server::store::LogStore`].
+//! The contract of [`chat_domain::store::LogStore`].
 
 use std::{collections::HashSet, sync::Arc};
 
+use chat_domain::store::{Appended, Refusal, Store, StoredEvent};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, FileId, FileRef, Seq, UserId};
-use chat_server::store::{Appended, Refusal, Store, StoredEvent};
 
 use super::fixtures::{append, commit, created, event, joined, message, named, new_channel, now, unique};
 

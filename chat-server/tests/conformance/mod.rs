@@ -1,4 +1,4 @@
-//! What every engine behind [`chat_server::store::Store`] must do. Each function is one test; it gets a store that
+//! What every engine behind [`chat_domain::store::Store`] must do. Each function is one test; it gets a store that
 //! may hold anything from before and be used by others at the same time, so it uses ids and names of its own.
 
 pub(crate) mod auth;

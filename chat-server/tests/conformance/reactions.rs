@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
+use chat_domain::store::{Appended, Authority, NewEvent, Refusal, Store};
 use chat_log::permission::Denial;
 use chat_protocol::{ChannelId, ClientId, EventBody, Reactions, Seq, UserId, rest::Role};
-use chat_server::store::{Appended, Authority, NewEvent, Refusal, Store};
 use proptest::{prelude::*, sample::Index, strategy::ValueTree as _, test_runner::TestRunner};
 
 use super::fixtures::{append, commit, event, message, named, new_channel};

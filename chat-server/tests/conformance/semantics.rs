@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use chat_domain::store::{Appended, Authority, NewEvent, Refusal, Store};
 use chat_log::{
     permission::Denial,
     vectors::{DecideCase, decide_cases, events, fold_cases},
 };
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId, rest::Role};
-use chat_server::store::{Appended, Authority, NewEvent, Refusal, Store};
 
 use super::fixtures::{append, commit, created, event, joined, message, new_channel, now, unique};
 

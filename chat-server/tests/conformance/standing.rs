@@ -1,4 +1,4 @@
-//! Roles and closed accounts of [`chat_server::store::DirectoryStore`].
+//! Roles and closed accounts of [`chat_domain::store::DirectoryStore`].
 
 use std::{
     sync::{
@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
+use chat_domain::store::{Standing, StandingChange, Store, StoreError};
 use chat_protocol::{
     UserId,
     rest::{Role, User},
 };
-use chat_server::store::{Standing, StandingChange, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::fixtures::{new_user, now, unique};

@@ -9,18 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chat_protocol::ChannelId;
-use chat_server::{
-    follow::count::EventCounter,
-    store::{
-        StoreError,
-        cassandra::{
-            CassandraStore, LogOptions,
-            cql::{Cql, CqlError, Page, PageState, Row, Statement, Value},
-            migrate::migrate,
-        },
-    },
+use chat_cassandra::{
+    CassandraStore, LogOptions,
+    cql::{Cql, CqlError, Page, PageState, Row, Statement, Value},
+    migrate::migrate,
 };
+use chat_domain::store::StoreError;
+use chat_follow::count::EventCounter;
+use chat_protocol::ChannelId;
 use tokio::sync::OnceCell;
 
 use crate::{

@@ -8,17 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chat_protocol::{ChannelId, UserId};
-use chat_server::{
-    follow::{
-        ConsumerError, FollowOptions,
-        count::{Count, Counts, EventCounter},
-    },
-    store::{
-        cassandra::{CassandraStore, options::CassandraOptions, scylla_driver::ScyllaCql},
-        sqlite::SqliteStore,
-    },
+use chat_cassandra::{CassandraStore, options::CassandraOptions, scylla_driver::ScyllaCql};
+use chat_follow::{
+    ConsumerError, FollowOptions,
+    count::{Count, Counts, EventCounter},
 };
+use chat_protocol::{ChannelId, UserId};
+use chat_sqlite::SqliteStore;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
@@ -124,10 +120,8 @@ async fn child() {
 }
 
 fn with_credentials(options: CassandraOptions, user: &str, password: &str, ca: &str) -> CassandraOptions {
-    let credentials = (!user.is_empty()).then(|| chat_server::store::cassandra::options::Credentials {
-        user: user.into(),
-        password: password.into(),
-    });
+    let credentials = (!user.is_empty())
+        .then(|| chat_cassandra::options::Credentials { user: user.into(), password: password.into() });
     CassandraOptions { credentials, ca_file: (!ca.is_empty()).then(|| ca.into()), ..options }
 }
 

@@ -9,14 +9,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chat_protocol::{ChannelId, Seq};
-use chat_server::{
-    follow::{
-        Consumer, ConsumerError,
-        count::{Count, Counts},
-    },
-    store::StoredEvent,
+use chat_domain::store::StoredEvent;
+use chat_follow::{
+    Consumer, ConsumerError,
+    count::{Count, Counts},
 };
+use chat_protocol::{ChannelId, Seq};
 use parking_lot::Mutex;
 
 /// Counts that outlive followers, as a database would.

@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat_server::{
-    bus::{Bus as _, BusMessage, CommittedEvent, local::LocalBus},
-    follow::{FollowOptions, count::EventCounter},
-};
+use chat_domain::bus::{Bus as _, BusMessage, CommittedEvent, local::LocalBus};
+use chat_follow::{FollowOptions, count::EventCounter};
 
 use crate::{
     recorder::{MemoryCounts, Recorder, exact},

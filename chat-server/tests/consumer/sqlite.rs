@@ -8,13 +8,9 @@ use std::{
     },
 };
 
-use chat_server::{
-    follow::count::EventCounter,
-    store::{
-        StoreError,
-        sqlite::{FaultPoint, SqliteOptions, SqliteStore},
-    },
-};
+use chat_domain::store::StoreError;
+use chat_follow::count::EventCounter;
+use chat_sqlite::{FaultPoint, SqliteOptions, SqliteStore};
 
 use crate::{
     recorder::{MemoryCounts, exact},

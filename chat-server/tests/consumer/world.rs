@@ -6,12 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chat_cluster::Node;
+use chat_domain::store::{Store, follow::FollowStore};
+use chat_follow::{Consumer, FollowOptions, Follower, Processes};
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
-use chat_server::{
-    cluster::Node,
-    follow::{Consumer, FollowOptions, Follower, Processes},
-    store::{Store, follow::FollowStore},
-};
 use parking_lot::RwLock;
 
 use crate::fixtures::{commit, message, new_channel};
@@ -112,7 +110,7 @@ pub(crate) async fn say(store: &Arc<dyn Logs>, channel: ChannelId) -> Seq {
 }
 
 /// A message that nobody waits for the outcome of.
-pub(crate) fn a_message() -> chat_server::store::NewEvent {
+pub(crate) fn a_message() -> chat_domain::store::NewEvent {
     let body = EventBody::Message { text: "hello".into(), files: vec![], deleted: false };
     crate::fixtures::event(UserId::new(), body)
 }

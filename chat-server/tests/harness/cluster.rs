@@ -9,20 +9,22 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chat_auth::{Auth, AuthOptions, TokenVerifier};
+use chat_cluster::metrics::ClusterMetrics;
+use chat_cluster::{Cluster, ClusterOptions, process::Process};
+use chat_domain::{
+    bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
+    chat::{Actor, Chat, now_ms},
+    store::Store,
+};
+use chat_gateway::metrics::GatewayMetrics;
+use chat_gateway::{Gateway, GatewayOptions};
 use chat_protocol::{
     ChannelId, ChannelKind, SessionId, UserId,
     rest::{CreateChannel, Role, User},
 };
-use chat_server::{
-    auth::{Auth, AuthOptions, TokenVerifier},
-    bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
-    cluster::{Cluster, ClusterOptions, process::Process},
-    gateway::{Gateway, GatewayOptions},
-    http_server,
-    metrics::Metrics,
-    store::{Store, sqlite::SqliteStore},
-};
+use chat_server::http_server;
+use chat_sqlite::SqliteStore;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +70,7 @@ pub struct TestGateway {
     pub chat: Arc<Chat>,
     pub gateway: Arc<Gateway>,
     pub process: Arc<Process>,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<GatewayMetrics>,
     pub verifier: TokenVerifier,
     runtime: Option<Runtime>,
 }
@@ -121,7 +123,7 @@ impl TestCluster {
             let chat = Chat::new(store, bus);
             let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
             let verifier = auth.verifier();
-            let metrics = Arc::new(Metrics::new());
+            let metrics = Arc::new(GatewayMetrics::default());
             let name = options.name.clone();
             let cluster = Cluster::new(ClusterOptions { name, ..ClusterOptions::default() });
             let gateway =
@@ -130,7 +132,7 @@ impl TestCluster {
             let process = Process::spawn(
                 Arc::clone(&chat),
                 Arc::clone(gateway.cluster()),
-                Arc::clone(&metrics),
+                Arc::new(ClusterMetrics::default()),
                 vec![Arc::<Gateway>::clone(&gateway)],
             );
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");

@@ -16,14 +16,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use chat_server::{
-    config::{CassandraConfig, PulsarConfig},
-    store::cassandra::{
-        cql::{Cql as _, Statement, Value},
-        options::CassandraOptions,
-        scylla_driver::ScyllaCql,
-    },
+use chat_cassandra::config::CassandraConfig;
+use chat_cassandra::{
+    cql::{Cql as _, Statement, Value},
+    options::CassandraOptions,
+    scylla_driver::ScyllaCql,
 };
+use chat_pulsar::config::PulsarConfig;
 use tokio::sync::OnceCell;
 
 /// Keyspaces and namespaces of runs that ended this long ago are removed.

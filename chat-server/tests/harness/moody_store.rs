@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use chat_protocol::{ChannelId, UserId, rest::User};
-use chat_server::store::{
+use chat_domain::store::{
     Commit, DirectoryStore as _, GenerationRow, GenerationStore as _, LogStore as _, NewEvent, StoreError,
     layer::{Call, Layer},
-    sqlite::SqliteStore,
 };
+use chat_protocol::{ChannelId, UserId, rest::User};
+use chat_sqlite::SqliteStore;
 use tokio::sync::watch;
 
 /// How it is at the moment.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chat_server::store::cassandra::cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value};
+use chat_cassandra::cql::{Access, Cql, CqlError, Page, PageState, Row, Statement, Value};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 

@@ -5,11 +5,9 @@ pub(crate) mod faulty;
 
 use std::sync::Arc;
 
-use chat_server::{
-    config::CassandraConfig,
-    store::cassandra::{
-        cql::Cql, migrate::create_keyspace, options::CassandraOptions, scylla_driver::ScyllaCql,
-    },
+use chat_cassandra::config::CassandraConfig;
+use chat_cassandra::{
+    cql::Cql, migrate::create_keyspace, options::CassandraOptions, scylla_driver::ScyllaCql,
 };
 
 use crate::harness::engines;

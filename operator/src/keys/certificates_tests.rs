@@ -151,7 +151,7 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Both sides of a connection, as `chat-server/src/cluster/tls.rs` makes them; a handshake, and the server's own look at the
+/// Both sides of a connection, as `chat-server/cluster/src/tls.rs` makes them; a handshake, and the server's own look at the
 /// name. `true` when both are content.
 fn understand(server: &SecretData, client: &SecretData, now: Timestamp) -> bool {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,0 +1,103 @@
+//! Receives an upload: streamed, hashed, sniffed and bounded, never whole in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use chat_domain::{
+    blob::{BlobError, Staged},
+    chat::ChatError,
+};
+use chat_protocol::ErrorCode;
+use futures_util::{StreamExt, stream::BoxStream};
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use super::sniff::Sniffer;
+
+/// An upload that brings no byte for this long is given up.
+const IDLE: Duration = Duration::from_secs(30);
+/// An upload that is not whole after this long is given up; the largest file needs 350 kbit/s.
+const WHOLE: Duration = Duration::from_secs(600);
+
+/// Places for uploads.
+#[derive(Clone)]
+pub(super) struct Uploads(Arc<Semaphore>);
+
+impl Uploads {
+    pub(super) fn new(places: usize) -> Self {
+        Self(Arc::new(Semaphore::new(places)))
+    }
+
+    /// A place, while it is held.
+    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, ChatError> {
+        self.0.clone().try_acquire_owned().map_err(|_| ChatError::overloaded(2_000))
+    }
+}
+
+/// What was received; not committed yet.
+pub(super) struct Received {
+    pub(super) staged: Box<dyn Staged>,
+    pub(super) size: u64,
+    pub(super) sha256: [u8; 32],
+    pub(super) media_type: &'static str,
+}
+
+/// Writes the body to `staged`. On an error, dropping `staged` leaves nothing behind.
+pub(super) async fn receive(
+    body: Body,
+    mut staged: Box<dyn Staged>,
+    limit: u64,
+) -> Result<Received, ChatError> {
+    let mut chunks = body.into_data_stream().boxed();
+    let (mut hash, mut sniffer, mut size) = (Sha256::new(), Sniffer::default(), 0_u64);
+    let end = Instant::now() + WHOLE;
+    while let Some(chunk) = next(&mut chunks, end).await? {
+        size += chunk.len() as u64;
+        if size > limit {
+            return Err(too_large(limit));
+        }
+        hash.update(&chunk);
+        sniffer.feed(&chunk);
+        staged.write(chunk).await.map_err(|e| blob_failed(&e))?;
+    }
+    if size == 0 {
+        return Err(ChatError::invalid("the body is empty; it must be the bytes of a file"));
+    }
+    Ok(Received { staged, size, sha256: hash.finalize().into(), media_type: sniffer.media_type() })
+}
+
+async fn next(
+    chunks: &mut BoxStream<'static, Result<Bytes, axum::Error>>,
+    end: Instant,
+) -> Result<Option<Bytes>, ChatError> {
+    let deadline = end.min(Instant::now() + IDLE);
+    match timeout_at(deadline, chunks.next()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+        Ok(Some(Err(_))) => Err(ChatError::new(ErrorCode::Malformed, "the upload was cut off")),
+        Err(_) => Err(ChatError::new(
+            ErrorCode::Malformed,
+            format!(
+                "the upload is too slow: at least a byte every {} s and the whole file within {} s",
+                IDLE.as_secs(),
+                WHOLE.as_secs()
+            ),
+        )),
+    }
+}
+
+/// What is said of a file beyond the limit.
+pub(super) fn too_large(limit: u64) -> ChatError {
+    ChatError::new(ErrorCode::TooLarge, format!("the file is too large: at most {limit} bytes are allowed"))
+}
+
+/// A blob store that fails is a matter for the operator; the client only learns that.
+pub(super) fn blob_failed(error: &BlobError) -> ChatError {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(%error, source, "blob store failed");
+    ChatError::new(ErrorCode::Internal, "the file could not be kept or read; it was logged")
+}

@@ -1,0 +1,204 @@
+//! Accounts, sessions, tokens.
+//!
+//! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
+//! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
+//! `accounts` and `sessions` are what a person can do, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
+
+mod accounts;
+mod key_file;
+mod keys;
+mod limits;
+mod passwords;
+mod revocation;
+mod routes;
+mod sessions;
+mod standing;
+mod tokens;
+mod verifier;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+pub use key_file::{KeyFault, KeyFileError};
+pub use keys::{Jwk, JwkSet, KeyRing, new_key};
+pub use revocation::Revocations;
+pub use routes::{router, routes};
+pub use sessions::NewSession;
+pub use tokens::MAX_TOKEN_LIFE;
+
+pub use verifier::{Authenticated, TokenVerifier, outdated};
+
+use chat_domain::{
+    bus::{BusError, BusMessage, Signal, Subscription},
+    chat::{Chat, ChatError},
+    store::Store,
+};
+use limits::{Counted, Limits};
+use passwords::Passwords;
+
+/// How often what goes on by itself goes on.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Whoever reaches the server.
+    Open,
+    /// Nobody, except the very first account of a new server, which becomes its owner.
+    Closed,
+}
+
+/// What an operator can set about accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthOptions {
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Life of an access token; at most [`MAX_TOKEN_LIFE`].
+    pub access_token: Duration,
+    /// A session that is not refreshed for this long ends.
+    pub refresh_token: Duration,
+    /// Age at which a signing key in the store is replaced.
+    pub key_rotation: Duration,
+    /// File with the signing keys, whose owner replaces them; empty: they are in the store.
+    pub signing_keys_file: PathBuf,
+    /// Logins a minute for one account, from wherever.
+    pub login_per_minute_account: u32,
+    /// Logins a minute from one address (IPv6: one /64).
+    pub login_per_minute_address: u32,
+    /// New accounts an hour from one address (IPv6: one /64).
+    pub register_per_hour_address: u32,
+    /// Names of public channels that a new account joins; those that do not exist are skipped.
+    pub default_channels: Vec<String>,
+}
+
+impl Default for AuthOptions {
+    fn default() -> Self {
+        Self {
+            registration: Registration::Open,
+            access_token: Duration::from_secs(600),
+            refresh_token: Duration::from_secs(30 * 86_400),
+            key_rotation: Duration::from_secs(30 * 86_400),
+            signing_keys_file: PathBuf::new(),
+            login_per_minute_account: 10,
+            login_per_minute_address: 60,
+            register_per_hour_address: 100,
+            default_channels: vec!["general".into(), "random".into()],
+        }
+    }
+}
+
+/// Why tokens can be neither signed nor verified.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store does not answer.
+    #[error("failed to read signing keys and revoked sessions from the store")]
+    Store(#[from] ChatError),
+    /// The file of signing keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+}
+
+/// The role `auth`.
+pub struct Auth {
+    chat: Arc<Chat>,
+    options: AuthOptions,
+    verifier: TokenVerifier,
+    passwords: Passwords,
+    limits: Limits,
+    /// Distinguishes this process's attempts from those of others.
+    origin: u64,
+    /// Taken while the first account is made, so that two at once do not both become the owner.
+    founding: tokio::sync::Mutex<()>,
+}
+
+impl Auth {
+    /// Accounts on `chat`'s store. Makes the first signing key when there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be asked for keys and revoked sessions, or the file of keys cannot be used.
+    pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, OpenError> {
+        chat.follow_generation().await?;
+        let (versions, generations) = (Arc::clone(chat.auth_versions()), chat.generations());
+        let keys_file = &options.signing_keys_file;
+        let verifier =
+            TokenVerifier::load(chat.store(), chat.bus(), versions, generations, keys_file).await?;
+        verifier.keys().ensure().await?;
+        let limits = Limits::new(&options);
+        Ok(Arc::new(Self {
+            chat,
+            options,
+            verifier,
+            passwords: Passwords::new(),
+            limits,
+            origin: rand::random(),
+            founding: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Verifies access tokens; shares its keys and revoked sessions with this role.
+    #[must_use]
+    pub fn verifier(&self) -> TokenVerifier {
+        self.verifier.clone()
+    }
+
+    /// Starts what goes on by itself: replacing old signing keys, counting what other processes let pass, forgetting old
+    /// limits. Ends with the last [`Arc`].
+    pub fn spawn(self: &Arc<Self>) {
+        tokio::spawn(count_others(Arc::downgrade(self), self.chat.bus().subscribe()));
+        let auth = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(HOUSEKEEPING);
+            loop {
+                ticks.tick().await;
+                let Some(auth) = auth.upgrade() else { return };
+                auth.keep_house().await;
+            }
+        });
+    }
+
+    async fn keep_house(&self) {
+        self.limits.forget_idle();
+        if let Err(error) = self.verifier.keys().rotate_when_older(self.options.key_rotation).await {
+            tracing::warn!(%error, "signing key not rotated, trying again in a minute");
+        }
+    }
+
+    /// Sends what was counted to the other processes, in the background, and answers whether it may go on.
+    fn limited(&self, counted: Counted) -> Result<(), ChatError> {
+        let Counted { attempts, result } = counted;
+        if !attempts.is_empty() {
+            let bus = Arc::clone(self.chat.bus());
+            let signal = Signal::Attempts { origin: self.origin, attempts };
+            tokio::spawn(async move {
+                if let Err(error) = bus.publish(BusMessage::Signal(signal)).await {
+                    tracing::debug!(%error, "attempts were not published");
+                }
+            });
+        }
+        result
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.chat.store()
+    }
+}
+
+/// Counts what other processes let pass. A signal that is lost lets somebody try once more, no worse.
+async fn count_others(auth: Weak<Auth>, mut subscription: Box<dyn Subscription>) {
+    loop {
+        let received = subscription.next().await;
+        let Some(auth) = auth.upgrade() else { return };
+        match received {
+            Ok(BusMessage::Signal(Signal::Attempts { origin, attempts })) if origin != auth.origin => {
+                for attempt in attempts {
+                    auth.limits.learn(attempt);
+                }
+            }
+            Ok(_) | Err(BusError::Missed(_)) => {}
+            Err(BusError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Password hashing: argon2id with OWASP's parameters, never on a thread that serves requests.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use chat_domain::chat::ChatError;
+use chat_protocol::{
+    ErrorCode,
+    limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
+};
+use tokio::sync::Semaphore;
+
+/// OWASP Password Storage Cheat Sheet, "Argon2id": 19 MiB of memory, 2 passes, 1 lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// Hashes that may wait for a core. At some 30 ms each the last one waits for about a second on two cores.
+const WAITING_PER_CORE: usize = 32;
+/// How long those wait who find the queue full, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// A hash that no password has, with today's parameters: checking against it takes as long as against a real one.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmUh$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What checking a password showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// It is the one.
+    Right,
+    /// It is, but was hashed with parameters of another time.
+    RightButOld,
+    /// It is not.
+    Wrong,
+}
+
+/// Hashes passwords on at most as many threads as there are cores.
+pub(super) struct Passwords {
+    hasher: Argon2<'static>,
+    running: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+}
+
+impl Passwords {
+    pub(super) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_bounds(cores, cores * WAITING_PER_CORE)
+    }
+
+    fn with_bounds(running: usize, max_waiting: usize) -> Self {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
+        Self {
+            hasher: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            running: Arc::new(Semaphore::new(running)),
+            waiting: AtomicUsize::new(0),
+            max_waiting,
+        }
+    }
+
+    /// Whether a password may be chosen.
+    pub(super) fn acceptable(password: &str) -> Result<(), ChatError> {
+        if password.chars().count() < MIN_PASSWORD_CHARS || password.len() > MAX_PASSWORD_BYTES {
+            return Err(ChatError::invalid(format!(
+                "not a usable password: it takes at least {MIN_PASSWORD_CHARS} characters and at most {MAX_PASSWORD_BYTES} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The PHC string of a password.
+    pub(super) async fn hash(&self, password: String) -> Result<String, ChatError> {
+        let hasher = self.hasher.clone();
+        self.run(move || hasher.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
+            .await?
+            .map_err(|error| failed(&error))
+    }
+
+    /// Whether `password` is what `phc` was made from. Takes as long when there is no `phc`.
+    pub(super) async fn check(&self, password: String, phc: Option<String>) -> Result<Checked, ChatError> {
+        let hasher = self.hasher.clone();
+        self.run(move || {
+            let exists = phc.is_some();
+            let hash = PasswordHash::new(phc.as_deref().unwrap_or(NOBODY))?;
+            if hasher.verify_password(password.as_bytes(), &hash).is_err() || !exists {
+                return Ok(Checked::Wrong);
+            }
+            let current = hash.algorithm == Algorithm::Argon2id.ident() && same_cost(&hash, hasher.params());
+            Ok(if current { Checked::Right } else { Checked::RightButOld })
+        })
+        .await?
+        .map_err(|error: argon2::password_hash::phc::Error| failed(&error))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ChatError> {
+        let _waits = Waiting::enter(self)?;
+        let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|error| failed(&error))?;
+        // The permit goes along: a caller who hangs up does not make room for one more hash at once.
+        tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        })
+        .await
+        .map_err(|error| failed(&error))
+    }
+}
+
+#[cfg(test)]
+impl Passwords {
+    /// Takes all places, so that no hash is computed until they are given back.
+    pub(super) async fn hold(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(self.running.available_permits()).expect("few cores");
+        Arc::clone(&self.running).acquire_many_owned(all).await.expect("open")
+    }
+
+    /// How many wait for a hash.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+}
+
+fn same_cost(hash: &PasswordHash, params: &Params) -> bool {
+    Params::try_from(hash).is_ok_and(|old| {
+        (old.m_cost(), old.t_cost(), old.p_cost()) == (params.m_cost(), params.t_cost(), params.p_cost())
+    })
+}
+
+fn failed(error: &dyn std::error::Error) -> ChatError {
+    tracing::error!(%error, "password hashing failed");
+    ChatError::new(ErrorCode::Internal, "the password could not be processed; it was logged")
+}
+
+/// One who waits for a hash or has it computed.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(passwords: &'a Passwords) -> Result<Self, ChatError> {
+        let waiting = Self(&passwords.waiting);
+        if passwords.waiting.fetch_add(1, Ordering::AcqRel) >= passwords.max_waiting {
+            return Err(ChatError::overloaded(RETRY_AFTER_MS));
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hash_names_owasps_parameters_and_only_its_password_fits() {
+        let passwords = Passwords::new();
+        let phc = passwords.hash("correct horse".into()).await.expect("hashed");
+        assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
+        assert_eq!(
+            passwords.check("correct horse".into(), Some(phc.clone())).await.expect("checked"),
+            Checked::Right
+        );
+        assert_eq!(passwords.check("wrong horse".into(), Some(phc)).await.expect("checked"), Checked::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_other_parameters_fits_and_says_that_it_is_old() {
+        let weak =
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).expect("valid"));
+        let phc = weak.hash_password(b"correct horse").expect("hashed").to_string();
+        let checked = Passwords::new().check("correct horse".into(), Some(phc)).await.expect("checked");
+        assert_eq!(checked, Checked::RightButOld);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_a_readable_hash_of_the_same_cost() {
+        let passwords = Passwords::new();
+        let nobody = PasswordHash::new(NOBODY).expect("readable");
+        assert!(same_cost(&nobody, passwords.hasher.params()));
+        let phc = passwords.hash("correct horse".into()).await.expect("hashed");
+        let real = PasswordHash::new(&phc).expect("readable");
+        let length = |hash: &PasswordHash| hash.hash.as_ref().map(|output| output.len());
+        assert_eq!(length(&nobody), length(&real));
+    }
+
+    #[tokio::test]
+    async fn beyond_its_bound_it_refuses_at_once() {
+        let passwords = Arc::new(Passwords::with_bounds(1, 2));
+        let hold = Arc::clone(&passwords.running).acquire_owned().await.expect("open");
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let passwords = Arc::clone(&passwords);
+                tokio::spawn(async move { passwords.hash("correct horse".into()).await })
+            })
+            .collect();
+        let both_wait = async {
+            while passwords.waiting.load(Ordering::Acquire) < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), both_wait).await.expect("both wait");
+        let refused = passwords.hash("correct horse".into()).await.expect_err("refused");
+        assert_eq!(refused.code, ErrorCode::Overloaded);
+        drop(hold);
+        for waiter in waiters {
+            waiter.await.expect("joined").expect("hashed");
+        }
+        assert!(passwords.hash("correct horse".into()).await.is_ok());
+    }
+
+    #[test]
+    fn passwords_are_bounded_below_in_characters_and_above_in_bytes() {
+        for (password, fits) in [
+            ("1234567".to_owned(), false),
+            ("12345678".to_owned(), true),
+            ("äöüäöüäö".to_owned(), true),
+            ("x".repeat(256), true),
+            ("ä".repeat(129), false),
+        ] {
+            assert_eq!(Passwords::acceptable(&password).is_ok(), fits, "{password}");
+        }
+    }
+}

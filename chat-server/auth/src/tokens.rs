@@ -1,0 +1,136 @@
+//! Access tokens: EdDSA JWTs (RFC 7519, RFC 8037 §3.1) of minutes.
+
+use std::time::Duration;
+
+use chat_domain::chat::{Actor, ChatError, now_ms};
+use chat_protocol::{ErrorCode, Millis, SessionId, UserId, rest::Role};
+use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::keys::Key;
+
+/// No access token lives longer, whatever the configuration says. So a retired key is needed for no longer, and a
+/// revoked session must be remembered for no longer.
+pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
+
+/// What clocks of different machines may disagree by.
+pub(super) const LEEWAY: Duration = Duration::from_secs(10);
+
+/// Longest token that is looked at, in bytes; ours have about 400.
+const MAX_TOKEN_BYTES: usize = 2_048;
+
+const ISSUER: &str = "folkmoot";
+const AUDIENCE: &str = "folkmoot";
+
+/// The claims of an access token.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: UserId,
+    sid: SessionId,
+    role: Role,
+    /// Absent in tokens of 0.1.0, whose holders had the role that they had at the beginning.
+    #[serde(default)]
+    auth_version: u64,
+    iat: u64,
+    exp: u64,
+    jti: Uuid,
+}
+
+/// Signs a token for `actor` that lives for `life`, at most [`MAX_TOKEN_LIFE`].
+pub(super) fn issue(key: &Key, actor: &Actor, life: Duration) -> Result<String, ChatError> {
+    let iat = now_ms() / 1_000;
+    let claims = Claims {
+        iss: ISSUER.into(),
+        aud: AUDIENCE.into(),
+        sub: actor.user,
+        sid: actor.session,
+        role: actor.role,
+        auth_version: actor.auth_version,
+        iat,
+        exp: iat + life.min(MAX_TOKEN_LIFE).as_secs(),
+        jti: Uuid::new_v4(),
+    };
+    let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+    jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(|error| {
+        tracing::error!(%error, kid = key.kid, "token could not be signed");
+        ChatError::new(ErrorCode::Internal, "the token could not be signed; it was logged")
+    })
+}
+
+/// What a token must say to be believed.
+pub(super) fn validation() -> Validation {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.leeway = LEEWAY.as_secs();
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation
+}
+
+/// The id of the key that a token says it is signed with.
+pub(super) fn key_id(token: &str) -> Result<String, ChatError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(unreadable());
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| unreadable())?;
+    header.kid.ok_or_else(unreadable)
+}
+
+/// Checks signature and claims. Nothing that was issued before `since` is believed: a restore has ended those sessions.
+pub(super) fn check(
+    key: &Key,
+    validation: &Validation,
+    since: Millis,
+    token: &str,
+) -> Result<Actor, ChatError> {
+    let claims =
+        jsonwebtoken::decode::<Claims>(token, &key.decoding, validation).map_err(|e| match e.kind() {
+            ErrorKind::ExpiredSignature => {
+                ChatError::new(ErrorCode::Unauthenticated, "the access token has expired; refresh it")
+            }
+            _ => unreadable(),
+        })?;
+    let Claims { sub: user, sid: session, role, auth_version, iat, .. } = claims.claims;
+    if iat.saturating_mul(1_000) < since {
+        return Err(ChatError::new(
+            ErrorCode::Unauthenticated,
+            "the server was restored from a backup; sign in again",
+        ));
+    }
+    Ok(Actor { user, role, auth_version, session })
+}
+
+/// One answer for everything that is wrong with a token, so that nobody can probe what.
+pub(super) fn unreadable() -> ChatError {
+    ChatError::new(ErrorCode::Unauthenticated, "the access token was not signed by this server")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_an_older_server_has_version_0() {
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: UserId::new(),
+            sid: SessionId::new(),
+            role: Role::Admin,
+            auth_version: 7,
+            iat: 1,
+            exp: 2,
+            jti: Uuid::nil(),
+        };
+        let mut json = serde_json::to_value(&claims).expect("serialises");
+        let read = |json: &serde_json::Value| {
+            serde_json::from_value::<Claims>(json.clone()).map(|claims| claims.auth_version).ok()
+        };
+        assert_eq!(read(&json), Some(7));
+        json.as_object_mut().expect("is an object").remove("auth_version");
+        assert_eq!(read(&json), Some(0));
+    }
+}

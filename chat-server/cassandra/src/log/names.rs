@@ -1,0 +1,90 @@
+//! Names of channels are unique: a name is reserved before the event that gives it is appended.
+//!
+//! Between the two a process may die. So a reservation whose channel turns out not to have the name, and which is older
+//! than an append can take, is taken over by whoever wants the name.
+
+use chat_domain::{clock::now_ms, store::name_key};
+use chat_protocol::{ChannelId, Millis};
+
+use super::{
+    Log,
+    codec::{big, channel_value, number, uuid},
+    error::LogError,
+    statements as cql,
+};
+use crate::cql::{Row, Value};
+
+/// Rounds against others who want the same name at the same time.
+const ROUNDS: usize = 8;
+
+/// A name that a channel holds, as it stood at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Held {
+    key: String,
+    reserved_at: Millis,
+}
+
+impl Log {
+    /// Reserves a name for a channel. False when another channel has it, or is about to.
+    pub(super) async fn reserve(&self, channel: ChannelId, key: &str) -> Result<bool, LogError> {
+        for _ in 0..ROUNDS {
+            let now = now_ms();
+            let name = Value::Text(key.to_owned());
+            let answer = self
+                .cql
+                .execute(cql::RESERVE_NAME, vec![name.clone(), channel_value(channel), big(now)])
+                .await?;
+            let Some(row) = answer.first().filter(|row| !row.applied()) else { return Ok(true) };
+            let (holder, reserved_at) = holder(row)?;
+            if holder != channel {
+                let grace = Millis::try_from(self.options.name_grace.as_millis()).unwrap_or(Millis::MAX);
+                if self.has_name(holder, key).await? || reserved_at.saturating_add(grace) > now {
+                    return Ok(false);
+                }
+            }
+            // Its own reservation is renewed too: so that whoever is about to release it on account of what it was
+            // before leaves it alone.
+            let values = vec![
+                channel_value(channel),
+                big(now.max(reserved_at.saturating_add(1))),
+                name,
+                channel_value(holder),
+                big(reserved_at),
+            ];
+            if self.cql.execute(cql::TAKE_NAME, values).await?.iter().any(Row::applied) {
+                return Ok(true);
+            }
+        }
+        Err(LogError::Late)
+    }
+
+    /// The reservation of a name as it is now, if it is this channel's.
+    pub(super) async fn held(&self, channel: ChannelId, key: &str) -> Result<Option<Held>, LogError> {
+        let rows = self.cql.execute(cql::NAME_HOLDER, vec![Value::Text(key.to_owned())]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (holder, reserved_at) = holder(row)?;
+        Ok((holder == channel).then(|| Held { key: key.to_owned(), reserved_at }))
+    }
+
+    /// Gives a name up, unless its reservation was renewed. When that fails, the name stays taken for its grace.
+    pub(super) async fn release(&self, channel: ChannelId, held: Held) {
+        let values = vec![Value::Text(held.key), channel_value(channel), big(held.reserved_at)];
+        if let Err(error) = self.cql.execute(cql::RELEASE_NAME, values).await {
+            tracing::warn!(%channel, %error, "former name of a channel was not released");
+        }
+    }
+
+    async fn has_name(&self, channel: ChannelId, key: &str) -> Result<bool, LogError> {
+        let mut tail = self.read_tail(channel, &self.tails.entry(channel)).await?;
+        if tail.end.head == 0 {
+            return Ok(false);
+        }
+        self.ensure_applied(channel, &mut tail).await?;
+        let rows = self.cql.execute(cql::CHANNEL, vec![channel_value(channel)]).await?;
+        Ok(rows.first().and_then(|row| row.text("name")).is_some_and(|name| name_key(name) == key))
+    }
+}
+
+fn holder(row: &Row) -> Result<(ChannelId, Millis), LogError> {
+    Ok((ChannelId(uuid(row, "channel")?), number(row, "reserved_at")?))
+}

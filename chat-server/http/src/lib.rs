@@ -1,0 +1,15 @@
+//! What all REST doors share: errors as RFC 9457 problems, extractors whose rejections are such problems, `harden`, which every
+//! answer of every role goes through, and the way to a door of another process.
+
+mod client_address;
+mod extract;
+pub mod forward;
+mod harden;
+mod linger;
+mod problem;
+pub mod problems;
+
+pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies};
+pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams};
+pub use harden::{HardenOptions, harden};
+pub use problem::{HttpError, fallback, method_not_allowed, panic_response};

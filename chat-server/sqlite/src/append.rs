@@ -1,0 +1,205 @@
+//! One append inside the writer's transaction: idempotency, the decision, the event. What a decision needs and what
+//! follows from an event is in `project`.
+
+use chat_domain::store::{Appended, Commit, End, NewEvent, Refusal};
+use chat_log::{ChannelFacts, Decision, kind_number, rules_change, scrub, target};
+use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    JobError,
+    codec::{self, int, uint, user_id},
+};
+
+/// Appends `events` in order. The caller's savepoint makes it all or nothing on an error.
+pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -> Result<Commit, JobError> {
+    let mut log = Log::open(db, channel)?;
+    let before = log.end;
+    let mut outcomes = Vec::with_capacity(events.len());
+    for event in events {
+        outcomes.push(log.append_one(event)?);
+    }
+    if log.end.head != before.head {
+        log.save()?;
+    }
+    Ok(Commit { outcomes, before: Some(before) })
+}
+
+/// Where and when the event with this client id was committed first.
+pub(super) fn committed_as(
+    db: &Connection,
+    channel: ChannelId,
+    by: UserId,
+    id: ClientId,
+) -> Result<Option<(Seq, Millis)>, JobError> {
+    Ok(db
+        .prepare_cached("SELECT seq, at FROM dedup WHERE channel = ?1 AND by = ?2 AND id = ?3")?
+        .query_row(params![channel.0.as_bytes(), by.0.as_bytes(), id.0.as_bytes()], |row| {
+            Ok((uint(row, 0)?, uint(row, 1)?))
+        })
+        .optional()?)
+}
+
+pub(super) struct Log<'a> {
+    pub(super) db: &'a Connection,
+    channel: ChannelId,
+    pub(super) end: End,
+    /// The last message; 0 for none.
+    pub(super) message: Seq,
+    /// The last event that changed who may do what.
+    ruled: Seq,
+    /// What the log says of the channel; `None` before its first event.
+    pub(super) facts: Option<ChannelFacts>,
+}
+
+/// What is read of an author before each event: whether it was committed before, and where their marker is.
+#[derive(Default)]
+pub(super) struct Author {
+    first: Option<(Seq, Millis)>,
+    pub(super) read: Option<Seq>,
+}
+
+impl<'a> Log<'a> {
+    fn open(db: &'a Connection, channel: ChannelId) -> Result<Self, JobError> {
+        let read = |row: &Row<'_>| {
+            let facts = ChannelFacts {
+                kind: codec::channel_kind(row, 8)?,
+                name: row.get(9)?,
+                topic: row.get(10)?,
+                archived: row.get(11)?,
+                created_by: user_id(row, 12)?,
+            };
+            Ok((codec::end(row, 0)?, uint(row, 6)?, uint(row, 7)?, facts))
+        };
+        let found = db
+            .prepare_cached(
+                "SELECT head, seen, n_from, n, d, m, message, ruled, kind, name, topic, archived, created_by
+                 FROM channels WHERE id = ?1",
+            )?
+            .query_row([channel.0.as_bytes()], read)
+            .optional()?;
+        Ok(match found {
+            Some((end, message, ruled, facts)) => {
+                Self { db, channel, end, message, ruled, facts: Some(facts) }
+            }
+            None => Self { db, channel, end: End::begun_anew(0), message: 0, ruled: 0, facts: None },
+        })
+    }
+
+    fn save(&self) -> Result<(), JobError> {
+        let End { head, from, counts } = self.end;
+        self.db
+            .prepare_cached(
+                "UPDATE channels SET head = ?2, seen = ?2, n_from = ?3, n = ?4, d = ?5, m = ?6, message = ?7, ruled = ?8
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                self.key(),
+                int(head),
+                int(from),
+                int(counts.n),
+                int(counts.d),
+                int(counts.m),
+                int(self.message),
+                int(self.ruled)
+            ])?;
+        Ok(())
+    }
+
+    pub(super) fn key(&self) -> &[u8; 16] {
+        self.channel.0.as_bytes()
+    }
+
+    fn append_one(&mut self, event: &NewEvent) -> Result<Appended, JobError> {
+        let author = self.author(event)?;
+        if let Some((seq, at)) = author.first {
+            return Ok(Appended::Duplicate { seq, at });
+        }
+        let mut state = self.state(event, &author)?;
+        match state.decide(event) {
+            Decision::Accept => {}
+            Decision::AcceptIfFree { key, .. } if !self.name_is_taken(&key)? => {}
+            Decision::AcceptIfFree { .. } => return Ok(Appended::Refused(Refusal::NameTaken)),
+            Decision::Refuse(refusal) => return Ok(Appended::Refused(refusal)),
+        }
+        let seq = self.end.head + 1;
+        state.apply(seq, event.by, &event.body);
+        self.facts = state.channel;
+        self.end = self.end.after(&event.body);
+        if rules_change(&event.body) {
+            self.ruled = seq;
+        }
+        self.insert(seq, event)?;
+        self.project(seq, event, author.read)?;
+        Ok(Appended::New { seq })
+    }
+
+    /// One statement, since every message needs both.
+    fn author(&self, event: &NewEvent) -> Result<Author, JobError> {
+        if event.id.is_none() && event.authority.is_none() && event.seen.is_none() {
+            return Ok(Author::default());
+        }
+        // No client id is empty.
+        let id = event.id.map_or(Vec::new(), |id| id.0.into_bytes().to_vec());
+        let read = |row: &Row<'_>| {
+            let seq: Option<i64> = row.get(0)?;
+            let first = seq.map(|_| Ok::<_, rusqlite::Error>((uint(row, 0)?, uint(row, 1)?))).transpose()?;
+            Ok(Author { first, read: codec::opt_uint(row, 2)? })
+        };
+        Ok(self
+            .db
+            .prepare_cached(
+                "SELECT dedup.seq, dedup.at, user_channels.read FROM (SELECT 1)
+                 LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
+                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1",
+            )?
+            .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
+    }
+
+    /// By another channel than this one.
+    fn name_is_taken(&self, key: &str) -> Result<bool, JobError> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT 1 FROM channels WHERE name_key = ?2 AND id <> ?1")?
+            .exists(params![self.key(), key])?)
+    }
+
+    fn insert(&self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {
+        let mut body = event.body.json().to_string();
+        if let Some(scrubbed) = scrub(&event.body) {
+            // Room for what may take its place.
+            pad(&mut body, serde_json::to_string(&scrubbed)?.len());
+        }
+        let id = event.id.map(|id| id.0.into_bytes());
+        let counts = self.end.counts;
+        self.db
+            .prepare_cached(
+                "INSERT INTO events (channel, seq, at, by, id, kind, target, body, n, d, m)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                self.key(),
+                int(seq),
+                int(event.at),
+                event.by.0.as_bytes(),
+                id,
+                kind_number(&event.body),
+                target(&event.body).map(int),
+                body,
+                int(counts.n),
+                int(counts.d),
+                int(counts.m)
+            ])?;
+        if let Some(id) = id {
+            self.db
+                .prepare_cached("INSERT INTO dedup (channel, by, id, seq, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![self.key(), event.by.0.as_bytes(), id, int(seq), int(event.at)])?;
+        }
+        Ok(())
+    }
+}
+
+/// White space after JSON is no part of it; readers cut it off.
+pub(super) fn pad(body: &mut String, length: usize) {
+    body.extend(std::iter::repeat_n(' ', length.saturating_sub(body.len())));
+}

@@ -1,0 +1,269 @@
+//! The embedded store: one SQLite file, one writer thread that commits in groups, a few reader threads.
+//!
+//! `writer` owns the only connection that writes; `append` is what it does for a log, `project` what depends on the kind of an
+//! event; `log`, `directory` and `auth` are the contract's three parts; `schema` is the file's format.
+
+mod append;
+mod auth;
+mod codec;
+mod directory;
+mod follow;
+mod generation;
+mod job;
+mod log;
+mod pool;
+mod project;
+mod queue;
+mod schema;
+mod seed;
+mod standing;
+mod writer;
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use chat_domain::store::StoreError;
+use chat_protocol::Millis;
+use rusqlite::{Connection, OpenFlags};
+
+pub use self::seed::{SeedChannel, SeedPlan, Seeded};
+use self::{
+    job::{Answer, JobError, ReadJob, WriteJob, read_job, write_job},
+    queue::{Queue, Rejected},
+    writer::Writer,
+};
+
+/// Where a fault can be put in, see [`SqliteOptions::fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultPoint {
+    /// The group's writes are made and not committed.
+    BeforeCommit,
+    /// The group is durable and nobody has the answer.
+    AfterCommit,
+}
+
+/// Decides, each time the writer passes a [`FaultPoint`], whether it dies there.
+pub type FaultHook = Arc<dyn Fn(FaultPoint) -> bool + Send + Sync>;
+
+/// How a [`SqliteStore`] is run. The default is right for a server.
+#[derive(Clone)]
+pub struct SqliteOptions {
+    /// Most writes that wait for the writer; one more is refused with [`StoreError::Overloaded`].
+    pub write_queue: usize,
+    /// Most reads that wait for a reader; one more is refused with [`StoreError::Overloaded`].
+    pub read_queue: usize,
+    /// How long a caller waits for an answer.
+    pub deadline: Duration,
+    /// For tests: where it says so the writer dies as by `kill -9`. Nobody in its group is answered, and the
+    /// store is unavailable until it is opened anew.
+    pub fault: Option<FaultHook>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { write_queue: 4_096, read_queue: 16_384, deadline: Duration::from_secs(10), fault: None }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("another server uses {}: it holds the lock", path.display())]
+    Locked { path: PathBuf },
+    #[error("the schema has version {found}, this server knows {known}: it was written by a newer version")]
+    NewerSchema { found: u32, known: u32 },
+    #[error("failed to open the folder or files of {}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("the SQLite file cannot be used")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// The embedded implementation of [`chat_domain::store::Store`].
+///
+/// Dropping it finishes the writes that were asked for, empties the write-ahead log and waits for the threads.
+pub struct SqliteStore {
+    writes: Arc<Queue<WriteJob>>,
+    reads: Arc<Queue<ReadJob>>,
+    deadline: Duration,
+    writer: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
+    /// Held as long as the store lives.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file at `path` (and `-wal`, `-shm` and `.lock` files beside it).
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when another process has it open, when it was written by a newer version, when it
+    /// is not a SQLite file, or when the disk does not let us.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, SqliteOptions::default())
+    }
+
+    /// Like [`Self::open`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let db = open_for_writing(path)?;
+        let writes = Arc::new(Queue::new(options.write_queue));
+        let reads = Arc::new(Queue::new(options.read_queue));
+        let connections = (0..pool::size())
+            .map(|_| open_for_reading(path))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(OpenError::from)?;
+        let mut store = Self {
+            writes: Arc::clone(&writes),
+            reads: Arc::clone(&reads),
+            deadline: options.deadline,
+            writer: None,
+            readers: Vec::with_capacity(connections.len()),
+            _lock: lock,
+        };
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        for connection in connections {
+            store.readers.push(pool::spawn(connection, Arc::clone(&reads)).map_err(io)?);
+        }
+        let writer = Writer::new(db, writes, options.fault);
+        let thread = std::thread::Builder::new().name("sqlite-writer".into());
+        store.writer = Some(thread.spawn(move || writer.run()).map_err(io)?);
+        Ok(store)
+    }
+
+    /// Removes client ids older than the promised window at `now`, and sessions long expired. The store does it
+    /// by itself once in a while.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn purge(&self, now: Millis) -> Result<usize, StoreError> {
+        self.write(move |db| writer::purge(db, now)).await
+    }
+
+    /// Runs `work` in the writer's next transaction. Once it is queued it runs, whether or not the caller stays.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, JobError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = write_job(work);
+        self.writes.push(job).map_err(rejected)?;
+        match self.answered(answer).await {
+            Answered::In(result) => result,
+            Answered::Late(error) => Err(StoreError::UnknownOutcome(Some(error.into()))),
+            Answered::Never => Err(StoreError::UnknownOutcome(None)),
+        }
+    }
+
+    /// Runs `work` on one of the readers; it sees everything that was answered before.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, JobError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = read_job(work);
+        self.reads.push(job).map_err(rejected)?;
+        match self.answered(answer).await {
+            Answered::In(result) => result,
+            Answered::Late(error) => Err(StoreError::Unavailable(Some(error.into()))),
+            Answered::Never => Err(StoreError::Unavailable(None)),
+        }
+    }
+
+    async fn answered<T>(&self, answer: Answer<T>) -> Answered<T> {
+        match tokio::time::timeout(self.deadline, answer).await {
+            Ok(Ok(result)) => Answered::In(result),
+            Ok(Err(_)) => Answered::Never,
+            Err(elapsed) => Answered::Late(elapsed),
+        }
+    }
+}
+
+enum Answered<T> {
+    In(Result<T, StoreError>),
+    Late(tokio::time::error::Elapsed),
+    Never,
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.writes.close();
+        self.reads.close();
+        for reader in self.readers.drain(..) {
+            join(reader);
+        }
+        if let Some(writer) = self.writer.take() {
+            join(writer);
+        }
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the store panicked");
+    }
+}
+
+fn rejected(rejected: Rejected) -> StoreError {
+    match rejected {
+        // A full queue of writes is worked off in well under a second.
+        Rejected::Full => StoreError::Overloaded { retry_after_ms: 500 },
+        Rejected::Closed => StoreError::Unavailable(None),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    let file = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"));
+    let file = file.map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    // FULL: a commit is answered when it is on the disk. secure_delete: deleted text must leave the file, its
+    // freed pages included. Savepoints keep their undo log in memory instead of a temporary file.
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA secure_delete = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -65536;
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    db.set_prepared_statement_cache_capacity(128);
+    schema::migrate(&mut db)?;
+    Ok(db)
+}
+
+fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.execute_batch(
+        "PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY;",
+    )?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}

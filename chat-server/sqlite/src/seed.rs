@@ -1,0 +1,136 @@
+//! Filling a store in bulk, for load tests and demonstrations.
+
+use chat_domain::store::{Appended, NewEvent, StoreError, numbers::role_number};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, UserId, rest::User};
+use rusqlite::{Connection, params};
+
+use super::{SqliteStore, append, codec::int, job::JobError};
+
+/// Users in one transaction; bounds how long other writers wait.
+const USERS_AT_ONCE: usize = 5_000;
+/// Memberships after which a transaction ends; a channel is never split.
+const MEMBERSHIPS_AT_ONCE: usize = 10_000;
+
+/// What to fill a store with.
+#[derive(Debug, Clone, Default)]
+pub struct SeedPlan {
+    /// Users to add.
+    pub users: Vec<User>,
+    /// Channels to make.
+    pub channels: Vec<SeedChannel>,
+}
+
+/// A channel with its members.
+#[derive(Debug, Clone)]
+pub struct SeedChannel {
+    /// Which; must be new.
+    pub id: ChannelId,
+    /// Who may see and join it.
+    pub kind: ChannelKind,
+    /// Its name, for public and private channels.
+    pub name: Option<String>,
+    /// What it is about.
+    pub topic: String,
+    /// Who makes it and adds the members.
+    pub created_by: UserId,
+    /// When it was made.
+    pub at: Millis,
+    /// Who joins, in this order.
+    pub members: Vec<UserId>,
+}
+
+/// What [`SqliteStore::seed`] added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seeded {
+    /// Users whose handle was free.
+    pub users: usize,
+    /// Channels whose id and name were free.
+    pub channels: usize,
+    /// Memberships of those channels.
+    pub memberships: usize,
+}
+
+impl SqliteStore {
+    /// Adds everything that `plan` names and that is not there: the logs say the same as if each channel had been
+    /// made and joined by hand. It is done in many transactions; after an error those before it stand.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn seed(&self, plan: SeedPlan) -> Result<Seeded, StoreError> {
+        let mut seeded = Seeded::default();
+        for users in plan.users.chunks(USERS_AT_ONCE) {
+            let users = users.to_vec();
+            seeded.users += self.write(move |db| insert_users(db, &users)).await?;
+        }
+        let mut channels = plan.channels.into_iter().peekable();
+        while channels.peek().is_some() {
+            let mut group = Vec::new();
+            let mut memberships = 0;
+            while memberships < MEMBERSHIPS_AT_ONCE
+                && let Some(channel) = channels.next()
+            {
+                memberships += channel.members.len();
+                group.push(channel);
+            }
+            let added = self.write(move |db| insert_channels(db, &group)).await?;
+            seeded.channels += added.channels;
+            seeded.memberships += added.memberships;
+        }
+        Ok(seeded)
+    }
+}
+
+fn insert_users(db: &Connection, users: &[User]) -> Result<usize, JobError> {
+    let mut added = 0;
+    for user in users {
+        added += usize::from(insert_user(db, user)?);
+    }
+    Ok(added)
+}
+
+/// False when the handle is taken.
+pub(super) fn insert_user(db: &Connection, user: &User) -> Result<bool, JobError> {
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO users (id, handle, display_name, display_key, role, created_at, deactivated)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (handle) DO NOTHING",
+        )?
+        .execute(params![
+            user.id.0.as_bytes(),
+            user.handle,
+            user.display_name,
+            user.display_name.to_lowercase(),
+            role_number(user.role),
+            int(user.created_at),
+            user.deactivated
+        ])?;
+    Ok(inserted > 0)
+}
+
+fn insert_channels(db: &Connection, channels: &[SeedChannel]) -> Result<Seeded, JobError> {
+    let mut seeded = Seeded::default();
+    for channel in channels {
+        let outcomes = append::append(db, channel.id, &first_events(channel))?.outcomes;
+        let added = outcomes.iter().filter(|outcome| matches!(outcome, Appended::New { .. })).count();
+        if matches!(outcomes.first(), Some(Appended::New { .. })) {
+            seeded.channels += 1;
+            seeded.memberships += added - 1;
+        } else {
+            seeded.memberships += added;
+        }
+    }
+    Ok(seeded)
+}
+
+fn first_events(channel: &SeedChannel) -> Vec<NewEvent> {
+    let created = EventBody::ChannelCreated {
+        channel_kind: channel.kind,
+        name: channel.name.clone(),
+        topic: channel.topic.clone(),
+    };
+    let joined = channel.members.iter().map(|&user| EventBody::MemberJoined { user });
+    std::iter::once(created)
+        .chain(joined)
+        .map(|body| NewEvent::of_server(channel.created_by, channel.at, body))
+        .collect()
+}
