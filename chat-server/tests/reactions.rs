@@ -188,7 +188,7 @@ async fn it_is_so_already_is_a_conflict_and_so_is_too_many() {
     }
     let answer = a.rest(channel, target, &encoded("❌"), false, new_id()).await;
     let problem: Problem = read(answer, StatusCode::CONFLICT).await;
-    assert!(problem.detail.contains("20 kinds") && problem.detail.contains("1,000"), "{problem:?}");
+    assert!(problem.detail.contains("20 different") && problem.detail.contains("1,000"), "{problem:?}");
     assert_eq!(a.refused(channel, target, "❌", false).await, ErrorCode::Conflict);
 }
 

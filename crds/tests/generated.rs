@@ -24,7 +24,7 @@ fn the_reference_names_every_field_and_every_rule() {
     for line in reference.lines().filter(|line| line.starts_with('|')) {
         assert!(!line.contains("|  |  |"), "neither type nor meaning: {line}");
     }
-    assert!(reference.contains("partitions to grow or to stay"));
+    assert!(reference.contains("partitions must grow or stay"));
 }
 
 #[test]
