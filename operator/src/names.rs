@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::controller::rollout::Role;
+use crate::role::Role;
 
 /// Who owns the fields that the operator writes.
 pub const FIELD_MANAGER: &str = "folkmoot-operator";

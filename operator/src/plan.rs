@@ -19,12 +19,12 @@ use crate::{
         build::{self, BuildInput, Capabilities, Config, GatewayNumbers, OperatorIdentity, SecretHashes},
         decide,
         rollout::{self, Revision, RoleState},
-        scaling, secrets,
+        scaling,
     },
-    datastore::Secrets,
     keys::{SecretData, admin, signing},
     kinds::{Child, ChildKind},
     names::FIELD_MANAGER,
+    secrets::{self, Secrets},
 };
 
 /// Stands for what nobody should read.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use folkmoot_crds::ChatCluster;
 use folkmoot_operator::{
-    datastore::{Datastores, Health, Mode, PulsarAction, Report, Secrets},
+    datastore::{Datastores, Health, Mode, PulsarAction, Report},
     keys::{SecretData, issue::issue},
+    secrets::Secrets,
 };
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};

@@ -136,7 +136,7 @@ impl Stage {
                 // One pod has not ended yet.
                 let labels = names::labels(
                     "demo",
-                    names::Component::Role(folkmoot_operator::controller::rollout::Role::Api),
+                    names::Component::Role(folkmoot_operator::role::Role::Api),
                 );
                 let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "labels": labels } });
                 store.put(&place(PODS, "demo-api-x"), pod);

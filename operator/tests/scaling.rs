@@ -22,7 +22,7 @@ use fake::{
     store::{Place, Store, merge_patch},
     until,
 };
-use folkmoot_operator::{controller::rollout::Role, lease::Leadership, live::Watches, names};
+use folkmoot_operator::{lease::Leadership, live::Watches, names, role::Role};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{

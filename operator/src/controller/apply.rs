@@ -20,12 +20,12 @@ use super::{
     context::ask,
     decide::Decided,
     observe::Observed,
-    rollout::Role,
 };
 use crate::{
     kinds::{Child, ChildKind},
     live::{Children, Detail, Key, LiveChild},
     names::{self, FIELD_MANAGER},
+    role::Role,
 };
 
 /// What was decided, and not yet done.

@@ -12,13 +12,14 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Again, Controller, ReconcileError, build, context::ask, decide, events::Notice, rollout::Role, secrets,
+    Again, Controller, ReconcileError, build, context::ask, decide, events::Notice,
 };
 use crate::{
-    datastore::Secrets,
     kinds::ChildKind,
     live::{Detail, JobState, Key},
     names::{self, FINALIZER},
+    role::Role,
+    secrets::{self, Secrets},
     times,
 };
 

@@ -19,7 +19,6 @@ use super::{
     context::ask,
     decide::{self, Decided},
     observe::{self, Observed},
-    rollout::Role,
     scaling::{self, Gateways, Scaling, Told},
     status,
 };
@@ -28,6 +27,7 @@ use crate::{
     live::{Key, LivePod, Pods},
     metrics::Chat,
     names::{self, FIELD_MANAGER},
+    role::Role,
     sampler::{DrainFault, GatewaySample},
     scaling::{
         answers::{Answer, Answers},

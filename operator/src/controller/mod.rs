@@ -22,7 +22,7 @@ mod gateways;
 pub mod observe;
 pub mod rollout;
 pub mod scaling;
-pub mod secrets;
+mod secrets;
 pub mod status;
 pub mod validate;
 #[cfg(test)]

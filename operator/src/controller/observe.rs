@@ -15,16 +15,17 @@ use super::{
     decide,
     events::Notice,
     gateways,
-    rollout::{Revision, Role, RoleState},
+    rollout::{Revision, RoleState},
     scaling::{self, Gateways},
-    secrets,
 };
 use crate::{
-    datastore::{Health, Mode, Report, Secrets},
+    datastore::{Health, Mode, Report},
     keys::SecretData,
     kinds::ChildKind,
     live::{Children, DeploymentState, Detail, Key, Pods, ReplicaSets},
     names,
+    role::Role,
+    secrets::{self, Secrets},
 };
 
 /// Engines that answer do so within this time.

@@ -1,31 +1,7 @@
 //! Which role runs what, while one image or configuration replaces another: first the tables, then auth, api and gateways, each
 //! ready before the next begins.
 
-/// A role of chat-server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// Checks passwords, issues tokens.
-    Auth,
-    /// REST, files, the web client.
-    Api,
-    /// Holds the sockets of clients.
-    Gateway,
-}
-
-impl Role {
-    /// All, in the order in which they are replaced.
-    pub const ALL: [Self; 3] = [Self::Auth, Self::Api, Self::Gateway];
-
-    /// As chat-server and our labels say it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Api => "api",
-            Self::Gateway => "gateway",
-        }
-    }
-}
+use crate::role::Role;
 
 /// What a role runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,10 +10,11 @@ use kube::ResourceExt as _;
 use super::{
     events::Notice,
     observe::Observed,
-    rollout::{Role, RolePlan, RolloutPlan},
+    rollout::{RolePlan, RolloutPlan},
 };
 use crate::{
     live::{DeploymentState, LivePod, Pods, ReplicaSets},
+    role::Role,
     sampler::GatewaySample,
     scaling::{
         machine::{self, Drain, GatewayPod, Leaving, Plan, Situation, Step},

@@ -19,7 +19,7 @@ use super::{
     decide::Decided,
     events::{self, Notice},
     observe::{self, Observed},
-    rollout::{Role, RolloutStep},
+    rollout::RolloutStep,
     scaling,
     validate::Problem,
 };
@@ -27,6 +27,7 @@ use crate::{
     datastore::{Health, cassandra::migration::MigrationPlan},
     live::{Children, DeploymentState, Key},
     names::{self, Component, FIELD_MANAGER},
+    role::Role,
     times::{self, whole_second},
 };
 

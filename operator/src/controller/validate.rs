@@ -7,7 +7,7 @@ use folkmoot_crds::{AutoscalingMode, ChatCluster, CredentialsRef, FileStore, MAX
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use kube::ResourceExt as _;
 
-use crate::datastore::Secrets;
+use crate::secrets::Secrets;
 
 /// Something that only a person can put right.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,15 +12,16 @@ use super::{
     build::Capabilities,
     decide::{self, Decided},
     observe::Observed,
-    rollout::Role,
     scaling::Gateways,
     status::View,
 };
 use crate::{
-    datastore::{Health, Report, Secrets},
+    datastore::{Health, Report},
     kinds::ChildKind,
     live::{Children, Detail, JobState, LiveChild, LivePod, Pods, ReplicaSets},
     names::{self, Component},
+    role::Role,
+    secrets::Secrets,
 };
 
 /// Everything that there is.

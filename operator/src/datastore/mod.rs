@@ -5,10 +5,7 @@ pub mod fault;
 pub mod pulsar;
 mod secrets;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use folkmoot_crds::{CassandraSpec, ChatCluster, PulsarSpec};
 use jiff::Timestamp;
@@ -26,10 +23,9 @@ use self::{
     },
     secrets::PulsarAccess,
 };
-use crate::keys::SecretData;
+use crate::secrets::Secrets;
 pub use fault::{Fault, Reason};
 pub use pulsar::plan::PulsarAction;
-pub use secrets::referenced_secrets;
 
 /// An engine that is well is asked this often.
 const WELL: Duration = Duration::from_secs(30);
@@ -77,9 +73,6 @@ pub enum Mode {
     /// Only look; what differs is reported as `Drifted`. For a paused `ChatCluster`.
     Observe,
 }
-
-/// The values of referenced Secrets, by the name of the Secret. One that does not exist is absent.
-pub type Secrets = BTreeMap<String, SecretData>;
 
 /// Asks engines, and remembers what they said.
 #[derive(Debug, Default)]

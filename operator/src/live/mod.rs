@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
 use parking_lot::Mutex;
 
-use crate::{kinds::ChildKind, names, queue::Queue};
+use crate::{kinds::ChildKind, names, queue::Queue, secrets};
 pub use child::{DeploymentState, Detail, JobState, LiveChild, LivePod, LiveReplicaSet};
 pub use watch::{Scope, Watches};
 
@@ -239,7 +239,7 @@ impl Live {
             }
             let refers = |(key, cluster): (&Key, &Arc<ChatCluster>)| {
                 let refers = key.namespace == place.0
-                    && crate::controller::secrets::referenced(cluster).contains(&place.1);
+                    && secrets::referenced(cluster).contains(&place.1);
                 refers.then(|| key.clone())
             };
             state.clusters.iter().filter_map(refers).collect::<Vec<_>>()

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::{Key, Live};
 use crate::{
-    controller::rollout::Role,
+    role::Role,
     kinds::ChildKind,
     names::{COMPONENT_LABEL, Component, FIELD_MANAGER, MANAGED_BY_LABEL},
 };

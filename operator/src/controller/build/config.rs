@@ -8,7 +8,7 @@ use super::{
     mounts::{self, Path},
     ports,
 };
-use crate::{datastore::Secrets, names};
+use crate::{names, secrets::Secrets};
 
 /// Proxies that are believed when the spec names none: the private ranges (RFC 1918, RFC 4193), where pods and load balancers of a
 /// cluster have their addresses.

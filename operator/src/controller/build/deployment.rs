@@ -20,7 +20,8 @@ use super::{
     mounts, pod, ports,
 };
 use crate::{
-    controller::rollout::{Revision, Role, RolePlan},
+    controller::rollout::{Revision, RolePlan},
+    role::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
 };

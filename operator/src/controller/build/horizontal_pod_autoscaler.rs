@@ -13,7 +13,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::meta::{child, metadata};
 use crate::{
-    controller::rollout::Role,
+    role::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
 };

@@ -27,7 +27,8 @@ use std::collections::BTreeMap;
 use folkmoot_crds::{ChatCluster, ImageSpec};
 
 use crate::{
-    controller::rollout::{Role, RolloutPlan},
+    controller::rollout::RolloutPlan,
+    role::Role,
     datastore::cassandra::migration::MigrationJob,
     keys::SecretData,
     kinds::Child,

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt as _;
 
 use crate::{
-    controller::rollout::Role,
+    role::Role,
     keys::{admin, certificates, signing},
     names,
 };

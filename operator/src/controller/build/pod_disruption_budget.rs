@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use super::meta::{child, metadata, selector};
 use crate::{
-    controller::rollout::Role,
+    role::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
 };

@@ -14,7 +14,7 @@ use super::{
     ports,
 };
 use crate::{
-    controller::rollout::Role,
+    role::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
 };

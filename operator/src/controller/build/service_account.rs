@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 
 use super::meta::{child, metadata};
 use crate::{
-    controller::rollout::Role,
+    role::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
 };

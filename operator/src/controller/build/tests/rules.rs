@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     controller::rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
-    datastore::Secrets,
     keys::SecretData,
     kinds::{Child, ChildKind},
     names,
+    secrets::Secrets,
 };
 
 /// Every child of every spec, and the Jobs of deletion.

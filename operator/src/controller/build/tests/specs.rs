@@ -9,9 +9,10 @@ use crate::{
         rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
         scaling::at_first,
     },
-    datastore::{Secrets, cassandra::migration::MigrationJob},
+    datastore::cassandra::migration::MigrationJob,
     keys::SecretData,
     kinds::Child,
+    secrets::Secrets,
 };
 
 /// Name of each, and its spec.
