@@ -107,7 +107,8 @@ fn of(imports: &[(&str, &[&str])]) -> Imports {
 
 #[test]
 fn imports_are_found_in_code_and_circles_among_them() {
-    let source = "use crate::{\n    a::{b, c},\n    d,\n};\n// crate::e\nfn f() -> crate::g::H {}\nuse super::i;\n";
+    let source =
+        "use crate::{\n    a::{b, c},\n    d,\n};\n// crate::e\nfn f() -> crate::g::H {}\nuse super::i;\n";
     assert_eq!(imported(source), ["a", "d", "g"].map(str::to_owned).into());
     assert_eq!(circle(&of(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
     let found = circle(&of(&[("a", &["b"]), ("b", &["c"]), ("c", &["d", "b"]), ("d", &[])]));

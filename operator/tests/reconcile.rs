@@ -134,10 +134,8 @@ impl Stage {
             }),
             Ending => self.server.act(|store| {
                 // One pod has not ended yet.
-                let labels = names::labels(
-                    "demo",
-                    names::Component::Role(folkmoot_operator::role::Role::Api),
-                );
+                let labels =
+                    names::labels("demo", names::Component::Role(folkmoot_operator::role::Role::Api));
                 let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "labels": labels } });
                 store.put(&place(PODS, "demo-api-x"), pod);
                 store.delete(&chat);

@@ -15,7 +15,7 @@ use crate::{
 
 /// Reads Secrets once for each version of them.
 #[derive(Debug, Default)]
-pub struct SecretReader {
+pub(super) struct SecretReader {
     /// By namespace and name: the version, and what is in it.
     known: Mutex<HashMap<(String, String), (String, SecretData)>>,
 }
@@ -25,7 +25,7 @@ impl SecretReader {
     ///
     /// # Errors
     /// When the API server cannot be asked.
-    pub async fn read(
+    pub(super) async fn read(
         &self,
         client: &Client,
         live: &Live,

@@ -238,8 +238,7 @@ impl Live {
                 return;
             }
             let refers = |(key, cluster): (&Key, &Arc<ChatCluster>)| {
-                let refers = key.namespace == place.0
-                    && secrets::referenced(cluster).contains(&place.1);
+                let refers = key.namespace == place.0 && secrets::referenced(cluster).contains(&place.1);
                 refers.then(|| key.clone())
             };
             state.clusters.iter().filter_map(refers).collect::<Vec<_>>()

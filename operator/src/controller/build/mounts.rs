@@ -1,15 +1,15 @@
 //! What of which Secret is a file in pods, and where.
 
-use folkmoot_crds::{CassandraSpec, ChatCluster, CredentialsRef};
+use folkmoot_crds::{CassandraSpec, CredentialsRef};
 use k8s_openapi::api::core::v1::{
     KeyToPath, ProjectedVolumeSource, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
-use kube::ResourceExt as _;
 
 use crate::{
-    role::Role,
     keys::{admin, certificates, signing},
     names,
+    role::Role,
+    validate::{Files, ValidatedCluster},
 };
 
 const VOLUME: &str = "secrets";
@@ -74,28 +74,31 @@ impl Mount {
 }
 
 /// Those of a role.
-pub(super) fn of_role(cluster: &ChatCluster, role: Role) -> Vec<Mount> {
+pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Vec<Mount> {
     let mut mounts = of_roles(cluster);
     if role == Role::Gateway {
-        mounts.push(Mount::new(&names::admin_token(&cluster.name_any()), admin::TOKEN, Path::AdminToken));
+        mounts.push(Mount::new(&names::admin_token(cluster.name()), admin::TOKEN, Path::AdminToken));
     }
     mounts
 }
 
 /// Those that all roles have.
-pub(super) fn of_roles(cluster: &ChatCluster) -> Vec<Mount> {
-    let (name, spec) = (cluster.name_any(), &cluster.spec);
-    let mut mounts = of_cassandra(&spec.cassandra, spec.cassandra.credentials_secret_ref.as_ref());
-    let s3 = spec.files.s3.as_ref().map(|s3| &s3.credentials_secret_ref);
+pub(super) fn of_roles(cluster: &ValidatedCluster) -> Vec<Mount> {
+    let (name, pulsar) = (cluster.name(), cluster.pulsar());
+    let mut mounts = of_cassandra(cluster.cassandra(), cluster.cassandra().credentials_secret_ref.as_ref());
+    let s3 = match cluster.files() {
+        Files::Cassandra => None,
+        Files::S3(s3) => Some(&s3.credentials_secret_ref),
+    };
     for (reference, path) in [
-        (spec.pulsar.token_secret_ref.as_ref(), Path::PulsarToken),
-        (spec.pulsar.ca_secret_ref.as_ref(), Path::PulsarCa),
+        (pulsar.token_secret_ref.as_ref(), Path::PulsarToken),
+        (pulsar.ca_secret_ref.as_ref(), Path::PulsarCa),
         (s3, Path::S3Credentials),
     ] {
         mounts.extend(reference.map(|reference| Mount::new(&reference.name, &reference.key, path)));
     }
-    mounts.push(Mount::new(&names::signing_keys(&name), signing::FILE, Path::SigningKeys));
-    let internal = names::internal_tls(&name);
+    mounts.push(Mount::new(&names::signing_keys(name), signing::FILE, Path::SigningKeys));
+    let internal = names::internal_tls(name);
     mounts.extend([
         Mount::new(&internal, certificates::AUTHORITIES, Path::InternalCa),
         Mount::new(&internal, certificates::CERTIFICATE, Path::InternalCertificate),
