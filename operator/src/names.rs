@@ -54,12 +54,12 @@ pub enum Component {
     Role(Role),
     /// The Jobs that make tables, or drop them.
     Migrate,
-    /// Of all roles together.
+    /// What all roles share.
     Shared,
 }
 
 impl Component {
-    /// As the label says it.
+    /// Value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -215,7 +215,7 @@ pub fn hash(parts: &[&str]) -> String {
     hash_bytes(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
 }
 
-/// The same for bytes.
+/// The same as [`hash`] for bytes.
 #[must_use]
 pub fn hash_bytes(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();

@@ -207,7 +207,7 @@ fn redacted(object: &DynamicObject) -> Value {
     value
 }
 
-/// Without what changes by itself.
+/// An object without what changes by itself.
 fn compared(object: &DynamicObject) -> Value {
     let mut value = redacted(object);
     if let Some(fields) = value.as_object_mut() {

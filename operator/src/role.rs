@@ -15,7 +15,7 @@ impl Role {
     /// All, in the order in which they are replaced.
     pub const ALL: [Self; 3] = [Self::Auth, Self::Api, Self::Gateway];
 
-    /// As chat-server and our labels say it.
+    /// Name of the role in `chat-server --roles` and in labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

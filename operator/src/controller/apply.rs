@@ -47,7 +47,7 @@ pub struct Resources<S> {
 }
 
 impl Resources<Prepared> {
-    /// By what was decided.
+    /// Builds what was decided.
     ///
     /// # Errors
     /// When it was decided that nothing is applied.
@@ -89,7 +89,7 @@ impl Resources<Prepared> {
         self.children.iter().map(|child| (child.kind, child.name().to_owned())).collect()
     }
 
-    /// For whoever has done all of it.
+    /// The same, once all of it was done.
     pub(super) fn done(self) -> Resources<Applied> {
         Resources { children: self.children, changes: self.changes, state: PhantomData }
     }
@@ -113,7 +113,7 @@ impl Resources<Applied> {
 #[derive(Debug)]
 pub enum Outcome {
     /// All of it is there.
-    Applied(Resources<Applied>),
+    Applied(Box<Resources<Applied>>),
     /// Nothing was done.
     Held(Hold),
     /// Something could not be done, for this reason.
@@ -130,7 +130,7 @@ pub(super) struct Memory(BTreeMap<Place, Sent>);
 #[derive(Debug, PartialEq, Eq)]
 struct Sent {
     uid: String,
-    /// Of what was sent.
+    /// Hash of what was sent.
     hash: String,
     /// The set of fields that were ours then, as [`LiveChild::owned`].
     owned: u64,
@@ -328,7 +328,7 @@ impl Controller {
                 self.metrics.wrote(kind, "delete");
                 tracing::info!(chatcluster = %key, ?kind, name, "deleted");
             }
-            // Gone, or another one by now.
+            // It is gone, or another one has its name by now.
             Err(error) if matches!(error.code(), Some(404 | 409)) => {}
             Err(error) => return Err(error),
         }

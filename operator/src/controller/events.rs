@@ -18,20 +18,20 @@ const MAX_NOTE: usize = 1_000;
 pub struct Notice {
     /// Whether a person should look.
     pub warning: bool,
-    /// For a program.
+    /// Reason for a program.
     pub reason: &'static str,
-    /// For a person.
+    /// Note for a person.
     pub note: String,
 }
 
 impl Notice {
-    /// Nothing to worry about.
+    /// An event that is nothing to worry about.
     #[must_use]
     pub fn normal(reason: &'static str, note: impl Into<String>) -> Self {
         Self { warning: false, reason, note: note.into() }
     }
 
-    /// A person should look.
+    /// An event that a person should look at.
     #[must_use]
     pub fn warning(reason: &'static str, note: impl Into<String>) -> Self {
         Self { warning: true, reason, note: note.into() }

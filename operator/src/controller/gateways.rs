@@ -254,7 +254,7 @@ impl Controller {
     }
 }
 
-/// As metrics name it.
+/// The labels of a chat in metrics.
 pub(super) fn chat(key: &Key) -> Chat {
     Chat { chat_namespace: key.namespace.clone(), chat: key.name.clone() }
 }

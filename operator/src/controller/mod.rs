@@ -154,7 +154,8 @@ impl Controller {
         let applied = match Resources::prepared(&cluster, &decided, changes, &observed, &self.options) {
             Err(hold) => Ok(Outcome::Held(hold)),
             Ok(prepared) => {
-                self.apply(key, &cluster, &observed, &decided, prepared).await.map(Outcome::Applied)
+                let applied = self.apply(key, &cluster, &observed, &decided, prepared).await;
+                applied.map(|resources| Outcome::Applied(Box::new(resources)))
             }
         };
         let (outcome, failed) = match applied {

@@ -109,7 +109,7 @@ impl Controller {
         cluster: &ValidatedCluster,
     ) -> Result<Observed, ReconcileError> {
         let mut children = self.live.children(key);
-        // Those of one that had the same name go with it.
+        // Children of an earlier `ChatCluster` of the same name are deleted with that one.
         children.retain(|_, child| child.owner.as_ref().is_none_or(|uid| *uid == cluster.identity().uid));
         let pods = self.live.pods(key);
         let secrets = self

@@ -80,7 +80,7 @@ pub struct RolloutPlan {
 }
 
 impl RolloutPlan {
-    /// Of a role.
+    /// Plan of a role.
     #[must_use]
     pub const fn of(&self, role: Role) -> Option<&RolePlan> {
         match role {

@@ -163,7 +163,7 @@ impl World {
             (Ok(_), Some(why)) => Outcome::Refused(why.clone()),
             (Ok(prepared), None) => {
                 prepared.children().iter().for_each(|child| self.apply(child));
-                Outcome::Applied(prepared.done())
+                Outcome::Applied(Box::new(prepared.done()))
             }
         };
         let view = View::of(&cluster, &self.observed(), &decided, &decided.pulsar, &outcome);

@@ -41,7 +41,7 @@ pub enum Health {
     Unknown,
     /// It answers, and is as it should be.
     Ready,
-    /// It is not.
+    /// It cannot be used.
     Unready {
         /// For a program: `Unreachable`, `Unauthorized`, `TlsFailed`, `SecretMissing`, `Refused`, `Drifted`.
         reason: &'static str,
@@ -104,7 +104,7 @@ pub struct Known {
 /// What came of the last time that an engine was asked.
 #[derive(Debug, Clone)]
 struct Last {
-    /// Of what was asked for, by whom.
+    /// Digest of what was asked for and of the access that was used.
     question: Digest,
     /// When it was asked; never: `None`.
     asked: Option<Instant>,
@@ -360,5 +360,23 @@ mod tests {
         assert_eq!(since(&old.then(asked, now, fault(Reason::Unreachable))), early);
         assert!(since(&old.then(asked, now, fault(Reason::Unauthorized))) > early);
         assert_eq!(old.then(asked, now, Ok(())).health, Health::Ready);
+    }
+
+    #[test]
+    fn pulsar_that_differs_is_looked_at_soon_and_repaired_or_reported() {
+        let now = Instant::now();
+        let since = Timestamp::from_second(1).expect("is a time");
+        let drift = Drift { actions: vec![PulsarAction::MakeTenant], since };
+        let ready = Last::default().then(digest(&1), now, Ok(()));
+        let mut known = Known { cassandra: ready.clone(), pulsar: ready, drift: Some(drift.clone()) };
+        assert_eq!(known.pulsar_pause(), UNWELL, "it is well, but differs");
+        let report = known.report();
+        assert_eq!((report.pulsar, report.drift), (Health::Ready, Some(drift)), "nothing was put right yet");
+
+        known.repaired(Err(Fault::new(Reason::Refused, "no rights")));
+        assert_eq!((known.pulsar_pause(), known.report().drift), (UNWELL, None), "it is looked at again");
+        assert!(matches!(known.report().pulsar, Health::Unready { reason: "Refused", .. }));
+        known.repaired(Ok(()));
+        assert_eq!((known.pulsar_pause(), known.report().pulsar), (WELL, Health::Ready));
     }
 }

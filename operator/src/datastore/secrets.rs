@@ -21,7 +21,7 @@ impl<'a> PulsarAccess<'a> {
         let field =
             if spec.admin_token_secret_ref.is_some() { "adminTokenSecretRef" } else { "tokenSecretRef" };
         let token = value(admin_token(spec), &format!("spec.pulsar.{field}"), secrets)?;
-        // That one is missing is said by whoever needs it to start a process.
+        // A missing token of the processes is reported by validation, which needs it for pods.
         let of_processes = value(spec.token_secret_ref.as_ref(), "spec.pulsar.tokenSecretRef", secrets);
         Ok(Self {
             authorities: value(spec.ca_secret_ref.as_ref(), "spec.pulsar.caSecretRef", secrets)?,

@@ -28,19 +28,19 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of these two.
+    /// Key of a namespace and a name.
     #[must_use]
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// That of a `ChatCluster`.
+    /// Key of a `ChatCluster`.
     #[must_use]
     pub fn of(cluster: &ChatCluster) -> Self {
         Self::new(cluster.namespace().unwrap_or_default(), cluster.name_any())
     }
 
-    /// That of the `ChatCluster` which an object is labelled to belong to.
+    /// Key of the `ChatCluster` that an object is labelled to belong to.
     fn of_owner(object: &DynamicObject) -> Option<Self> {
         Self::of_labels(&object.metadata)
     }

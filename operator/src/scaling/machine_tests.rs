@@ -144,16 +144,16 @@ fn a_pod_that_replaced_one_of_the_plan_does_not_go_in_its_stead() {
 #[test]
 fn when_more_are_wanted_again_others_take_the_place_of_those_that_leave() {
     let plan = leaving(&["a", "b"], 3);
-    let told = five([Drain::Ordered; 2]);
-    let found = step(&Situation { desired: Some(5), ..situation(&told, Some(&plan)) });
+    let ordered = five([Drain::Ordered; 2]);
+    let found = step(&Situation { desired: Some(5), ..situation(&ordered, Some(&plan)) });
     assert_eq!((found.replicas, found.step), (7, Step::Empty { waiting: 2 }));
     assert_eq!(found.leaving.as_ref().map(|leaving| leaving.to), Some(5));
-    let found = step(&Situation { desired: Some(5), limit: 6, ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(5), limit: 6, ..situation(&ordered, Some(&plan)) });
     assert_eq!(found.replicas, 6, "no more than there may be");
     let empty = five([Drain::Empty; 2]);
     let found = step(&Situation { desired: Some(5), limit: 5, ..situation(&empty, Some(&plan)) });
     assert_eq!((found.replicas, found.step, found.delete), (5, Step::Replace, first(2)), "they are replaced");
-    let found = step(&Situation { desired: Some(1), ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(1), ..situation(&ordered, Some(&plan)) });
     assert_eq!(found.leaving.map(|leaving| leaving.to), Some(3), "fewer yet is another plan");
 }
 
@@ -168,7 +168,7 @@ struct World {
     status: Option<Leaving>,
     desired: i32,
     /// What this operator knows to have ordered.
-    told: Vec<String>,
+    ordered: Vec<String>,
     /// Sockets that were lost with a pod that was neither empty nor late.
     lost: u32,
 }
@@ -195,8 +195,8 @@ impl World {
             let (name, pod) = self
                 .pods
                 .iter()
-                .min_by_key(|(name, (_, told, marked, ready))| {
-                    (*ready && told.is_none(), !*marked, (*name).clone())
+                .min_by_key(|(name, (_, ordered, marked, ready))| {
+                    (*ready && ordered.is_none(), !*marked, (*name).clone())
                 })
                 .map(|(name, pod)| (name.clone(), *pod))
                 .unwrap();
@@ -211,8 +211,8 @@ impl World {
     }
 
     fn sockets_move(&mut self) {
-        for (sockets, told, _, ready) in self.pods.values_mut() {
-            match told {
+        for (sockets, ordered, _, ready) in self.pods.values_mut() {
+            match ordered {
                 Some(_) => *sockets = sockets.saturating_sub(4),
                 None if *ready => *sockets = (*sockets + 1).min(100),
                 None => *ready = true,
@@ -224,13 +224,13 @@ impl World {
         let pods: Vec<GatewayPod<'_>> = self
             .pods
             .iter()
-            .map(|(name, (sockets, told, marked, _))| GatewayPod {
+            .map(|(name, (sockets, ordered, marked, _))| GatewayPod {
                 name,
                 deleting: false,
                 marked: *marked,
-                drain: match told {
-                    Some(_) if *sockets == 0 && self.told.contains(name) => Drain::Empty,
-                    _ if self.told.contains(name) => Drain::Ordered,
+                drain: match ordered {
+                    Some(_) if *sockets == 0 && self.ordered.contains(name) => Drain::Empty,
+                    _ if self.ordered.contains(name) => Drain::Ordered,
                     _ => Drain::NotOrdered,
                 },
             })
@@ -267,7 +267,7 @@ impl World {
         for name in found.order_to_drain {
             if let Some(pod) = self.pods.get_mut(&name) {
                 pod.1.get_or_insert(self.second);
-                self.told.push(name);
+                self.ordered.push(name);
             }
         }
         if dies_after == 2 {
@@ -283,7 +283,7 @@ impl World {
     }
 
     fn restart(&mut self) {
-        self.told.clear();
+        self.ordered.clear();
     }
 }
 
@@ -298,7 +298,7 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
             asked: 6,
             status: None,
             desired: 6,
-            told: Vec::new(),
+            ordered: Vec::new(),
             lost: 0,
         };
         (0..6).for_each(|_| world.make(20));
@@ -326,7 +326,7 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
         assert_eq!((world.asked, world.status.as_ref()), (world.desired, None), "seed {seed}");
         assert_eq!(i32::try_from(world.pods.len()).unwrap(), world.desired, "seed {seed}");
         assert!(
-            world.pods.values().all(|(_, told, _, _)| told.is_none()),
+            world.pods.values().all(|(_, ordered, _, _)| ordered.is_none()),
             "seed {seed}: all that are left serve"
         );
         assert_eq!(world.lost, 0, "seed {seed}");

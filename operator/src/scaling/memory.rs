@@ -180,3 +180,96 @@ impl Memory {
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use folkmoot_crds::{ChatCluster, PAUSED_ANNOTATION};
+    use kube::ResourceExt as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{scaling::policy::ScalePlan, validate::validate};
+
+    fn cluster(is_paused: bool) -> ValidatedCluster {
+        let spec = json!({
+            "image": { "reference": "folkmoot/chat-server:1" },
+            "cassandra": { "contactPoints": ["a:1"] },
+            "pulsar": { "url": "pulsar://a:1", "adminUrl": "http://a:1" },
+            "gateway": { "autoscaling": { "maxReplicas": 9, "targetConnectionsPerPod": 100, "bufferPercent": 0 } },
+        });
+        let mut cluster = ChatCluster::new("chat", serde_json::from_value(spec).unwrap());
+        if is_paused {
+            cluster.annotations_mut().insert(PAUSED_ANNOTATION.into(), "true".into());
+        }
+        validate(&Arc::new(cluster), None).unwrap()
+    }
+
+    fn pods(names: &[&str]) -> Pods {
+        let pod = LivePod {
+            component: "gateway".into(),
+            address: "10.0.0.1".parse().ok(),
+            ready: true,
+            ..LivePod::default()
+        };
+        names.iter().map(|name| ((*name).to_owned(), pod.clone())).collect()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// A round in which each pod reports so many sockets; `None`: it does not answer.
+    fn record(memory: &mut Memory, pods: &Pods, answers: &[Option<u64>], second: i64) {
+        let sample = |connections| GatewaySample { connections, ..GatewaySample::default() };
+        let round: Vec<Asked<'_>> = pods
+            .iter()
+            .zip(answers)
+            .map(|((name, pod), answer)| (name.as_str(), pod, answer.map(sample)))
+            .collect();
+        memory.record(pods, &round, at(second));
+    }
+
+    fn target(decision: Option<&Decision>) -> Option<u32> {
+        match decision?.plan {
+            ScalePlan::Up { to, .. } | ScalePlan::Down { to, .. } => Some(to),
+            ScalePlan::Hold { .. } => None,
+        }
+    }
+
+    #[test]
+    fn sockets_are_summed_up_only_when_every_gateway_reported_them() {
+        let (mut memory, pods) = (Memory::default(), pods(&["a", "b"]));
+        record(&mut memory, &pods, &[Some(3), None], 0);
+        assert_eq!(memory.gateways.total_connections, None);
+        record(&mut memory, &pods, &[None, Some(4)], 5);
+        assert_eq!(memory.gateways.total_connections, Some(7), "a recent answer counts");
+        record(&mut memory, &pods, &[None, Some(4)], 60);
+        assert_eq!(memory.gateways.total_connections, None, "an old answer does not");
+    }
+
+    #[test]
+    fn the_policy_is_asked_once_a_round() {
+        let (mut memory, pods, cluster) = (Memory::default(), pods(&["a", "b"]), cluster(false));
+        assert_eq!(memory.decide(&cluster, &pods, Some(2), at(0)), None, "nothing was reported yet");
+        record(&mut memory, &pods, &[Some(150), Some(150)], 0);
+        let first = memory.decide(&cluster, &pods, Some(2), at(0));
+        assert_eq!((target(first.as_ref()), memory.numbers()), (Some(3), (2, 0)));
+        // Asked again it would see the three that it wants, and be content.
+        assert_eq!(memory.decide(&cluster, &pods, Some(3), at(1)), first);
+        record(&mut memory, &pods, &[Some(150), Some(150)], 5);
+        assert_eq!(target(memory.decide(&cluster, &pods, Some(3), at(5)).as_ref()), None);
+        record(&mut memory, &pods, &[Some(150), Some(150)], 10);
+        assert_eq!(memory.decide(&cluster, &pods, None, at(10)), None, "there is no Deployment any more");
+    }
+
+    #[test]
+    fn while_paused_the_policy_is_not_asked() {
+        let (mut memory, pods) = (Memory::default(), pods(&["a", "b"]));
+        record(&mut memory, &pods, &[Some(150), Some(150)], 0);
+        assert_eq!(memory.decide(&cluster(true), &pods, Some(2), at(0)), None);
+        record(&mut memory, &pods, &[Some(150), Some(150)], 5);
+        assert_eq!(target(memory.decide(&cluster(false), &pods, Some(2), at(5)).as_ref()), Some(3));
+    }
+}

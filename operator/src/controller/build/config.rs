@@ -26,7 +26,7 @@ pub(super) const DATA_DIR: &str = "/var/lib/folkmoot";
 pub struct SecretHashes(BTreeMap<String, String>);
 
 impl SecretHashes {
-    /// Of the Secrets that a `ChatCluster` refers to. What is missing counts as empty: whoever calls this has seen to it that
+    /// Hashes of the Secrets that a `ChatCluster` refers to. What is missing counts as empty: whoever calls this has seen to it that
     /// nothing is.
     #[must_use]
     pub fn of(cluster: &ValidatedCluster, secrets: &Secrets) -> Self {
@@ -64,7 +64,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// That of a spec.
+    /// Configuration of a `ChatCluster`.
     #[must_use]
     pub fn of(cluster: &ValidatedCluster, secrets: &SecretHashes) -> Self {
         let variables = variables(cluster);
@@ -79,7 +79,7 @@ impl Config {
     }
 }
 
-/// Those that say where Cassandra is, without the login: all that migrations need.
+/// The variables that say where Cassandra is, without the login: all that migrations need.
 pub(super) fn cassandra(spec: &CassandraSpec, keyspace: &str) -> BTreeMap<String, String> {
     let mut settings = Settings::default();
     settings.set("store.engine", "cassandra");
@@ -91,7 +91,7 @@ pub(super) fn cassandra(spec: &CassandraSpec, keyspace: &str) -> BTreeMap<String
     settings.0
 }
 
-/// Those of a migration beyond [`cassandra`].
+/// The variable that a migration needs beyond [`cassandra`].
 pub(super) fn replication(spec: &CassandraSpec) -> Option<(String, String)> {
     let copies = &spec.replication;
     let listed: Vec<String> =

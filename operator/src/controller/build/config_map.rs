@@ -11,7 +11,7 @@ use crate::{
     names::{self, Component},
 };
 
-/// That of the target.
+/// The ConfigMap of the target configuration.
 pub(super) fn config_map(input: &BuildInput<'_>) -> Child {
     let name = names::config(input.cluster.name(), &input.config.hash);
     child(

@@ -36,10 +36,10 @@ const COME_BACK_SECONDS: i32 = 10;
 const PROGRESS_SECONDS: i32 = 598;
 /// For how long gateways stay on a node that does not answer any more.
 const SILENT_SECONDS: i64 = 30;
-/// For roles without sockets.
+/// [`END_SECONDS`] of roles without sockets.
 const END_SECONDS_WITHOUT_SOCKETS: i64 = 60;
 
-/// That of a role, if it is to be there.
+/// The Deployment of a role, if it is to be there.
 pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Option<Child> {
     let plan = input.rollout.of(role)?;
     let cluster = input.cluster;

@@ -22,7 +22,7 @@ use crate::{
 /// Seconds in which `maxScaleUpPerMinute` counts.
 const MINUTE: i32 = 60;
 
-/// That of gateways, if one is asked for. It writes the `scale` subresource of the `ChatCluster`, so that what it takes away is
+/// The autoscaler of gateways, if one is asked for. It writes the `scale` subresource of the `ChatCluster`, so that what it takes away is
 /// emptied first.
 pub(super) fn of_gateways(cluster: &ValidatedCluster) -> Option<Child> {
     let spec = cluster.gateway().autoscaling.as_ref()?;

@@ -14,7 +14,7 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// That of an exposure.
+/// The route of a host.
 pub(super) fn http_route(cluster: &ValidatedCluster, host: &str, spec: &HttpRouteSpec) -> Child {
     let name = cluster.name();
     let rules: Vec<Value> = ROUTES.iter().map(|route| rule(name, route)).collect();

@@ -17,7 +17,7 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// That of an exposure.
+/// The Ingress of a host.
 pub(super) fn ingress(cluster: &ValidatedCluster, host: &str, spec: &IngressSpec) -> Child {
     let name = cluster.name();
     let mut metadata = metadata(cluster.identity(), name, Component::Shared);

@@ -69,7 +69,7 @@ pub(super) fn drop_keyspace(cluster: &ChatCluster, image: &ImageSpec) -> Child {
         spec.ttl_seconds_after_finished = Some(KEEP_DROP_SECONDS);
     }
     if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
-        // That of every namespace; its own may be gone.
+        // The default account of the namespace; its own may be gone.
         pod.service_account_name = None;
     }
     child(ChildKind::Job, &job)

@@ -48,7 +48,7 @@ impl Path {
         }
     }
 
-    /// As a setting names it.
+    /// Path of the file in a pod.
     pub(super) fn in_pod(self) -> String {
         format!("{FOLDER}/{}", self.in_volume())
     }
@@ -73,7 +73,7 @@ impl Mount {
     }
 }
 
-/// Those of a role.
+/// The files of a role.
 pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Vec<Mount> {
     let mut mounts = of_roles(cluster);
     if role == Role::Gateway {
@@ -82,7 +82,7 @@ pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Vec<Mount> {
     mounts
 }
 
-/// Those that all roles have.
+/// The files that all roles have.
 pub(super) fn of_roles(cluster: &ValidatedCluster) -> Vec<Mount> {
     let (name, pulsar) = (cluster.name(), cluster.pulsar());
     let mut mounts = of_cassandra(cluster.cassandra(), cluster.cassandra().credentials_secret_ref.as_ref());
@@ -107,7 +107,7 @@ pub(super) fn of_roles(cluster: &ValidatedCluster) -> Vec<Mount> {
     mounts
 }
 
-/// Those of whoever speaks only to Cassandra, with this login.
+/// The files of a process that speaks only to Cassandra, with this login.
 pub(super) fn of_cassandra(spec: &CassandraSpec, login: Option<&CredentialsRef>) -> Vec<Mount> {
     let password = login.map(|login| Mount::new(&login.name, "password", Path::CassandraPassword));
     let ca = spec.ca_secret_ref.as_ref().map(|ca| Mount::new(&ca.name, &ca.key, Path::CassandraCa));

@@ -26,7 +26,7 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// Of a role.
+/// Policy of a role.
 pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Child {
     let cluster = input.cluster;
     let mut ingress = vec![public(cluster, role)];
@@ -48,7 +48,7 @@ pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Child {
     policy(cluster, names::role(cluster.name(), role), Component::Role(role), ingress, egress)
 }
 
-/// Of the Jobs: they ask Cassandra, and nobody asks them.
+/// Policy of the Jobs: they connect to Cassandra, and nobody connects to them.
 pub(super) fn of_jobs(cluster: &ValidatedCluster) -> Child {
     let egress = vec![dns(), anywhere(ports::cassandra(cluster))];
     policy(cluster, names::migrate(cluster.name()), Component::Migrate, Vec::new(), egress)

@@ -13,7 +13,7 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// Of a role. One at a time: with `minAvailable` a role of one replica could never leave its node.
+/// Budget of a role. One at a time: with `minAvailable` a role of one replica could never leave its node.
 pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Child {
     let component = Component::Role(role);
     child(

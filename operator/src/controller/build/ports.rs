@@ -26,14 +26,14 @@ pub(super) fn cassandra(cluster: &ValidatedCluster) -> BTreeSet<i32> {
     cluster.cassandra().contact_points.iter().filter_map(|point| port(point)).collect()
 }
 
-/// Of Pulsar's brokers or proxies.
+/// Ports of Pulsar's brokers or proxies.
 pub(super) fn pulsar(cluster: &ValidatedCluster) -> BTreeSet<i32> {
     let url = &cluster.pulsar().url;
     let usual = if url.starts_with("pulsar+ssl://") { 6651 } else { 6650 };
     authority(url).split(',').map(|host| port(host).unwrap_or(usual)).collect()
 }
 
-/// Of the object store, if files are in one.
+/// Port of the object store, if files are in one.
 pub(super) fn object_store(cluster: &ValidatedCluster) -> BTreeSet<i32> {
     let Files::S3(s3) = cluster.files() else { return BTreeSet::new() };
     let endpoint = s3.endpoint.as_deref().unwrap_or("https://");

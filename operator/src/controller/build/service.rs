@@ -18,7 +18,7 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// Of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest` is the template of
+/// Service of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest` is the template of
 /// gateways that takes new sockets, while others are being replaced by it.
 pub(super) fn of_chat(cluster: &ValidatedCluster, newest: Option<&str>) -> Child {
     let mut selector = names::selector(cluster.name(), Component::Role(Role::Gateway));
@@ -26,7 +26,7 @@ pub(super) fn of_chat(cluster: &ValidatedCluster, newest: Option<&str>) -> Child
     service(cluster, cluster.name().to_owned(), Component::Shared, selector, vec![public()])
 }
 
-/// Of a role. Its admin port is for what reads metrics.
+/// Service of a role. Its admin port is for what reads metrics.
 pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Child {
     let name = names::role(cluster.name(), role);
     let admin = port(ports::ADMIN_NAME, ports::ADMIN, ports::ADMIN_NAME);

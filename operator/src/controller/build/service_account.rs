@@ -10,12 +10,12 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// Of a role.
+/// Identity of a role's pods.
 pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Child {
     account(cluster, names::role(cluster.name(), role), Component::Role(role))
 }
 
-/// Of the Jobs.
+/// Identity of the pods of Jobs.
 pub(super) fn of_jobs(cluster: &ValidatedCluster) -> Child {
     account(cluster, names::migrate(cluster.name()), Component::Migrate)
 }
