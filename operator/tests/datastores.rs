@@ -292,7 +292,7 @@ async fn deletion_leaves_nothing_in_pulsar() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
+async fn problems_with_pulsar_are_reported_with_what_to_do() {
     let mut chat = Chat::new("public").await;
     let header = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmb2xrbW9vdCJ9";
     for (token, secret) in
@@ -310,7 +310,7 @@ async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
     chat.secrets.remove("pulsar");
     let (reason, message) = trouble(chat.look().await.pulsar);
     assert_eq!(reason, "SecretMissing");
-    assert!(message.contains("the Secret pulsar"), "{message}");
+    assert!(message.contains("there is no Secret pulsar"), "{message}");
 
     chat.cluster.spec.pulsar.token_secret_ref = None;
     for address in [harness::nobody().await, harness::silence().await] {
