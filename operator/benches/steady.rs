@@ -19,7 +19,7 @@ use fake::{
     engines::Engines,
     store::{Place, Store, merge_patch},
 };
-use folkmoot_operator::{controller::rollout::Role, names};
+use folkmoot_operator::{names, role::Role};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,

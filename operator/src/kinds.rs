@@ -42,7 +42,7 @@ pub enum ChildKind {
 }
 
 impl ChildKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 13] = [
         Self::ServiceAccount,
         Self::Secret,
@@ -92,7 +92,7 @@ impl ChildKind {
 /// An object that should be there, as it is sent in a server-side apply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Child {
-    /// What it is.
+    /// Kind of the object.
     pub kind: ChildKind,
     /// The object: type, name, namespace, labels, owner and everything that the operator decides about it.
     pub object: DynamicObject,

@@ -30,7 +30,7 @@ pub const SPARE: Duration = Duration::from_secs(3);
 pub const RENEW_WITHIN: Duration = Duration::from_secs(7);
 /// How long one write may take.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(4);
-/// From one renewal to the next.
+/// Time from one renewal to the next.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Between two looks of one who waits, and until what failed is tried again: short, since a renewal counts from when it is seen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -53,12 +53,12 @@ pub struct NotLeader;
 pub struct Leadership {
     /// Until when; `None`: not at all.
     until: watch::Receiver<Option<Instant>>,
-    /// Without an election a process always may.
+    /// Whether there is no election, so that this process always may.
     always: bool,
 }
 
 impl Leadership {
-    /// That of a process which shares its work with nobody.
+    /// Leadership without an election; always held.
     #[must_use]
     pub fn alone() -> Self {
         Self { until: watch::channel(None).1, always: true }
@@ -119,7 +119,7 @@ pub struct Elector {
 /// The last renewal of somebody else that was seen, and when that was.
 #[derive(Debug)]
 struct Seen {
-    /// By whom, and what it said that the time was.
+    /// Its holder, and the time by the holder's clock.
     renewal: (Option<String>, Option<MicroTime>),
     at: Instant,
 }
@@ -143,7 +143,7 @@ enum Held {
 }
 
 impl Elector {
-    /// Of this process.
+    /// An elector for this process.
     #[must_use]
     pub fn new(client: Client, options: LeaseOptions) -> Arc<Self> {
         let api = Api::namespaced(client, &options.namespace);
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(wait(&bob.decide(Some(&held))), second);
         tokio::time::advance(second).await;
         assert_eq!(write(bob.decide(Some(&held))).holder_identity.as_deref(), Some("bob"));
-        // Its length is what its holder said, who may be of another version.
+        // Its length is what its holder wrote, who may be of another version.
         let longer = LeaseSpec { lease_duration_seconds: Some(60), ..held };
         assert_eq!(wait(&elector("eve").decide(Some(&longer))), Duration::from_secs(60) - SPARE);
     }

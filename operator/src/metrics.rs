@@ -70,9 +70,9 @@ pub struct Metrics {
     drains: Family<Drain, Counter<u64, AtomicU64>>,
     /// 1 while this process writes.
     pub leader: Gauge,
-    /// Those that are watched.
+    /// Number of `ChatCluster`s that are watched.
     pub clusters: Gauge,
-    /// Of those, the ones that are ready.
+    /// Number of those that are ready.
     pub ready: Gauge,
 }
 

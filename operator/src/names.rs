@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::controller::rollout::Role;
+use crate::{identity::Identity, role::Role};
 
 /// Who owns the fields that the operator writes.
 pub const FIELD_MANAGER: &str = "folkmoot-operator";
@@ -54,12 +54,12 @@ pub enum Component {
     Role(Role),
     /// The Jobs that make tables, or drop them.
     Migrate,
-    /// Of all roles together.
+    /// What all roles share.
     Shared,
 }
 
 impl Component {
-    /// As the label says it.
+    /// Value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,8 +114,8 @@ pub fn migrate_job(cluster: &str, hash: &str) -> String {
 
 /// Name of the Job that drops the keyspace. It outlives its `ChatCluster`, and another one may have the same name.
 #[must_use]
-pub fn drop_job(cluster: &ChatCluster) -> String {
-    format!("{}-drop-{}", cluster.name_any(), hash(&[&cluster.uid().unwrap_or_default()]))
+pub fn drop_job(cluster: &Identity) -> String {
+    format!("{}-drop-{}", cluster.name, hash(&[&cluster.uid]))
 }
 
 /// Name of the keyspace: that of the spec, else `folkmoot_NAMESPACE_NAME`. Where a dash had to become an underscore, so that
@@ -182,12 +182,12 @@ pub fn selector_text(cluster: &str, component: Component) -> String {
 
 /// The reference by which children go with their `ChatCluster`.
 #[must_use]
-pub fn owner(cluster: &ChatCluster) -> OwnerReference {
+pub fn owner(cluster: &Identity) -> OwnerReference {
     OwnerReference {
         api_version: ChatCluster::api_version(&()).into_owned(),
         kind: ChatCluster::kind(&()).into_owned(),
-        name: cluster.name_any(),
-        uid: cluster.uid().unwrap_or_default(),
+        name: cluster.name.clone(),
+        uid: cluster.uid.clone(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
@@ -215,7 +215,7 @@ pub fn hash(parts: &[&str]) -> String {
     hash_bytes(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
 }
 
-/// The same for bytes.
+/// The same as [`hash`] for bytes.
 #[must_use]
 pub fn hash_bytes(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();

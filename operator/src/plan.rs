@@ -1,6 +1,6 @@
 //! `folkmoot-operator plan`: what would be made or changed, without changing anything.
 
-use std::io::Read as _;
+use std::{io::Read as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use folkmoot_crds::{AutoscalingMode, ChatCluster, ImagePullPolicy, ImageSpec};
@@ -17,14 +17,14 @@ use crate::{
     cli::PlanArgs,
     controller::{
         build::{self, BuildInput, Capabilities, Config, GatewayNumbers, OperatorIdentity, SecretHashes},
-        decide,
         rollout::{self, Revision, RoleState},
-        scaling, secrets,
     },
-    datastore::Secrets,
     keys::{SecretData, admin, signing},
     kinds::{Child, ChildKind},
     names::FIELD_MANAGER,
+    scaling::decide as scaling,
+    secrets::{self, Secrets},
+    validate::{ValidatedCluster, validate},
 };
 
 /// Stands for what nobody should read.
@@ -50,11 +50,15 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<()> {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
         );
     }
-    let image = decide::problems(&cluster, Some(&default)).map_err(|problems| {
+    let valid = validated(&cluster, &default)?;
+    if args.live { live(cluster, &default) } else { offline(&valid) }
+}
+
+fn validated(cluster: &ChatCluster, default_image: &ImageSpec) -> anyhow::Result<ValidatedCluster> {
+    validate(&Arc::new(cluster.clone()), Some(default_image)).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the ChatCluster is not valid:\n  {}", lines.join("\n  "))
-    })?;
-    if args.live { live(cluster, &image) } else { offline(&cluster, &image) }
+    })
 }
 
 fn read(args: &PlanArgs) -> anyhow::Result<ChatCluster> {
@@ -70,45 +74,37 @@ fn read(args: &PlanArgs) -> anyhow::Result<ChatCluster> {
 }
 
 /// Everything that should be there in the end, with keys that are nobody's.
-fn children(
-    cluster: &ChatCluster,
-    image: &ImageSpec,
-    capabilities: &Capabilities,
-    secrets: &SecretHashes,
-    replicas: i32,
-) -> Vec<Child> {
+fn children(cluster: &ValidatedCluster, capabilities: &Capabilities, secrets: &SecretHashes) -> Vec<Child> {
     let config = Config::of(cluster, secrets);
-    let target = Revision { image: image.reference.clone(), config: config.hash.clone() };
+    let target = Revision { image: cluster.image().reference.clone(), config: config.hash.clone() };
     let rollout = rollout::plan(&target, true, &[RoleState::Missing, RoleState::Missing, RoleState::Missing]);
     let keys: SecretData = [(signing::FILE, REDACTED)].into_iter().collect();
     let certificates: SecretData =
         ["ca.crt", "tls.crt", "tls.key"].into_iter().map(|key| (key, REDACTED)).collect();
     build::build(&BuildInput {
         cluster,
-        image,
         rollout: &rollout,
         config: &config,
         keys: &keys,
         certificates: &certificates,
         admin_token: &[(admin::TOKEN, REDACTED)].into_iter().collect(),
-        gateways: GatewayNumbers { replicas, newest: None },
+        gateways: GatewayNumbers { replicas: scaling::at_first(cluster), newest: None },
         migration: None,
         capabilities,
         operator: &OperatorIdentity::default(),
     })
 }
 
-fn offline(cluster: &ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
+fn offline(cluster: &ValidatedCluster) -> anyhow::Result<()> {
     let capabilities = Capabilities { gateway_api: true, prometheus: true };
-    for child in children(cluster, image, &capabilities, &SecretHashes::default(), scaling::at_first(cluster))
-    {
+    for child in children(cluster, &capabilities, &SecretHashes::default()) {
         println!("---\n{}", yaml(&redacted(&child.object))?);
     }
     Ok(())
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()> {
+async fn live(mut cluster: ChatCluster, default_image: &ImageSpec) -> anyhow::Result<()> {
     let client = Client::try_default().await.context("found no cluster through KUBECONFIG")?;
     let namespace = cluster.namespace().unwrap_or_default();
     let clusters: Api<ChatCluster> = Api::namespaced(client.clone(), &namespace);
@@ -124,10 +120,11 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
         // How many gateways there are is in it, where the operator decides that.
         cluster.status = found.status.clone();
     }
+    let cluster = validated(&cluster, default_image)?;
     let capabilities = addons::discover(&client, Capabilities::default()).await;
-    let secrets = SecretHashes::of(&cluster, &read_secrets(&client, &namespace, &cluster).await?);
+    let secrets = SecretHashes::of(&cluster, &read_secrets(&client, &cluster).await?);
     let mut changes = 0;
-    for child in children(&cluster, image, &capabilities, &secrets, scaling::at_first(&cluster)) {
+    for child in children(&cluster, &capabilities, &secrets) {
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &namespace, &child.kind.resource());
         let name = child.name().to_owned();
@@ -143,7 +140,7 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
             let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
             let mut object = child.object.clone();
             // Refused with an owner that is not there.
-            if cluster.metadata.uid.is_none() {
+            if cluster.identity().uid.is_empty() {
                 object.metadata.owner_references = None;
             }
             let planned = api.patch(&name, &params, &Patch::Apply(&object)).await;
@@ -167,8 +164,8 @@ async fn live(mut cluster: ChatCluster, image: &ImageSpec) -> anyhow::Result<()>
 }
 
 /// Who decides how many gateways there are, where that is not just what the spec says.
-fn about_gateways(cluster: &ChatCluster) -> Option<String> {
-    let status = scaling::status(cluster).cloned().unwrap_or_default();
+fn about_gateways(cluster: &ValidatedCluster) -> Option<String> {
+    let status = scaling::status(cluster.status()).cloned().unwrap_or_default();
     let desired = scaling::at_first(cluster);
     if let Some(settings) = scaling::settings(cluster) {
         let why = status.reason.map(|why| format!(" ({why})")).unwrap_or_default();
@@ -184,10 +181,10 @@ fn about_gateways(cluster: &ChatCluster) -> Option<String> {
 }
 
 /// What is in the Secrets that are referred to, since the configuration's hash covers some of it.
-async fn read_secrets(client: &Client, namespace: &str, cluster: &ChatCluster) -> anyhow::Result<Secrets> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+async fn read_secrets(client: &Client, cluster: &ValidatedCluster) -> anyhow::Result<Secrets> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), cluster.namespace());
     let mut found = Secrets::new();
-    for name in secrets::referenced(cluster) {
+    for name in cluster.referenced_secrets() {
         match api.get_opt(&name).await.with_context(|| format!("failed to read the Secret {name}"))? {
             Some(secret) => drop(found.insert(name, secrets::data_of(&secret))),
             None => println!("the Secret {name} is missing; nothing would be changed before it is there"),
@@ -210,7 +207,7 @@ fn redacted(object: &DynamicObject) -> Value {
     value
 }
 
-/// Without what changes by itself.
+/// An object without what changes by itself.
 fn compared(object: &DynamicObject) -> Value {
     let mut value = redacted(object);
     if let Some(fields) = value.as_object_mut() {
@@ -241,12 +238,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_decides_about_gateways_is_said() {
+    fn the_plan_names_who_decides_about_gateways() {
         let mut cluster = crate::controller::world_cluster(&json!({
             "gateway": { "replicas": 9, "autoscaling": { "minReplicas": 2, "maxReplicas": 5 } },
         }));
-        let said = about_gateways(&cluster).unwrap();
-        assert_eq!(said, "the operator decides how many gateways there are, from 2 to 5: 2 now");
+        let about = |cluster: &ChatCluster| {
+            let image = cluster.spec.image.clone().unwrap();
+            about_gateways(&validated(cluster, &image).unwrap())
+        };
+        let first = about(&cluster).unwrap();
+        assert_eq!(first, "the operator decides how many gateways there are, from 2 to 5: 2 now");
         let scaling = ScalingStatus {
             mode: Some(AutoscalingMode::Operator),
             desired_replicas: Some(4),
@@ -255,10 +256,10 @@ mod tests {
         };
         let gateway = GatewayStatus { scaling: Some(scaling), ..GatewayStatus::default() };
         cluster.status = Some(ChatClusterStatus { gateway: Some(gateway), ..ChatClusterStatus::default() });
-        assert!(about_gateways(&cluster).unwrap().ends_with("4 now (enough)"));
+        assert!(about(&cluster).unwrap().ends_with("4 now (enough)"));
         cluster.spec.gateway.autoscaling = None;
-        assert!(about_gateways(&cluster).unwrap().starts_with("4 would be written"));
+        assert!(about(&cluster).unwrap().starts_with("4 would be written"));
         cluster.status = None;
-        assert_eq!(about_gateways(&cluster), None);
+        assert_eq!(about(&cluster), None);
     }
 }

@@ -1,9 +1,11 @@
-//! How many sockets each gateway holds and how it does, asked of the gateways themselves; and the order to send sockets away.
+//! The requests to gateways: how many sockets they hold and how they do, and the order to drain.
 
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
+
+use crate::scaling::sample::GatewaySample;
 
 /// How many are asked at once.
 const AT_ONCE: usize = 64;
@@ -15,71 +17,27 @@ const KEPT: Duration = Duration::from_secs(20);
 const MAX_ANSWER: usize = 1024 * 1024;
 /// Longest answer to a drain that is read, in bytes.
 const MAX_DRAIN_ANSWER: usize = 4_096;
-/// Hellos that wait in a gateway that is calm are fewer.
-const CALM_HELLOS: u64 = 64;
 
-/// What a gateway said of itself. Counters are since it began.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct GatewaySample {
-    /// Sockets that are open.
-    pub connections: u64,
-    /// Whether it sends them away.
-    pub draining: bool,
-    /// Sockets that it refused since it has as many as it takes. Others, such as those without a login, are not cured by more
-    /// gateways.
-    pub refused: u64,
-    /// Hellos that wait for their answer.
-    pub hellos_waiting: u64,
-    /// Hellos that had to wait for a turn.
-    pub hellos_throttled: u64,
-    /// Memory that it uses, in bytes, where it is known.
-    pub memory: Option<u64>,
-    /// Memory that it may use, in bytes, where that is limited.
-    pub memory_limit: Option<u64>,
-}
-
-impl GatewaySample {
-    /// From the text format of Prometheus; `None` when it lacks the number of sockets. What an older version does not
-    /// report is 0.
-    fn of(metrics: &str) -> Option<Self> {
-        let mut sample = Self::default();
-        let mut connections = None;
-        for line in metrics.lines().filter(|line| line.starts_with("folkmoot_")) {
-            let Some((name, rest)) = line.split_once(' ') else { continue };
-            // A time may follow.
-            let Some(value) = rest.split(' ').next().and_then(number) else { continue };
-            match name {
-                "folkmoot_gateway_connections" => connections = Some(value),
-                "folkmoot_gateway_draining" => sample.draining = value > 0,
-                r#"folkmoot_gateway_refusals_total{reason="capacity"}"# => sample.refused = value,
-                "folkmoot_gateway_hellos_waiting" => sample.hellos_waiting = value,
-                "folkmoot_gateway_hellos_throttled_total" => sample.hellos_throttled = value,
-                "folkmoot_process_resident_memory_bytes" => sample.memory = Some(value),
-                "folkmoot_process_memory_limit_bytes" => sample.memory_limit = Some(value),
-                _ => {}
-            }
+/// What the text format of Prometheus says; `None` when it lacks the number of sockets. What an older version does not report is 0.
+fn parse(metrics: &str) -> Option<GatewaySample> {
+    let mut sample = GatewaySample::default();
+    let mut connections = None;
+    for line in metrics.lines().filter(|line| line.starts_with("folkmoot_")) {
+        let Some((name, rest)) = line.split_once(' ') else { continue };
+        // A time may follow.
+        let Some(value) = rest.split(' ').next().and_then(number) else { continue };
+        match name {
+            "folkmoot_gateway_connections" => connections = Some(value),
+            "folkmoot_gateway_draining" => sample.draining = value > 0,
+            r#"folkmoot_gateway_refusals_total{reason="capacity"}"# => sample.refused = value,
+            "folkmoot_gateway_hellos_waiting" => sample.hellos_waiting = value,
+            "folkmoot_gateway_hellos_throttled_total" => sample.hellos_throttled = value,
+            "folkmoot_process_resident_memory_bytes" => sample.memory = Some(value),
+            "folkmoot_process_memory_limit_bytes" => sample.memory_limit = Some(value),
+            _ => {}
         }
-        Some(Self { connections: connections?, ..sample })
     }
-
-    /// Whether more clients come back than it can take at once, by this sample and the one before.
-    #[must_use]
-    pub const fn is_pressed(&self, before: &Self) -> bool {
-        self.hellos_waiting > CALM_HELLOS || self.hellos_throttled > before.hellos_throttled
-    }
-
-    /// Whether it refused sockets for want of room since the sample before.
-    #[must_use]
-    pub const fn refuses(&self, before: &Self) -> bool {
-        self.refused > before.refused
-    }
-
-    /// How much of its memory it uses, in percent.
-    #[must_use]
-    pub fn memory_percent(&self) -> Option<u64> {
-        let (used, limit) = (self.memory?, self.memory_limit.filter(|limit| *limit > 0)?);
-        Some(used.saturating_mul(100) / limit)
-    }
+    Some(GatewaySample { connections: connections?, ..sample })
 }
 
 /// A number that is not negative, without its fraction.
@@ -143,7 +101,7 @@ impl Sampler {
         if !answer.status().is_success() {
             return None;
         }
-        GatewaySample::of(std::str::from_utf8(&body(answer, MAX_ANSWER).await?).ok()?)
+        parse(std::str::from_utf8(&body(answer, MAX_ANSWER).await?).ok()?)
     }
 
     /// Orders a gateway to send its sockets away; the order may be repeated; 1 s. Answers how many sockets it has.
@@ -151,7 +109,7 @@ impl Sampler {
     /// # Errors
     /// When it does not take the order, or not now.
     pub async fn drain(&self, gateway: SocketAddr, token: &str) -> Result<u64, DrainFault> {
-        let told = async {
+        let ordered = async {
             let request = self.client.post(format!("http://{gateway}/drain")).bearer_auth(token);
             let answer = request.send().await.map_err(|error| DrainFault::NotNow(error.to_string()))?;
             match answer.status().as_u16() {
@@ -160,10 +118,12 @@ impl Sampler {
                 status => return Err(DrainFault::NotNow(format!("it answered {status}"))),
             }
             let body = body(answer, MAX_DRAIN_ANSWER).await.unwrap_or_default();
-            let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            Ok(said["connections"].as_u64().unwrap_or_default())
+            let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            Ok(answer["connections"].as_u64().unwrap_or_default())
         };
-        timeout(DEADLINE, told).await.unwrap_or_else(|_| Err(DrainFault::NotNow("it does not answer".into())))
+        timeout(DEADLINE, ordered)
+            .await
+            .unwrap_or_else(|_| Err(DrainFault::NotNow("it does not answer".into())))
     }
 }
 
@@ -200,14 +160,14 @@ mod tests {
             ("folkmoot_gateway_connections -1", None),
             ("", None),
         ] {
-            let found = GatewaySample::of(metrics).map(|sample| sample.connections);
+            let found = parse(metrics).map(|sample| sample.connections);
             assert_eq!(found, expected, "{metrics}");
         }
     }
 
     #[test]
-    fn what_else_a_gateway_says_is_read() {
-        let said = r#"# HELP folkmoot_gateway_refusals Upgrades and hellos refused
+    fn other_metrics_are_read() {
+        let text = r#"# HELP folkmoot_gateway_refusals Upgrades and hellos refused
 folkmoot_gateway_connections 900
 folkmoot_gateway_draining 1
 folkmoot_gateway_refusals_total{reason="capacity"} 4
@@ -217,7 +177,7 @@ folkmoot_gateway_hellos_throttled_total 11
 folkmoot_process_resident_memory_bytes 750
 folkmoot_process_memory_limit_bytes 1000
 "#;
-        let sample = GatewaySample::of(said).unwrap();
+        let sample = parse(text).unwrap();
         let expected = GatewaySample {
             connections: 900,
             draining: true,
@@ -228,14 +188,6 @@ folkmoot_process_memory_limit_bytes 1000
             memory_limit: Some(1_000),
         };
         assert_eq!(sample, expected);
-        assert_eq!(sample.memory_percent(), Some(75));
-        assert_eq!(GatewaySample { memory_limit: None, ..sample }.memory_percent(), None);
-        assert!(!sample.is_pressed(&sample) && !sample.refuses(&sample));
-        let later = GatewaySample { refused: 5, hellos_throttled: 12, ..sample };
-        assert!(later.is_pressed(&sample) && later.refuses(&sample));
-        let again = GatewaySample::default();
-        assert!(!again.refuses(&sample), "it began anew");
-        assert!(GatewaySample { hellos_waiting: 65, ..again }.is_pressed(&again));
     }
 
     /// Answers everybody with this; nothing: takes connections and never answers.
@@ -257,7 +209,7 @@ folkmoot_process_memory_limit_bytes 1000
     }
 
     #[tokio::test]
-    async fn one_that_does_not_say_is_unknown_and_keeps_nobody_waiting() {
+    async fn a_gateway_without_an_answer_is_unknown_and_delays_nobody() {
         let twelve = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nfolkmoot_gateway_connections 12\n";
         let good = gateway(Some(twelve)).await;
         let refuses =
@@ -270,9 +222,9 @@ folkmoot_process_memory_limit_bytes 1000
             let samples = sampler.sample(gateways).await;
             samples.into_iter().map(|sample| sample.map(|sample| sample.connections)).collect()
         };
-        // On a machine that stands still for a moment even a good one does not say in time.
+        // On a machine that stands still for a moment even a good one does not answer in time.
         let answers = async { while asked(&[good, good]).await != [Some(12), Some(12)] {} };
-        timeout(DEADLINE * 60, answers).await.expect("they say how many");
+        timeout(DEADLINE * 60, answers).await.expect("both answer");
         assert_eq!(asked(&[good, refuses, hangs, gone]).await[1..], [None; 3]);
         // One after the other would take longer than that.
         let crowd = vec![hangs; 100];
@@ -282,15 +234,15 @@ folkmoot_process_memory_limit_bytes 1000
     }
 
     #[tokio::test]
-    async fn a_gateway_is_told_to_drain_or_says_why_not() {
+    async fn a_gateway_is_ordered_to_drain_or_answers_why_not() {
         let sampler = Sampler::new().unwrap();
-        let told = async |answer: Option<&'static str>| sampler.drain(gateway(answer).await, "t").await;
+        let ordered = async |answer: Option<&'static str>| sampler.drain(gateway(answer).await, "t").await;
         let taken = "HTTP/1.1 202 Accepted\r\nconnection: close\r\n\r\n{\"draining\":true,\"connections\":7}";
-        assert_eq!(told(Some(taken)).await, Ok(7));
+        assert_eq!(ordered(Some(taken)).await, Ok(7));
         let unknown = "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n";
-        assert_eq!(told(Some(unknown)).await, Err(DrainFault::Unsupported));
+        assert_eq!(ordered(Some(unknown)).await, Err(DrainFault::Unsupported));
         let refused = "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n";
-        assert!(matches!(told(Some(refused)).await, Err(DrainFault::NotNow(why)) if why.contains("401")));
-        assert!(matches!(told(None).await, Err(DrainFault::NotNow(_))));
+        assert!(matches!(ordered(Some(refused)).await, Err(DrainFault::NotNow(why)) if why.contains("401")));
+        assert!(matches!(ordered(None).await, Err(DrainFault::NotNow(_))));
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use folkmoot_crds::ChatCluster;
 use folkmoot_operator::{
-    datastore::{Datastores, Health, Mode, PulsarAction, Report, Secrets},
+    datastore::{Datastores, Engines, Fault, Health, Known, PulsarAction, Report, drifted},
     keys::{SecretData, issue::issue},
+    secrets::Secrets,
 };
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -53,18 +54,38 @@ impl Chat {
     }
 
     /// As an operator that has just started.
-    async fn check(&self, mode: Mode) -> Report {
-        Datastores::new().check(&self.cluster, &self.namespace, &self.secrets, mode).await
+    async fn look(&self) -> Report {
+        Datastores::new().look(&self.engines(), &Known::default()).await.report()
+    }
+
+    /// The same, after what differs was put right: how Pulsar does then, and what was done.
+    async fn repair(&self) -> (Health, Vec<PulsarAction>) {
+        let datastores = Datastores::new();
+        let mut known = datastores.look(&self.engines(), &Known::default()).await;
+        let mut done = Vec::new();
+        if let Some(drift) = known.report().drift {
+            let outcome = datastores.repair(&self.engines(), &drift.actions, &mut done).await;
+            known.repaired(outcome);
+        }
+        (known.report().pulsar, done)
     }
 
     async fn repaired(&self) -> Vec<PulsarAction> {
-        let report = self.check(Mode::Repair).await;
-        assert_eq!(report.pulsar, Health::Ready);
-        report.repaired
+        let (health, done) = self.repair().await;
+        assert_eq!(health, Health::Ready);
+        done
+    }
+
+    fn engines(&self) -> Engines<'_> {
+        engines(&self.cluster, &self.namespace, &self.secrets)
     }
 
     async fn delete(&self) {
-        Datastores::new().delete_pulsar(&self.cluster, &self.namespace, &self.secrets).await.unwrap();
+        self.deleted().await.unwrap();
+    }
+
+    async fn deleted(&self) -> Result<(), Fault> {
+        Datastores::new().delete_pulsar(&self.cluster.spec.pulsar, &self.namespace, &self.secrets).await
     }
 
     /// A request of somebody else.
@@ -90,6 +111,11 @@ impl Chat {
     }
 }
 
+fn engines<'a>(cluster: &'a ChatCluster, pulsar_namespace: &'a str, secrets: &'a Secrets) -> Engines<'a> {
+    let (cassandra, pulsar) = (&cluster.spec.cassandra, &cluster.spec.pulsar);
+    Engines { cassandra, pulsar, pulsar_namespace, secrets }
+}
+
 /// Reason and message of an engine that is not ready.
 fn trouble(health: Health) -> (&'static str, String) {
     let Health::Unready { reason, message, .. } = health else { panic!("expected trouble, {health:?}") };
@@ -99,9 +125,16 @@ fn trouble(health: Health) -> (&'static str, String) {
 #[tokio::test]
 async fn pulsar_gets_what_is_missing_and_keeps_what_is_right() {
     let chat = Chat::new("public").await;
-    let observed = chat.check(Mode::Observe).await;
-    assert_eq!(trouble(observed.pulsar).0, "Drifted");
-    assert_eq!(observed.repaired, []);
+    let seen = chat.look().await;
+    let drift = seen.drift.expect("all of it is missing");
+    assert_eq!(seen.pulsar, Health::Unknown);
+    let paused = drifted(&chat.cluster.spec.pulsar, &chat.namespace, &drift);
+    assert_eq!(trouble(paused).0, "Drifted");
+    assert_eq!(
+        chat.look().await.drift.map(|again| again.actions),
+        Some(drift.actions),
+        "looking changes nothing"
+    );
 
     let made = chat.repaired().await;
     let last = [
@@ -115,7 +148,7 @@ async fn pulsar_gets_what_is_missing_and_keeps_what_is_right() {
     ];
     assert!(made.ends_with(&last), "{made:?}");
     assert_eq!(chat.repaired().await, []);
-    assert_eq!(chat.check(Mode::Observe).await.pulsar, Health::Ready);
+    assert_eq!(chat.look().await.pulsar, Health::Ready);
     chat.delete().await;
 }
 
@@ -250,7 +283,7 @@ async fn deletion_leaves_nothing_in_pulsar() {
     // Brokers as they are shipped forbid what is simplest.
     let setting = "/brokers/configuration/forceDeleteNamespaceAllowed";
     let (forbidden, _) = chat.admin(Method::POST, &format!("{setting}/false"), &Value::Null).await;
-    let deleted = Datastores::new().delete_pulsar(&other.cluster, &other.namespace, &other.secrets).await;
+    let deleted = other.deleted().await;
     let (restored, _) = chat.admin(Method::DELETE, setting, &Value::Null).await;
     assert!(forbidden.is_success() && restored.is_success(), "{forbidden} {restored}");
     assert_eq!(deleted, Ok(()));
@@ -259,14 +292,14 @@ async fn deletion_leaves_nothing_in_pulsar() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
+async fn problems_with_pulsar_are_reported_with_what_to_do() {
     let mut chat = Chat::new("public").await;
     let header = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmb2xrbW9vdCJ9";
     for (token, secret) in
         [(format!("{header}.c2lnbmVkIGJ5IHNvbWVib2R5IGVsc2U"), "c2lnbmVk"), ("hunter2".into(), "hunter2")]
     {
         chat.secrets.get_mut("pulsar").unwrap().insert("token", token);
-        let (reason, message) = trouble(chat.check(Mode::Repair).await.pulsar);
+        let (reason, message) = trouble(chat.look().await.pulsar);
         assert_eq!(reason, "Unauthorized");
         assert!(
             message.contains(&chat.admin_url) && message.contains("spec.pulsar.adminTokenSecretRef"),
@@ -275,14 +308,14 @@ async fn what_is_wrong_with_pulsar_is_said_with_what_to_do() {
         assert!(!message.contains(secret), "{message}");
     }
     chat.secrets.remove("pulsar");
-    let (reason, message) = trouble(chat.check(Mode::Repair).await.pulsar);
+    let (reason, message) = trouble(chat.look().await.pulsar);
     assert_eq!(reason, "SecretMissing");
-    assert!(message.contains("the Secret pulsar"), "{message}");
+    assert!(message.contains("there is no Secret pulsar"), "{message}");
 
     chat.cluster.spec.pulsar.token_secret_ref = None;
     for address in [harness::nobody().await, harness::silence().await] {
         chat.cluster.spec.pulsar.admin_url = format!("http://{address}");
-        let report = timeout(DEADLINE, chat.check(Mode::Repair)).await.expect("it is given up");
+        let report = timeout(DEADLINE, chat.look()).await.expect("it is given up");
         let (reason, message) = trouble(report.pulsar);
         assert_eq!(reason, "Unreachable", "{message}");
         assert!(message.contains(&address.to_string()), "{message}");
@@ -306,7 +339,7 @@ async fn pulsar_is_known_by_its_authority() {
         let reference = given.map(|_| serde_json::from_value(reference.clone()).unwrap());
         chat.cluster.spec.pulsar.ca_secret_ref = reference;
         chat.secrets.insert("ca".into(), SecretData::from_iter([("ca.crt", given.unwrap_or_default())]));
-        match (chat.check(Mode::Repair).await.pulsar, expected) {
+        match (chat.repair().await.0, expected) {
             (Health::Ready, None) => {}
             (health, Some(expected)) => {
                 let (reason, message) = trouble(health);
@@ -353,8 +386,10 @@ async fn cassandra_is_asked_with_tls_and_without() {
         let authority = authority.map(String::as_str).unwrap_or_default();
         let secrets = [("ca".to_owned(), SecretData::from_iter([("ca.crt", authority)]))].into();
         let datastores = Datastores::new();
-        let check = datastores.check(&cluster, "chat", &secrets, Mode::Repair);
-        let report = timeout(DEADLINE, check).await.unwrap_or_else(|_| panic!("{points:?} are not given up"));
+        let (engines, nothing) = (engines(&cluster, "chat", &secrets), Known::default());
+        let check = datastores.look(&engines, &nothing);
+        let known = timeout(DEADLINE, check).await.unwrap_or_else(|_| panic!("{points:?} are not given up"));
+        let report = known.report();
         match expected {
             None => assert_eq!(report.cassandra, Health::Ready, "{points:?}"),
             Some((expected, address)) => {

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use folkmoot_operator::metrics::{Chat, Metrics};
 
-/// Names of metrics in a text: words that begin with the prefix.
+/// Names of metrics in a text: those that begin with the prefix.
 fn names<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| word.starts_with(prefix))
+        .filter(|name| name.starts_with(prefix))
         .collect()
 }
 

@@ -13,6 +13,7 @@ use fake::{
     engines::Engines,
     place, until,
 };
+use folkmoot_crds::PAUSED_ANNOTATION;
 use folkmoot_operator::{
     addons,
     controller::{Again, Controller, ReconcileError, build::Capabilities},
@@ -134,10 +135,8 @@ impl Stage {
             }),
             Ending => self.server.act(|store| {
                 // One pod has not ended yet.
-                let labels = names::labels(
-                    "demo",
-                    names::Component::Role(folkmoot_operator::controller::rollout::Role::Api),
-                );
+                let labels =
+                    names::labels("demo", names::Component::Role(folkmoot_operator::role::Role::Api));
                 let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "labels": labels } });
                 store.put(&place(PODS, "demo-api-x"), pod);
                 store.delete(&chat);
@@ -226,10 +225,10 @@ fn rank(request: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_fresh_chat_is_made_in_order_and_told_last() {
+async fn a_fresh_chat_is_made_in_order_and_reported_last() {
     let stage = Stage::set(Scenario::Fresh).await;
     let asked = stage.asks().await;
-    let (told, made): (Vec<&String>, Vec<&String>) = asked
+    let (reported, made): (Vec<&String>, Vec<&String>) = asked
         .iter()
         .filter(|request| !request.starts_with("get"))
         .partition(|request| request.starts_with("event") || request.contains("chatclusters"));
@@ -240,8 +239,8 @@ async fn a_fresh_chat_is_made_in_order_and_told_last() {
         made.last().unwrap().starts_with("apply jobs/demo-migrate-"),
         "no role before the tables: {made:#?}"
     );
-    assert_eq!(told[0], "status chatclusters/demo");
-    assert!(told[1..].iter().all(|request| request.starts_with("event ")), "{told:#?}");
+    assert_eq!(reported[0], "status chatclusters/demo");
+    assert!(reported[1..].iter().all(|request| request.starts_with("event ")), "{reported:#?}");
     assert_eq!(stage.condition("Ready"), "False/MigrationRunning");
 
     let asked = stage.asks().await;
@@ -308,7 +307,7 @@ async fn what_somebody_changed_is_applied_again_and_nothing_else() {
     assert_eq!(
         stage.asks().await,
         ["apply deployments/demo-api", "status chatclusters/demo"],
-        "the replicas that were there for a moment are told"
+        "the replicas that were there for a moment are reported"
     );
     stage.settle().await;
     let api = stage.server.act(|store| store.get(&place(DEPLOYMENTS, "demo-api"))).unwrap();
@@ -362,7 +361,7 @@ async fn what_the_spec_does_not_ask_for_any_more_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_paused_chat_is_let_alone_and_says_so() {
+async fn a_paused_chat_is_left_alone_and_reports_that() {
     let stage = Stage::set(Scenario::Paused).await;
     assert_eq!(stage.asks().await, ["status chatclusters/demo", "event Paused"]);
     assert_eq!(stage.condition("Progressing"), "False/Paused");
@@ -370,7 +369,31 @@ async fn a_paused_chat_is_let_alone_and_says_so() {
 }
 
 #[tokio::test]
-async fn an_invalid_spec_is_told_and_waits_for_its_change() {
+async fn what_differs_in_pulsar_is_put_right_unless_the_chat_is_paused() {
+    let stage = Stage::set(Scenario::Fresh).await;
+    let chat = place(CHATS, "demo");
+    let pause = |value: Value| {
+        stage.server.act(|store| {
+            let mut cluster = (*store.get(&chat).unwrap()).clone();
+            cluster["metadata"]["annotations"] = json!({ PAUSED_ANNOTATION: value });
+            store.put(&chat, cluster);
+        });
+    };
+    pause(json!("true"));
+    stage.reconcile().await.unwrap();
+    assert_eq!(stage.engines.namespaces(), Vec::<String>::new(), "looking changes nothing");
+    assert_eq!(stage.condition("PulsarReady"), "False/Drifted");
+    assert!(stage.message("PulsarReady").contains("nothing is put right while the ChatCluster is paused"));
+
+    pause(json!("false"));
+    let asked = stage.asks().await;
+    assert!(asked.contains(&"event PulsarRepaired".to_owned()), "{asked:#?}");
+    assert_eq!(stage.engines.namespaces(), ["folkmoot/chat.demo"]);
+    assert_eq!(stage.condition("PulsarReady"), "True/Ready");
+}
+
+#[tokio::test]
+async fn an_invalid_spec_is_reported_and_waits_for_its_change() {
     let stage = Stage::set(Scenario::Invalid).await;
     assert_eq!(stage.reconcile().await.unwrap(), Again::OnChange);
     let asked = stage.server.requests();
@@ -394,7 +417,7 @@ async fn without_cassandra_all_is_made_but_the_migration() {
 }
 
 #[tokio::test]
-async fn what_the_api_server_refuses_is_told_and_tried_again() {
+async fn what_the_api_server_refuses_is_reported_and_tried_again() {
     let stage = Stage::set(Scenario::Refused).await;
     stage.reconcile().await.unwrap_err();
     assert_eq!(stage.condition("Degraded"), "True/ApplyFailed");

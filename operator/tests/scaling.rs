@@ -22,7 +22,7 @@ use fake::{
     store::{Place, Store, merge_patch},
     until,
 };
-use folkmoot_operator::{controller::rollout::Role, lease::Leadership, live::Watches, names};
+use folkmoot_operator::{lease::Leadership, live::Watches, names, role::Role};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
@@ -40,7 +40,7 @@ const SECRETS: &str = "api/v1/secrets";
 struct Gateway {
     connections: u64,
     /// The tokens of whoever ordered it to drain.
-    told: Vec<String>,
+    drain_orders: Vec<String>,
     /// How often it was asked for its metrics.
     asked: u64,
 }
@@ -53,7 +53,7 @@ async fn gateway(host: &str, connections: u64) -> Shared {
     let metrics = async |State(gateway): State<Shared>| {
         let mut gateway = gateway.lock();
         gateway.asked += 1;
-        let draining = u8::from(!gateway.told.is_empty());
+        let draining = u8::from(!gateway.drain_orders.is_empty());
         format!(
             "folkmoot_gateway_connections {}\nfolkmoot_gateway_draining {draining}\n",
             gateway.connections
@@ -61,7 +61,7 @@ async fn gateway(host: &str, connections: u64) -> Shared {
     };
     let drain = async |State(gateway): State<Shared>, headers: HeaderMap| {
         let mut gateway = gateway.lock();
-        gateway.told.push(headers["authorization"].to_str().unwrap().to_owned());
+        gateway.drain_orders.push(headers["authorization"].to_str().unwrap().to_owned());
         gateway.connections = 0;
         (StatusCode::ACCEPTED, r#"{"draining":true,"connections":0}"#)
     };
@@ -196,7 +196,7 @@ async fn a_scale_down_goes_on_where_the_operator_before_left_it() {
     let stage = Stage::set(90, &json!({ "replicas": 3, "drainSeconds": 0 }), &[5, 2, 9]).await;
     let first = stage.operator();
     until("the chat is ready", || stage.status()["conditions"][0]["status"] == "True").await;
-    until("connections are told", || stage.status()["connections"] == 16).await;
+    until("connections are reported", || stage.status()["connections"] == 16).await;
     stage.server.requests();
 
     stage.change(&json!({ "replicas": 2 }));
@@ -204,7 +204,7 @@ async fn a_scale_down_goes_on_where_the_operator_before_left_it() {
         .await;
     let emptiest = "demo-gateway-1";
     assert_eq!(stage.status()["gateway"]["scaling"]["leaving"]["pods"], json!([emptiest]));
-    until("it is told", || !stage.gateways[emptiest].lock().told.is_empty()).await;
+    until("it is ordered to drain", || !stage.gateways[emptiest].lock().drain_orders.is_empty()).await;
     assert_eq!(stage.replicas(), Some(3), "it is not empty for sure yet");
     drop(first);
 
@@ -215,10 +215,13 @@ async fn a_scale_down_goes_on_where_the_operator_before_left_it() {
 
     let token = stage.get(SECRETS, "demo-admin-token").unwrap()["data"]["token"].as_str().unwrap().to_owned();
     let token = String::from_utf8(BASE64_STANDARD.decode(token).unwrap()).unwrap();
-    let told = stage.gateways[emptiest].lock().told.clone();
-    assert!(told.len() >= 2 && told.iter().all(|said| *said == format!("Bearer {token}")), "{told:?}");
+    let orders = stage.gateways[emptiest].lock().drain_orders.clone();
+    assert!(
+        orders.len() >= 2 && orders.iter().all(|order| *order == format!("Bearer {token}")),
+        "{orders:?}"
+    );
     for name in ["demo-gateway-0", "demo-gateway-2"] {
-        assert!(stage.gateways[name].lock().told.is_empty(), "{name} stays");
+        assert!(stage.gateways[name].lock().drain_orders.is_empty(), "{name} stays");
     }
     let asked = stage.server.requests();
     let first = |what: &str| {
@@ -253,7 +256,7 @@ async fn the_number_follows_the_sockets_and_others_begin_with_it() {
     let stage = Stage::set(91, &json!({ "autoscaling": autoscaling, "drainSeconds": 0 }), &[250]).await;
     let _operator = stage.operator();
     until("there are three", || stage.replicas() == Some(3)).await;
-    until("it is told", || stage.status()["gateway"]["scaling"]["desiredReplicas"] == 3).await;
+    until("it is reported", || stage.status()["gateway"]["scaling"]["desiredReplicas"] == 3).await;
     assert_eq!(stage.status()["gateway"]["scaling"]["mode"], "Operator");
 
     stage.server.requests();
@@ -262,7 +265,7 @@ async fn the_number_follows_the_sockets_and_others_begin_with_it() {
         stage.get(CHATS, "demo").unwrap()["spec"]["gateway"]["replicas"] == 3
     })
     .await;
-    until("it is told", || stage.status()["gateway"]["scaling"]["mode"] == "External").await;
+    until("it is reported", || stage.status()["gateway"]["scaling"]["mode"] == "External").await;
     let autoscaler = stage.get(AUTOSCALERS, "demo-gateway").unwrap();
     assert_eq!(autoscaler["spec"]["scaleTargetRef"]["kind"], "ChatCluster");
     let asked = stage.server.requests();

@@ -184,7 +184,7 @@ impl Fleet {
         chance: &mut Chance,
     ) -> Observed {
         let of_all = chance.around(NOISE_OF_ALL);
-        let said: Vec<(String, Option<Answer>)> = self
+        let answers: Vec<(String, Option<Answer>)> = self
             .pods
             .iter()
             .filter(|pod| !matches!(pod.state, State::Starts(_)))
@@ -197,7 +197,7 @@ impl Fleet {
                 (pod.name.clone(), answers.then_some(answer))
             })
             .collect();
-        self.answers.round(time, said.iter().map(|(pod, answer)| (pod.as_str(), *answer)));
+        self.answers.round(time, answers.iter().map(|(pod, answer)| (pod.as_str(), *answer)));
         let noticed = |state: &State| matches!(state, State::Lost(at) if now - at > NOTICED_AFTER);
         let gateways = self
             .pods

@@ -1,83 +1,84 @@
 //! Makes what should be there so, by server-side apply, and deletes what should not be. What is as it should be costs no request.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     marker::PhantomData,
 };
 
-use folkmoot_crds::{ChatCluster, ImageSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
 };
-use parking_lot::Mutex;
 
 use super::{
     Controller, Options, ReconcileError,
     build::{self, BuildInput, GatewayNumbers},
     context::ask,
-    decide::Decided,
+    decide::{Changes, Decided, Hold},
+    events::Notice,
     observe::Observed,
-    rollout::Role,
 };
 use crate::{
+    identity::Identity,
     kinds::{Child, ChildKind},
     live::{Children, Detail, Key, LiveChild},
     names::{self, FIELD_MANAGER},
+    role::Role,
+    scaling::decide::Scaling,
+    validate::ValidatedCluster,
 };
 
-/// What was decided, and not yet done.
+/// State of what was decided and not yet done.
 #[derive(Debug)]
 pub struct Prepared;
-/// What is there now.
+/// State of what was done: all children are there, and what was decided about gateways was carried out.
 #[derive(Debug)]
 pub struct Applied;
 
-/// Everything that should be there for a `ChatCluster`.
+/// Everything that should be there for a `ChatCluster`, and what comes with it. What only counts once it was applied, such as the
+/// number of gateways and events about changes, is accessible in [`Applied`] only.
 #[derive(Debug)]
 pub struct Resources<S> {
     children: Vec<Child>,
+    changes: Changes,
     state: PhantomData<S>,
 }
 
 impl Resources<Prepared> {
-    /// By what was decided.
-    #[must_use]
+    /// Builds what was decided.
+    ///
+    /// # Errors
+    /// When it was decided that nothing is applied.
     pub fn prepared(
-        cluster: &ChatCluster,
-        image: &ImageSpec,
+        cluster: &ValidatedCluster,
         decided: &Decided,
+        changes: Changes,
         observed: &Observed,
         options: &Options,
-    ) -> Self {
+    ) -> Result<Self, Hold> {
+        if let Some(hold) = decided.hold {
+            return Err(hold);
+        }
         let children = build::build(&BuildInput {
             cluster,
-            image,
             rollout: &decided.rollout,
             config: &decided.config,
-            keys: &decided.keys,
-            certificates: &decided.certificates,
-            admin_token: &decided.admin_token,
+            keys: &changes.keys,
+            certificates: &changes.certificates,
+            admin_token: &changes.admin_token,
             gateways: GatewayNumbers {
-                replicas: decided.scaling.plan.replicas,
-                newest: decided.scaling.newest.as_deref(),
+                replicas: changes.scaling.plan.replicas,
+                newest: changes.scaling.newest.as_deref(),
             },
             migration: decided.job(),
             capabilities: &observed.capabilities,
             operator: &options.identity,
         });
-        Self { children, state: PhantomData }
+        Ok(Self { children, changes, state: PhantomData })
     }
 
-    /// It is there now.
-    pub(super) fn done(self) -> Resources<Applied> {
-        Resources { children: self.children, state: PhantomData }
-    }
-}
-
-impl<S> Resources<S> {
     /// What should be there.
     #[must_use]
     pub fn children(&self) -> &[Child] {
@@ -87,17 +88,34 @@ impl<S> Resources<S> {
     fn places(&self) -> BTreeSet<Place> {
         self.children.iter().map(|child| (child.kind, child.name().to_owned())).collect()
     }
+
+    /// The same, once all of it was done.
+    pub(super) fn done(self) -> Resources<Applied> {
+        Resources { children: self.children, changes: self.changes, state: PhantomData }
+    }
+}
+
+impl Resources<Applied> {
+    /// How many gateways there are now, and which go.
+    #[must_use]
+    pub const fn scaling(&self) -> &Scaling {
+        &self.changes.scaling
+    }
+
+    /// What is worth an event.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.changes.notices
+    }
 }
 
 /// What came of what was decided.
 #[derive(Debug)]
 pub enum Outcome {
     /// All of it is there.
-    Applied(Resources<Applied>),
-    /// Nothing was done, since somebody wants it so.
-    Paused,
-    /// Nothing was done, since Secrets are missing.
-    SecretsMissing,
+    Applied(Box<Resources<Applied>>),
+    /// Nothing was done.
+    Held(Hold),
     /// Something could not be done, for this reason.
     Refused(String),
 }
@@ -105,14 +123,14 @@ pub enum Outcome {
 /// Kind and name.
 type Place = (ChildKind, String);
 
-/// What this process applied last.
+/// What this process applied last for a `ChatCluster`.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<Key, BTreeMap<Place, Sent>>>);
+pub(super) struct Memory(BTreeMap<Place, Sent>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Sent {
     uid: String,
-    /// Of what was sent.
+    /// Hash of what was sent.
     hash: String,
     /// The set of fields that were ours then, as [`LiveChild::owned`].
     owned: u64,
@@ -120,38 +138,31 @@ struct Sent {
 
 impl Memory {
     /// Whether an object still is as this process left it.
-    fn is_as_it_was(&self, key: &Key, place: &Place, child: &LiveChild, hash: &str) -> bool {
+    fn is_as_it_was(&self, place: &Place, child: &LiveChild, hash: &str) -> bool {
         let same = |sent: &Sent| sent.uid == child.uid && sent.hash == hash && sent.owned == child.owned;
-        child.applied.as_deref() == Some(hash)
-            && self.0.lock().get(key).and_then(|sent| sent.get(place)).is_some_and(same)
+        child.applied.as_deref() == Some(hash) && self.0.get(place).is_some_and(same)
     }
 
-    fn remember(&self, key: &Key, place: Place, child: &LiveChild, hash: String) {
+    fn remember(&mut self, place: Place, child: &LiveChild, hash: String) {
         let sent = Sent { uid: child.uid.clone(), hash, owned: child.owned };
-        self.0.lock().entry(key.clone()).or_default().insert(place, sent);
+        self.0.insert(place, sent);
     }
 
     /// What should not be there is not remembered.
-    fn keep_only(&self, key: &Key, wanted: &BTreeSet<Place>) {
-        if let Some(sent) = self.0.lock().get_mut(key) {
-            sent.retain(|place, _| wanted.contains(place));
-        }
-    }
-
-    pub(super) fn forget(&self, key: &Key) {
-        self.0.lock().remove(key);
+    fn keep_only(&mut self, wanted: &BTreeSet<Place>) {
+        self.0.retain(|place, _| wanted.contains(place));
     }
 }
 
 /// Whether an object is somebody else's: another one's, or nobody's and without our labels.
-fn is_foreign(cluster: &ChatCluster, metadata: &ObjectMeta) -> bool {
+fn is_foreign(cluster: &Identity, metadata: &ObjectMeta) -> bool {
     let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     match owner {
-        Some(owner) => Some(&owner.uid) != cluster.metadata.uid.as_ref(),
+        Some(owner) => owner.uid != cluster.uid,
         None => {
             label(names::MANAGED_BY_LABEL) != Some(FIELD_MANAGER)
-                || label(names::INSTANCE_LABEL) != cluster.metadata.name.as_deref()
+                || label(names::INSTANCE_LABEL) != Some(&cluster.name)
         }
     }
 }
@@ -165,13 +176,13 @@ enum Step {
     Send,
 }
 
-fn step(memory: &Memory, key: &Key, place: &Place, live: Option<&LiveChild>, hash: &str) -> Step {
+fn step(memory: &Memory, place: &Place, live: Option<&LiveChild>, hash: &str) -> Step {
     match live {
         // What is being deleted is made again when it is gone: a watch shows it.
         Some(child) if child.deleting => Step::Keep,
         // The template of a Job never changes: another one has another name.
         Some(_) if place.0 == ChildKind::Job => Step::Keep,
-        Some(child) if memory.is_as_it_was(key, place, child, hash) => Step::Keep,
+        Some(child) if memory.is_as_it_was(place, child, hash) => Step::Keep,
         _ => Step::Send,
     }
 }
@@ -186,16 +197,14 @@ fn is_in_use(children: &Children, hash: &str) -> bool {
 
 /// What is there and should not be.
 fn orphans<'a>(
-    cluster: &ChatCluster,
+    cluster: &Identity,
     children: &'a Children,
     decided: &Decided,
     wanted: &BTreeSet<Place>,
 ) -> Vec<(&'a Place, &'a LiveChild)> {
-    let uid = cluster.metadata.uid.as_deref();
-    let name = cluster.name_any();
     let is_needed = |(kind, child_name): &Place| match kind {
         ChildKind::ConfigMap => {
-            let hash = child_name.strip_prefix(&names::config(&name, ""));
+            let hash = child_name.strip_prefix(&names::config(&cluster.name, ""));
             // Pods of a template that is being replaced may be started once more, so what is in use counts too.
             hash.is_some_and(|hash| decided.rollout.needs_config(hash) || is_in_use(children, hash))
         }
@@ -206,40 +215,47 @@ fn orphans<'a>(
     children
         .iter()
         .filter(|(place, child)| {
-            !wanted.contains(place) && !child.deleting && child.owner.as_deref() == uid && !is_needed(place)
+            !wanted.contains(place)
+                && !child.deleting
+                && child.owner.as_ref() == Some(&cluster.uid)
+                && !is_needed(place)
         })
         .collect()
 }
 
 impl Controller {
+    /// Does all of what was decided, and answers it as done.
     pub(super) async fn apply(
         &self,
         key: &Key,
-        cluster: &ChatCluster,
-        children: &Children,
+        cluster: &ValidatedCluster,
+        observed: &Observed,
         decided: &Decided,
         prepared: Resources<Prepared>,
     ) -> Result<Resources<Applied>, ReconcileError> {
+        let (identity, children) = (cluster.identity(), &observed.children);
         for child in &prepared.children {
             let live = children.get(&(child.kind, child.name().to_owned()));
             let is_gateway =
                 child.kind == ChildKind::Deployment && child.name() == names::role(&key.name, Role::Gateway);
             let is_locked =
-                child.kind == ChildKind::Secret || (is_gateway && self.gateways_of(key).1.sent.is_none());
+                child.kind == ChildKind::Secret || (is_gateway && self.gateways_of(key).requested.is_none());
             if is_gateway {
                 // Should the answer not come, what was asked for is not known.
-                self.remember_sent(key, None);
+                self.remember_requested(key, None);
             }
-            self.apply_one(key, cluster, child, live, is_locked).await?;
+            self.apply_one(key, identity, child, live, is_locked).await?;
             if is_gateway {
-                self.remember_sent(key, Some(decided.scaling.plan.replicas));
+                self.remember_requested(key, Some(prepared.changes.scaling.plan.replicas));
             }
         }
         let wanted = prepared.places();
-        for ((kind, name), child) in orphans(cluster, children, decided, &wanted) {
+        for ((kind, name), child) in orphans(identity, children, decided, &wanted) {
             self.delete(key, *kind, name, &child.uid).await?;
         }
-        self.applied.keep_only(key, &wanted);
+        self.memories.with(key, |memory| memory.applied.keep_only(&wanted));
+        self.act_on_gateways(key, observed, &prepared.changes).await?;
+        self.hand_over(key, cluster, &prepared.changes.scaling).await?;
         Ok(prepared.done())
     }
 
@@ -247,7 +263,7 @@ impl Controller {
     pub(super) async fn apply_one(
         &self,
         key: &Key,
-        cluster: &ChatCluster,
+        cluster: &Identity,
         child: &Child,
         live: Option<&LiveChild>,
         is_locked: bool,
@@ -255,7 +271,8 @@ impl Controller {
         let hash = hash(child);
         let (kind, name) = (child.kind, child.name());
         let place = (kind, name.to_owned());
-        if step(&self.applied, key, &place, live, &hash) == Step::Keep {
+        let step = self.memories.with(key, |memory| step(&memory.applied, &place, live, &hash));
+        if step == Some(Step::Keep) {
             return Ok(());
         }
         let api: Api<DynamicObject> =
@@ -265,8 +282,7 @@ impl Controller {
         match live {
             // What is not ours is not watched, and an apply would take it.
             None => {
-                let found =
-                    ask(format!("say whether the {kind:?} {name} is there"), api.get_metadata_opt(name));
+                let found = ask(format!("look up the {kind:?} {name}"), api.get_metadata_opt(name));
                 if found.await?.is_some_and(|found| is_foreign(cluster, &found.metadata)) {
                     return Err(ReconcileError::NameTaken { kind, name: name.to_owned() });
                 }
@@ -287,7 +303,7 @@ impl Controller {
             self.metrics.wrote(kind, "apply");
             tracing::info!(chatcluster = %key, ?kind, name, "applied");
         }
-        self.applied.remember(key, place, &now, hash);
+        self.memories.with(key, |memory| memory.applied.remember(place, &now, hash));
         Ok(())
     }
 
@@ -312,7 +328,7 @@ impl Controller {
                 self.metrics.wrote(kind, "delete");
                 tracing::info!(chatcluster = %key, ?kind, name, "deleted");
             }
-            // Gone, or another one by now.
+            // It is gone, or another one has its name by now.
             Err(error) if matches!(error.code(), Some(404 | 409)) => {}
             Err(error) => return Err(error),
         }
@@ -346,32 +362,44 @@ mod tests {
 
     #[test]
     fn what_is_as_it_was_left_costs_no_request() {
-        let memory = Memory::default();
-        let key = Key::new("chat", "demo");
+        let mut memory = Memory::default();
         let place = (ChildKind::Service, "demo".to_owned());
-        let service = |live: Option<&LiveChild>, hash: &str| step(&memory, &key, &place, live, hash);
-        assert_eq!(service(None, "h"), Step::Send, "it is not there");
-        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send, "this process has not applied it yet");
-        memory.remember(&key, place.clone(), &live("h", 1), "h".into());
-        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Keep);
-        assert_eq!(service(Some(&live("h", 2)), "h"), Step::Send, "somebody took a field");
-        assert_eq!(service(Some(&live("h", 1)), "other"), Step::Send, "it should be another");
-        assert_eq!(service(Some(&live("other", 1)), "h"), Step::Send, "somebody else applied another");
+        let service =
+            |memory: &Memory, live: Option<&LiveChild>, hash: &str| step(memory, &place, live, hash);
+        assert_eq!(service(&memory, None, "h"), Step::Send, "it is not there");
+        assert_eq!(
+            service(&memory, Some(&live("h", 1)), "h"),
+            Step::Send,
+            "this process has not applied it yet"
+        );
+        memory.remember(place.clone(), &live("h", 1), "h".into());
+        assert_eq!(service(&memory, Some(&live("h", 1)), "h"), Step::Keep);
+        assert_eq!(service(&memory, Some(&live("h", 2)), "h"), Step::Send, "somebody took a field");
+        assert_eq!(service(&memory, Some(&live("h", 1)), "other"), Step::Send, "it should be another");
+        assert_eq!(
+            service(&memory, Some(&live("other", 1)), "h"),
+            Step::Send,
+            "somebody else applied another"
+        );
         let deleting = LiveChild { deleting: true, ..live("x", 2) };
-        assert_eq!(service(Some(&deleting), "h"), Step::Keep, "it is made again when it is gone");
+        assert_eq!(service(&memory, Some(&deleting), "h"), Step::Keep, "it is made again when it is gone");
         let another = LiveChild { uid: "v".into(), ..live("h", 1) };
-        assert_eq!(service(Some(&another), "h"), Step::Send, "it was deleted, and somebody made it again");
+        assert_eq!(
+            service(&memory, Some(&another), "h"),
+            Step::Send,
+            "it was deleted, and somebody made it again"
+        );
         let job = (ChildKind::Job, "demo-migrate".to_owned());
-        assert_eq!(step(&memory, &key, &job, Some(&live("x", 2)), "h"), Step::Keep, "Jobs do not change");
-        memory.keep_only(&key, &BTreeSet::from([place.clone()]));
-        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Keep);
-        memory.forget(&key);
-        assert_eq!(service(Some(&live("h", 1)), "h"), Step::Send);
+        assert_eq!(step(&memory, &job, Some(&live("x", 2)), "h"), Step::Keep, "Jobs do not change");
+        memory.keep_only(&BTreeSet::from([place.clone()]));
+        assert_eq!(service(&memory, Some(&live("h", 1)), "h"), Step::Keep);
+        memory.keep_only(&BTreeSet::new());
+        assert_eq!(service(&memory, Some(&live("h", 1)), "h"), Step::Send);
     }
 
     #[test]
     fn what_is_somebody_elses_is_not_taken() {
-        let cluster = crate::controller::world::cluster(&json!({}));
+        let cluster = Identity::of(&crate::controller::world::cluster(&json!({})));
         let is_foreign = |metadata: serde_json::Value| {
             is_foreign(&cluster, &serde_json::from_value(metadata).expect("is metadata"))
         };
@@ -389,8 +417,8 @@ mod tests {
 
     fn orphans_of(world: &World) -> Vec<String> {
         let decided = world.decide();
-        let wanted = world.prepared(&decided).places();
-        orphans(&world.cluster, &world.children, &decided, &wanted)
+        let wanted = world.prepared().places();
+        orphans(&Identity::of(&world.cluster), &world.children, &decided, &wanted)
             .into_iter()
             .map(|((kind, name), _)| format!("{kind:?} {name}"))
             .collect()

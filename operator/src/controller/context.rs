@@ -1,28 +1,23 @@
 //! What reconciles share.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use folkmoot_crds::{ChatCluster, ImageSpec};
+use folkmoot_crds::ImageSpec;
 use kube::{
-    Client, ResourceExt as _,
+    Client,
     runtime::events::{Recorder, Reporter},
 };
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
-    apply::Memory,
     build::{Capabilities, OperatorIdentity},
     gateways,
+    memory::Memories,
     secrets::SecretReader,
 };
 use crate::{
-    datastore::{Datastores, Report},
+    datastore::Datastores,
     keys::issue::IssueError,
     kinds::ChildKind,
     lease::{Leadership, NotLeader, WRITE_WITHIN},
@@ -83,8 +78,8 @@ impl ReconcileError {
         }
     }
 
-    /// For a person, with what the API server said.
-    pub(super) fn told(&self) -> String {
+    /// For a person, with the answer of the API server.
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Api { source, .. } => match &**source {
                 kube::Error::Api(answer) => format!("{self}: {}", answer.message),
@@ -121,7 +116,7 @@ pub struct Options {
     pub instance: String,
 }
 
-/// Makes what `ChatCluster`s say true.
+/// Brings what is there in line with each `ChatCluster`.
 pub struct Controller {
     pub(super) client: Client,
     pub(super) live: Arc<Live>,
@@ -130,35 +125,15 @@ pub struct Controller {
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: Options,
     pub(super) datastores: Datastores,
-    /// What the engines said last.
-    pub(super) reports: Mutex<HashMap<Key, Report>>,
-    /// `ChatCluster`s whose engines are being asked.
-    pub(super) asking: Mutex<HashSet<Key>>,
     pub(super) sampler: Sampler,
     pub(super) secrets: SecretReader,
     pub(super) recorder: Recorder,
-    pub(super) applied: Memory,
     pub(super) capabilities: Mutex<Capabilities>,
-    /// Consecutive failures of each cluster.
-    pub(super) failures: Mutex<HashMap<Key, u32>>,
-    pub(super) known: Mutex<HashMap<Key, Known>>,
-    running: Mutex<HashMap<Key, Instant>>,
-}
-
-/// What is remembered of a `ChatCluster` from one reconcile to the next; nothing depends on it.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Known {
-    pub uid: String,
-    /// What gateways said.
-    pub gateways: gateways::Memory,
-    /// When the status was written last.
-    pub told: Option<Instant>,
-    /// Whether the namespace in Pulsar was deleted.
-    pub pulsar_deleted: bool,
+    pub(super) memories: Memories,
 }
 
 impl Controller {
-    /// Of these parts.
+    /// A controller that has not begun to reconcile.
     ///
     /// # Errors
     /// When no HTTP client can be made.
@@ -183,19 +158,14 @@ impl Controller {
             metrics,
             options,
             datastores: Datastores::new(),
-            reports: Mutex::default(),
-            asking: Mutex::default(),
             sampler: Sampler::new()?,
             secrets: SecretReader::default(),
-            applied: Memory::default(),
             capabilities: Mutex::default(),
-            failures: Mutex::default(),
-            known: Mutex::default(),
-            running: Mutex::default(),
+            memories: Memories::default(),
         }))
     }
 
-    /// What the cluster knows; a change is looked at by all `ChatCluster`s.
+    /// Sets the kinds of add-ons that the cluster serves; when they change, every `ChatCluster` is reconciled.
     pub fn set_capabilities(&self, capabilities: Capabilities) {
         let changed = std::mem::replace(&mut *self.capabilities.lock(), capabilities) != capabilities;
         if changed {
@@ -208,37 +178,12 @@ impl Controller {
     /// Whether a reconcile does not come to its end.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        self.running.lock().values().any(|began| began.elapsed() > STUCK)
-    }
-
-    pub(super) fn begun(&self, key: &Key, at: Instant) {
-        self.running.lock().insert(key.clone(), at);
-    }
-
-    pub(super) fn ended(&self, key: &Key) {
-        self.running.lock().remove(key);
-    }
-
-    /// Another `ChatCluster` of the same name is another one.
-    pub(super) fn remember(&self, key: &Key, cluster: &ChatCluster) {
-        let uid = cluster.uid().unwrap_or_default();
-        let mut known = self.known.lock();
-        let entry = known.entry(key.clone()).or_default();
-        if entry.uid != uid {
-            let last = std::mem::replace(entry, Known { uid, ..Known::default() });
-            drop(known);
-            self.datastores.forget(&last.uid);
-        }
+        self.memories.is_running_longer_than(STUCK)
     }
 
     pub(super) fn forget(&self, key: &Key) {
-        self.failures.lock().remove(key);
-        self.applied.forget(key);
-        self.reports.lock().remove(key);
+        self.memories.forget(key);
         self.queue.forget(key);
-        if let Some(known) = self.known.lock().remove(key) {
-            self.datastores.forget(&known.uid);
-        }
         self.metrics.forget_gateways(&gateways::chat(key));
     }
 }

@@ -8,6 +8,7 @@ use kube::{
 };
 
 use super::{Controller, status};
+use crate::scaling::{decide::Scaling, machine::Step, policy::Decision};
 
 /// Longest text of an event, in bytes (events.k8s.io/v1).
 const MAX_NOTE: usize = 1_000;
@@ -17,23 +18,51 @@ const MAX_NOTE: usize = 1_000;
 pub struct Notice {
     /// Whether a person should look.
     pub warning: bool,
-    /// For a program.
+    /// Reason for a program.
     pub reason: &'static str,
-    /// For a person.
+    /// Note for a person.
     pub note: String,
 }
 
 impl Notice {
-    /// Nothing to worry about.
+    /// An event that is nothing to worry about.
     #[must_use]
     pub fn normal(reason: &'static str, note: impl Into<String>) -> Self {
         Self { warning: false, reason, note: note.into() }
     }
 
-    /// A person should look.
+    /// An event that a person should look at.
     #[must_use]
     pub fn warning(reason: &'static str, note: impl Into<String>) -> Self {
         Self { warning: true, reason, note: note.into() }
+    }
+}
+
+/// What is worth an event once a change of the number of gateways is done.
+#[must_use]
+pub fn of_scaling(scaling: &Scaling, decision: Option<&Decision>) -> Vec<Notice> {
+    let to = scaling.plan.replicas;
+    let why = decision.map(|decision| format!(": {}", decision.plan.why()));
+    let why = why.unwrap_or_default();
+    match &scaling.plan.step {
+        Step::Grow { from } => vec![Notice::normal("ScaledUp", format!("gateways: {from} -> {to}{why}"))],
+        Step::Lower { from, occupied: 0 } => {
+            vec![Notice::normal(
+                "ScaledDown",
+                format!("gateways: {from} -> {to}; those that went were empty"),
+            )]
+        }
+        Step::Lower { from, occupied } => vec![Notice::normal(
+            "ScaledDown",
+            format!(
+                "gateways: {from} -> {to}; {occupied} of those that went had sockets left after their time, which \
+                 they send away while they end"
+            ),
+        )],
+        Step::Forgo { from } => {
+            vec![Notice::normal("ScaledDown", format!("gateways: {from} -> {to}; those had not begun"))]
+        }
+        _ => Vec::new(),
     }
 }
 

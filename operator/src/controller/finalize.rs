@@ -11,15 +11,15 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{
-    Again, Controller, ReconcileError, build, context::ask, decide, events::Notice, rollout::Role, secrets,
-};
+use super::{Again, Controller, ReconcileError, build, context::ask, events::Notice};
 use crate::{
-    datastore::Secrets,
+    identity::Identity,
     kinds::ChildKind,
     live::{Detail, JobState, Key},
     names::{self, FINALIZER},
-    times,
+    role::Role,
+    secrets, times,
+    validate::is_paused,
 };
 
 /// What cannot be deleted by then is left behind.
@@ -30,10 +30,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 impl Controller {
     /// The finalizer is there exactly while the policy asks for it.
     pub(super) async fn keep_finalizer(&self, cluster: &ChatCluster) -> Result<(), ReconcileError> {
-        let wanted = cluster.spec.deletion_policy == DeletionPolicy::Delete && !decide::is_paused(cluster);
+        let wanted = cluster.spec.deletion_policy == DeletionPolicy::Delete && !is_paused(cluster);
         let has = has_finalizer(cluster);
         // Pausing takes nothing away.
-        if wanted == has || decide::is_paused(cluster) {
+        if wanted == has || is_paused(cluster) {
             return Ok(());
         }
         let mut finalizers: Vec<String> =
@@ -111,7 +111,7 @@ impl Controller {
             }
             Some(_) => Some(format!("the keyspace {keyspace}, which is being dropped")),
             None => {
-                self.apply_one(key, cluster, &job, None, false).await?;
+                self.apply_one(key, &Identity::of(cluster), &job, None, false).await?;
                 Some(format!("the keyspace {keyspace}, which is being dropped"))
             }
         })
@@ -122,19 +122,17 @@ impl Controller {
         key: &Key,
         cluster: &ChatCluster,
     ) -> Result<Option<String>, ReconcileError> {
-        if self.known.lock().get(key).is_some_and(|known| known.pulsar_deleted) {
+        if self.memories.with(key, |memory| memory.is_pulsar_deleted) == Some(true) {
             return Ok(None);
         }
         let namespace = names::pulsar_namespace(cluster);
-        let secrets: Secrets = self
+        let secrets = self
             .secrets
             .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
             .await?;
-        match self.datastores.delete_pulsar(cluster, &namespace, &secrets).await {
+        match self.datastores.delete_pulsar(&cluster.spec.pulsar, &namespace, &secrets).await {
             Ok(()) => {
-                if let Some(known) = self.known.lock().get_mut(key) {
-                    known.pulsar_deleted = true;
-                }
+                self.memories.with(key, |memory| memory.is_pulsar_deleted = true);
                 Ok(None)
             }
             Err(fault) => {

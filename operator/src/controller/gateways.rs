@@ -1,4 +1,4 @@
-//! What gateways say of themselves, every few seconds, and what is done to the pods of those that leave.
+//! Gateways are asked every few seconds; the pods of those that leave are marked, ordered to drain and deleted.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,10 +17,8 @@ use super::{
     Controller, ReconcileError,
     build::ADMIN_PORT,
     context::ask,
-    decide::{self, Decided},
+    decide::Changes,
     observe::{self, Observed},
-    rollout::Role,
-    scaling::{self, Gateways, Scaling, Told},
     status,
 };
 use crate::{
@@ -28,13 +26,15 @@ use crate::{
     live::{Key, LivePod, Pods},
     metrics::Chat,
     names::{self, FIELD_MANAGER},
-    sampler::{DrainFault, GatewaySample},
+    role::Role,
+    sampler::DrainFault,
     scaling::{
-        answers::{Answer, Answers},
-        history::History,
-        machine::{Plan, Step},
-        policy::{self, LOST_AFTER, MEMORY_PRESSURE_PERCENT},
+        decide::{self as scaling, Scaling, gateways as gateway_pods},
+        machine::Step,
+        memory::{Asked, DrainOrder, Gateways},
+        policy::Decision,
     },
+    validate::{ValidatedCluster, validate},
 };
 
 /// Gateways are asked this often.
@@ -42,28 +42,7 @@ pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// `ChatCluster`s whose gateways are asked at once.
 const CLUSTERS_AT_ONCE: usize = 16;
 /// Gateways that are ordered to drain at once.
-const TOLD_AT_ONCE: usize = 32;
-
-/// What is remembered of the gateways of a `ChatCluster`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Memory {
-    /// When they were asked last.
-    asked: Option<Instant>,
-    answers: Answers,
-    history: Option<History>,
-    /// Sockets that all hold together, when all said so.
-    connections: Option<u64>,
-    /// How many stay, and how many leave.
-    numbers: (u32, u32),
-    gateways: Gateways,
-}
-
-impl Memory {
-    /// What decisions are made from.
-    pub(super) fn seen(&self) -> (Option<u64>, Gateways) {
-        (self.connections, self.gateways.clone())
-    }
-}
+const DRAINS_AT_ONCE: usize = 32;
 
 impl Controller {
     /// Asks the gateways of all `ChatCluster`s again and again, and has those looked at of which something follows.
@@ -81,89 +60,104 @@ impl Controller {
         }
     }
 
-    async fn look_at_gateways(&self, cluster: &ChatCluster) {
+    async fn look_at_gateways(&self, cluster: &Arc<ChatCluster>) {
         let key = Key::of(cluster);
         let pods = self.live.pods(&key);
-        if cluster.metadata.deletion_timestamp.is_some() || scaling::gateways(&pods).next().is_none() {
+        let is_there = cluster.metadata.deletion_timestamp.is_none() && gateway_pods(&pods).next().is_some();
+        let cluster = validate(cluster, self.options.default_image.as_ref()).ok().filter(|_| is_there);
+        let Some(cluster) = cluster else {
             self.metrics.forget_gateways(&chat(&key));
             return;
-        }
+        };
         // Just asked by a reconcile.
-        self.ask_gateways(&key, cluster, &pods, SAMPLE_EVERY / 2).await;
-        let (connections, gateways) = self.gateways_of(&key);
-        self.measure(&key, &gateways);
-        let told = self.known.lock().get(&key).and_then(|known| known.told);
-        let last = scaling::status(cluster);
-        let moves = scaling::leaving(cluster).is_some()
+        self.ask_gateways(&key, &pods, SAMPLE_EVERY / 2).await;
+        let desired =
+            observe::deployment(&self.live.children(&key), &key.name, Role::Gateway).map(|live| live.desired);
+        let decision = self.decide_number(&key, &cluster, &pods, desired);
+        self.measure(&key, decision.as_ref());
+        let gateways = self.gateways_of(&key);
+        let last = scaling::status(cluster.status());
+        let moves = scaling::leaving(cluster.status()).is_some()
             || last.is_some_and(|last| last.held_since.is_some())
             || (gateways.is_pressed && scaling::is_mixed(&pods));
-        let why = gateways.decision.as_ref().map(|decision| decision.plan.why().to_string());
-        let decides = gateways.decision.as_ref().is_some_and(|decision| decision.plan.direction() != "Hold")
+        let why = decision.as_ref().map(|decision| decision.plan.why().to_string());
+        let decides = decision.as_ref().is_some_and(|decision| decision.plan.direction() != "Hold")
             || (why.is_some() && why != last.and_then(|last| last.reason.clone()));
-        let before = cluster.status.as_ref().and_then(|status| status.connections);
-        let connections = connections.map(observe::told);
-        let is_told = status::is_worth_telling(before, connections, told.map(|told| told.elapsed()));
-        if moves || decides || is_told {
+        let before = cluster.status().and_then(|status| status.connections);
+        let connections = gateways.total_connections.map(status::connections);
+        let written_at = self.memories.with(&key, |memory| memory.status_written_at).flatten();
+        let is_news = status::is_worth_writing(before, connections, written_at.map(|at| at.elapsed()));
+        if moves || decides || is_news {
             self.queue.touch(key);
         }
     }
 
-    fn measure(&self, key: &Key, gateways: &Gateways) {
+    /// What the policy makes of what gateways reported last. It is asked once a round.
+    pub(super) fn decide_number(
+        &self,
+        key: &Key,
+        cluster: &ValidatedCluster,
+        pods: &Pods,
+        desired: Option<i32>,
+    ) -> Option<Decision> {
+        let now = Timestamp::now();
+        self.memories.with(key, |memory| memory.gateways.decide(cluster, pods, desired, now)).flatten()
+    }
+
+    fn measure(&self, key: &Key, decision: Option<&Decision>) {
         // Under the lock: who forgets a chat forgets its metrics after it.
-        let known = self.known.lock();
-        match known.get(key).zip(gateways.decision.as_ref()) {
-            Some((known, decision)) => {
-                let (stay, leave) = known.gateways.numbers;
-                self.metrics.gateways(&chat(key), decision.desired, stay.saturating_add(leave), leave);
-            }
-            None => self.metrics.forget_gateways(&chat(key)),
+        let measured = self.memories.with(key, |memory| {
+            let (stay, leave) = memory.gateways.numbers();
+            let decision = decision?;
+            self.metrics.gateways(&chat(key), decision.desired, stay.saturating_add(leave), leave);
+            Some(())
+        });
+        if measured.flatten().is_none() {
+            self.metrics.forget_gateways(&chat(key));
         }
     }
 
     /// What is known of the gateways.
-    pub(super) fn gateways_of(&self, key: &Key) -> (Option<u64>, Gateways) {
-        self.known.lock().get(key).map(|known| known.gateways.seen()).unwrap_or_default()
+    pub(super) fn gateways_of(&self, key: &Key) -> Gateways {
+        self.memories.with(key, |memory| memory.gateways.gateways.clone()).unwrap_or_default()
     }
 
     /// Asks all gateways, unless that was done within `fresh`.
-    pub(super) async fn ask_gateways(&self, key: &Key, cluster: &ChatCluster, pods: &Pods, fresh: Duration) {
-        let asked = self.known.lock().get(key).and_then(|known| known.gateways.asked);
-        if asked.is_some_and(|asked| asked.elapsed() < fresh) {
+    pub(super) async fn ask_gateways(&self, key: &Key, pods: &Pods, fresh: Duration) {
+        let asked_at = self.memories.with(key, |memory| memory.gateways_asked_at).flatten();
+        if asked_at.is_some_and(|at| at.elapsed() < fresh) {
             return;
         }
-        let running: Vec<(&String, &LivePod, SocketAddr)> = scaling::gateways(pods)
+        let running: Vec<(&String, &LivePod, SocketAddr)> = gateway_pods(pods)
             .filter_map(|(name, pod)| Some((name, pod, SocketAddr::new(pod.address?, ADMIN_PORT))))
             .collect();
         let addresses: Vec<SocketAddr> = running.iter().map(|(_, _, address)| *address).collect();
         let samples = self.sampler.sample(&addresses).await;
-        let children = self.live.children(key);
-        let desired = observe::deployment(&children, &key.name, Role::Gateway).map(|live| live.desired);
-        let round: Vec<(&str, &LivePod, Option<GatewaySample>)> = running
+        let round: Vec<Asked<'_>> = running
             .iter()
             .zip(samples)
             .map(|((name, pod, _), sample)| (name.as_str(), *pod, sample))
             .collect();
-        if let Some(known) = self.known.lock().get_mut(key) {
-            known.gateways.take(cluster, pods, desired, &round, Timestamp::now());
-        }
+        self.memories.with(key, |memory| {
+            memory.gateways.record(pods, &round, Timestamp::now());
+            memory.gateways_asked_at = Some(Instant::now());
+        });
     }
 
-    /// The Deployment was asked for that many pods; `None`: it is not known.
-    pub(super) fn remember_sent(&self, key: &Key, replicas: Option<i32>) {
-        if let Some(known) = self.known.lock().get_mut(key) {
-            known.gateways.gateways.sent = replicas;
-        }
+    /// Remembers how many pods the Deployment was asked for; `None`: it is not known.
+    pub(super) fn remember_requested(&self, key: &Key, replicas: Option<i32>) {
+        self.memories.with(key, |memory| memory.gateways.gateways.requested = replicas);
     }
 
     /// Marks, empties and deletes the pods that the plan says.
-    pub(super) async fn act(
+    pub(super) async fn act_on_gateways(
         &self,
         key: &Key,
         observed: &Observed,
-        decided: &Decided,
+        changes: &Changes,
     ) -> Result<(), ReconcileError> {
-        let plan = &decided.scaling.plan;
-        self.count(key, observed, plan);
+        let plan = &changes.scaling.plan;
+        self.count(key, changes);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
         for name in &plan.mark {
             self.leadership.check()?;
@@ -176,11 +170,12 @@ impl Controller {
             )?;
             self.metrics.wrote_pod("patch");
         }
-        let token = admin::text(&decided.admin_token).unwrap_or_default();
-        stream::iter(plan.tell.iter().filter_map(|name| Some((name, observed.pods.get(name)?.address?))))
-            .for_each_concurrent(TOLD_AT_ONCE, |(name, address)| async move {
+        let token = admin::text(&changes.admin_token).unwrap_or_default();
+        let orders = plan.order_to_drain.iter();
+        stream::iter(orders.filter_map(|name| Some((name, observed.pods.get(name)?.address?))))
+            .for_each_concurrent(DRAINS_AT_ONCE, |(name, address)| async move {
                 if self.leadership.check().is_ok() {
-                    self.tell_to_drain(key, name, SocketAddr::new(address, ADMIN_PORT), token).await;
+                    self.order_to_drain(key, name, SocketAddr::new(address, ADMIN_PORT), token).await;
                 }
             })
             .await;
@@ -198,8 +193,9 @@ impl Controller {
         Ok(())
     }
 
-    fn count(&self, key: &Key, observed: &Observed, plan: &Plan) {
-        let decision = observed.gateways.decision.as_ref().map(|decision| &decision.plan);
+    fn count(&self, key: &Key, changes: &Changes) {
+        let plan = &changes.scaling.plan;
+        let decision = changes.decision.as_ref().map(|decision| &decision.plan);
         match (&plan.step, decision) {
             (Step::Grow { .. } | Step::Begin | Step::Forgo { .. }, Some(decision)) => {
                 self.metrics.scaled(&chat(key), decision.direction(), decision.why().code());
@@ -214,24 +210,23 @@ impl Controller {
         }
     }
 
-    async fn tell_to_drain(&self, key: &Key, name: &str, address: SocketAddr, token: &str) {
-        let told = match self.sampler.drain(address, token).await {
+    async fn order_to_drain(&self, key: &Key, name: &str, address: SocketAddr, token: &str) {
+        let order = match self.sampler.drain(address, token).await {
             Ok(connections) => {
                 tracing::info!(chatcluster = %key, name, connections, "a gateway sends its sockets away");
-                Told::Drains(Timestamp::now())
+                DrainOrder::Accepted(Timestamp::now())
             }
             Err(DrainFault::Unsupported) => {
-                tracing::warn!(chatcluster = %key, name, "a gateway cannot be told to drain, so it does that when it ends");
-                Told::Cannot
+                tracing::warn!(chatcluster = %key, name, "a gateway takes no order to drain, so it does that when it ends");
+                DrainOrder::Unsupported
             }
             Err(fault) => {
                 tracing::warn!(chatcluster = %key, name, error = &fault as &dyn std::error::Error, "trying again");
                 return;
             }
         };
-        if let Some(known) = self.known.lock().get_mut(key) {
-            known.gateways.gateways.told.insert(name.to_owned(), told);
-        }
+        self.memories
+            .with(key, |memory| memory.gateways.gateways.drain_orders.insert(name.to_owned(), order));
     }
 
     /// From now on others write `spec.gateway.replicas`, and begin with the number that runs: the one write of the operator to a
@@ -239,7 +234,7 @@ impl Controller {
     pub(super) async fn hand_over(
         &self,
         key: &Key,
-        cluster: &ChatCluster,
+        cluster: &ValidatedCluster,
         scaling: &Scaling,
     ) -> Result<(), ReconcileError> {
         let Some(replicas) = scaling.hand_over else { return Ok(()) };
@@ -247,7 +242,7 @@ impl Controller {
         let api: Api<ChatCluster> = Api::namespaced(self.client.clone(), &key.namespace);
         let patch = Patch::Merge(json!({
             // Refused when somebody changed it meanwhile: then it is looked at anew.
-            "metadata": { "resourceVersion": cluster.metadata.resource_version },
+            "metadata": { "resourceVersion": cluster.metadata().resource_version },
             "spec": { "replicas": replicas },
         }));
         let params = PatchParams::apply(FIELD_MANAGER);
@@ -259,7 +254,7 @@ impl Controller {
     }
 }
 
-/// As metrics name it.
+/// The labels of a chat in metrics.
 pub(super) fn chat(key: &Key) -> Chat {
     Chat { chat_namespace: key.namespace.clone(), chat: key.name.clone() }
 }
@@ -270,114 +265,4 @@ fn gone_is_fine<T>(answer: Result<T, ReconcileError>) -> Result<(), ReconcileErr
         Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
         other => other.map(drop),
     }
-}
-
-impl Memory {
-    /// A round of questions has ended.
-    fn take(
-        &mut self,
-        cluster: &ChatCluster,
-        pods: &Pods,
-        desired: Option<i32>,
-        round: &[(&str, &LivePod, Option<GatewaySample>)],
-        now: Timestamp,
-    ) {
-        self.asked = Some(Instant::now());
-        let is_mixed = scaling::is_mixed(pods);
-        let mut is_pressed = false;
-        let mut said = Vec::new();
-        for (name, pod, sample) in round {
-            let before = self.gateways.samples.get(*name).map(|(_, sample)| *sample);
-            let answer = sample.as_ref().map(|sample| {
-                is_pressed |= !pod.deleting && before.is_some_and(|before| sample.is_pressed(&before));
-                Answer {
-                    connections: sample.connections,
-                    // Sockets are led to the few new ones, so that these may be full while there is room enough.
-                    refuses: !is_mixed && before.is_some_and(|before| sample.refuses(&before)),
-                    memory_pressure: sample
-                        .memory_percent()
-                        .is_some_and(|percent| percent > MEMORY_PRESSURE_PERCENT),
-                }
-            });
-            if let Some(sample) = sample {
-                self.gateways.samples.insert((*name).to_owned(), (now, *sample));
-            }
-            said.push((*name, answer));
-        }
-        self.answers.round(now, said.iter().copied());
-        self.gateways.is_pressed = is_pressed;
-        self.gateways.samples.retain(|name, _| pods.contains_key(name));
-        self.gateways.told.retain(|name, _| pods.contains_key(name));
-        self.gateways.connections = round
-            .iter()
-            .filter_map(|(name, _, _)| Some(((*name).to_owned(), self.answers.of(now, name)?.connections)))
-            .collect();
-        let serving = round.iter().filter(|(_, pod, _)| pod.ready).count();
-        let has_said = |name: &str| self.gateways.connections.contains_key(name);
-        let all_said = serving > 0
-            && scaling::gateways(pods).filter(|(_, pod)| pod.ready).all(|(name, _)| has_said(name));
-        self.connections = all_said.then(|| self.gateways.connections.values().sum());
-        self.decide(cluster, pods, desired, round, now);
-    }
-
-    /// Asks the policy, where the operator decides.
-    fn decide(
-        &mut self,
-        cluster: &ChatCluster,
-        pods: &Pods,
-        desired: Option<i32>,
-        round: &[(&str, &LivePod, Option<GatewaySample>)],
-        now: Timestamp,
-    ) {
-        let (Some(settings), Some(desired)) = (scaling::settings(cluster), desired) else {
-            (self.history, self.gateways.decision) = (None, None);
-            return;
-        };
-        // While somebody else may change everything nothing follows.
-        if decide::is_paused(cluster) {
-            self.history = None;
-            return;
-        }
-        let current = self.gateways.sent.unwrap_or(desired);
-        let leaving = scaling::leaving(cluster);
-        let number = |count: i32| u32::try_from(count).unwrap_or_default();
-        let stays = number(leaving.as_ref().map_or(current, |leaving| leaving.to));
-        let is_leaving =
-            |name: &str| leaving.as_ref().is_some_and(|leaving| leaving.pods.iter().any(|pod| pod == name));
-        let drains = |name: &str| self.gateways.samples.get(name).is_some_and(|(_, sample)| sample.draining);
-        let leave = count(scaling::gateways(pods).filter(|(name, pod)| !pod.deleting && is_leaving(name)));
-        self.numbers = (stays, leave);
-        let seen = policy::Observed {
-            replicas: stays,
-            leaving: leave,
-            lost: count(scaling::gateways(pods).filter(|(name, pod)| {
-                let is_long = pod.since.is_some_and(|since| now.duration_since(since) > LOST_AFTER);
-                !pod.ready && !pod.deleting && is_long && !drains(name) && !is_leaving(name)
-            })),
-            gateways: round
-                .iter()
-                // One that is being deleted and says nothing has ended, or its node is lost.
-                .filter(|(name, pod, _)| !pod.deleting || self.answers.of(now, name).is_some())
-                .map(|(name, pod, _)| {
-                    let answer = self.answers.of(now, name);
-                    policy::Gateway {
-                        connections: answer.map(|answer| answer.connections),
-                        ready: pod.ready,
-                        draining: pod.deleting || drains(name) || is_leaving(name),
-                        refuses: answer.is_some_and(|answer| answer.refuses),
-                        memory_pressure: answer.is_some_and(|answer| answer.memory_pressure),
-                    }
-                })
-                .collect(),
-        };
-        let last_scale_up = scaling::status(cluster).and_then(|status| status.last_scale_up.as_ref());
-        let history = self
-            .history
-            .get_or_insert_with(|| History::starting(now, stays, last_scale_up.map(crate::times::of_api)));
-        self.gateways.decision = Some(policy::decide(&settings, &seen, history, now));
-    }
-}
-
-fn count<T>(items: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
 }

@@ -1,30 +1,35 @@
 //! One reconcile, step by step:
 //!
-//! 1. [`observe`]: what is there, from the watches; what is in referenced Secrets, how the engines do, how many sockets there
+//! 1. [`validate`](crate::validate): from the `ChatCluster` to a [`ValidatedCluster`](crate::validate::ValidatedCluster), which all further
+//!    steps take. Pure.
+//! 2. [`observe`]: what is there, from the watches; what is in referenced Secrets, how the [`engines`] do, how many sockets there
 //!    are. Reads only.
-//! 2. [`validate`]: what only a person can put right. Pure.
-//! 3. decide: keys, certificates, the migration, [`rollout`], [`scaling`]. Pure.
+//! 3. [`decide`]: keys, certificates, the migration, what is put right in Pulsar, [`rollout`], the number of gateways
+//!    ([`scaling`](crate::scaling)). Pure.
 //! 4. [`build`]: everything that should be there. Pure and infallible.
-//! 5. [`apply`]: server-side apply of what differs, deletion of what should not be there. [`gateways`]: pods that leave are marked,
-//!    ordered to drain, deleted. A spec is touched once: when others begin to write the number of gateways.
-//! 6. [`status`]: what is shown to a person, computed from what was applied. Pure; written only when it differs, with events for
-//!    what changed.
+//! 5. [`apply`]: what differs in Pulsar is put right ([`engines`]); server-side apply of what differs, deletion of what should not be
+//!    there; [`gateways`] that leave are marked, ordered to drain, deleted. A spec is touched once: when others begin to write the number of
+//!    gateways.
+//! 6. [`status`]: what is shown to a person, computed from what was observed and applied. Pure; written only when it differs, with
+//!    [`events`] for what changed.
 //!
-//! [`finalize`] takes the place of 2 to 5 when the `ChatCluster` is being deleted. Waiting is an outcome, never an error.
+//! [`finalize`] takes the place of all that when the `ChatCluster` is being deleted. Waiting is an outcome, never an error.
 
 pub mod apply;
 pub mod build;
 mod context;
 pub mod decide;
+mod engines;
 pub mod events;
 pub mod finalize;
 mod gateways;
+mod memory;
 pub mod observe;
 pub mod rollout;
-pub mod scaling;
-pub mod secrets;
+#[cfg(test)]
+mod scaling_tests;
+mod secrets;
 pub mod status;
-pub mod validate;
 #[cfg(test)]
 mod world;
 #[cfg(test)]
@@ -32,15 +37,13 @@ pub(crate) use world::cluster as world_cluster;
 
 use std::{sync::Arc, time::Duration};
 
-use folkmoot_crds::ChatCluster;
+use kube::ResourceExt as _;
 use rand::RngExt as _;
 use tokio::time::Instant;
 
-use crate::live::Key;
+use crate::{live::Key, role::Role, validate::validate};
 use apply::{Outcome, Resources};
 pub use context::{Controller, Options, ReconcileError};
-use decide::Decided;
-use observe::Observed;
 
 /// A `ChatCluster` that is well is looked at this often, since its engines are not watched.
 const WELL: Duration = Duration::from_secs(30);
@@ -78,12 +81,12 @@ impl Controller {
         loop {
             let key = self.queue.next().await;
             let began = Instant::now();
-            self.begun(&key, began);
+            self.memories.begin(&key, began);
             let result = tokio::time::timeout(DEADLINE, self.reconcile(&key)).await;
-            self.ended(&key);
+            self.memories.end(&key);
             let (outcome, again) = match result {
                 Ok(Ok(again)) => {
-                    self.failures.lock().remove(&key);
+                    self.memories.with(&key, |memory| memory.failures = 0);
                     ("ok", again)
                 }
                 Ok(Err(ReconcileError::NotLeader(_))) => ("not_leader", Again::OnChange),
@@ -106,11 +109,12 @@ impl Controller {
     }
 
     fn backoff(&self, key: &Key) -> Duration {
-        let mut failures = self.failures.lock();
-        let count = failures.entry(key.clone()).or_insert(0);
-        let pause = FIRST_RETRY * 2_u32.saturating_pow(*count);
-        *count = count.saturating_add(1).min(10);
-        pause.min(LAST_RETRY)
+        let failures = self.memories.with(key, |memory| {
+            let before = memory.failures;
+            memory.failures = before.saturating_add(1).min(10);
+            before
+        });
+        LAST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(failures.unwrap_or(0)))
     }
 
     /// One reconcile.
@@ -125,31 +129,34 @@ impl Controller {
             self.forget(key);
             return Ok(Again::OnChange);
         };
-        self.remember(key, &cluster);
+        self.memories.belongs_to(key, &cluster.uid().unwrap_or_default());
         if cluster.metadata.deletion_timestamp.is_some() {
             return self.finalize(key, &cluster).await;
         }
         self.leadership.check()?;
         self.keep_finalizer(&cluster).await?;
 
-        let image = match decide::problems(&cluster, self.options.default_image.as_ref()) {
-            Ok(image) => image,
+        let object = cluster;
+        let cluster = match validate(&object, self.options.default_image.as_ref()) {
+            Ok(cluster) => cluster,
             Err(problems) => {
-                let view = status::View::invalid(&cluster, &self.live.children(key), &problems);
-                self.tell(&cluster, &view, &[]).await?;
+                let view = status::View::invalid(&object, &self.live.children(key), &problems);
+                self.write_status(&object, &view, &[]).await?;
                 return Ok(Again::OnChange);
             }
         };
         let observed = self.observe(key, &cluster).await?;
-        let decided = decide::decide(&cluster, &image, &observed, jiff::Timestamp::now(), rand::random)?;
-        let mut notices = observed.notices();
-        let applied = if decide::is_paused(&cluster) {
-            Ok(Outcome::Paused)
-        } else if !decided.missing.is_empty() {
-            Ok(Outcome::SecretsMissing)
-        } else {
-            let prepared = Resources::prepared(&cluster, &image, &decided, &observed, &self.options);
-            self.change(key, &cluster, &observed, &decided, prepared).await.map(Outcome::Applied)
+        let desired = observed.deployment(&key.name, Role::Gateway).map(|live| live.desired);
+        let decision = self.decide_number(key, &cluster, &observed.pods, desired);
+        let (decided, changes) =
+            decide::decide(&cluster, &observed, decision, jiff::Timestamp::now(), rand::random)?;
+        let (pulsar, mut notices) = self.repair_pulsar(key, &cluster, &observed.secrets, &decided).await?;
+        let applied = match Resources::prepared(&cluster, &decided, changes, &observed, &self.options) {
+            Err(hold) => Ok(Outcome::Held(hold)),
+            Ok(prepared) => {
+                let applied = self.apply(key, &cluster, &observed, &decided, prepared).await;
+                applied.map(|resources| Outcome::Applied(Box::new(resources)))
+            }
         };
         let (outcome, failed) = match applied {
             Ok(outcome) => (outcome, None),
@@ -157,36 +164,22 @@ impl Controller {
             // What was seen is not the newest: the change that was missed is on its way.
             Err(error) if error.code() == Some(409) => {
                 tracing::debug!(chatcluster = %key, error = &error as &dyn std::error::Error, "looking again");
-                self.remember_sent(key, None);
+                self.remember_requested(key, None);
                 return Ok(Again::After(FIRST_RETRY));
             }
             // What cannot be done is reported, and tried again.
-            Err(error) => (Outcome::Refused(error.told()), Some(error)),
+            Err(error) => (Outcome::Refused(error.message()), Some(error)),
         };
-        match outcome {
-            Outcome::Applied(_) => notices.extend(decided.notices()),
+        match &outcome {
+            Outcome::Applied(resources) => notices.extend_from_slice(resources.notices()),
             // Somebody else may change the number meanwhile.
-            _ => self.remember_sent(key, None),
+            _ => self.remember_requested(key, None),
         }
-        let view = status::View::of(&cluster, &image, &observed, &decided, &outcome);
-        self.tell(&cluster, &view, &notices).await?;
+        let view = status::View::of(&cluster, &observed, &decided, &pulsar, &outcome);
+        self.write_status(&object, &view, &notices).await?;
         if let Some(error) = failed {
             return Err(error);
         }
         Ok(Again::After(decided.again(&observed, jiff::Timestamp::now()).min(WELL)))
-    }
-
-    async fn change(
-        &self,
-        key: &Key,
-        cluster: &ChatCluster,
-        observed: &Observed,
-        decided: &Decided,
-        prepared: Resources<apply::Prepared>,
-    ) -> Result<Resources<apply::Applied>, ReconcileError> {
-        let applied = self.apply(key, cluster, &observed.children, decided, prepared).await?;
-        self.act(key, observed, decided).await?;
-        self.hand_over(key, cluster, &decided.scaling).await?;
-        Ok(applied)
     }
 }

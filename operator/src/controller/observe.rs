@@ -1,37 +1,30 @@
-//! What is there. Reads only.
+//! What is there: the first step of a reconcile. Reads only.
 
 use std::{sync::Arc, time::Duration};
 
-use folkmoot_crds::ChatCluster;
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _};
-use tokio::time::timeout;
 
 use super::{
     Controller, ReconcileError,
     build::Capabilities,
     context::ask,
-    decide,
-    events::Notice,
     gateways,
-    rollout::{Revision, Role, RoleState},
-    scaling::{self, Gateways},
-    secrets,
+    rollout::{Revision, RoleState},
 };
 use crate::{
-    datastore::{Health, Mode, Report, Secrets},
+    datastore::Report,
     keys::SecretData,
     kinds::ChildKind,
     live::{Children, DeploymentState, Detail, Key, Pods, ReplicaSets},
     names,
+    role::Role,
+    scaling::{decide as scaling, memory::Gateways},
+    secrets::{self, Secrets},
+    validate::ValidatedCluster,
 };
 
-/// Engines that answer do so within this time.
-const AT_ONCE: Duration = Duration::from_millis(1_500);
-/// Those that take longer are looked at again after this time.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
-/// What gateways said is good for this long. They are asked more often while this process leads.
+/// What gateways reported is good for this long. They are asked more often while this process leads.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// All that decisions are made from, beside the `ChatCluster`.
@@ -53,9 +46,7 @@ pub struct Observed {
     pub admin_token: Option<SecretData>,
     /// How the engines do.
     pub datastores: Report,
-    /// Sockets that all gateways hold together, when all said so.
-    pub connections: Option<u64>,
-    /// What gateways said.
+    /// What gateways reported.
     pub gateways: Gateways,
     /// What the cluster knows.
     pub capabilities: Capabilities,
@@ -98,21 +89,6 @@ impl Observed {
             .values()
             .find_map(|pod| pod.trouble.as_deref().filter(|_| pod.component == component && !pod.ready))
     }
-
-    /// What was put right while looking.
-    #[must_use]
-    pub fn notices(&self) -> Vec<Notice> {
-        self.datastores
-            .repaired
-            .iter()
-            .map(|action| Notice::normal("PulsarRepaired", format!("{action}")))
-            .collect()
-    }
-}
-
-/// A number of sockets as a status has it.
-pub(super) fn told(connections: u64) -> i64 {
-    i64::try_from(connections).unwrap_or(i64::MAX)
 }
 
 /// How a role's Deployment does.
@@ -126,86 +102,43 @@ pub fn deployment<'a>(children: &'a Children, cluster: &str, role: Role) -> Opti
 }
 
 impl Controller {
+    /// Reads everything that decisions are made from.
     pub(super) async fn observe(
         self: &Arc<Self>,
         key: &Key,
-        cluster: &Arc<ChatCluster>,
+        cluster: &ValidatedCluster,
     ) -> Result<Observed, ReconcileError> {
         let mut children = self.live.children(key);
-        // Those of one that had the same name go with it.
-        children.retain(|_, child| child.owner.is_none() || child.owner == cluster.metadata.uid);
+        // Children of an earlier `ChatCluster` of the same name are deleted with that one.
+        children.retain(|_, child| child.owner.as_ref().is_none_or(|uid| *uid == cluster.identity().uid));
         let pods = self.live.pods(key);
         let secrets = self
             .secrets
-            .read(&self.client, &self.live, &key.namespace, &secrets::referenced(cluster))
+            .read(&self.client, &self.live, &key.namespace, &cluster.referenced_secrets())
             .await?;
-        let fresh = if scaling::leaving(cluster).is_some() { gateways::SAMPLE_EVERY } else { FRESH };
-        let (datastores, ()) = tokio::join!(
-            self.ask_engines(key, cluster, &secrets),
-            self.ask_gateways(key, cluster, &pods, fresh)
-        );
-        let (connections, gateways) = self.gateways_of(key);
+        let fresh = if scaling::leaving(cluster.status()).is_some() { gateways::SAMPLE_EVERY } else { FRESH };
+        let (datastores, ()) =
+            tokio::join!(self.look_at_engines(key, cluster, &secrets), self.ask_gateways(key, &pods, fresh));
+        let uid = &cluster.identity().uid;
         Ok(Observed {
-            keys: self.our_secret(key, cluster, &children, &names::signing_keys(&key.name)).await?,
-            certificates: self.our_secret(key, cluster, &children, &names::internal_tls(&key.name)).await?,
-            admin_token: self.our_secret(key, cluster, &children, &names::admin_token(&key.name)).await?,
+            keys: self.our_secret(key, uid, &children, &names::signing_keys(&key.name)).await?,
+            certificates: self.our_secret(key, uid, &children, &names::internal_tls(&key.name)).await?,
+            admin_token: self.our_secret(key, uid, &children, &names::admin_token(&key.name)).await?,
             replica_sets: self.live.replica_sets(key),
+            gateways: self.gateways_of(key),
             children,
             pods,
             secrets,
             datastores,
-            connections,
-            gateways,
             capabilities: *self.capabilities.lock(),
         })
-    }
-
-    /// What the engines say; what they said last, when they take their time: nothing waits for one that hangs. Its answer is looked
-    /// at when it comes.
-    async fn ask_engines(
-        self: &Arc<Self>,
-        key: &Key,
-        cluster: &Arc<ChatCluster>,
-        secrets: &Secrets,
-    ) -> Report {
-        if self.asking.lock().insert(key.clone()) {
-            let (controller, cluster, secrets) = (Arc::clone(self), Arc::clone(cluster), secrets.clone());
-            let key = key.clone();
-            let mut asked = tokio::spawn(async move {
-                let mode = if decide::is_paused(&cluster) { Mode::Observe } else { Mode::Repair };
-                let namespace = names::pulsar_namespace(&cluster);
-                let report = controller.datastores.check(&cluster, &namespace, &secrets, mode).await;
-                controller.asking.lock().remove(&key);
-                let last = controller.reports.lock().insert(key.clone(), report.clone());
-                if last.is_none_or(|last| (last.cassandra, last.pulsar) != (report.cassandra, report.pulsar))
-                {
-                    controller.queue.touch(key);
-                }
-            });
-            // What is left of it goes on by itself.
-            let _ = timeout(AT_ONCE, &mut asked).await;
-        }
-        let soon = Timestamp::now() + ASK_AGAIN;
-        let mut reports = self.reports.lock();
-        match reports.get_mut(key) {
-            Some(last) => {
-                let repaired = std::mem::take(&mut last.repaired);
-                Report { repaired, due: last.due.max(soon), ..last.clone() }
-            }
-            None => Report {
-                cassandra: Health::Unknown,
-                pulsar: Health::Unknown,
-                repaired: Vec::new(),
-                due: soon,
-            },
-        }
     }
 
     /// What is in a Secret of ours. Watches lag, and keys must not be made twice: when none was seen, it is asked for.
     async fn our_secret(
         &self,
         key: &Key,
-        cluster: &ChatCluster,
+        uid: &str,
         children: &Children,
         name: &str,
     ) -> Result<Option<SecretData>, ReconcileError> {
@@ -215,9 +148,7 @@ impl Controller {
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
         let found = ask(format!("give the Secret {name}"), api.get_opt(name)).await?;
-        let owned = |secret: &Secret| {
-            secret.owner_references().iter().any(|owner| Some(&owner.uid) == cluster.metadata.uid.as_ref())
-        };
+        let owned = |secret: &Secret| secret.owner_references().iter().any(|owner| owner.uid == uid);
         Ok(found
             .filter(|secret| secret.metadata.deletion_timestamp.is_none() && owned(secret))
             .map(|secret| secrets::data_of(&secret)))

@@ -1,31 +1,7 @@
 //! Which role runs what, while one image or configuration replaces another: first the tables, then auth, api and gateways, each
 //! ready before the next begins.
 
-/// A role of chat-server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// Checks passwords, issues tokens.
-    Auth,
-    /// REST, files, the web client.
-    Api,
-    /// Holds the sockets of clients.
-    Gateway,
-}
-
-impl Role {
-    /// All, in the order in which they are replaced.
-    pub const ALL: [Self; 3] = [Self::Auth, Self::Api, Self::Gateway];
-
-    /// As chat-server and our labels say it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Api => "api",
-            Self::Gateway => "gateway",
-        }
-    }
-}
+use crate::{live::DeploymentState, role::Role};
 
 /// What a role runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +58,14 @@ pub struct RolePlan {
     pub held: bool,
 }
 
+impl RolePlan {
+    /// Whether a Deployment has the template of this plan.
+    #[must_use]
+    pub fn is_in(&self, live: &DeploymentState) -> bool {
+        self.revision.image == live.image && self.revision.config == live.config
+    }
+}
+
 /// What each role is to run now; `None`: it is not to be made yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutPlan {
@@ -96,7 +80,7 @@ pub struct RolloutPlan {
 }
 
 impl RolloutPlan {
-    /// Of a role.
+    /// Plan of a role.
     #[must_use]
     pub const fn of(&self, role: Role) -> Option<&RolePlan> {
         match role {
@@ -104,6 +88,23 @@ impl RolloutPlan {
             Role::Api => self.api.as_ref(),
             Role::Gateway => self.gateway.as_ref(),
         }
+    }
+
+    /// Whether the template of gateways is about to change from that of their Deployment.
+    #[must_use]
+    pub fn is_replacing_gateways(&self, live: &DeploymentState) -> bool {
+        self.gateway.as_ref().is_some_and(|plan| !plan.held && !plan.is_in(live))
+    }
+
+    /// Holds gateways back: while some are pressed (`is_held`), and while some are being emptied (`is_draining`), since who is sent away
+    /// by a scale-down and by a roll-out would move twice.
+    pub fn hold_gateways(&mut self, live: &DeploymentState, is_held: bool, is_draining: bool) {
+        let is_replacing = self.is_replacing_gateways(live);
+        let Some(gateway) = &mut self.gateway else { return };
+        if is_draining && is_replacing {
+            gateway.revision = Revision { image: live.image.clone(), config: live.config.clone() };
+        }
+        gateway.held |= live.replicas > 0 && (is_held || is_draining);
     }
 
     /// Whether a role runs, or is to run, this configuration: then its ConfigMap is needed.

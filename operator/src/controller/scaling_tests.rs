@@ -1,15 +1,23 @@
+//! What is decided about gateways, as a whole: through [`World`], which obeys at once.
+
+use folkmoot_crds::AutoscalingMode;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::*;
+use super::world::{World, condition};
 use crate::{
-    controller::{
-        decide::Decided,
-        world::{World, condition},
-    },
     kinds::ChildKind,
-    live::{JobState, LiveReplicaSet},
+    live::{JobState, LivePod, LiveReplicaSet},
     names,
-    scaling::reason::Why,
+    role::Role,
+    scaling::{
+        decide::leaving,
+        machine::Step,
+        memory::DrainOrder,
+        policy::{Decision, ScalePlan},
+        reason::Why,
+        sample::GatewaySample,
+    },
 };
 
 /// One that runs, with a pod for each letter.
@@ -45,15 +53,15 @@ fn says(world: &mut World, name: &str, connections: u64, draining: bool) {
 }
 
 fn decides(world: &mut World, plan: ScalePlan) {
-    world.gateways.decision = Some(Decision { plan, desired: 0, connections: None });
+    world.decision = Some(Decision { plan, desired: 0, connections: None });
 }
 
-fn deployment(world: &World, decided: &Decided) -> Value {
-    child(world, decided, ChildKind::Deployment, "demo-gateway")
+fn deployment(world: &World) -> Value {
+    child(world, ChildKind::Deployment, "demo-gateway")
 }
 
-fn child(world: &World, decided: &Decided, kind: ChildKind, name: &str) -> Value {
-    let prepared = world.prepared(decided);
+fn child(world: &World, kind: ChildKind, name: &str) -> Value {
+    let prepared = world.prepared();
     let found = prepared.children().iter().find(|child| child.kind == kind && child.name() == name);
     found.map_or(Value::Null, |child| child.object.data["spec"].clone())
 }
@@ -63,15 +71,15 @@ fn autoscaled(mode: &str) -> Value {
 }
 
 #[test]
-fn without_autoscaling_the_spec_says_how_many_and_the_status_nothing_of_it() {
+fn without_autoscaling_the_spec_decides_and_the_status_shows_nothing_of_it() {
     let mut world = settled(&json!({ "replicas": 3 }), "abc");
     let status = world.reconcile();
     assert_eq!(status.gateway.clone().unwrap().scaling, None);
     assert_eq!(status.gateway.unwrap().replicas, 3);
-    let decided = world.decide();
-    let deployment = deployment(&world, &decided);
+    let changes = world.changes();
+    let deployment = deployment(&world);
     assert_eq!((&deployment["replicas"], &deployment["paused"]), (&json!(3), &json!(false)));
-    assert!(!decided.scaling.is_under_way() && decided.notices().is_empty());
+    assert!(!changes.scaling.is_under_way() && changes.notices.is_empty());
 }
 
 #[test]
@@ -93,8 +101,8 @@ fn fewer_are_written_down_emptied_and_only_then_taken_away() {
     let mut world = settled(&json!({ "replicas": 3 }), "abc");
     says(&mut world, "b", 1, false);
     world.cluster.spec.gateway.replicas = 2;
-    let decided = world.decide();
-    assert!(decided.scaling.plan.tell.is_empty(), "not before it is written down");
+    let changes = world.changes();
+    assert!(changes.scaling.plan.order_to_drain.is_empty(), "not before it is written down");
     let status = world.reconcile();
     let scaling = status.gateway.as_ref().unwrap().scaling.as_ref().unwrap();
     let leaving = scaling.leaving.as_ref().unwrap();
@@ -102,43 +110,43 @@ fn fewer_are_written_down_emptied_and_only_then_taken_away() {
     assert_eq!(condition(&status, "Progressing"), "True/ScalingDown");
     assert_eq!(condition(&status, "Ready"), "True/Ready");
 
-    let decided = world.decide();
+    let changes = world.changes();
     assert_eq!(
-        (&decided.scaling.plan.mark, &decided.scaling.plan.tell),
+        (&changes.scaling.plan.mark, &changes.scaling.plan.order_to_drain),
         (&vec!["b".into()], &vec!["b".into()])
     );
-    let now_so = deployment(&world, &decided);
+    let now_so = deployment(&world);
     assert_eq!((&now_so["replicas"], &now_so["paused"]), (&json!(3), &json!(true)), "one after the other");
 
     // It has none any more, but may still get some.
-    world.gateways.told.insert("b".into(), Told::Drains(world.now));
+    world.gateways.drain_orders.insert("b".into(), DrainOrder::Accepted(world.now));
     world.now += SignedDuration::from_secs(5);
     says(&mut world, "b", 0, true);
-    assert_eq!(world.decide().scaling.plan.step, Step::Empty { waiting: 1 });
+    assert_eq!(world.changes().scaling.plan.step, Step::Empty { waiting: 1 });
     world.now += SignedDuration::from_secs(5);
     says(&mut world, "b", 0, true);
-    let decided = world.decide();
-    assert_eq!(decided.scaling.plan.step, Step::Lower { from: 3, occupied: 0 });
-    assert_eq!(decided.notices()[0].reason, "ScaledDown");
+    let changes = world.changes();
+    assert_eq!(changes.scaling.plan.step, Step::Lower { from: 3, occupied: 0 });
+    assert_eq!(changes.notices[0].reason, "ScaledDown");
     world.reconcile();
-    assert!(world.decide().scaling.is_under_way(), "it is not gone yet");
+    assert!(world.changes().scaling.is_under_way(), "it is not gone yet");
     world.pods.remove("b");
     let status = world.reconcile();
     assert_eq!(status.gateway.unwrap().scaling, None);
     assert_eq!(world.observed().deployment("demo", Role::Gateway).unwrap().desired, 2);
-    assert!(!world.decide().scaling.is_under_way());
+    assert!(!world.changes().scaling.is_under_way());
 }
 
 #[test]
-fn a_gateway_that_cannot_be_told_or_never_ran_is_not_waited_for() {
+fn a_gateway_that_takes_no_order_or_never_ran_is_not_waited_for() {
     let mut world = settled(&json!({ "replicas": 3 }), "abc");
     world.cluster.spec.gateway.replicas = 1;
     world.reconcile();
-    world.gateways.told.insert("a".into(), Told::Cannot);
+    world.gateways.drain_orders.insert("a".into(), DrainOrder::Unsupported);
     let pod = world.pods.get_mut("b").unwrap();
     (pod.ready, pod.trouble) = (false, Some("CrashLoopBackOff".into()));
     world.gateways.samples.remove("b");
-    assert_eq!(world.decide().scaling.plan.step, Step::Lower { from: 3, occupied: 0 });
+    assert_eq!(world.changes().scaling.plan.step, Step::Lower { from: 3, occupied: 0 });
 }
 
 #[test]
@@ -147,9 +155,9 @@ fn the_policy_decides_where_the_operator_does() {
     let gateways = |world: &World| world.observed().deployment("demo", Role::Gateway).unwrap().desired;
     assert_eq!(gateways(&world), 2, "the fewest, whatever spec.gateway.replicas says");
     decides(&mut world, ScalePlan::Up { to: 4, why: Why::Connections { connections: 40_000, needed: 4 } });
-    let decided = world.decide();
-    assert_eq!(decided.notices()[0].reason, "ScaledUp");
-    assert!(decided.notices()[0].note.starts_with("gateways: 2 -> 4: 40000 connections"));
+    let changes = world.changes();
+    assert_eq!(changes.notices[0].reason, "ScaledUp");
+    assert!(changes.notices[0].note.starts_with("gateways: 2 -> 4: 40000 connections"));
     let status = world.reconcile();
     assert_eq!(gateways(&world), 4);
     let scaling = status.gateway.unwrap().scaling.unwrap();
@@ -160,13 +168,13 @@ fn the_policy_decides_where_the_operator_does() {
         add(&mut world, name, "h1", 10);
     }
     decides(&mut world, ScalePlan::Hold { why: Why::Enough });
-    assert!(!world.decide().scaling.is_under_way());
+    assert!(!world.changes().scaling.is_under_way());
     decides(&mut world, ScalePlan::Down { to: 3, why: Why::FewerConnections { highest: 1, needed: 3 } });
     let status = world.reconcile();
     assert_eq!(status.gateway.unwrap().scaling.unwrap().leaving.unwrap().to, 3);
     // Somebody deletes the Deployment: there are as many as there should be, and not the fewest.
     world.children.remove(&(ChildKind::Deployment, names::role("demo", Role::Gateway)));
-    world.gateways.decision = None;
+    world.decision = None;
     world.reconcile();
     assert_eq!(gateways(&world), 3);
 }
@@ -176,9 +184,9 @@ fn when_others_begin_to_decide_they_begin_with_what_runs() {
     let mut world = settled(&autoscaled("Operator"), "ab");
     world.reconcile();
     world.cluster.spec.gateway.autoscaling.as_mut().unwrap().mode = AutoscalingMode::External;
-    let decided = world.decide();
+    let changes = world.changes();
     assert_eq!(
-        (decided.scaling.hand_over, decided.scaling.plan.replicas),
+        (changes.scaling.hand_over, changes.scaling.plan.replicas),
         (Some(2), 2),
         "nothing jumps to 7"
     );
@@ -189,11 +197,11 @@ fn when_others_begin_to_decide_they_begin_with_what_runs() {
         "not yet written"
     );
     world.cluster.spec.gateway.replicas = 2;
-    assert_eq!(world.decide().scaling.hand_over, None);
+    assert_eq!(world.changes().scaling.hand_over, None);
     let status = world.reconcile();
     assert_eq!(status.gateway.unwrap().scaling.unwrap().mode, Some(AutoscalingMode::External));
     world.cluster.spec.gateway.replicas = 7;
-    assert_eq!(world.decide().scaling.hand_over, None, "from now on it is theirs");
+    assert_eq!(world.changes().scaling.hand_over, None, "from now on it is theirs");
     world.reconcile();
     assert_eq!(world.observed().deployment("demo", Role::Gateway).unwrap().desired, 7);
 }
@@ -203,7 +211,7 @@ fn no_autoscaling_any_more_is_others_who_decide() {
     let mut world = settled(&autoscaled("Operator"), "ab");
     world.reconcile();
     world.cluster.spec.gateway.autoscaling = None;
-    assert_eq!(world.decide().scaling.hand_over, Some(2));
+    assert_eq!(world.changes().scaling.hand_over, Some(2));
     world.cluster.spec.gateway.replicas = 2;
     let status = world.reconcile();
     assert_eq!(status.gateway.unwrap().scaling, None);
@@ -213,9 +221,8 @@ fn no_autoscaling_any_more_is_others_who_decide() {
 fn new_sockets_are_led_to_the_newest_that_are_ready() {
     let mut world = settled(&json!({ "replicas": 2 }), "ab");
     let selector = |world: &World| {
-        let decided = world.decide();
-        let chat = child(world, &decided, ChildKind::Service, "demo");
-        let role = child(world, &decided, ChildKind::Service, "demo-gateway");
+        let chat = child(world, ChildKind::Service, "demo");
+        let role = child(world, ChildKind::Service, "demo-gateway");
         assert_eq!(role["selector"].get(names::TEMPLATE_LABEL), None, "metrics are read of all");
         chat["selector"].get(names::TEMPLATE_LABEL).and_then(Value::as_str).map(str::to_owned)
     };
@@ -242,10 +249,7 @@ fn new_sockets_are_led_to_the_newest_that_are_ready() {
 fn a_roll_out_waits_while_gateways_are_pressed_but_not_for_ever() {
     let mut world = settled(&json!({ "replicas": 2 }), "ab");
     world.replica_sets.insert("r2".into(), LiveReplicaSet { hash: "h2".into(), revision: 2 });
-    let paused = |world: &World| {
-        let decided = world.decide();
-        deployment(world, &decided)["paused"] == true
-    };
+    let paused = |world: &World| deployment(world)["paused"] == true;
     world.gateways.is_pressed = true;
     assert!(!paused(&world), "clients come back for another reason");
     add(&mut world, "c", "h2", 0);
@@ -268,7 +272,7 @@ fn no_scale_down_begins_during_a_roll_out_and_no_roll_out_during_a_scale_down() 
     world.cluster.spec.gateway.replicas = 2;
     let mut mixed = World { pods: world.pods.clone(), ..world_like(&world) };
     add(&mut mixed, "d", "h2", 0);
-    assert_eq!(mixed.decide().scaling.plan.step, Step::AwaitRollout);
+    assert_eq!(mixed.changes().scaling.plan.step, Step::AwaitRollout);
 
     world.reconcile();
     world.cluster.spec.gateway.drain_seconds = 31;
@@ -281,7 +285,7 @@ fn no_scale_down_begins_during_a_roll_out_and_no_roll_out_during_a_scale_down() 
         );
         world.reconcile();
     }
-    let leaving = leaving(&world.cluster).unwrap();
+    let leaving = leaving(world.cluster.status.as_ref()).unwrap();
     world.pods.remove(&leaving.pods[0]);
     world.reconcile();
     let decided = world.decide();
@@ -295,10 +299,10 @@ fn world_like(world: &World) -> World {
         pods: world.pods.clone(),
         replica_sets: world.replica_sets.clone(),
         gateways: world.gateways.clone(),
+        decision: world.decision.clone(),
         cassandra: world.cassandra.clone(),
         pulsar: world.pulsar.clone(),
         now: world.now,
-        paused: false,
         refused: None,
         pods_get_ready: true,
     }

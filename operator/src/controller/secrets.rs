@@ -1,34 +1,21 @@
-//! The Secrets that a `ChatCluster` refers to, and what is in them.
+//! Reads the Secrets that a `ChatCluster` refers to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use folkmoot_crds::ChatCluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 
 use super::{ReconcileError, context::ask};
 use crate::{
-    datastore::{Secrets, referenced_secrets},
     keys::SecretData,
     live::Live,
+    secrets::{Secrets, data_of},
 };
-
-/// Names of all Secrets that a `ChatCluster` refers to, whoever reads them.
-#[must_use]
-pub fn referenced(cluster: &ChatCluster) -> BTreeSet<String> {
-    let spec = &cluster.spec;
-    let mut names = referenced_secrets(cluster);
-    let logins = [&spec.cassandra.credentials_secret_ref, &spec.cassandra.migration_credentials_secret_ref];
-    names.extend(logins.into_iter().flatten().map(|login| login.name.clone()));
-    names.extend(spec.pulsar.token_secret_ref.as_ref().map(|token| token.name.clone()));
-    names.extend(spec.files.s3.as_ref().map(|s3| s3.credentials_secret_ref.name.clone()));
-    names
-}
 
 /// Reads Secrets once for each version of them.
 #[derive(Debug, Default)]
-pub struct SecretReader {
+pub(super) struct SecretReader {
     /// By namespace and name: the version, and what is in it.
     known: Mutex<HashMap<(String, String), (String, SecretData)>>,
 }
@@ -38,7 +25,7 @@ impl SecretReader {
     ///
     /// # Errors
     /// When the API server cannot be asked.
-    pub async fn read(
+    pub(super) async fn read(
         &self,
         client: &Client,
         live: &Live,
@@ -76,10 +63,4 @@ impl SecretReader {
         let found = ask(format!("give the Secret {name}"), api.get_opt(name)).await?;
         Ok(found.map(|secret| data_of(&secret)))
     }
-}
-
-/// What is in a Secret.
-#[must_use]
-pub fn data_of(secret: &Secret) -> SecretData {
-    secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use folkmoot_crds::{ChatCluster, ChatClusterStatus, GatewayStatus, ImageSpec, RoleStatus, ScalingStatus};
+use folkmoot_crds::{ChatCluster, ChatClusterStatus, GatewayStatus, RoleStatus, ScalingStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
@@ -16,18 +16,19 @@ use super::{
     Controller, ReconcileError,
     apply::Outcome,
     context::ask,
-    decide::Decided,
+    decide::{Decided, Hold},
     events::{self, Notice},
     observe::{self, Observed},
-    rollout::{Role, RolloutStep},
-    scaling,
-    validate::Problem,
+    rollout::RolloutStep,
 };
 use crate::{
     datastore::{Health, cassandra::migration::MigrationPlan},
     live::{Children, DeploymentState, Key},
     names::{self, Component, FIELD_MANAGER},
+    role::Role,
+    scaling::decide as scaling,
     times::{self, whole_second},
+    validate::{Problem, Route, ValidatedCluster},
 };
 
 /// A status of which only the number of sockets changed, or the reason for the number of gateways, is written at most this often.
@@ -39,28 +40,28 @@ const FEW: i64 = 10;
 /// Longest message of a condition, in characters; the API server takes 32,768.
 const MAX_MESSAGE: usize = 2_048;
 
-/// One condition before it has a time.
+/// A condition before it has a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
+struct Draft {
     kind: &'static str,
     status: &'static str,
     reason: String,
     message: String,
 }
 
-fn said(
+fn draft(
     kind: &'static str,
     status: &'static str,
     reason: impl Into<String>,
     message: impl Into<String>,
-) -> Said {
-    Said { kind, status, reason: reason.into(), message: message.into() }
+) -> Draft {
+    Draft { kind, status, reason: reason.into(), message: message.into() }
 }
 
 /// A status, computed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    conditions: Vec<Said>,
+    conditions: Vec<Draft>,
     status: ChatClusterStatus,
 }
 
@@ -103,77 +104,77 @@ impl View {
             "{listed}; nothing is changed until the spec is put right, and running workloads are left untouched"
         );
         let mut conditions = vec![
-            said("Ready", "False", "InvalidSpec", &message),
-            said("Progressing", "False", "InvalidSpec", &message),
-            said("Degraded", "True", "InvalidSpec", message),
+            draft("Ready", "False", "InvalidSpec", &message),
+            draft("Progressing", "False", "InvalidSpec", &message),
+            draft("Degraded", "True", "InvalidSpec", message),
         ];
         conditions.push(gateway_available(observe::deployment(children, &cluster.name_any(), Role::Gateway)));
         let status = ChatClusterStatus { connections: None, ..last };
-        let scaling = scaling::status(cluster).cloned();
-        Self { conditions, status: with_roles(status, cluster, children, scaling) }
+        let scaling = scaling::status(cluster.status.as_ref()).cloned();
+        Self { conditions, status: with_roles(status, &cluster.name_any(), children, scaling) }
     }
 
-    /// Of everything else.
+    /// Of everything else. `pulsar` is how Pulsar does after what differed was put right.
     #[must_use]
     pub fn of(
-        cluster: &ChatCluster,
-        image: &ImageSpec,
+        cluster: &ValidatedCluster,
         observed: &Observed,
         decided: &Decided,
+        pulsar: &Health,
         outcome: &Outcome,
     ) -> Self {
-        let name = cluster.name_any();
-        let role = |role| observed.deployment(&name, role);
+        let name = cluster.name();
+        let role = |role| observed.deployment(name, role);
         let cassandra = engine("CassandraReady", "cassandra", &observed.datastores.cassandra);
-        let pulsar = engine("PulsarReady", "pulsar", &observed.datastores.pulsar);
+        let pulsar = engine("PulsarReady", "pulsar", pulsar);
         let schema = schema(decided);
         let gateway = gateway_available(role(Role::Gateway));
-        let progressing = progressing(cluster, observed, decided, outcome);
+        let progressing = progressing(name, observed, decided, outcome);
         let troubles = troubles(cluster, observed, decided, outcome, &[&cassandra, &pulsar, &schema]);
         let degraded = match troubles.first() {
-            None => said("Degraded", "False", "AsExpected", "everything is as it should be"),
+            None => draft("Degraded", "False", "AsExpected", "everything is as it should be"),
             Some((reason, _)) => {
                 let messages: Vec<&str> = troubles.iter().map(|(_, message)| message.as_str()).collect();
-                said("Degraded", "True", reason.clone(), messages.join("; "))
+                draft("Degraded", "True", reason.clone(), messages.join("; "))
             }
         };
-        let ready = ready(&name, observed, &[&cassandra, &pulsar, &schema, &gateway]);
+        let ready = ready(name, observed, &[&cassandra, &pulsar, &schema, &gateway]);
         let conditions = vec![ready, progressing, degraded, cassandra, pulsar, schema, gateway];
 
-        let last = cluster.status.clone().unwrap_or_default();
+        let last = cluster.status().cloned().unwrap_or_default();
         let settled = decided.rollout.step == RolloutStep::Settled;
         let status = ChatClusterStatus {
-            version: if settled { Some(names::image_version(&image.reference)) } else { last.version },
+            version: if settled {
+                Some(names::image_version(&cluster.image().reference))
+            } else {
+                last.version
+            },
             url: Some(url(cluster)),
-            connections: observed.connections.map(observe::told),
+            connections: observed.gateways.total_connections.map(connections),
             migration: Some(decided.migration_status.clone()),
-            keyspace: Some(names::keyspace(cluster)),
-            pulsar_namespace: Some(format!(
-                "{}/{}",
-                cluster.spec.pulsar.tenant,
-                names::pulsar_namespace(cluster)
-            )),
+            keyspace: Some(cluster.keyspace().to_owned()),
+            pulsar_namespace: Some(format!("{}/{}", cluster.pulsar().tenant, cluster.pulsar_namespace())),
             ..ChatClusterStatus::default()
         };
         // What was not done is not remembered as begun.
         let scaling = match outcome {
-            Outcome::Applied(_) => decided.scaling.status.clone(),
-            _ => scaling::status(cluster).cloned(),
+            Outcome::Applied(resources) => resources.scaling().status.clone(),
+            _ => scaling::status(cluster.status()).cloned(),
         };
-        Self { conditions, status: with_roles(status, cluster, &observed.children, scaling) }
+        Self { conditions, status: with_roles(status, name, &observed.children, scaling) }
     }
 
     /// The status at this time: a condition keeps the time of its last transition while its status is the same.
     pub(super) fn at(&self, cluster: &ChatCluster, now: Timestamp) -> ChatClusterStatus {
         let generation = cluster.metadata.generation;
         let before = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let conditions = self.conditions.iter().map(|said| {
-            let last = before.iter().find(|last| last.type_ == said.kind && last.status == said.status);
+        let conditions = self.conditions.iter().map(|draft| {
+            let last = before.iter().find(|last| last.type_ == draft.kind && last.status == draft.status);
             Condition {
-                type_: said.kind.to_owned(),
-                status: said.status.to_owned(),
-                reason: said.reason.clone(),
-                message: said.message.chars().take(MAX_MESSAGE).collect(),
+                type_: draft.kind.to_owned(),
+                status: draft.status.to_owned(),
+                reason: draft.reason.clone(),
+                message: draft.message.chars().take(MAX_MESSAGE).collect(),
                 observed_generation: generation,
                 last_transition_time: last
                     .map_or_else(|| times::to_api(now), |last| last.last_transition_time.clone()),
@@ -181,7 +182,7 @@ impl View {
         });
         let mut conditions: Vec<Condition> = conditions.collect();
         // What is not known now is as it was.
-        let kept = before.iter().filter(|last| !self.conditions.iter().any(|said| said.kind == last.type_));
+        let kept = before.iter().filter(|last| !self.conditions.iter().any(|draft| draft.kind == last.type_));
         conditions.extend(kept.cloned().map(|last| Condition { observed_generation: generation, ..last }));
         ChatClusterStatus { conditions, observed_generation: generation, ..self.status.clone() }
     }
@@ -191,65 +192,70 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-fn engine(kind: &'static str, name: &str, health: &Health) -> Said {
+fn engine(kind: &'static str, name: &str, health: &Health) -> Draft {
     match health {
-        Health::Unknown => said(kind, "Unknown", "NotAskedYet", format!("{name} was not asked yet")),
-        Health::Ready => said(kind, "True", "Ready", format!("{name} answers and is as it should be")),
+        Health::Unknown => draft(kind, "Unknown", "NotAskedYet", format!("{name} was not asked yet")),
+        Health::Ready => draft(kind, "True", "Ready", format!("{name} answers and is as it should be")),
         Health::Unready { reason, message, since } => {
             let since = whole_second(*since);
-            said(kind, "False", *reason, format!("{message} (since {since}); trying again every few seconds"))
+            draft(
+                kind,
+                "False",
+                *reason,
+                format!("{message} (since {since}); trying again every few seconds"),
+            )
         }
     }
 }
 
-fn schema(decided: &Decided) -> Said {
+fn schema(decided: &Decided) -> Draft {
     const KIND: &str = "SchemaCurrent";
     match &decided.migration {
-        MigrationPlan::Current => said(KIND, "True", "Current", "the tables are as this version needs them"),
+        MigrationPlan::Current => draft(KIND, "True", "Current", "the tables are as this version needs them"),
         MigrationPlan::Run(_) if decided.awaits_cassandra => {
-            said(KIND, "False", "AwaitingCassandra", "the migration begins as soon as cassandra answers")
+            draft(KIND, "False", "AwaitingCassandra", "the migration begins as soon as cassandra answers")
         }
         MigrationPlan::Run(_) | MigrationPlan::Running(_) => {
-            said(KIND, "False", "MigrationRunning", "tables are being made or brought up to date")
+            draft(KIND, "False", "MigrationRunning", "tables are being made or brought up to date")
         }
         MigrationPlan::Failed { message, retry_at } => {
             let retry_at = whole_second(*retry_at);
-            said(KIND, "False", "MigrationFailed", format!("{message}; the next try is at {retry_at}"))
+            draft(KIND, "False", "MigrationFailed", format!("{message}; the next try is at {retry_at}"))
         }
     }
 }
 
-fn gateway_available(gateways: Option<&DeploymentState>) -> Said {
+fn gateway_available(gateways: Option<&DeploymentState>) -> Draft {
     const KIND: &str = "GatewayAvailable";
     match gateways {
-        None => said(KIND, "False", "Starting", "there are no gateways yet"),
-        Some(state) if state.ready > 0 => said(
+        None => draft(KIND, "False", "Starting", "there are no gateways yet"),
+        Some(state) if state.ready > 0 => draft(
             KIND,
             "True",
             "Available",
             format!("{} of {} gateways take sockets", state.ready, state.desired),
         ),
         Some(state) => {
-            said(KIND, "False", "Starting", format!("none of {} gateways is ready", state.desired))
+            draft(KIND, "False", "Starting", format!("none of {} gateways is ready", state.desired))
         }
     }
 }
 
-fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, outcome: &Outcome) -> Said {
+fn progressing(name: &str, observed: &Observed, decided: &Decided, outcome: &Outcome) -> Draft {
     const KIND: &str = "Progressing";
-    match outcome {
-        Outcome::Applied(_) => {}
-        Outcome::Paused => {
+    let scaling = match outcome {
+        Outcome::Applied(resources) => resources.scaling(),
+        Outcome::Held(Hold::Paused) => {
             let annotation = folkmoot_crds::PAUSED_ANNOTATION;
             let message = format!("nothing is changed while the annotation {annotation} is there");
-            return said(KIND, "False", "Paused", message);
+            return draft(KIND, "False", "Paused", message);
         }
-        Outcome::SecretsMissing => {
-            return said(KIND, "False", "SecretMissing", "waits for the Secrets that are missing");
+        Outcome::Held(Hold::SecretsMissing) => {
+            return draft(KIND, "False", "SecretMissing", "waits for the Secrets that are missing");
         }
-        Outcome::Refused(why) => return said(KIND, "False", "ApplyFailed", format!("{why}; trying again")),
-    }
-    if let Some(leaving) = decided.scaling.plan.leaving.as_ref() {
+        Outcome::Refused(why) => return draft(KIND, "False", "ApplyFailed", format!("{why}; trying again")),
+    };
+    if let Some(leaving) = scaling.plan.leaving.as_ref() {
         let message = format!(
             "{} gateways stay; {} send their sockets away, until {} at the latest: {}",
             leaving.to,
@@ -257,10 +263,10 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
             whole_second(leaving.deadline),
             leaving.pods.join(", ")
         );
-        return said(KIND, "True", "ScalingDown", message);
+        return draft(KIND, "True", "ScalingDown", message);
     }
     match &decided.rollout.step {
-        RolloutStep::Replacing(Role::Gateway) if decided.scaling.is_held => said(
+        RolloutStep::Replacing(Role::Gateway) if scaling.is_held => draft(
             KIND,
             "True",
             "RolloutHeld",
@@ -268,12 +274,12 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
              after five minutes of it",
         ),
         RolloutStep::AwaitingSchema => {
-            said(KIND, "True", "AwaitingSchema", "the roles follow when the tables are ready")
+            draft(KIND, "True", "AwaitingSchema", "the roles follow when the tables are ready")
         }
         RolloutStep::Replacing(role) => {
-            let state = observed.deployment(&cluster.name_any(), *role);
+            let state = observed.deployment(name, *role);
             let is_scaling = state.is_some_and(|state| {
-                let runs = decided.rollout.of(*role).is_some_and(|plan| scaling::is_of(plan, state));
+                let runs = decided.rollout.of(*role).is_some_and(|plan| plan.is_in(state));
                 let is_short = state.ready < state.desired || state.replicas != state.desired;
                 runs && is_short && state.updated >= state.replicas && !scaling::is_mixed(&observed.pods)
             });
@@ -287,32 +293,32 @@ fn progressing(cluster: &ChatCluster, observed: &Observed, decided: &Decided, ou
                 || "being made".to_owned(),
                 |state| format!("{} of {} updated, {} ready", state.updated, state.desired, state.ready),
             );
-            let status = decided.scaling.status.as_ref();
+            let status = scaling.status.as_ref();
             let goes_on = *role == Role::Gateway && status.is_some_and(|status| status.held_since.is_some());
             let note = if goes_on {
                 "; it goes on although clients come back faster than they are taken"
             } else {
                 ""
             };
-            said(KIND, "True", reason, format!("{}: {counts}{note}", role.as_str()))
+            draft(KIND, "True", reason, format!("{}: {counts}{note}", role.as_str()))
         }
-        RolloutStep::Stalled { role, why } => said(
+        RolloutStep::Stalled { role, why } => draft(
             KIND,
             "False",
             "RolloutStalled",
             format!("{} does not get ready, and what comes after it stays as it is: {why}", role.as_str()),
         ),
-        RolloutStep::Settled => said(KIND, "False", "Settled", "all roles run what the spec says"),
+        RolloutStep::Settled => draft(KIND, "False", "Settled", "all roles run what the spec says"),
     }
 }
 
 /// What a person should look at, most important first: reason and message.
 fn troubles(
-    cluster: &ChatCluster,
+    cluster: &ValidatedCluster,
     observed: &Observed,
     decided: &Decided,
     outcome: &Outcome,
-    conditions: &[&Said],
+    conditions: &[&Draft],
 ) -> Vec<(String, String)> {
     let mut troubles = Vec::new();
     if let Outcome::Refused(why) = outcome {
@@ -338,7 +344,8 @@ fn troubles(
     {
         troubles.push(("MigrationPodNotReady".to_owned(), format!("the pod of the migration: {trouble}")));
     }
-    let wants_route = cluster.spec.exposure.as_ref().is_some_and(|exposure| exposure.http_route.is_some());
+    let wants_route =
+        cluster.exposure().is_some_and(|exposure| matches!(exposure.route, Route::HttpRoute(_)));
     if wants_route && !observed.capabilities.gateway_api {
         let message = "this Kubernetes does not know the Gateway API's HTTPRoute; install it, or use spec.exposure.ingress";
         troubles.push(("GatewayApiMissing".to_owned(), message.to_owned()));
@@ -355,7 +362,7 @@ fn troubles(
     troubles
 }
 
-fn ready(name: &str, observed: &Observed, needed: &[&Said]) -> Said {
+fn ready(name: &str, observed: &Observed, needed: &[&Draft]) -> Draft {
     const KIND: &str = "Ready";
     for role in Role::ALL {
         let state = observed.deployment(name, role);
@@ -364,9 +371,9 @@ fn ready(name: &str, observed: &Observed, needed: &[&Said]) -> Said {
             let cause = needed.iter().find(|condition| condition.status != "True");
             return match cause {
                 Some(cause) if state.is_none() => {
-                    said(KIND, "False", cause.reason.clone(), cause.message.clone())
+                    draft(KIND, "False", cause.reason.clone(), cause.message.clone())
                 }
-                _ => said(KIND, "False", "NotReadyYet", format!("no pod of {} is ready", role.as_str())),
+                _ => draft(KIND, "False", "NotReadyYet", format!("no pod of {} is ready", role.as_str())),
             };
         }
     }
@@ -374,8 +381,8 @@ fn ready(name: &str, observed: &Observed, needed: &[&Said]) -> Said {
     let unmet =
         needed.iter().find(|condition| condition.status == "False" && condition.kind != "SchemaCurrent");
     match unmet {
-        Some(condition) => said(KIND, "False", condition.reason.clone(), condition.message.clone()),
-        None => said(KIND, "True", "Ready", "people can chat"),
+        Some(condition) => draft(KIND, "False", condition.reason.clone(), condition.message.clone()),
+        None => draft(KIND, "True", "Ready", "people can chat"),
     }
 }
 
@@ -383,28 +390,32 @@ fn of_notices(notices: &[Notice]) -> Vec<(bool, String, String)> {
     notices.iter().map(|notice| (notice.warning, notice.reason.to_owned(), notice.note.clone())).collect()
 }
 
-fn url(cluster: &ChatCluster) -> String {
-    match &cluster.spec.exposure {
+fn url(cluster: &ValidatedCluster) -> String {
+    match cluster.exposure() {
         Some(exposure) => {
-            let ingress = exposure.ingress.as_ref().is_some_and(|ingress| ingress.tls_secret_name.is_some());
-            let route = exposure.http_route.as_ref().is_some_and(|route| route.tls);
-            format!("{}://{}", if ingress || route { "https" } else { "http" }, exposure.host)
+            let is_tls = match &exposure.route {
+                Route::Ingress(ingress) => ingress.tls_secret_name.is_some(),
+                Route::HttpRoute(route) => route.tls,
+            };
+            format!("{}://{}", if is_tls { "https" } else { "http" }, exposure.host)
         }
-        None => {
-            format!("http://{}.{}.svc", cluster.name_any(), cluster.namespace().unwrap_or_default())
-        }
+        None => format!("http://{}.{}.svc", cluster.name(), cluster.namespace()),
     }
+}
+
+/// A number of sockets as a status has it.
+pub(super) fn connections(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn with_roles(
     status: ChatClusterStatus,
-    cluster: &ChatCluster,
+    name: &str,
     children: &Children,
     scaling: Option<ScalingStatus>,
 ) -> ChatClusterStatus {
-    let name = cluster.name_any();
     let of = |role: Role| {
-        observe::deployment(children, &name, role).map_or_else(RoleStatus::default, |state| RoleStatus {
+        observe::deployment(children, name, role).map_or_else(RoleStatus::default, |state| RoleStatus {
             replicas: state.replicas,
             ready_replicas: state.ready,
             updated_replicas: state.updated,
@@ -418,7 +429,7 @@ fn with_roles(
             ready_replicas: gateway.ready_replicas,
             updated_replicas: gateway.updated_replicas,
             image: gateway.image,
-            selector: Some(names::selector_text(&name, Component::Role(Role::Gateway))),
+            selector: Some(names::selector_text(name, Component::Role(Role::Gateway))),
             scaling,
         }),
         api: Some(of(Role::Api)),
@@ -428,7 +439,7 @@ fn with_roles(
 }
 
 /// Whether a status is worth a write.
-fn is_news(before: Option<&ChatClusterStatus>, now: &ChatClusterStatus, told: Option<Instant>) -> bool {
+fn is_news(before: Option<&ChatClusterStatus>, now: &ChatClusterStatus, written_at: Option<Instant>) -> bool {
     let Some(before) = before else { return true };
     if before == now {
         return false;
@@ -438,15 +449,15 @@ fn is_news(before: Option<&ChatClusterStatus>, now: &ChatClusterStatus, told: Op
     if let Some(scaling) = quiet.gateway.as_mut().and_then(|gateway| gateway.scaling.as_mut()) {
         scaling.reason = reason(now);
     }
-    let told = told.map(|told| told.elapsed());
+    let age = written_at.map(|at| at.elapsed());
     quiet != *now
-        || is_worth_telling(before.connections, now.connections, told)
-        || told.is_none_or(|told| told >= CONNECTIONS_EVERY)
+        || is_worth_writing(before.connections, now.connections, age)
+        || age.is_none_or(|age| age >= CONNECTIONS_EVERY)
 }
 
-/// Whether the number of sockets is worth a write of the status, which was written last so long ago.
+/// Whether the number of sockets is worth a write of the status, whose last write has this age.
 #[must_use]
-pub fn is_worth_telling(before: Option<i64>, now: Option<i64>, told: Option<Duration>) -> bool {
+pub fn is_worth_writing(before: Option<i64>, now: Option<i64>, age: Option<Duration>) -> bool {
     let is_moving = match (before, now) {
         (Some(before), Some(now)) => before.abs_diff(now) > (before.max(now) / 100).max(FEW).unsigned_abs(),
         (None, Some(_)) => true,
@@ -454,12 +465,12 @@ pub fn is_worth_telling(before: Option<i64>, now: Option<i64>, told: Option<Dura
         (_, None) => false,
     };
     let enough = if is_moving { MOVING_EVERY } else { CONNECTIONS_EVERY };
-    before != now && told.is_none_or(|told| told >= enough)
+    before != now && age.is_none_or(|age| age >= enough)
 }
 
 impl Controller {
     /// Writes the status when it differs, and publishes what changed.
-    pub(super) async fn tell(
+    pub(super) async fn write_status(
         &self,
         cluster: &ChatCluster,
         view: &View,
@@ -467,9 +478,9 @@ impl Controller {
     ) -> Result<(), ReconcileError> {
         let key = Key::of(cluster);
         let status = view.at(cluster, Timestamp::now());
-        let told = self.known.lock().get(&key).and_then(|known| known.told);
+        let written_at = self.memories.with(&key, |memory| memory.status_written_at).flatten();
         let mut changed = Vec::new();
-        if is_news(cluster.status.as_ref(), &status, told) {
+        if is_news(cluster.status.as_ref(), &status, written_at) {
             self.leadership.check()?;
             let api: Api<ChatCluster> = Api::namespaced(self.client.clone(), &key.namespace);
             let patch = Patch::Apply(json!({
@@ -494,9 +505,7 @@ impl Controller {
                 written => drop(written?),
             }
             self.metrics.wrote_status();
-            if let Some(known) = self.known.lock().get_mut(&key) {
-                known.told = Some(Instant::now());
-            }
+            self.memories.with(&key, |memory| memory.status_written_at = Some(Instant::now()));
             let before = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
             changed = events::transitions(before, &status.conditions);
         }

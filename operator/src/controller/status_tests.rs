@@ -65,7 +65,7 @@ fn a_fresh_chat_gets_ready_step_by_step() {
     assert_eq!(status.url.as_deref(), Some("http://demo.chat.svc"));
     assert_eq!(status.connections, Some(7));
     assert_eq!(status.observed_generation, Some(1));
-    let gateway = status.gateway.expect("is told");
+    let gateway = status.gateway.expect("is reported");
     assert_eq!((gateway.replicas, gateway.ready_replicas), (2, 2));
     assert!(gateway.selector.is_some_and(|selector| selector.contains("component=gateway")));
 }
@@ -109,7 +109,7 @@ fn a_migration_that_fails_says_why_and_when_it_is_tried_again() {
     let status = world.reconcile();
     check(&status, &[("SchemaCurrent", "False/MigrationFailed"), ("Degraded", "True/MigrationFailed")]);
     let message =
-        &status.conditions.iter().find(|found| found.type_ == "SchemaCurrent").expect("is told").message;
+        &status.conditions.iter().find(|found| found.type_ == "SchemaCurrent").expect("is reported").message;
     assert!(message.contains("no rights") && message.contains("2026-01-01T00:00:10Z"), "{message}");
     world.now += SignedDuration::from_secs(11);
     check(&world.reconcile(), &[("SchemaCurrent", "False/MigrationRunning")]);
@@ -162,7 +162,8 @@ fn a_step_that_fails_stops_the_rest_and_says_what_its_pod_says() {
             ("Ready", "True/Ready"),
         ],
     );
-    let message = &status.conditions.iter().find(|found| found.type_ == "Degraded").expect("is told").message;
+    let message =
+        &status.conditions.iter().find(|found| found.type_ == "Degraded").expect("is reported").message;
     assert!(message.contains("ImagePullBackOff: no such image"), "{message}");
     assert_eq!(world.image_of(Role::Gateway).as_deref(), Some("folkmoot/chat-server:1"));
 }
@@ -179,9 +180,9 @@ fn a_migration_whose_pod_does_not_begin_says_why() {
 }
 
 #[test]
-fn while_paused_nothing_changes_and_it_says_so() {
+fn while_paused_nothing_changes_and_that_is_reported() {
     let mut world = settled();
-    world.paused = true;
+    world.pause();
     world.cluster.spec.image.as_mut().expect("has one").reference = "folkmoot/chat-server:2".into();
     let before = world.children.clone();
     let status = world.reconcile();
@@ -190,7 +191,7 @@ fn while_paused_nothing_changes_and_it_says_so() {
 }
 
 #[test]
-fn what_the_api_server_refuses_is_told_while_the_rest_goes_on() {
+fn what_the_api_server_refuses_is_reported_while_the_rest_goes_on() {
     let mut world = settled();
     world.refused = Some("failed to apply the Service demo: quota".into());
     let status = world.reconcile();
@@ -203,7 +204,7 @@ fn what_the_api_server_refuses_is_told_while_the_rest_goes_on() {
 }
 
 #[test]
-fn a_route_that_this_kubernetes_does_not_know_is_told() {
+fn a_route_that_this_kubernetes_does_not_know_is_reported() {
     let parent = json!([{ "name": "gateway" }]);
     let mut world = World::new(
         &json!({ "exposure": { "host": "chat.example.org", "httpRoute": { "parentRefs": parent } } }),
@@ -231,7 +232,7 @@ fn an_invalid_spec_leaves_what_runs_and_names_the_field() {
 #[test]
 fn a_condition_keeps_its_time_until_its_status_changes_and_an_unchanged_status_is_no_news() {
     let mut world = settled();
-    let first = world.cluster.status.clone().expect("was told");
+    let first = world.cluster.status.clone().expect("was reported");
     world.now += SignedDuration::from_mins(5);
     let second = world.reconcile();
     assert_eq!(first, second);
@@ -244,7 +245,7 @@ fn a_condition_keeps_its_time_until_its_status_changes_and_an_unchanged_status_i
             .conditions
             .iter()
             .find(|found| found.type_ == kind)
-            .expect("is told")
+            .expect("is reported")
             .last_transition_time
             .clone()
     };
@@ -255,19 +256,19 @@ fn a_condition_keeps_its_time_until_its_status_changes_and_an_unchanged_status_i
 #[tokio::test(start_paused = true)]
 async fn connections_alone_are_written_now_and_then() {
     let world = settled();
-    let before = world.cluster.status.clone().expect("was told");
+    let before = world.cluster.status.clone().expect("was reported");
     let now = ChatClusterStatus { connections: Some(8), ..before.clone() };
-    let told = Instant::now();
-    assert!(!is_news(Some(&before), &now, Some(told)));
+    let written_at = Instant::now();
+    assert!(!is_news(Some(&before), &now, Some(written_at)));
     tokio::time::advance(CONNECTIONS_EVERY).await;
-    assert!(is_news(Some(&before), &now, Some(told)));
+    assert!(is_news(Some(&before), &now, Some(written_at)));
 }
 
 #[test]
 fn connections_that_move_are_written_soon() {
     let check = |before: Option<i64>, now: Option<i64>, after: u64, expected: bool| {
-        let told = Some(Duration::from_secs(after));
-        assert_eq!(is_worth_telling(before, now, told), expected, "{before:?} {now:?} {after}");
+        let age = Some(Duration::from_secs(after));
+        assert_eq!(is_worth_writing(before, now, age), expected, "{before:?} {now:?} {after}");
     };
     for (before, now, soon) in [
         (Some(7), Some(7), false),
@@ -282,7 +283,7 @@ fn connections_that_move_are_written_soon() {
         check(before, now, 5, soon);
         check(before, now, 30, before != now);
     }
-    assert!(is_worth_telling(Some(1), Some(2), None), "nothing was told yet");
+    assert!(is_worth_writing(Some(1), Some(2), None), "nothing was written yet");
 }
 
 #[test]
@@ -305,16 +306,16 @@ fn why_there_are_as_many_gateways_is_written_now_and_then() {
 #[test]
 fn events_are_about_transitions_only() {
     let mut world = settled();
-    let before = world.cluster.status.clone().expect("was told").conditions;
+    let before = world.cluster.status.clone().expect("was reported").conditions;
     assert_eq!(events::transitions(&before, &before), []);
     world.pulsar = unready("Unreachable");
     let now = world.reconcile().conditions;
-    let told: Vec<(bool, String)> = events::transitions(&before, &now)
+    let published: Vec<(bool, String)> = events::transitions(&before, &now)
         .into_iter()
         .map(|(warning, reason, _)| (warning, reason))
         .collect();
     assert_eq!(
-        told,
+        published,
         [
             (true, "Unreachable".to_owned()),
             (true, "PulsarUnreachable".to_owned()),

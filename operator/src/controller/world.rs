@@ -1,7 +1,9 @@
 //! A cluster that does at once what is asked, for tests of what is decided: objects that were built are there, Jobs end and pods
 //! run as the test says. What only a real API server can show is tested on one.
 
-use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImagePullPolicy, ImageSpec};
+use std::sync::Arc;
+
+use folkmoot_crds::{ChatCluster, ChatClusterStatus, ImagePullPolicy, ImageSpec, PAUSED_ANNOTATION};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -10,17 +12,19 @@ use super::{
     Options,
     apply::{Outcome, Prepared, Resources},
     build::Capabilities,
-    decide::{self, Decided},
+    decide::{self, Changes, Decided},
     observe::Observed,
-    rollout::Role,
-    scaling::Gateways,
     status::View,
 };
 use crate::{
-    datastore::{Health, Report, Secrets},
-    kinds::ChildKind,
+    datastore::{Health, Report},
+    kinds::{Child, ChildKind},
     live::{Children, Detail, JobState, LiveChild, LivePod, Pods, ReplicaSets},
     names::{self, Component},
+    role::Role,
+    scaling::{memory::Gateways, policy::Decision},
+    secrets::Secrets,
+    validate::{ValidatedCluster, validate},
 };
 
 /// Everything that there is.
@@ -30,10 +34,11 @@ pub(super) struct World {
     pub pods: Pods,
     pub replica_sets: ReplicaSets,
     pub gateways: Gateways,
+    /// What the policy decided.
+    pub decision: Option<Decision>,
     pub cassandra: Health,
     pub pulsar: Health,
     pub now: Timestamp,
-    pub paused: bool,
     /// Why the API server does not do what it is asked for.
     pub refused: Option<String>,
     /// Whether pods that are made become ready.
@@ -79,11 +84,11 @@ impl World {
             children: Children::new(),
             pods: Pods::new(),
             replica_sets: ReplicaSets::new(),
-            gateways: Gateways::default(),
+            gateways: Gateways { total_connections: Some(7), ..Gateways::default() },
+            decision: None,
             cassandra: Health::Ready,
             pulsar: Health::Ready,
             now: "2026-01-01T00:00:00Z".parse().expect("is a time"),
-            paused: false,
             refused: None,
             pods_get_ready: true,
         }
@@ -104,10 +109,9 @@ impl World {
             datastores: Report {
                 cassandra: self.cassandra.clone(),
                 pulsar: self.pulsar.clone(),
-                repaired: Vec::new(),
+                drift: None,
                 due: self.now + SignedDuration::from_secs(30),
             },
-            connections: Some(7),
             gateways: self.gateways.clone(),
             replica_sets: self.replica_sets.clone(),
             admin_token: secret(names::admin_token(&self.cluster.name_any())),
@@ -115,60 +119,80 @@ impl World {
         }
     }
 
-    pub(super) fn decide(&self) -> Decided {
-        decide::decide(&self.cluster, &self.image(), &self.observed(), self.now, || [7; 32]).expect("decides")
+    pub(super) fn pause(&mut self) {
+        self.cluster.annotations_mut().insert(PAUSED_ANNOTATION.into(), "true".into());
     }
 
-    fn image(&self) -> ImageSpec {
-        self.cluster.spec.image.clone().unwrap_or(ImageSpec {
+    pub(super) fn validated(&self) -> ValidatedCluster {
+        let default_image = ImageSpec {
             reference: "folkmoot/chat-server:0".into(),
             pull_policy: ImagePullPolicy::default(),
             pull_secrets: Vec::new(),
-        })
+        };
+        validate(&Arc::new(self.cluster.clone()), Some(&default_image)).expect("is valid")
     }
 
-    pub(super) fn prepared(&self, decided: &Decided) -> Resources<Prepared> {
-        Resources::prepared(&self.cluster, &self.image(), decided, &self.observed(), &Options::default())
+    /// What is decided, and what is so once it is applied.
+    fn decided(&self) -> (Decided, Changes) {
+        let decision = self.decision.clone();
+        decide::decide(&self.validated(), &self.observed(), decision, self.now, || [7; 32]).expect("decides")
+    }
+
+    pub(super) fn decide(&self) -> Decided {
+        self.decided().0
+    }
+
+    pub(super) fn changes(&self) -> Changes {
+        self.decided().1
+    }
+
+    pub(super) fn prepared(&self) -> Resources<Prepared> {
+        let (decided, changes) = self.decided();
+        Resources::prepared(&self.validated(), &decided, changes, &self.observed(), &Options::default())
+            .expect("is not held")
     }
 
     /// One reconcile: what is decided is done, and the status is remembered. Answers what is shown to a person.
     pub(super) fn reconcile(&mut self) -> ChatClusterStatus {
-        let decided = self.decide();
-        let outcome = if self.paused {
-            Outcome::Paused
-        } else if !decided.missing.is_empty() {
-            Outcome::SecretsMissing
-        } else if let Some(why) = &self.refused {
-            Outcome::Refused(why.clone())
-        } else {
-            let prepared = self.prepared(&decided);
-            for child in prepared.children() {
-                let place = (child.kind, child.name().to_owned());
-                let mut object = child.object.clone();
-                object.metadata.uid = Some(format!("{:?}/{}", child.kind, child.name()));
-                let mut live = LiveChild::of(child.kind, &object);
-                if let Detail::Deployment(state) = &mut live.detail {
-                    state.observed = true;
-                    (state.replicas, state.updated) = (state.desired, state.desired);
-                    if self.pods_get_ready {
-                        (state.ready, state.available) = (state.desired, state.desired);
-                    }
-                }
-                let is_same = matches!(
-                    (self.children.get(&place).map(|child| &child.detail), &live.detail),
-                    (Some(Detail::Deployment(before)), Detail::Deployment(now))
-                        if (&before.image, &before.config) == (&now.image, &now.config)
-                ) && !self.pods_get_ready;
-                if child.kind != ChildKind::Job && !is_same || !self.children.contains_key(&place) {
-                    self.children.insert(place, live);
-                }
+        let cluster = self.validated();
+        let (decided, changes) = self.decided();
+        let prepared =
+            Resources::prepared(&cluster, &decided, changes, &self.observed(), &Options::default());
+        let outcome = match (prepared, &self.refused) {
+            (Err(hold), _) => Outcome::Held(hold),
+            (Ok(_), Some(why)) => Outcome::Refused(why.clone()),
+            (Ok(prepared), None) => {
+                prepared.children().iter().for_each(|child| self.apply(child));
+                Outcome::Applied(Box::new(prepared.done()))
             }
-            Outcome::Applied(prepared.done())
         };
-        let view = View::of(&self.cluster, &self.image(), &self.observed(), &decided, &outcome);
+        let view = View::of(&cluster, &self.observed(), &decided, &decided.pulsar, &outcome);
         let status = view.at(&self.cluster, self.now);
         self.cluster.status = Some(status.clone());
         status
+    }
+
+    /// What an API server and its controllers make of an object.
+    fn apply(&mut self, child: &Child) {
+        let place = (child.kind, child.name().to_owned());
+        let mut object = child.object.clone();
+        object.metadata.uid = Some(format!("{:?}/{}", child.kind, child.name()));
+        let mut live = LiveChild::of(child.kind, &object);
+        if let Detail::Deployment(state) = &mut live.detail {
+            state.observed = true;
+            (state.replicas, state.updated) = (state.desired, state.desired);
+            if self.pods_get_ready {
+                (state.ready, state.available) = (state.desired, state.desired);
+            }
+        }
+        let is_same = matches!(
+            (self.children.get(&place).map(|child| &child.detail), &live.detail),
+            (Some(Detail::Deployment(before)), Detail::Deployment(now))
+                if (&before.image, &before.config) == (&now.image, &now.config)
+        ) && !self.pods_get_ready;
+        if child.kind != ChildKind::Job && !is_same || !self.children.contains_key(&place) {
+            self.children.insert(place, live);
+        }
     }
 
     /// Every Job that runs ends so.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// For a program: the reason of a condition.
+/// Why, as the reason of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Nobody answers in time.
@@ -37,9 +37,9 @@ impl Reason {
 /// Why an engine cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// For a program.
+    /// Reason for a program.
     pub reason: Reason,
-    /// For a person: which address, what was expected, what came, what to do.
+    /// Message for a person: which address, what was expected, what came, what to do.
     pub message: String,
 }
 

@@ -5,12 +5,9 @@ pub mod fault;
 pub mod pulsar;
 mod secrets;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
-use folkmoot_crds::{CassandraSpec, ChatCluster, PulsarSpec};
+use folkmoot_crds::{CassandraSpec, PulsarSpec};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -26,10 +23,9 @@ use self::{
     },
     secrets::PulsarAccess,
 };
-use crate::keys::SecretData;
+use crate::secrets::Secrets;
 pub use fault::{Fault, Reason};
 pub use pulsar::plan::PulsarAction;
-pub use secrets::referenced_secrets;
 
 /// An engine that is well is asked this often.
 const WELL: Duration = Duration::from_secs(30);
@@ -45,7 +41,7 @@ pub enum Health {
     Unknown,
     /// It answers, and is as it should be.
     Ready,
-    /// It is not.
+    /// It cannot be used.
     Unready {
         /// For a program: `Unreachable`, `Unauthorized`, `TlsFailed`, `SecretMissing`, `Refused`, `Drifted`.
         reason: &'static str,
@@ -61,44 +57,54 @@ pub enum Health {
 pub struct Report {
     /// Whether Cassandra answers. Tables are the migration's.
     pub cassandra: Health,
-    /// Whether Pulsar answers and has what it should.
+    /// Whether Pulsar answers and has what it should, as of the last time that this was certain: see `drift`.
     pub pulsar: Health,
-    /// What was made or put right in Pulsar just now, for events; empty when all was as it should be, or was not looked at.
-    pub repaired: Vec<PulsarAction>,
+    /// In what Pulsar differs from what it should have; `None`: in nothing that is known.
+    pub drift: Option<Drift>,
     /// When asking again gives something new.
     pub due: Timestamp,
 }
 
-/// What [`Datastores::check`] may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Make what is missing and put right what differs.
-    Repair,
-    /// Only look; what differs is reported as `Drifted`. For a paused `ChatCluster`.
-    Observe,
+/// In what Pulsar differs from what it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// The writes that put it right, in this order.
+    pub actions: Vec<PulsarAction>,
+    /// Time at which a difference was seen first.
+    pub since: Timestamp,
 }
 
-/// The values of referenced Secrets, by the name of the Secret. One that does not exist is absent.
-pub type Secrets = BTreeMap<String, SecretData>;
+/// The engines of a `ChatCluster`, and what it takes to speak with them.
+#[derive(Debug, Clone, Copy)]
+pub struct Engines<'a> {
+    /// `spec.cassandra`.
+    pub cassandra: &'a CassandraSpec,
+    /// `spec.pulsar`.
+    pub pulsar: &'a PulsarSpec,
+    /// Name of the namespace in Pulsar, without the tenant.
+    pub pulsar_namespace: &'a str,
+    /// The Secrets that the specs refer to.
+    pub secrets: &'a Secrets,
+}
 
-/// Asks engines, and remembers what they said.
+/// Asks engines, and puts right what differs in Pulsar.
 #[derive(Debug, Default)]
 pub struct Datastores {
-    known: Mutex<HashMap<String, Known>>,
     clients: Clients,
 }
 
-/// What is known of the engines of a `ChatCluster`.
+/// What is known of the engines of a `ChatCluster`, from one look at them to the next.
 #[derive(Debug, Clone, Default)]
-struct Known {
+pub struct Known {
     cassandra: Last,
     pulsar: Last,
+    drift: Option<Drift>,
 }
 
-/// How it was to ask an engine the last time.
+/// What came of the last time that an engine was asked.
 #[derive(Debug, Clone)]
 struct Last {
-    /// Of what was asked for, by whom.
+    /// Digest of what was asked for and of the access that was used.
     question: Digest,
     /// When it was asked; never: `None`.
     asked: Option<Instant>,
@@ -112,13 +118,17 @@ impl Default for Last {
 }
 
 impl Last {
-    /// How long until it is asked this again.
-    fn wait(&self, question: &Digest, now: Instant) -> Duration {
-        let pause = if self.health == Health::Ready { WELL } else { UNWELL };
+    /// How long until it is asked this again, when it is asked every `pause`.
+    fn wait(&self, question: &Digest, pause: Duration, now: Instant) -> Duration {
         match self.asked {
             Some(asked) if self.question == *question => pause.saturating_sub(now.duration_since(asked)),
             _ => Duration::ZERO,
         }
+    }
+
+    /// Time between two questions.
+    fn pause(&self) -> Duration {
+        if self.health == Health::Ready { WELL } else { UNWELL }
     }
 
     /// With another answer; `since` goes on while it is the same trouble.
@@ -138,125 +148,134 @@ impl Last {
     }
 }
 
+impl Known {
+    /// What that says.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let now = Instant::now();
+        let cassandra = self.cassandra.wait(&self.cassandra.question, self.cassandra.pause(), now);
+        let pulsar = self.pulsar.wait(&self.pulsar.question, self.pulsar_pause(), now);
+        Report {
+            cassandra: self.cassandra.health.clone(),
+            pulsar: self.pulsar.health.clone(),
+            drift: self.drift.clone(),
+            due: Timestamp::now().checked_add(cassandra.min(pulsar)).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    fn pulsar_pause(&self) -> Duration {
+        if self.drift.is_some() { UNWELL } else { self.pulsar.pause() }
+    }
+
+    /// Pulsar has what it should, or could not be put right.
+    pub fn repaired(&mut self, outcome: Result<(), Fault>) {
+        self.pulsar = self.pulsar.then(self.pulsar.question, Instant::now(), outcome);
+        self.drift = None;
+    }
+}
+
 impl Datastores {
-    /// Knows nothing yet.
+    /// Has asked nobody yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Asks both engines at once, each when it is due: every 30 s while it is well, every 5 s while it is not, and at once when
-    /// the spec or a Secret changed. Ends within 20 s.
-    pub async fn check(
-        &self,
-        cluster: &ChatCluster,
-        pulsar_namespace: &str,
-        secrets: &Secrets,
-        mode: Mode,
-    ) -> Report {
-        let uid = cluster.metadata.uid.clone().unwrap_or_default();
-        let known = self.known.lock().get(&uid).cloned().unwrap_or_default();
-        let (cassandra, (pulsar, repaired)) = tokio::join!(
-            check_cassandra(&known.cassandra, &cluster.spec.cassandra, secrets),
-            self.check_pulsar(&known.pulsar, &cluster.spec.pulsar, pulsar_namespace, secrets, mode),
-        );
-        let now = Instant::now();
-        let wait = cassandra.wait(&cassandra.question, now).min(pulsar.wait(&pulsar.question, now));
-        let report = Report {
-            cassandra: cassandra.health.clone(),
-            pulsar: pulsar.health.clone(),
-            repaired,
-            due: Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX),
-        };
-        self.known.lock().insert(uid, Known { cassandra, pulsar });
-        report
+    /// the spec or a Secret changed. Only reads. Ends within 20 s.
+    pub async fn look(&self, engines: &Engines<'_>, known: &Known) -> Known {
+        let (cassandra, (pulsar, drift)) =
+            tokio::join!(look_at_cassandra(&known.cassandra, engines), self.look_at_pulsar(known, engines));
+        Known { cassandra, pulsar, drift }
     }
 
-    async fn check_pulsar(
-        &self,
-        last: &Last,
-        spec: &PulsarSpec,
-        namespace: &str,
-        secrets: &Secrets,
-        mode: Mode,
-    ) -> (Last, Vec<PulsarAction>) {
-        let access = PulsarAccess::of(spec, secrets);
+    async fn look_at_pulsar(&self, known: &Known, engines: &Engines<'_>) -> (Last, Option<Drift>) {
+        let Engines { pulsar: spec, pulsar_namespace: namespace, secrets, .. } = *engines;
+        let (last, access) = (&known.pulsar, PulsarAccess::of(spec, secrets));
         let given = access.as_ref().map(|access| (access.authorities, access.token, &access.role));
-        let question = digest(&(spec, namespace, given.ok(), mode == Mode::Repair));
-        let now = Instant::now();
-        if !last.wait(&question, now).is_zero() {
-            return (last.clone(), Vec::new());
+        let question = digest(&(spec, namespace, given.ok()));
+        if !last.wait(&question, known.pulsar_pause(), Instant::now()).is_zero() {
+            return (last.clone(), known.drift.clone());
         }
-        let mut done = Vec::new();
-        let answer = match access {
-            Ok(access) => {
-                let asked = self.repair(spec, namespace, &access, mode, &mut done);
-                timeout(TOGETHER, asked).await.unwrap_or_else(|_| Err(late(spec)))
-            }
-            Err(fault) => Err(fault),
+        let asked = async {
+            let access = access?;
+            let desired = desired(spec, namespace, access.role.clone());
+            Ok(plan(&desired, &self.admin(spec, &access)?.look(&desired).await?))
         };
-        (last.then(question, Instant::now(), answer), done)
+        match timeout(TOGETHER, asked).await.unwrap_or_else(|_| Err(late(spec))) {
+            Err(fault) => (last.then(question, Instant::now(), Err(fault)), None),
+            Ok(actions) if actions.is_empty() => (last.then(question, Instant::now(), Ok(())), None),
+            // Whether that is trouble depends on whether it may be put right.
+            Ok(actions) => {
+                let since = known.drift.as_ref().map_or_else(Timestamp::now, |drift| drift.since);
+                let last = Last { question, asked: Some(Instant::now()), health: last.health.clone() };
+                (last, Some(Drift { actions, since }))
+            }
+        }
     }
 
-    /// Does what is to be done, and says in `done` what was, also when it does not come to an end.
-    async fn repair(
+    /// Puts right what differs in Pulsar, and says in `done` what was, also when it does not come to an end. Ends within 20 s.
+    ///
+    /// # Errors
+    /// When Pulsar cannot be asked or refuses.
+    pub async fn repair(
         &self,
-        spec: &PulsarSpec,
-        namespace: &str,
-        access: &PulsarAccess<'_>,
-        mode: Mode,
+        engines: &Engines<'_>,
+        actions: &[PulsarAction],
         done: &mut Vec<PulsarAction>,
     ) -> Result<(), Fault> {
-        let admin = self.admin(spec, access)?;
-        let desired = desired(spec, namespace, access.role.clone());
-        let actions = plan(&desired, &admin.look(&desired).await?);
-        if mode == Mode::Observe && !actions.is_empty() {
-            let message = format!(
-                "tenant, namespace, policies, rights and topics of {}/{namespace} differ from spec.pulsar in {} points; \
-                 nothing is put right while the ChatCluster is paused",
-                spec.tenant,
-                actions.len()
-            );
-            return Err(Fault::new(Reason::Drifted, message));
-        }
-        for action in actions {
-            if admin.act(&desired, action).await? {
-                done.push(action);
+        let Engines { pulsar: spec, pulsar_namespace: namespace, secrets, .. } = *engines;
+        let repaired = async {
+            let access = PulsarAccess::of(spec, secrets)?;
+            let (desired, admin) =
+                (desired(spec, namespace, access.role.clone()), self.admin(spec, &access)?);
+            for action in actions {
+                if admin.act(&desired, *action).await? {
+                    done.push(*action);
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        timeout(TOGETHER, repaired).await.unwrap_or_else(|_| Err(late(spec)))
     }
 
     fn admin(&self, spec: &PulsarSpec, access: &PulsarAccess<'_>) -> Result<Admin, Fault> {
         Admin::new(self.clients.get(&spec.admin_url, access.authorities)?, &spec.admin_url, access.token)
     }
 
-    /// Deletes the namespace with all topics, and the tenant when nothing else is in it. What is not there is well. Ends within
-    /// 30 s.
+    /// Deletes the namespace with all topics, and the tenant when nothing else is in it. It is no error if they are not there. Ends
+    /// within 30 s.
     ///
     /// # Errors
     /// When Pulsar cannot be asked or refuses; doing it again goes on from there.
     pub async fn delete_pulsar(
         &self,
-        cluster: &ChatCluster,
-        pulsar_namespace: &str,
+        spec: &PulsarSpec,
+        namespace: &str,
         secrets: &Secrets,
     ) -> Result<(), Fault> {
-        let spec = &cluster.spec.pulsar;
         let admin = self.admin(spec, &PulsarAccess::of(spec, secrets)?)?;
-        admin.delete(&spec.tenant, pulsar_namespace).await
-    }
-
-    /// Forgets a `ChatCluster`, by its uid.
-    pub fn forget(&self, uid: &str) {
-        self.known.lock().remove(uid);
+        admin.delete(&spec.tenant, namespace).await
     }
 }
 
-async fn check_cassandra(last: &Last, spec: &CassandraSpec, secrets: &Secrets) -> Last {
-    let authorities = secrets::cassandra_authorities(spec, secrets);
+/// How Pulsar does for a `ChatCluster` that is paused, so that nothing is put right.
+#[must_use]
+pub fn drifted(spec: &PulsarSpec, namespace: &str, drift: &Drift) -> Health {
+    let message = format!(
+        "tenant, namespace, policies, rights and topics of {}/{namespace} differ from spec.pulsar in {} points; \
+         nothing is put right while the ChatCluster is paused",
+        spec.tenant,
+        drift.actions.len()
+    );
+    Health::Unready { reason: Reason::Drifted.as_str(), message, since: drift.since }
+}
+
+async fn look_at_cassandra(last: &Last, engines: &Engines<'_>) -> Last {
+    let spec = engines.cassandra;
+    let authorities = secrets::cassandra_authorities(spec, engines.secrets);
     let question = digest(&(&spec.contact_points, &spec.ca_secret_ref, authorities.as_ref().ok()));
-    if !last.wait(&question, Instant::now()).is_zero() {
+    if !last.wait(&question, last.pause(), Instant::now()).is_zero() {
         return last.clone();
     }
     let answer = async {
@@ -327,7 +346,7 @@ mod tests {
             (&unwell, asked, 1, 4),
             (&unwell, other, 1, 0),
         ] {
-            let found = last.wait(&question, now + Duration::from_secs(after));
+            let found = last.wait(&question, last.pause(), now + Duration::from_secs(after));
             assert_eq!(found, Duration::from_secs(wait), "{last:?} after {after} s");
         }
 
@@ -341,5 +360,23 @@ mod tests {
         assert_eq!(since(&old.then(asked, now, fault(Reason::Unreachable))), early);
         assert!(since(&old.then(asked, now, fault(Reason::Unauthorized))) > early);
         assert_eq!(old.then(asked, now, Ok(())).health, Health::Ready);
+    }
+
+    #[test]
+    fn pulsar_that_differs_is_looked_at_soon_and_repaired_or_reported() {
+        let now = Instant::now();
+        let since = Timestamp::from_second(1).expect("is a time");
+        let drift = Drift { actions: vec![PulsarAction::MakeTenant], since };
+        let ready = Last::default().then(digest(&1), now, Ok(()));
+        let mut known = Known { cassandra: ready.clone(), pulsar: ready, drift: Some(drift.clone()) };
+        assert_eq!(known.pulsar_pause(), UNWELL, "it is well, but differs");
+        let report = known.report();
+        assert_eq!((report.pulsar, report.drift), (Health::Ready, Some(drift)), "nothing was put right yet");
+
+        known.repaired(Err(Fault::new(Reason::Refused, "no rights")));
+        assert_eq!((known.pulsar_pause(), known.report().drift), (UNWELL, None), "it is looked at again");
+        assert!(matches!(known.report().pulsar, Health::Unready { reason: "Refused", .. }));
+        known.repaired(Ok(()));
+        assert_eq!((known.pulsar_pause(), known.report().pulsar), (WELL, Health::Ready));
     }
 }

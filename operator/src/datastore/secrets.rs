@@ -1,27 +1,10 @@
 //! What is taken from the Secrets that a spec refers to.
 
-use std::collections::BTreeSet;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use folkmoot_crds::{CassandraSpec, ChatCluster, PulsarSpec, SecretKeyRef};
+use folkmoot_crds::{CassandraSpec, PulsarSpec, SecretKeyRef};
 
-use super::{
-    Secrets,
-    fault::{Fault, Reason},
-};
-
-/// Names of the Secrets that [`super::Datastores`] needs for a `ChatCluster`.
-#[must_use]
-pub fn referenced_secrets(cluster: &ChatCluster) -> BTreeSet<String> {
-    let (cassandra, pulsar) = (&cluster.spec.cassandra, &cluster.spec.pulsar);
-    let tokens = [admin_token(pulsar), pulsar.token_secret_ref.as_ref()];
-    [cassandra.ca_secret_ref.as_ref(), pulsar.ca_secret_ref.as_ref()]
-        .into_iter()
-        .chain(tokens)
-        .flatten()
-        .map(|reference| reference.name.clone())
-        .collect()
-}
+use super::fault::{Fault, Reason};
+use crate::secrets::Secrets;
 
 /// What it takes to speak with Pulsar.
 pub(super) struct PulsarAccess<'a> {
@@ -38,7 +21,7 @@ impl<'a> PulsarAccess<'a> {
         let field =
             if spec.admin_token_secret_ref.is_some() { "adminTokenSecretRef" } else { "tokenSecretRef" };
         let token = value(admin_token(spec), &format!("spec.pulsar.{field}"), secrets)?;
-        // That one is missing is said by whoever needs it to start a process.
+        // A missing token of the processes is reported by validation, which needs it for pods.
         let of_processes = value(spec.token_secret_ref.as_ref(), "spec.pulsar.tokenSecretRef", secrets);
         Ok(Self {
             authorities: value(spec.ca_secret_ref.as_ref(), "spec.pulsar.caSecretRef", secrets)?,

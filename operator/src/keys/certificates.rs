@@ -80,7 +80,7 @@ const NEXT_KEY: &str = "next.key";
 /// good from `now`, come from `issue`.
 ///
 /// # Errors
-/// Those of `issue`.
+/// The errors of `issue`.
 pub fn plan<E>(
     found: Option<&SecretData>,
     now: Timestamp,

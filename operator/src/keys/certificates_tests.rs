@@ -138,8 +138,8 @@ fn what_happens_is_said() {
 fn nothing_prints_a_key() {
     let issued = issue::issue(start()).unwrap();
     let secret = issued.key.lines().nth(1).unwrap().to_owned();
-    let said = format!("{issued:?} {:?}", plan(None, start(), |_| Ok::<_, ()>(issued.clone())));
-    assert!(!said.contains(&secret), "{said}");
+    let text = format!("{issued:?} {:?}", plan(None, start(), |_| Ok::<_, ()>(issued.clone())));
+    assert!(!text.contains(&secret), "{text}");
 }
 
 #[derive(Debug)]

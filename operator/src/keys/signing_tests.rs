@@ -132,8 +132,8 @@ fn what_happens_is_said() {
         (Some(vec![odd]), start(), Ok((SigningChange::Remade, 1))),
         (Some(vec![second]), start() + DAY * 29 + HOUR, Ok((SigningChange::Remade, 1))),
     ] {
-        let said = format!("{} keys at {now}", found.as_ref().map_or(0, Vec::len));
-        assert_eq!(change(found.as_deref(), now), expected, "{said}");
+        let text = format!("{} keys at {now}", found.as_ref().map_or(0, Vec::len));
+        assert_eq!(change(found.as_deref(), now), expected, "{text}");
     }
 }
 
@@ -175,9 +175,9 @@ fn the_file_is_as_it_always_was() {
 #[test]
 fn no_plan_prints_a_seed() {
     let planned = plan(None, DAY, start(), || [1; 32]);
-    let said = format!("{planned:?} {planned:#?}");
+    let text = format!("{planned:?} {planned:#?}");
     let SigningPlan::Replace { data, .. } = planned else { panic!("keys are made") };
     let seed = URL_SAFE_NO_PAD.encode([1; 32]);
     assert!(data.text(FILE).unwrap().contains(&seed));
-    assert!(!said.contains(&seed) && !said.contains("1, 1"), "{said}");
+    assert!(!text.contains(&seed) && !text.contains("1, 1"), "{text}");
 }

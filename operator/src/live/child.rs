@@ -43,15 +43,15 @@ pub struct LiveChild {
 pub enum Detail {
     /// Nothing more is needed.
     None,
-    /// Of a Deployment.
+    /// State of a Deployment.
     Deployment(DeploymentState),
-    /// Of a Job.
+    /// State of a Job.
     Job(JobState),
-    /// Of a Secret.
+    /// Data of a Secret.
     Secret(SecretData),
 }
 
-/// How a Deployment does.
+/// State of a Deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeploymentState {
     /// The image of its revision.
@@ -64,13 +64,13 @@ pub struct DeploymentState {
     pub desired: i32,
     /// Pods that are there.
     pub replicas: i32,
-    /// Of those, the ones of the template as it is.
+    /// Pods of the template as it is.
     pub updated: i32,
-    /// Of those, the ones that take traffic.
+    /// Pods that take traffic.
     pub ready: i32,
-    /// Of those, the ones that did so for long enough.
+    /// Pods that have been taking traffic for long enough.
     pub available: i32,
-    /// Why it gave up, when it did.
+    /// Why its controller gave up; `None`: it did not.
     pub stalled: Option<String>,
 }
 
@@ -96,10 +96,10 @@ impl DeploymentState {
     }
 }
 
-/// How a Job ended.
+/// How far a Job is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
-    /// It did not.
+    /// It has not ended.
     Running,
     /// It did its work.
     Succeeded,
@@ -325,7 +325,7 @@ fn trouble(status: &Value) -> Option<String> {
     unscheduled.or(ended).or(waiting).map(|text| text.chars().take(MAX_TROUBLE).collect())
 }
 
-/// Characters of somebody else's words that go into a condition.
+/// Characters of somebody else's text that go into a condition.
 const MAX_TROUBLE: usize = 1_024;
 
 #[cfg(test)]

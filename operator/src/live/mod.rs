@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
 use parking_lot::Mutex;
 
-use crate::{kinds::ChildKind, names, queue::Queue};
+use crate::{kinds::ChildKind, names, queue::Queue, secrets};
 pub use child::{DeploymentState, Detail, JobState, LiveChild, LivePod, LiveReplicaSet};
 pub use watch::{Scope, Watches};
 
@@ -28,19 +28,19 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of these two.
+    /// Key of a namespace and a name.
     #[must_use]
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// That of a `ChatCluster`.
+    /// Key of a `ChatCluster`.
     #[must_use]
     pub fn of(cluster: &ChatCluster) -> Self {
         Self::new(cluster.namespace().unwrap_or_default(), cluster.name_any())
     }
 
-    /// That of the `ChatCluster` which an object is labelled to belong to.
+    /// Key of the `ChatCluster` that an object is labelled to belong to.
     fn of_owner(object: &DynamicObject) -> Option<Self> {
         Self::of_labels(&object.metadata)
     }
@@ -238,8 +238,7 @@ impl Live {
                 return;
             }
             let refers = |(key, cluster): (&Key, &Arc<ChatCluster>)| {
-                let refers = key.namespace == place.0
-                    && crate::controller::secrets::referenced(cluster).contains(&place.1);
+                let refers = key.namespace == place.0 && secrets::referenced(cluster).contains(&place.1);
                 refers.then(|| key.clone())
             };
             state.clusters.iter().filter_map(refers).collect::<Vec<_>>()

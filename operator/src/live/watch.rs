@@ -21,9 +21,9 @@ use tokio::task::JoinSet;
 
 use super::{Key, Live};
 use crate::{
-    controller::rollout::Role,
     kinds::ChildKind,
     names::{COMPONENT_LABEL, Component, FIELD_MANAGER, MANAGED_BY_LABEL},
+    role::Role,
 };
 
 /// Objects in one page of a list: what is parsed at once must fit into little memory.

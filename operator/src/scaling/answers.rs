@@ -1,4 +1,4 @@
-//! What gateways said last, for as long as that is worth something.
+//! The last answer of each gateway, for as long as it is worth something.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 /// its deadline in most rounds; without this nothing could ever be taken away. What is older is unknown.
 pub const FRESH: SignedDuration = SignedDuration::from_secs(15);
 
-/// What a gateway said of itself.
+/// What a gateway reported about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Answer {
     /// Sockets that it holds.
@@ -26,9 +26,13 @@ pub struct Answers(BTreeMap<String, (Timestamp, Answer)>);
 impl Answers {
     /// A round of questions has ended: what each pod answered, `None` for one that did not. Pods that were not asked are forgotten, so
     /// this is never more than there are pods.
-    pub fn round<'a>(&mut self, now: Timestamp, said: impl IntoIterator<Item = (&'a str, Option<Answer>)>) {
+    pub fn round<'a>(
+        &mut self,
+        now: Timestamp,
+        answers: impl IntoIterator<Item = (&'a str, Option<Answer>)>,
+    ) {
         let mut before = std::mem::take(&mut self.0);
-        for (pod, answer) in said {
+        for (pod, answer) in answers {
             let kept = answer.map(|answer| (now, answer)).or_else(|| before.remove(pod));
             if let Some(kept) = kept {
                 self.0.insert(pod.to_owned(), kept);
@@ -36,7 +40,7 @@ impl Answers {
         }
     }
 
-    /// What a pod said, unless that is older than [`FRESH`].
+    /// The last answer of a pod, unless it is older than [`FRESH`].
     #[must_use]
     pub fn of(&self, now: Timestamp, pod: &str) -> Option<Answer> {
         let (at, answer) = self.0.get(pod)?;
@@ -54,18 +58,18 @@ mod tests {
 
     #[test]
     fn an_answer_stands_for_missing_ones_until_it_is_old() {
-        let said = |connections| Some(Answer { connections, ..Answer::default() });
+        let answer = |connections| Some(Answer { connections, ..Answer::default() });
         let mut answers = Answers::default();
         let mut check = |second, round: &[(&'static str, Option<Answer>)], expected: [Option<Answer>; 2]| {
             answers.round(at(second), round.iter().copied());
             assert_eq!(["a", "b"].map(|pod| answers.of(at(second), pod)), expected, "{second}");
         };
-        check(0, &[("a", said(3)), ("b", None)], [said(3), None]);
-        check(5, &[("a", None), ("b", said(0))], [said(3), said(0)]);
-        check(15, &[("a", None), ("b", None)], [said(3), said(0)]);
-        check(16, &[("a", None), ("b", None)], [None, said(0)]);
-        check(20, &[("a", said(4)), ("b", None)], [said(4), said(0)]);
-        check(25, &[("a", None)], [said(4), None]);
-        check(26, &[("a", None), ("b", None)], [said(4), None]);
+        check(0, &[("a", answer(3)), ("b", None)], [answer(3), None]);
+        check(5, &[("a", None), ("b", answer(0))], [answer(3), answer(0)]);
+        check(15, &[("a", None), ("b", None)], [answer(3), answer(0)]);
+        check(16, &[("a", None), ("b", None)], [None, answer(0)]);
+        check(20, &[("a", answer(4)), ("b", None)], [answer(4), answer(0)]);
+        check(25, &[("a", None)], [answer(4), None]);
+        check(26, &[("a", None), ("b", None)], [answer(4), None]);
     }
 }

@@ -53,7 +53,7 @@ pub struct History {
 }
 
 impl History {
-    /// Of an operator that has just begun to look, at this many gateways; `last_scale_up` is what the status says. What was needed
+    /// History of an operator that has just begun to look, at this many gateways; `last_scale_up` is from the status. What was needed
     /// before is not known, so nothing is taken away for a whole window.
     #[must_use]
     pub fn starting(now: Timestamp, replicas: u32, last_scale_up: Option<Timestamp>) -> Self {
@@ -73,7 +73,7 @@ impl History {
         history
     }
 
-    /// Looks again, and says what time it is: that of before if the clock went back.
+    /// Looks again, and returns the time: that of before if the clock went back.
     pub(super) fn look(&mut self, now: Timestamp, replicas: u32) -> Timestamp {
         let now = now.max(self.looked);
         if now.duration_since(self.looked) > LONGEST_GAP {
@@ -96,7 +96,7 @@ impl History {
         now
     }
 
-    /// Records the load, and gives it back. Of a load that is not `whole`, since somebody did not say, at least `known` is there; it
+    /// Records the load, and gives it back. Of a load that is not `whole`, since a gateway did not answer, at least `known` is there; it
     /// is believed not to be less than before.
     pub(super) fn record(&mut self, now: Timestamp, known: u64, whole: bool) -> Option<u64> {
         let load = if whole { Some(known) } else { self.load.map(|before| before.max(known)) };

@@ -29,9 +29,9 @@ pub struct Leaving {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain {
     /// It has not taken the order yet.
-    Untold,
+    NotOrdered,
     /// It sends its sockets away.
-    Told,
+    Ordered,
     /// It has none, and takes none.
     Empty,
 }
@@ -120,7 +120,7 @@ pub struct Plan {
     /// Names of pods to be marked.
     pub mark: Vec<String>,
     /// Names of pods to be ordered to drain.
-    pub tell: Vec<String>,
+    pub order_to_drain: Vec<String>,
     /// Names of pods to be deleted.
     pub delete: Vec<String>,
     /// What that is.
@@ -135,7 +135,7 @@ impl Plan {
     }
 
     fn new(replicas: i32, leaving: Option<Leaving>, step: Step) -> Self {
-        Self { replicas, leaving, mark: Vec::new(), tell: Vec::new(), delete: Vec::new(), step }
+        Self { replicas, leaving, mark: Vec::new(), order_to_drain: Vec::new(), delete: Vec::new(), step }
     }
 }
 
@@ -192,7 +192,7 @@ fn under_way(situation: &Situation<'_>, leaving: &Leaving) -> Plan {
         // Others in place of those that leave, when more are wanted by now.
         let replicas = current.max((to + count(left.len())).min(situation.limit));
         let mut plan = plan(replicas, Step::Empty { waiting });
-        plan.tell = names(left.iter().filter(|pod| pod.drain == Drain::Untold));
+        plan.order_to_drain = names(left.iter().filter(|pod| pod.drain == Drain::NotOrdered));
         return plan;
     }
     // More pods than that: it was lowered already, and they are about to go.

@@ -9,7 +9,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn pod(name: &str, drain: Drain) -> GatewayPod<'_> {
-    GatewayPod { name, deleting: false, marked: drain != Drain::Untold, drain }
+    GatewayPod { name, deleting: false, marked: drain != Drain::NotOrdered, drain }
 }
 
 fn leaving(pods: &[&str], to: i32) -> Leaving {
@@ -34,7 +34,13 @@ fn situation<'a>(pods: &'a [GatewayPod<'a>], leaving: Option<&'a Leaving>) -> Si
 
 fn five(first_two: [Drain; 2]) -> [GatewayPod<'static>; 5] {
     let [a, b] = first_two;
-    [pod("a", a), pod("b", b), pod("c", Drain::Untold), pod("d", Drain::Untold), pod("e", Drain::Untold)]
+    [
+        pod("a", a),
+        pod("b", b),
+        pod("c", Drain::NotOrdered),
+        pod("d", Drain::NotOrdered),
+        pod("e", Drain::NotOrdered),
+    ]
 }
 
 fn first(count: usize) -> Vec<String> {
@@ -47,7 +53,7 @@ fn step(situation: &Situation<'_>) -> Plan {
 
 #[test]
 fn more_are_made_at_once_and_fewer_are_chosen_first() {
-    let pods = five([Drain::Untold; 2]);
+    let pods = five([Drain::NotOrdered; 2]);
     let base = situation(&pods, None);
     for (desired, replicas, expected) in [
         (Some(5), 5, Step::Rest),
@@ -59,7 +65,7 @@ fn more_are_made_at_once_and_fewer_are_chosen_first() {
         assert_eq!((found.replicas, &found.step), (replicas, &expected), "{desired:?}");
         assert_eq!(found.leaving.is_some(), expected == Step::Begin);
         assert!(
-            found.mark.is_empty() && found.tell.is_empty() && found.delete.is_empty(),
+            found.mark.is_empty() && found.order_to_drain.is_empty() && found.delete.is_empty(),
             "nothing is done before it is written down: {found:?}"
         );
     }
@@ -77,17 +83,17 @@ fn more_are_made_at_once_and_fewer_are_chosen_first() {
 }
 
 #[test]
-fn pods_are_marked_and_told_until_they_are_empty_or_late() {
+fn pods_are_marked_and_ordered_to_drain_until_they_are_empty_or_late() {
     let plan = leaving(&["a", "b"], 3);
-    let untold = five([Drain::Untold; 2]);
-    let found = step(&situation(&untold, Some(&plan)));
+    let not_ordered = five([Drain::NotOrdered; 2]);
+    let found = step(&situation(&not_ordered, Some(&plan)));
     assert_eq!((found.replicas, found.step), (5, Step::Empty { waiting: 2 }));
-    assert_eq!((found.mark, found.tell), (first(2), first(2)));
+    assert_eq!((found.mark, found.order_to_drain), (first(2), first(2)));
 
-    let half = five([Drain::Told, Drain::Empty]);
+    let half = five([Drain::Ordered, Drain::Empty]);
     let found = step(&situation(&half, Some(&plan)));
     assert_eq!((found.replicas, found.step), (5, Step::Empty { waiting: 1 }));
-    assert!(found.mark.is_empty() && found.tell.is_empty(), "{:?}", found.tell);
+    assert!(found.mark.is_empty() && found.order_to_drain.is_empty(), "{:?}", found.order_to_drain);
 
     let found = step(&Situation { now: at(60), ..situation(&half, Some(&plan)) });
     assert_eq!((found.replicas, found.step), (3, Step::Lower { from: 5, occupied: 1 }), "it is late");
@@ -119,7 +125,7 @@ fn a_pod_that_replaced_one_of_the_plan_does_not_go_in_its_stead() {
     let plan = leaving(&["a", "b"], 3);
     // `a` was lost with its node, and `f` was made.
     let mut pods = five([Drain::Empty; 2]);
-    pods[0] = pod("f", Drain::Untold);
+    pods[0] = pod("f", Drain::NotOrdered);
     let found = step(&situation(&pods, Some(&plan)));
     assert_eq!((found.replicas, found.step), (4, Step::Lower { from: 5, occupied: 0 }));
     // It was lowered, and `b` is not seen to go yet.
@@ -138,16 +144,16 @@ fn a_pod_that_replaced_one_of_the_plan_does_not_go_in_its_stead() {
 #[test]
 fn when_more_are_wanted_again_others_take_the_place_of_those_that_leave() {
     let plan = leaving(&["a", "b"], 3);
-    let told = five([Drain::Told; 2]);
-    let found = step(&Situation { desired: Some(5), ..situation(&told, Some(&plan)) });
+    let ordered = five([Drain::Ordered; 2]);
+    let found = step(&Situation { desired: Some(5), ..situation(&ordered, Some(&plan)) });
     assert_eq!((found.replicas, found.step), (7, Step::Empty { waiting: 2 }));
     assert_eq!(found.leaving.as_ref().map(|leaving| leaving.to), Some(5));
-    let found = step(&Situation { desired: Some(5), limit: 6, ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(5), limit: 6, ..situation(&ordered, Some(&plan)) });
     assert_eq!(found.replicas, 6, "no more than there may be");
     let empty = five([Drain::Empty; 2]);
     let found = step(&Situation { desired: Some(5), limit: 5, ..situation(&empty, Some(&plan)) });
     assert_eq!((found.replicas, found.step, found.delete), (5, Step::Replace, first(2)), "they are replaced");
-    let found = step(&Situation { desired: Some(1), ..situation(&told, Some(&plan)) });
+    let found = step(&Situation { desired: Some(1), ..situation(&ordered, Some(&plan)) });
     assert_eq!(found.leaving.map(|leaving| leaving.to), Some(3), "fewer yet is another plan");
 }
 
@@ -162,7 +168,7 @@ struct World {
     status: Option<Leaving>,
     desired: i32,
     /// What this operator knows to have ordered.
-    told: Vec<String>,
+    ordered: Vec<String>,
     /// Sockets that were lost with a pod that was neither empty nor late.
     lost: u32,
 }
@@ -189,8 +195,8 @@ impl World {
             let (name, pod) = self
                 .pods
                 .iter()
-                .min_by_key(|(name, (_, told, marked, ready))| {
-                    (*ready && told.is_none(), !*marked, (*name).clone())
+                .min_by_key(|(name, (_, ordered, marked, ready))| {
+                    (*ready && ordered.is_none(), !*marked, (*name).clone())
                 })
                 .map(|(name, pod)| (name.clone(), *pod))
                 .unwrap();
@@ -205,8 +211,8 @@ impl World {
     }
 
     fn sockets_move(&mut self) {
-        for (sockets, told, _, ready) in self.pods.values_mut() {
-            match told {
+        for (sockets, ordered, _, ready) in self.pods.values_mut() {
+            match ordered {
                 Some(_) => *sockets = sockets.saturating_sub(4),
                 None if *ready => *sockets = (*sockets + 1).min(100),
                 None => *ready = true,
@@ -218,14 +224,14 @@ impl World {
         let pods: Vec<GatewayPod<'_>> = self
             .pods
             .iter()
-            .map(|(name, (sockets, told, marked, _))| GatewayPod {
+            .map(|(name, (sockets, ordered, marked, _))| GatewayPod {
                 name,
                 deleting: false,
                 marked: *marked,
-                drain: match told {
-                    Some(_) if *sockets == 0 && self.told.contains(name) => Drain::Empty,
-                    _ if self.told.contains(name) => Drain::Told,
-                    _ => Drain::Untold,
+                drain: match ordered {
+                    Some(_) if *sockets == 0 && self.ordered.contains(name) => Drain::Empty,
+                    _ if self.ordered.contains(name) => Drain::Ordered,
+                    _ => Drain::NotOrdered,
                 },
             })
             .collect();
@@ -258,10 +264,10 @@ impl World {
         if dies_after == 1 {
             return self.restart();
         }
-        for name in found.tell {
+        for name in found.order_to_drain {
             if let Some(pod) = self.pods.get_mut(&name) {
                 pod.1.get_or_insert(self.second);
-                self.told.push(name);
+                self.ordered.push(name);
             }
         }
         if dies_after == 2 {
@@ -277,7 +283,7 @@ impl World {
     }
 
     fn restart(&mut self) {
-        self.told.clear();
+        self.ordered.clear();
     }
 }
 
@@ -292,7 +298,7 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
             asked: 6,
             status: None,
             desired: 6,
-            told: Vec::new(),
+            ordered: Vec::new(),
             lost: 0,
         };
         (0..6).for_each(|_| world.make(20));
@@ -320,7 +326,7 @@ fn whatever_happens_in_between_the_plan_completes_and_nobody_is_taken_who_was_no
         assert_eq!((world.asked, world.status.as_ref()), (world.desired, None), "seed {seed}");
         assert_eq!(i32::try_from(world.pods.len()).unwrap(), world.desired, "seed {seed}");
         assert!(
-            world.pods.values().all(|(_, told, _, _)| told.is_none()),
+            world.pods.values().all(|(_, ordered, _, _)| ordered.is_none()),
             "seed {seed}: all that are left serve"
         );
         assert_eq!(world.lost, 0, "seed {seed}");

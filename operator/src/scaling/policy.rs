@@ -41,7 +41,7 @@ pub struct Settings {
 /// What is known of one gateway that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gateway {
-    /// Sockets that it holds; `None` if it has not said so lately ([`super::answers::FRESH`]).
+    /// Sockets that it holds; `None` if it has not reported them lately ([`super::answers::FRESH`]).
     pub connections: Option<u64>,
     /// Whether it takes traffic.
     pub ready: bool,
@@ -117,7 +117,7 @@ pub struct Decision {
     pub plan: ScalePlan,
     /// Gateways that are needed now, within `min_replicas` and `max_replicas`; as many as there are while nothing is known.
     pub desired: u32,
-    /// All connections, if every gateway said.
+    /// All connections, if every gateway reported theirs.
     pub connections: Option<u64>,
 }
 
@@ -168,15 +168,15 @@ impl Settings {
 
 /// All gateways together.
 struct Seen {
-    /// Connections of those that said.
+    /// Connections of those that reported them.
     known: u64,
-    /// Those that take traffic or drain, and so hold or may hold sockets.
+    /// Number of those that take traffic or drain, and so hold or may hold sockets.
     asked: u32,
-    /// Of those, how many did not say.
+    /// How many of those did not report theirs.
     silent: u32,
-    /// Those that take traffic.
+    /// Number of those that take traffic.
     serving: u32,
-    /// Of those, how many signal that they have too much.
+    /// How many of those signal that they have too much.
     pressed: u32,
 }
 
@@ -205,10 +205,10 @@ impl Seen {
 
 /// Pods that are wanted now, for one reason or another, before `minReplicas` and `maxReplicas`.
 struct Wanted {
-    /// For the connections and the buffer; `None` while nothing is known.
+    /// Pods for the connections and the buffer; `None` while nothing is known.
     by_load: Option<u32>,
     load: u64,
-    /// For another reason.
+    /// Pods that are needed for another reason.
     floor: Option<u32>,
     floor_why: Why,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why the policy decided what it decided. `Display` is a sentence for conditions and events, [`Why::code`] one word for machines.
+/// Why the policy decided what it decided. `Display` is a sentence for conditions and events, [`Why::code`] an identifier for programs.
 ///
 /// The sentences of what is held name no number that changes with every sample: they go into a status, and a status that stays the
 /// same is not written again.
@@ -12,7 +12,7 @@ pub enum Why {
     Enough,
     /// More connections than the gateways should hold, with the buffer.
     Connections {
-        /// Those there are, or at least are where some gateways did not say.
+        /// Those there are, or at least are where some gateways did not report theirs.
         connections: u64,
         /// Gateways that they and the buffer need.
         needed: u32,
@@ -52,11 +52,11 @@ pub enum Why {
     },
     /// Fewer would do now, but so few that the next swing of the load would need them again.
     Margin,
-    /// Fewer would do, but some gateways did not say how many connections they hold.
+    /// Fewer would do, but some gateways did not report how many connections they hold.
     Unknown {
         /// How many did not.
         silent: u32,
-        /// Of how many.
+        /// Number of all that were asked.
         of: u32,
     },
     /// No gateway is ready, so nothing is known.

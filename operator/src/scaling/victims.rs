@@ -13,7 +13,7 @@ pub struct Candidate {
     pub draining: bool,
     /// The higher, the newer; pods of one template have the same.
     pub revision: u64,
-    /// Sockets that it holds; `None` if it does not say.
+    /// Sockets that it holds; `None` if it did not report them.
     pub connections: Option<u64>,
     /// Its node; `None`: on none yet.
     pub node: Option<String>,
@@ -26,7 +26,7 @@ pub struct Candidate {
 const PARTS: u64 = 10;
 
 /// Chooses `count` of them, or all if there are fewer, the first to go first: those that do not take traffic, then those of the oldest
-/// revision, then the emptiest, then those whose zone and whose node keeps the most; one that does not say how many sockets it
+/// revision, then the emptiest, then those whose zone and whose node keeps the most; one that did not report how many sockets it
 /// holds is taken for full. `target` is what a gateway should hold, in connections.
 ///
 /// The same candidates in any order give the same choice.

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use folkmoot_crds::{ChatCluster, FileStore, Registration};
+use folkmoot_crds::{CassandraSpec, Registration};
 
 use super::{
     mounts::{self, Path},
     ports,
 };
-use crate::{datastore::Secrets, names};
+use crate::{
+    names,
+    secrets::Secrets,
+    validate::{Files, ValidatedCluster},
+};
 
 /// Proxies that are believed when the spec names none: the private ranges (RFC 1918, RFC 4193), where pods and load balancers of a
 /// cluster have their addresses.
@@ -22,18 +26,21 @@ pub(super) const DATA_DIR: &str = "/var/lib/folkmoot";
 pub struct SecretHashes(BTreeMap<String, String>);
 
 impl SecretHashes {
-    /// Of the Secrets that a `ChatCluster` refers to. What is missing counts as empty: whoever calls this has seen to it that
+    /// Hashes of the Secrets that a `ChatCluster` refers to. What is missing counts as empty: whoever calls this has seen to it that
     /// nothing is.
     #[must_use]
-    pub fn of(cluster: &ChatCluster, secrets: &Secrets) -> Self {
-        let spec = &cluster.spec;
+    pub fn of(cluster: &ValidatedCluster, secrets: &Secrets) -> Self {
+        let cassandra = cluster.cassandra();
         let mut wanted: Vec<(&str, &str)> = Vec::new();
-        if let Some(credentials) = &spec.cassandra.credentials_secret_ref {
+        if let Some(credentials) = &cassandra.credentials_secret_ref {
             wanted.extend([(credentials.name.as_str(), "username"), (credentials.name.as_str(), "password")]);
         }
-        let s3 = spec.files.s3.as_ref().map(|s3| &s3.credentials_secret_ref);
+        let s3 = match cluster.files() {
+            Files::Cassandra => None,
+            Files::S3(s3) => Some(&s3.credentials_secret_ref),
+        };
         wanted.extend(
-            [spec.cassandra.ca_secret_ref.as_ref(), s3]
+            [cassandra.ca_secret_ref.as_ref(), s3]
                 .into_iter()
                 .flatten()
                 .map(|reference| (reference.name.as_str(), reference.key.as_str())),
@@ -57,9 +64,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// That of a spec.
+    /// Configuration of a `ChatCluster`.
     #[must_use]
-    pub fn of(cluster: &ChatCluster, secrets: &SecretHashes) -> Self {
+    pub fn of(cluster: &ValidatedCluster, secrets: &SecretHashes) -> Self {
         let variables = variables(cluster);
         let mut parts: Vec<&str> = Vec::new();
         for (key, value) in variables.iter().chain(&secrets.0) {
@@ -72,22 +79,21 @@ impl Config {
     }
 }
 
-/// Those that say where Cassandra is, without the login: all that migrations need.
-pub(super) fn cassandra(cluster: &ChatCluster) -> BTreeMap<String, String> {
-    let spec = &cluster.spec.cassandra;
+/// The variables that say where Cassandra is, without the login: all that migrations need.
+pub(super) fn cassandra(spec: &CassandraSpec, keyspace: &str) -> BTreeMap<String, String> {
     let mut settings = Settings::default();
     settings.set("store.engine", "cassandra");
     settings.set("cassandra.contact_points", spec.contact_points.join(","));
-    settings.set("cassandra.keyspace", names::keyspace(cluster));
+    settings.set("cassandra.keyspace", keyspace);
     settings.set("cassandra.local_datacenter", &spec.local_datacenter);
     settings.set_path("cassandra.ca_file", spec.ca_secret_ref.as_ref().map(|_| Path::CassandraCa));
     settings.set("log.format", "json");
     settings.0
 }
 
-/// Those of a migration beyond [`cassandra`].
-pub(super) fn replication(cluster: &ChatCluster) -> Option<(String, String)> {
-    let copies = &cluster.spec.cassandra.replication;
+/// The variable that a migration needs beyond [`cassandra`].
+pub(super) fn replication(spec: &CassandraSpec) -> Option<(String, String)> {
+    let copies = &spec.replication;
     let listed: Vec<String> =
         copies.iter().map(|(datacenter, copies)| format!("{datacenter}:{copies}")).collect();
     (!listed.is_empty()).then(|| (variable("cassandra.replication"), listed.join(",")))
@@ -98,34 +104,34 @@ pub(super) fn variable(key: &str) -> String {
     format!("FOLKMOOT_{}", key.replace('.', "__").to_uppercase())
 }
 
-fn variables(cluster: &ChatCluster) -> BTreeMap<String, String> {
-    let spec = &cluster.spec;
+fn variables(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
+    let (pulsar, gateway, auth) = (cluster.pulsar(), cluster.gateway(), cluster.auth());
     // What the operator decides goes over these, whatever they say.
     let mut settings = Settings::default();
     settings.set("log.format", "json");
-    for (key, value) in &spec.settings {
+    for (key, value) in cluster.settings() {
         settings.set(key, value);
     }
-    for (name, value) in cassandra(cluster) {
+    for (name, value) in cassandra(cluster.cassandra(), cluster.keyspace()) {
         if name != variable("log.format") {
             settings.0.insert(name, value);
         }
     }
-    let credentials = spec.cassandra.credentials_secret_ref.as_ref();
+    let credentials = cluster.cassandra().credentials_secret_ref.as_ref();
     settings.set_path("cassandra.password_file", credentials.map(|_| Path::CassandraPassword));
 
     settings.set("server.listen", format!("[::]:{}", ports::PUBLIC));
     settings.set("server.admin_listen", format!("[::]:{}", ports::ADMIN));
-    let proxies = spec.api.trusted_proxies.as_ref().map(|proxies| proxies.join(","));
+    let proxies = cluster.api().trusted_proxies.as_ref().map(|proxies| proxies.join(","));
     settings.set("server.trusted_proxies", proxies.unwrap_or_else(|| PRIVATE_RANGES.to_owned()));
     settings.set("data.dir", DATA_DIR);
 
     settings.set("bus.engine", "pulsar");
-    settings.set("pulsar.url", &spec.pulsar.url);
-    settings.set("pulsar.tenant", &spec.pulsar.tenant);
-    settings.set("pulsar.namespace", names::pulsar_namespace(cluster));
-    settings.set_path("pulsar.token_file", spec.pulsar.token_secret_ref.as_ref().map(|_| Path::PulsarToken));
-    settings.set_path("pulsar.ca_file", spec.pulsar.ca_secret_ref.as_ref().map(|_| Path::PulsarCa));
+    settings.set("pulsar.url", &pulsar.url);
+    settings.set("pulsar.tenant", &pulsar.tenant);
+    settings.set("pulsar.namespace", cluster.pulsar_namespace());
+    settings.set_path("pulsar.token_file", pulsar.token_secret_ref.as_ref().map(|_| Path::PulsarToken));
+    settings.set_path("pulsar.ca_file", pulsar.ca_secret_ref.as_ref().map(|_| Path::PulsarCa));
 
     settings.set_path("cluster.ca_file", Some(Path::InternalCa));
     settings.set_path("cluster.cert_file", Some(Path::InternalCertificate));
@@ -133,30 +139,30 @@ fn variables(cluster: &ChatCluster) -> BTreeMap<String, String> {
 
     settings.set(
         "auth.registration",
-        match spec.auth.registration {
+        match auth.registration {
             Registration::Open => "open",
             Registration::Closed => "closed",
         },
     );
-    settings.set("auth.access_token_seconds", spec.auth.access_token_seconds.to_string());
+    settings.set("auth.access_token_seconds", auth.access_token_seconds.to_string());
     settings.set_path("auth.signing_keys_file", Some(Path::SigningKeys));
 
-    settings.set("gateway.max_sockets", spec.gateway.max_connections.to_string());
-    settings.set("gateway.drain_window_seconds", spec.gateway.drain_seconds.to_string());
-    if spec.gateway.max_connection_age_seconds > 0 {
-        let age = spec.gateway.max_connection_age_seconds;
+    settings.set("gateway.max_sockets", gateway.max_connections.to_string());
+    settings.set("gateway.drain_window_seconds", gateway.drain_seconds.to_string());
+    if gateway.max_connection_age_seconds > 0 {
+        let age = gateway.max_connection_age_seconds;
         settings.set("gateway.max_connection_age_seconds", age.to_string());
     }
 
-    settings.set("files.max_bytes", spec.files.max_bytes.to_string());
+    settings.set("files.max_bytes", cluster.max_file_bytes().to_string());
     settings.set(
         "files.store",
-        match spec.files.store {
-            FileStore::Cassandra => "cassandra",
-            FileStore::S3 => "s3",
+        match cluster.files() {
+            Files::Cassandra => "cassandra",
+            Files::S3(_) => "s3",
         },
     );
-    if let Some(s3) = &spec.files.s3 {
+    if let Files::S3(s3) = cluster.files() {
         settings.set("s3.bucket", &s3.bucket);
         settings.set("s3.region", &s3.region);
         settings.set("s3.prefix", &s3.prefix);

@@ -1,7 +1,6 @@
 //! The settings. One ConfigMap for each configuration: pods that start again read what they began with, whatever the target is.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
 
 use super::{
     BuildInput,
@@ -12,13 +11,13 @@ use crate::{
     names::{self, Component},
 };
 
-/// That of the target.
+/// The ConfigMap of the target configuration.
 pub(super) fn config_map(input: &BuildInput<'_>) -> Child {
-    let name = names::config(&input.cluster.name_any(), &input.config.hash);
+    let name = names::config(input.cluster.name(), &input.config.hash);
     child(
         ChildKind::ConfigMap,
         &ConfigMap {
-            metadata: metadata(input.cluster, name, Component::Shared),
+            metadata: metadata(input.cluster.identity(), name, Component::Shared),
             data: Some(input.config.variables.clone()),
             immutable: Some(true),
             binary_data: None,

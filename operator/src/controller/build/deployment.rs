@@ -1,6 +1,5 @@
 //! A role's pods.
 
-use folkmoot_crds::ChatCluster;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -12,7 +11,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use kube::ResourceExt as _;
 
 use super::{
     BuildInput, config,
@@ -20,9 +18,11 @@ use super::{
     mounts, pod, ports,
 };
 use crate::{
-    controller::rollout::{Revision, Role, RolePlan},
+    controller::rollout::{Revision, RolePlan},
     kinds::{Child, ChildKind},
     names::{self, Component},
+    role::Role,
+    validate::ValidatedCluster,
 };
 
 /// Seconds until load balancers have heard that a pod leaves.
@@ -36,15 +36,15 @@ const COME_BACK_SECONDS: i32 = 10;
 const PROGRESS_SECONDS: i32 = 598;
 /// For how long gateways stay on a node that does not answer any more.
 const SILENT_SECONDS: i64 = 30;
-/// For roles without sockets.
+/// [`END_SECONDS`] of roles without sockets.
 const END_SECONDS_WITHOUT_SOCKETS: i64 = 60;
 
-/// That of a role, if it is to be there.
+/// The Deployment of a role, if it is to be there.
 pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Option<Child> {
     let plan = input.rollout.of(role)?;
     let cluster = input.cluster;
     let component = Component::Role(role);
-    let mut metadata = metadata(cluster, names::role(&cluster.name_any(), role), component);
+    let mut metadata = metadata(cluster.identity(), names::role(cluster.name(), role), component);
     metadata.annotations = Some(revision(&plan.revision));
     metadata
         .labels
@@ -59,7 +59,7 @@ pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Option<Child> {
             min_ready_seconds: Some(min_ready(cluster, role)),
             progress_deadline_seconds: Some(min_ready(cluster, role) + PROGRESS_SECONDS),
             revision_history_limit: Some(3),
-            selector: selector(cluster, component),
+            selector: selector(cluster.identity(), component),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -70,7 +70,7 @@ pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Option<Child> {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     annotations: Some(revision(&plan.revision)),
-                    labels: Some(names::labels(&cluster.name_any(), component)),
+                    labels: Some(names::labels(cluster.name(), component)),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod_spec(input, role, plan)),
@@ -89,32 +89,30 @@ fn revision(revision: &Revision) -> std::collections::BTreeMap<String, String> {
 
 fn replicas(input: &BuildInput<'_>, role: Role) -> i32 {
     match role {
-        Role::Auth => input.cluster.spec.auth.replicas,
-        Role::Api => input.cluster.spec.api.replicas,
+        Role::Auth => input.cluster.auth().replicas,
+        Role::Api => input.cluster.api().replicas,
         Role::Gateway => input.gateways.replicas,
     }
 }
 
 /// How long a pod must have been ready before the next one is replaced. Of gateways that is until the sockets of the one before
 /// have come back: whoever replaces them, one drains at a time.
-fn min_ready(cluster: &ChatCluster, role: Role) -> i32 {
+fn min_ready(cluster: &ValidatedCluster, role: Role) -> i32 {
     match role {
         Role::Auth | Role::Api => 2,
-        Role::Gateway => {
-            i32::try_from(cluster.spec.gateway.drain_seconds).unwrap_or(3_600) + COME_BACK_SECONDS
-        }
+        Role::Gateway => i32::try_from(cluster.gateway().drain_seconds).unwrap_or(3_600) + COME_BACK_SECONDS,
     }
 }
 
 fn pod_spec(input: &BuildInput<'_>, role: Role, plan: &RolePlan) -> PodSpec {
     let cluster = input.cluster;
-    let name = cluster.name_any();
+    let name = cluster.name();
     let container = Container {
         args: Some(vec!["serve".to_owned(), "--roles".to_owned(), role.as_str().to_owned()]),
         env: Some(env(cluster, role)),
         env_from: Some(vec![EnvFromSource {
             config_map_ref: Some(ConfigMapEnvSource {
-                name: names::config(&name, &plan.revision.config),
+                name: names::config(name, &plan.revision.config),
                 optional: None,
             }),
             ..EnvFromSource::default()
@@ -134,9 +132,9 @@ fn pod_spec(input: &BuildInput<'_>, role: Role, plan: &RolePlan) -> PodSpec {
         resources: Some(resources(cluster, role)),
         ..Container::default()
     };
-    let image = (plan.revision.image.as_str(), input.image);
+    let image = (plan.revision.image.as_str(), cluster.image());
     let secrets = mounts::of_role(cluster, role);
-    let pod = pod::pod(cluster, image, names::role(&name, role), &secrets, container);
+    let pod = pod::pod(cluster.scheduling(), image, names::role(name, role), &secrets, container);
     PodSpec {
         tolerations: if role == Role::Gateway { tolerations(pod.tolerations) } else { pod.tolerations },
         termination_grace_period_seconds: Some(grace(cluster, role)),
@@ -166,15 +164,15 @@ fn tolerations(given: Option<Vec<Toleration>>) -> Option<Vec<Toleration>> {
     Some(tolerations)
 }
 
-fn env(cluster: &ChatCluster, role: Role) -> Vec<EnvVar> {
+fn env(cluster: &ValidatedCluster, role: Role) -> Vec<EnvVar> {
     let mut env = vec![
         pod::field("POD_NAME", "metadata.name"),
         pod::value(config::variable("cluster.name"), "$(POD_NAME)"),
     ];
-    env.extend(pod::cassandra_user(cluster.spec.cassandra.credentials_secret_ref.as_ref()));
+    env.extend(pod::cassandra_user(cluster.cassandra().credentials_secret_ref.as_ref()));
     if role == Role::Gateway {
-        let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
-        let url = |role| format!("http://{}.{namespace}:{}", names::role(&name, role), ports::SERVICE);
+        let (name, namespace) = (cluster.name(), cluster.namespace());
+        let url = |role| format!("http://{}.{namespace}:{}", names::role(name, role), ports::SERVICE);
         env.extend([
             pod::field("POD_IP", "status.podIP"),
             pod::value(config::variable("cluster.listen"), format!("[::]:{}", ports::HOP)),
@@ -219,8 +217,8 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-fn grace(cluster: &ChatCluster, role: Role) -> i64 {
-    let gateway = &cluster.spec.gateway;
+fn grace(cluster: &ValidatedCluster, role: Role) -> i64 {
+    let gateway = cluster.gateway();
     match (role, gateway.termination_grace_period_seconds) {
         (Role::Gateway, Some(seconds)) => i64::from(seconds),
         (Role::Gateway, None) => i64::from(gateway.drain_seconds) + END_SECONDS,
@@ -229,11 +227,11 @@ fn grace(cluster: &ChatCluster, role: Role) -> i64 {
 }
 
 /// What the spec says, else what a small chat needs. No limit of CPU: throttled, an ack waits although the node is idle.
-fn resources(cluster: &ChatCluster, role: Role) -> ResourceRequirements {
+fn resources(cluster: &ValidatedCluster, role: Role) -> ResourceRequirements {
     let (given, cpu, memory, limit) = match role {
-        Role::Auth => (&cluster.spec.auth.resources, "100m", "128Mi", "512Mi"),
-        Role::Api => (&cluster.spec.api.resources, "100m", "128Mi", "512Mi"),
-        Role::Gateway => (&cluster.spec.gateway.resources, "200m", "256Mi", "1Gi"),
+        Role::Auth => (&cluster.auth().resources, "100m", "128Mi", "512Mi"),
+        Role::Api => (&cluster.api().resources, "100m", "128Mi", "512Mi"),
+        Role::Gateway => (&cluster.gateway().resources, "200m", "256Mi", "1Gi"),
     };
     if *given != ResourceRequirements::default() {
         return given.clone();
@@ -246,12 +244,12 @@ fn resources(cluster: &ChatCluster, role: Role) -> ResourceRequirements {
     }
 }
 
-fn spread(cluster: &ChatCluster, role: Role, key: &str) -> TopologySpreadConstraint {
+fn spread(cluster: &ValidatedCluster, role: Role, key: &str) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
         topology_key: key.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(selector(cluster, Component::Role(role))),
+        label_selector: Some(selector(cluster.identity(), Component::Role(role))),
         // Otherwise the pods that are being replaced would count, and the new ones end up where those are not.
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         ..TopologySpreadConstraint::default()

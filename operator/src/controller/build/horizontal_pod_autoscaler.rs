@@ -9,24 +9,25 @@ use k8s_openapi::{
     },
     apimachinery::pkg::api::resource::Quantity,
 };
-use kube::{Resource as _, ResourceExt as _};
+use kube::Resource as _;
 
 use super::meta::{child, metadata};
 use crate::{
-    controller::rollout::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
+    role::Role,
+    validate::ValidatedCluster,
 };
 
 /// Seconds in which `maxScaleUpPerMinute` counts.
 const MINUTE: i32 = 60;
 
-/// That of gateways, if one is asked for. It writes the `scale` subresource of the `ChatCluster`, so that what it takes away is
+/// The autoscaler of gateways, if one is asked for. It writes the `scale` subresource of the `ChatCluster`, so that what it takes away is
 /// emptied first.
-pub(super) fn of_gateways(cluster: &ChatCluster) -> Option<Child> {
-    let spec = cluster.spec.gateway.autoscaling.as_ref()?;
+pub(super) fn of_gateways(cluster: &ValidatedCluster) -> Option<Child> {
+    let spec = cluster.gateway().autoscaling.as_ref()?;
     let asked = spec.horizontal_pod_autoscaler.as_ref().filter(|_| spec.mode == AutoscalingMode::External)?;
-    let name = cluster.name_any();
+    let name = cluster.name().to_owned();
     // The buffer is capacity that is kept free, so a pod holds less on average.
     let average = u64::from(spec.target_connections_per_pod) * 100 / u64::from(100 + spec.buffer_percent);
     let rules = |policies, window| HPAScalingRules {
@@ -40,7 +41,11 @@ pub(super) fn of_gateways(cluster: &ChatCluster) -> Option<Child> {
         period_seconds: MINUTE,
     };
     let object = HorizontalPodAutoscaler {
-        metadata: metadata(cluster, names::role(&name, Role::Gateway), Component::Role(Role::Gateway)),
+        metadata: metadata(
+            cluster.identity(),
+            names::role(&name, Role::Gateway),
+            Component::Role(Role::Gateway),
+        ),
         spec: HorizontalPodAutoscalerSpec {
             scale_target_ref: CrossVersionObjectReference {
                 api_version: Some(ChatCluster::api_version(&()).into_owned()),

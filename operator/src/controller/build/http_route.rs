@@ -1,7 +1,6 @@
 //! The way in, by the Gateway API.
 
-use folkmoot_crds::{ChatCluster, ExposureSpec, HttpRouteSpec, ParentReference};
-use kube::ResourceExt as _;
+use folkmoot_crds::{HttpRouteSpec, ParentReference};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,20 +11,21 @@ use super::{
 use crate::{
     kinds::{Child, ChildKind},
     names::Component,
+    validate::ValidatedCluster,
 };
 
-/// That of an exposure.
-pub(super) fn http_route(cluster: &ChatCluster, exposure: &ExposureSpec, spec: &HttpRouteSpec) -> Child {
-    let name = cluster.name_any();
-    let rules: Vec<Value> = ROUTES.iter().map(|route| rule(&name, route)).collect();
+/// The route of a host.
+pub(super) fn http_route(cluster: &ValidatedCluster, host: &str, spec: &HttpRouteSpec) -> Child {
+    let name = cluster.name();
+    let rules: Vec<Value> = ROUTES.iter().map(|route| rule(name, route)).collect();
     let parents: Vec<Value> = spec.parent_refs.iter().map(parent).collect();
     child(
         ChildKind::HttpRoute,
         &json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "HTTPRoute",
-            "metadata": metadata(cluster, name, Component::Shared),
-            "spec": {"parentRefs": parents, "hostnames": [exposure.host], "rules": rules},
+            "metadata": metadata(cluster.identity(), name, Component::Shared),
+            "spec": {"parentRefs": parents, "hostnames": [host], "rules": rules},
         }),
     )
 }

@@ -1,11 +1,10 @@
 //! The way in, by an Ingress controller.
 
-use folkmoot_crds::{ChatCluster, ExposureSpec, IngressSpec};
+use folkmoot_crds::IngressSpec;
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
     IngressTLS, ServiceBackendPort,
 };
-use kube::ResourceExt as _;
 
 use super::{
     meta::{child, metadata},
@@ -15,12 +14,13 @@ use super::{
 use crate::{
     kinds::{Child, ChildKind},
     names::Component,
+    validate::ValidatedCluster,
 };
 
-/// That of an exposure.
-pub(super) fn ingress(cluster: &ChatCluster, exposure: &ExposureSpec, spec: &IngressSpec) -> Child {
-    let name = cluster.name_any();
-    let mut metadata = metadata(cluster, name.clone(), Component::Shared);
+/// The Ingress of a host.
+pub(super) fn ingress(cluster: &ValidatedCluster, host: &str, spec: &IngressSpec) -> Child {
+    let name = cluster.name();
+    let mut metadata = metadata(cluster.identity(), name, Component::Shared);
     metadata.annotations = (!spec.annotations.is_empty()).then(|| spec.annotations.clone());
     let paths = ROUTES
         .iter()
@@ -29,7 +29,7 @@ pub(super) fn ingress(cluster: &ChatCluster, exposure: &ExposureSpec, spec: &Ing
             path_type: if route.is_exact { "Exact" } else { "Prefix" }.to_owned(),
             backend: IngressBackend {
                 service: Some(IngressServiceBackend {
-                    name: route.service(&name),
+                    name: route.service(name),
                     port: Some(ServiceBackendPort {
                         name: Some(ports::PUBLIC_NAME.to_owned()),
                         number: None,
@@ -40,14 +40,14 @@ pub(super) fn ingress(cluster: &ChatCluster, exposure: &ExposureSpec, spec: &Ing
         })
         .collect();
     let tls = spec.tls_secret_name.as_ref().map(|secret| {
-        vec![IngressTLS { hosts: Some(vec![exposure.host.clone()]), secret_name: Some(secret.clone()) }]
+        vec![IngressTLS { hosts: Some(vec![host.to_owned()]), secret_name: Some(secret.clone()) }]
     });
     let object = Ingress {
         metadata,
         spec: Some(k8s_openapi::api::networking::v1::IngressSpec {
             ingress_class_name: spec.class_name.clone(),
             rules: Some(vec![IngressRule {
-                host: Some(exposure.host.clone()),
+                host: Some(host.to_owned()),
                 http: Some(HTTPIngressRuleValue { paths }),
             }]),
             tls,

@@ -1,8 +1,6 @@
 //! What is done once: tables made or brought up to date, and a keyspace dropped.
 
-use std::collections::BTreeMap;
-
-use folkmoot_crds::{ChatCluster, ImageSpec};
+use folkmoot_crds::{CassandraSpec, ChatCluster, ImageSpec, SchedulingSpec};
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
@@ -10,7 +8,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
-use kube::ResourceExt as _;
 
 use super::{
     config,
@@ -19,8 +16,10 @@ use super::{
 };
 use crate::{
     datastore::cassandra::migration::MigrationJob,
+    identity::Identity,
     kinds::{Child, ChildKind},
     names::{self, Component},
+    validate::ValidatedCluster,
 };
 
 /// Longer than any migration of tables takes; Cassandra agrees on a schema within seconds.
@@ -31,39 +30,61 @@ const KEEP_SECONDS: i32 = 3600;
 const KEEP_DROP_SECONDS: i32 = 30;
 
 /// Makes the tables, or brings them up to date. It is tried again by another Job, since that one waits longer each time.
-pub(super) fn migrate(cluster: &ChatCluster, image: &ImageSpec, migration: &MigrationJob) -> Child {
-    let name = names::migrate_job(&cluster.name_any(), &migration.hash);
-    let mut variables = config::cassandra(cluster);
-    variables.extend(config::replication(cluster));
-    child(ChildKind::Job, &job(cluster, image, name, &["migrate", "--only", "cassandra"], variables, 0))
+pub(super) fn migrate(cluster: &ValidatedCluster, migration: &MigrationJob) -> Child {
+    let name = names::migrate_job(cluster.name(), &migration.hash);
+    let subject = Subject {
+        identity: cluster.identity(),
+        cassandra: cluster.cassandra(),
+        keyspace: cluster.keyspace(),
+        scheduling: cluster.scheduling(),
+        image: cluster.image(),
+    };
+    let replication = config::replication(cluster.cassandra());
+    child(ChildKind::Job, &job(&subject, name, &["migrate", "--only", "cassandra"], replication, 0))
+}
+
+/// What Jobs need to know of a `ChatCluster`. One that is being deleted need not be valid.
+struct Subject<'a> {
+    identity: &'a Identity,
+    cassandra: &'a CassandraSpec,
+    keyspace: &'a str,
+    scheduling: &'a SchedulingSpec,
+    image: &'a ImageSpec,
 }
 
 /// Drops the keyspace. A deletion in the foreground, as Argo CD makes it, takes everything that is owned first: this one has no
 /// owner, and goes by itself.
 pub(super) fn drop_keyspace(cluster: &ChatCluster, image: &ImageSpec) -> Child {
-    let keyspace = names::keyspace(cluster);
-    let args = ["drop", "--confirm", keyspace.as_str()];
-    let mut job = job(cluster, image, names::drop_job(cluster), &args, config::cassandra(cluster), 2);
+    let (identity, keyspace) = (Identity::of(cluster), names::keyspace(cluster));
+    let subject = Subject {
+        identity: &identity,
+        cassandra: &cluster.spec.cassandra,
+        keyspace: &keyspace,
+        scheduling: &cluster.spec.scheduling,
+        image,
+    };
+    let mut job = job(&subject, names::drop_job(&identity), &["drop", "--confirm", &keyspace], None, 2);
     job.metadata.owner_references = None;
     if let Some(spec) = &mut job.spec {
         spec.ttl_seconds_after_finished = Some(KEEP_DROP_SECONDS);
     }
     if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
-        // That of every namespace; its own may be gone.
+        // The default account of the namespace; its own may be gone.
         pod.service_account_name = None;
     }
     child(ChildKind::Job, &job)
 }
 
 fn job(
-    cluster: &ChatCluster,
-    image: &ImageSpec,
+    subject: &Subject<'_>,
     name: String,
     args: &[&str],
-    mut variables: BTreeMap<String, String>,
+    more: Option<(String, String)>,
     backoff_limit: i32,
 ) -> Job {
-    let spec = &cluster.spec.cassandra;
+    let (identity, spec, image) = (subject.identity, subject.cassandra, subject.image);
+    let mut variables = config::cassandra(spec, subject.keyspace);
+    variables.extend(more);
     let login = spec.migration_credentials_secret_ref.as_ref().or(spec.credentials_secret_ref.as_ref());
     let secrets = mounts::of_cassandra(spec, login);
     if login.is_some() {
@@ -83,20 +104,20 @@ fn job(
         }),
         ..Container::default()
     };
-    let account = names::migrate(&cluster.name_any());
+    let account = names::migrate(&identity.name);
     let pod = PodSpec {
         restart_policy: Some("Never".to_owned()),
-        ..pod::pod(cluster, (&image.reference, image), account, &secrets, container)
+        ..pod::pod(subject.scheduling, (&image.reference, image), account, &secrets, container)
     };
     Job {
-        metadata: metadata(cluster, name, Component::Migrate),
+        metadata: metadata(identity, name, Component::Migrate),
         spec: Some(JobSpec {
             active_deadline_seconds: Some(DEADLINE_SECONDS),
             backoff_limit: Some(backoff_limit),
             ttl_seconds_after_finished: Some(KEEP_SECONDS),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(names::labels(&cluster.name_any(), Component::Migrate)),
+                    labels: Some(names::labels(&identity.name, Component::Migrate)),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod),

@@ -1,32 +1,29 @@
 //! What all children have in common: name, labels, owner.
 
-use folkmoot_crds::ChatCluster;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use kube::{ResourceExt as _, core::DynamicObject};
+use kube::core::DynamicObject;
 use serde::Serialize;
 
 use crate::{
+    identity::Identity,
     kinds::{Child, ChildKind},
     names::{self, Component},
 };
 
 /// Metadata of a child.
-pub(super) fn metadata(cluster: &ChatCluster, name: impl Into<String>, component: Component) -> ObjectMeta {
+pub(super) fn metadata(of: &Identity, name: impl Into<String>, component: Component) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.into()),
-        namespace: cluster.namespace(),
-        labels: Some(names::labels(&cluster.name_any(), component)),
-        owner_references: Some(vec![names::owner(cluster)]),
+        namespace: Some(of.namespace.clone()),
+        labels: Some(names::labels(&of.name, component)),
+        owner_references: Some(vec![names::owner(of)]),
         ..ObjectMeta::default()
     }
 }
 
 /// Selects the pods of a component.
-pub(super) fn selector(cluster: &ChatCluster, component: Component) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(names::selector(&cluster.name_any(), component)),
-        match_expressions: None,
-    }
+pub(super) fn selector(of: &Identity, component: Component) -> LabelSelector {
+    LabelSelector { match_labels: Some(names::selector(&of.name, component)), match_expressions: None }
 }
 
 /// A child from its typed, or literal, form.

@@ -27,10 +27,12 @@ use std::collections::BTreeMap;
 use folkmoot_crds::{ChatCluster, ImageSpec};
 
 use crate::{
-    controller::rollout::{Role, RolloutPlan},
+    controller::rollout::RolloutPlan,
     datastore::cassandra::migration::MigrationJob,
     keys::SecretData,
     kinds::Child,
+    role::Role,
+    validate::{Exposure, Route, ValidatedCluster},
 };
 pub use config::{Config, SecretHashes};
 pub(super) use ports::ADMIN_PORT;
@@ -65,10 +67,8 @@ pub struct GatewayNumbers<'a> {
 /// All that decides what should be there.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildInput<'a> {
-    /// The `ChatCluster`, with name, namespace and uid.
-    pub cluster: &'a ChatCluster,
-    /// The image that all roles are to run in the end; that of the spec, or the operator's default.
-    pub image: &'a ImageSpec,
+    /// The `ChatCluster`.
+    pub cluster: &'a ValidatedCluster,
     /// Which role runs what now.
     pub rollout: &'a RolloutPlan,
     /// The configuration that all roles are to run in the end.
@@ -94,7 +94,6 @@ pub struct BuildInput<'a> {
 #[must_use]
 pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
     let cluster = input.cluster;
-    let spec = &cluster.spec;
     let mut children: Vec<Child> =
         Role::ALL.iter().map(|role| service_account::of_role(cluster, *role)).collect();
     children.extend([
@@ -104,30 +103,33 @@ pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
         secret::admin_token(input),
         config_map::config_map(input),
     ]);
-    if spec.network_policy.enabled {
+    if cluster.network_policy().enabled {
         children.extend(Role::ALL.iter().map(|role| network_policy::of_role(input, *role)));
         children.push(network_policy::of_jobs(cluster));
     }
     children.push(service::of_chat(cluster, input.gateways.newest));
     children.extend(Role::ALL.iter().map(|role| service::of_role(cluster, *role)));
     children.extend(Role::ALL.iter().map(|role| pod_disruption_budget::of_role(cluster, *role)));
-    children.extend(input.migration.map(|migration| job::migrate(cluster, input.image, migration)));
+    children.extend(input.migration.map(|migration| job::migrate(cluster, migration)));
     children.extend(Role::ALL.iter().filter_map(|role| deployment::of_role(input, *role)));
     children.extend(horizontal_pod_autoscaler::of_gateways(cluster));
-    if let Some(exposure) = &spec.exposure {
-        children
-            .extend(exposure.ingress.as_ref().map(|ingress| ingress::ingress(cluster, exposure, ingress)));
-        let route = exposure.http_route.as_ref().filter(|_| input.capabilities.gateway_api);
-        children.extend(route.map(|route| http_route::http_route(cluster, exposure, route)));
+    if let Some(Exposure { host, route }) = cluster.exposure() {
+        match route {
+            Route::Ingress(ingress) => children.push(ingress::ingress(cluster, host, ingress)),
+            Route::HttpRoute(route) if input.capabilities.gateway_api => {
+                children.push(http_route::http_route(cluster, host, route));
+            }
+            Route::HttpRoute(_) => {}
+        }
     }
-    if spec.monitoring.enabled && input.capabilities.prometheus {
+    if cluster.monitoring().enabled && input.capabilities.prometheus {
         children.push(service_monitor::service_monitor(cluster));
         children.push(prometheus_rule::prometheus_rule(cluster));
     }
     children
 }
 
-/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted. It needs nothing that is made for that.
+/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted, valid or not. It needs nothing that is made for that.
 #[must_use]
 pub fn drop_job(cluster: &ChatCluster, image: &ImageSpec) -> Child {
     job::drop_keyspace(cluster, image)

@@ -1,15 +1,15 @@
 //! What of which Secret is a file in pods, and where.
 
-use folkmoot_crds::{CassandraSpec, ChatCluster, CredentialsRef};
+use folkmoot_crds::{CassandraSpec, CredentialsRef};
 use k8s_openapi::api::core::v1::{
     KeyToPath, ProjectedVolumeSource, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
-use kube::ResourceExt as _;
 
 use crate::{
-    controller::rollout::Role,
     keys::{admin, certificates, signing},
     names,
+    role::Role,
+    validate::{Files, ValidatedCluster},
 };
 
 const VOLUME: &str = "secrets";
@@ -48,7 +48,7 @@ impl Path {
         }
     }
 
-    /// As a setting names it.
+    /// Path of the file in a pod.
     pub(super) fn in_pod(self) -> String {
         format!("{FOLDER}/{}", self.in_volume())
     }
@@ -73,29 +73,32 @@ impl Mount {
     }
 }
 
-/// Those of a role.
-pub(super) fn of_role(cluster: &ChatCluster, role: Role) -> Vec<Mount> {
+/// The files of a role.
+pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Vec<Mount> {
     let mut mounts = of_roles(cluster);
     if role == Role::Gateway {
-        mounts.push(Mount::new(&names::admin_token(&cluster.name_any()), admin::TOKEN, Path::AdminToken));
+        mounts.push(Mount::new(&names::admin_token(cluster.name()), admin::TOKEN, Path::AdminToken));
     }
     mounts
 }
 
-/// Those that all roles have.
-pub(super) fn of_roles(cluster: &ChatCluster) -> Vec<Mount> {
-    let (name, spec) = (cluster.name_any(), &cluster.spec);
-    let mut mounts = of_cassandra(&spec.cassandra, spec.cassandra.credentials_secret_ref.as_ref());
-    let s3 = spec.files.s3.as_ref().map(|s3| &s3.credentials_secret_ref);
+/// The files that all roles have.
+pub(super) fn of_roles(cluster: &ValidatedCluster) -> Vec<Mount> {
+    let (name, pulsar) = (cluster.name(), cluster.pulsar());
+    let mut mounts = of_cassandra(cluster.cassandra(), cluster.cassandra().credentials_secret_ref.as_ref());
+    let s3 = match cluster.files() {
+        Files::Cassandra => None,
+        Files::S3(s3) => Some(&s3.credentials_secret_ref),
+    };
     for (reference, path) in [
-        (spec.pulsar.token_secret_ref.as_ref(), Path::PulsarToken),
-        (spec.pulsar.ca_secret_ref.as_ref(), Path::PulsarCa),
+        (pulsar.token_secret_ref.as_ref(), Path::PulsarToken),
+        (pulsar.ca_secret_ref.as_ref(), Path::PulsarCa),
         (s3, Path::S3Credentials),
     ] {
         mounts.extend(reference.map(|reference| Mount::new(&reference.name, &reference.key, path)));
     }
-    mounts.push(Mount::new(&names::signing_keys(&name), signing::FILE, Path::SigningKeys));
-    let internal = names::internal_tls(&name);
+    mounts.push(Mount::new(&names::signing_keys(name), signing::FILE, Path::SigningKeys));
+    let internal = names::internal_tls(name);
     mounts.extend([
         Mount::new(&internal, certificates::AUTHORITIES, Path::InternalCa),
         Mount::new(&internal, certificates::CERTIFICATE, Path::InternalCertificate),
@@ -104,7 +107,7 @@ pub(super) fn of_roles(cluster: &ChatCluster) -> Vec<Mount> {
     mounts
 }
 
-/// Those of whoever speaks only to Cassandra, with this login.
+/// The files of a process that speaks only to Cassandra, with this login.
 pub(super) fn of_cassandra(spec: &CassandraSpec, login: Option<&CredentialsRef>) -> Vec<Mount> {
     let password = login.map(|login| Mount::new(&login.name, "password", Path::CassandraPassword));
     let ca = spec.ca_secret_ref.as_ref().map(|ca| Mount::new(&ca.name, &ca.key, Path::CassandraCa));

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use folkmoot_crds::ChatCluster;
 use k8s_openapi::{
     api::networking::v1::{
         NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -14,7 +13,6 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use kube::ResourceExt as _;
 
 use super::{
     BuildInput, OperatorIdentity,
@@ -22,19 +20,20 @@ use super::{
     ports,
 };
 use crate::{
-    controller::rollout::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
+    role::Role,
+    validate::ValidatedCluster,
 };
 
-/// Of a role.
+/// Policy of a role.
 pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Child {
     let cluster = input.cluster;
     let mut ingress = vec![public(cluster, role)];
     ingress.extend(admin(input, role));
     let mut egress = vec![dns(), anywhere(ports::cassandra(cluster)), anywhere(ports::pulsar(cluster))];
     // To hand a message to the gateway that owns its channel.
-    egress.push(to(selector(cluster, Component::Role(Role::Gateway)), ports::HOP));
+    egress.push(to(selector(cluster.identity(), Component::Role(Role::Gateway)), ports::HOP));
     match role {
         Role::Gateway => {
             ingress.push(from(vec![peer(roles(cluster, &Role::ALL))], ports::HOP));
@@ -46,19 +45,19 @@ pub(super) fn of_role(input: &BuildInput<'_>, role: Role) -> Child {
         }
         Role::Auth => {}
     }
-    policy(cluster, names::role(&cluster.name_any(), role), Component::Role(role), ingress, egress)
+    policy(cluster, names::role(cluster.name(), role), Component::Role(role), ingress, egress)
 }
 
-/// Of the Jobs: they ask Cassandra, and nobody asks them.
-pub(super) fn of_jobs(cluster: &ChatCluster) -> Child {
+/// Policy of the Jobs: they connect to Cassandra, and nobody connects to them.
+pub(super) fn of_jobs(cluster: &ValidatedCluster) -> Child {
     let egress = vec![dns(), anywhere(ports::cassandra(cluster))];
-    policy(cluster, names::migrate(&cluster.name_any()), Component::Migrate, Vec::new(), egress)
+    policy(cluster, names::migrate(cluster.name()), Component::Migrate, Vec::new(), egress)
 }
 
-fn public(cluster: &ChatCluster, role: Role) -> NetworkPolicyIngressRule {
+fn public(cluster: &ValidatedCluster, role: Role) -> NetworkPolicyIngressRule {
     // Controllers and load balancers may be anywhere, also outside of the cluster's network.
-    let is_reached_from_anywhere = role == Role::Gateway || cluster.spec.exposure.is_some();
-    let gateways = || vec![peer(selector(cluster, Component::Role(Role::Gateway)))];
+    let is_reached_from_anywhere = role == Role::Gateway || cluster.exposure().is_some();
+    let gateways = || vec![peer(selector(cluster.identity(), Component::Role(Role::Gateway)))];
     let peers = if is_reached_from_anywhere { Vec::new() } else { gateways() };
     from(peers, ports::PUBLIC)
 }
@@ -68,7 +67,7 @@ fn admin(input: &BuildInput<'_>, role: Role) -> Option<NetworkPolicyIngressRule>
     if role == Role::Gateway {
         peers.push(operator(input.operator));
     }
-    let monitoring = &input.cluster.spec.network_policy.monitoring_namespace_labels;
+    let monitoring = &input.cluster.network_policy().monitoring_namespace_labels;
     if !monitoring.is_empty() {
         peers.push(NetworkPolicyPeer {
             namespace_selector: Some(matching(monitoring.clone())),
@@ -126,9 +125,9 @@ fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector { match_labels: (!labels.is_empty()).then_some(labels), match_expressions: None }
 }
 
-fn roles(cluster: &ChatCluster, roles: &[Role]) -> LabelSelector {
+fn roles(cluster: &ValidatedCluster, roles: &[Role]) -> LabelSelector {
     LabelSelector {
-        match_labels: Some(names::instance(&cluster.name_any())),
+        match_labels: Some(names::instance(cluster.name())),
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: names::COMPONENT_LABEL.to_owned(),
             operator: "In".to_owned(),
@@ -138,7 +137,7 @@ fn roles(cluster: &ChatCluster, roles: &[Role]) -> LabelSelector {
 }
 
 fn policy(
-    cluster: &ChatCluster,
+    cluster: &ValidatedCluster,
     name: String,
     component: Component,
     ingress: Vec<NetworkPolicyIngressRule>,
@@ -147,9 +146,9 @@ fn policy(
     child(
         ChildKind::NetworkPolicy,
         &NetworkPolicy {
-            metadata: metadata(cluster, name, component),
+            metadata: metadata(cluster.identity(), name, component),
             spec: Some(NetworkPolicySpec {
-                pod_selector: Some(selector(cluster, component)),
+                pod_selector: Some(selector(cluster.identity(), component)),
                 policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
                 ingress: (!ingress.is_empty()).then_some(ingress),
                 egress: Some(egress),

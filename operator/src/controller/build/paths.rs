@@ -1,6 +1,6 @@
 //! Which path leads to which role, for whatever routes by path.
 
-use crate::{controller::rollout::Role, names};
+use crate::{names, role::Role};
 
 /// A path, and who serves it.
 pub(super) struct Route {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use folkmoot_crds::{ChatCluster, CredentialsRef, ImagePullPolicy, ImageSpec};
+use folkmoot_crds::{CredentialsRef, ImagePullPolicy, ImageSpec, SchedulingSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
     ObjectFieldSelector, PodSecurityContext, PodSpec, SeccompProfile, SecretKeySelector, SecurityContext,
@@ -54,7 +54,7 @@ pub(super) fn cassandra_user(login: Option<&CredentialsRef>) -> Option<EnvVar> {
 
 /// A pod of `container`, to which image, security and files are added.
 pub(super) fn pod(
-    cluster: &ChatCluster,
+    scheduling: &SchedulingSpec,
     image: (&str, &ImageSpec),
     service_account: String,
     secrets: &[Mount],
@@ -90,7 +90,6 @@ pub(super) fn pod(
     };
     let pull_secrets: Vec<LocalObjectReference> =
         spec.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
-    let scheduling = &cluster.spec.scheduling;
     PodSpec {
         automount_service_account_token: Some(false),
         containers: vec![container],

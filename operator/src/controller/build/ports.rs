@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use folkmoot_crds::{ChatCluster, FileStore};
+use crate::validate::{Files, ValidatedCluster};
 
 /// REST, sockets, the web client.
 pub(super) const PUBLIC: i32 = 8080;
@@ -22,21 +22,20 @@ pub(super) const HOP_NAME: &str = "hop";
 pub(super) const SERVICE: i32 = 80;
 
 /// Ports of Cassandra's contact points.
-pub(super) fn cassandra(cluster: &ChatCluster) -> BTreeSet<i32> {
-    cluster.spec.cassandra.contact_points.iter().filter_map(|point| port(point)).collect()
+pub(super) fn cassandra(cluster: &ValidatedCluster) -> BTreeSet<i32> {
+    cluster.cassandra().contact_points.iter().filter_map(|point| port(point)).collect()
 }
 
-/// Of Pulsar's brokers or proxies.
-pub(super) fn pulsar(cluster: &ChatCluster) -> BTreeSet<i32> {
-    let url = &cluster.spec.pulsar.url;
+/// Ports of Pulsar's brokers or proxies.
+pub(super) fn pulsar(cluster: &ValidatedCluster) -> BTreeSet<i32> {
+    let url = &cluster.pulsar().url;
     let usual = if url.starts_with("pulsar+ssl://") { 6651 } else { 6650 };
     authority(url).split(',').map(|host| port(host).unwrap_or(usual)).collect()
 }
 
-/// Of the object store, if files are in one.
-pub(super) fn object_store(cluster: &ChatCluster) -> BTreeSet<i32> {
-    let files = &cluster.spec.files;
-    let Some(s3) = files.s3.as_ref().filter(|_| files.store == FileStore::S3) else { return BTreeSet::new() };
+/// Port of the object store, if files are in one.
+pub(super) fn object_store(cluster: &ValidatedCluster) -> BTreeSet<i32> {
+    let Files::S3(s3) = cluster.files() else { return BTreeSet::new() };
     let endpoint = s3.endpoint.as_deref().unwrap_or("https://");
     let usual = if endpoint.starts_with("http://") { 80 } else { 443 };
     [port(authority(endpoint)).unwrap_or(usual)].into()

@@ -1,14 +1,15 @@
 //! What Prometheus warns of: what people notice, or soon will, and what to look at then.
 
-use folkmoot_crds::ChatCluster;
-use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{meta::child, service_monitor::monitoring_metadata};
-use crate::kinds::{Child, ChildKind};
+use crate::{
+    kinds::{Child, ChildKind},
+    validate::ValidatedCluster,
+};
 
 /// The alerts, as a `PrometheusRule`.
-pub(super) fn prometheus_rule(cluster: &ChatCluster) -> Child {
+pub(super) fn prometheus_rule(cluster: &ValidatedCluster) -> Child {
     let alerts: Vec<Value> = alerts(cluster).iter().map(Alert::rule).collect();
     child(
         ChildKind::PrometheusRule,
@@ -42,14 +43,14 @@ impl Alert {
     }
 }
 
-fn alerts(cluster: &ChatCluster) -> [Alert; 12] {
-    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+fn alerts(cluster: &ValidatedCluster) -> [Alert; 12] {
+    let (namespace, name) = (cluster.namespace(), cluster.name());
     let ours = format!(r#"namespace="{namespace}",app_kubernetes_io_instance="{name}""#);
     let gateways = format!(r#"{ours},app_kubernetes_io_component="gateway""#);
     // Of the operator, whose own namespace is another.
     let scaled = format!(r#"chat_namespace="{namespace}",chat="{name}""#);
     let chat = format!("Chat {namespace}/{name}");
-    let nearly_full = u64::from(cluster.spec.gateway.max_connections) * 9 / 10;
+    let nearly_full = u64::from(cluster.gateway().max_connections) * 9 / 10;
     [
         Alert {
             name: "FolkmootGatewaysDown",

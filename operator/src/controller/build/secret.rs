@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::ResourceExt as _;
 
 use super::{
     BuildInput,
@@ -17,7 +16,7 @@ use crate::{
 
 /// The keys that sign access tokens.
 pub(super) fn signing_keys(input: &BuildInput<'_>) -> Child {
-    secret(input, names::signing_keys(&input.cluster.name_any()), input.keys, BTreeMap::new())
+    secret(input, names::signing_keys(input.cluster.name()), input.keys, BTreeMap::new())
 }
 
 /// The certificates by which processes know each other.
@@ -26,12 +25,12 @@ pub(super) fn internal_tls(input: &BuildInput<'_>) -> Child {
         .map(|at| (names::EXPIRES.to_owned(), at.to_string()))
         .into_iter()
         .collect();
-    secret(input, names::internal_tls(&input.cluster.name_any()), input.certificates, expires)
+    secret(input, names::internal_tls(input.cluster.name()), input.certificates, expires)
 }
 
 /// The token by which gateways are ordered to drain.
 pub(super) fn admin_token(input: &BuildInput<'_>) -> Child {
-    secret(input, names::admin_token(&input.cluster.name_any()), input.admin_token, BTreeMap::new())
+    secret(input, names::admin_token(input.cluster.name()), input.admin_token, BTreeMap::new())
 }
 
 fn secret(
@@ -40,7 +39,7 @@ fn secret(
     data: &SecretData,
     annotations: BTreeMap<String, String>,
 ) -> Child {
-    let mut metadata = metadata(input.cluster, name, Component::Shared);
+    let mut metadata = metadata(input.cluster.identity(), name, Component::Shared);
     metadata.annotations = (!annotations.is_empty()).then_some(annotations);
     child(
         ChildKind::Secret,

@@ -2,37 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use folkmoot_crds::ChatCluster;
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use kube::ResourceExt as _;
 
 use super::{
     meta::{child, metadata},
     ports,
 };
 use crate::{
-    controller::rollout::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
+    role::Role,
+    validate::ValidatedCluster,
 };
 
-/// Of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest` is the template of
+/// Service of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest` is the template of
 /// gateways that takes new sockets, while others are being replaced by it.
-pub(super) fn of_chat(cluster: &ChatCluster, newest: Option<&str>) -> Child {
-    let mut selector = names::selector(&cluster.name_any(), Component::Role(Role::Gateway));
+pub(super) fn of_chat(cluster: &ValidatedCluster, newest: Option<&str>) -> Child {
+    let mut selector = names::selector(cluster.name(), Component::Role(Role::Gateway));
     selector.extend(newest.map(|hash| (names::TEMPLATE_LABEL.to_owned(), hash.to_owned())));
-    service(cluster, cluster.name_any(), Component::Shared, selector, vec![public()])
+    service(cluster, cluster.name().to_owned(), Component::Shared, selector, vec![public()])
 }
 
-/// Of a role. Its admin port is for what reads metrics.
-pub(super) fn of_role(cluster: &ChatCluster, role: Role) -> Child {
-    let name = names::role(&cluster.name_any(), role);
+/// Service of a role. Its admin port is for what reads metrics.
+pub(super) fn of_role(cluster: &ValidatedCluster, role: Role) -> Child {
+    let name = names::role(cluster.name(), role);
     let admin = port(ports::ADMIN_NAME, ports::ADMIN, ports::ADMIN_NAME);
     let component = Component::Role(role);
-    let selector = names::selector(&cluster.name_any(), component);
+    let selector = names::selector(cluster.name(), component);
     service(cluster, name, component, selector, vec![public(), admin])
 }
 
@@ -51,7 +50,7 @@ fn port(name: &str, port: i32, target: &str) -> ServicePort {
 }
 
 fn service(
-    cluster: &ChatCluster,
+    cluster: &ValidatedCluster,
     name: String,
     component: Component,
     selector: BTreeMap<String, String>,
@@ -60,7 +59,7 @@ fn service(
     child(
         ChildKind::Service,
         &Service {
-            metadata: metadata(cluster, name, component),
+            metadata: metadata(cluster.identity(), name, component),
             spec: Some(ServiceSpec {
                 type_: Some("ClusterIP".to_owned()),
                 selector: Some(selector),

@@ -1,8 +1,6 @@
 //! What Prometheus reads.
 
-use folkmoot_crds::ChatCluster;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::{
@@ -10,14 +8,15 @@ use super::{
     ports,
 };
 use crate::{
-    controller::rollout::Role,
     kinds::{Child, ChildKind},
     names::{self, Component},
+    role::Role,
+    validate::ValidatedCluster,
 };
 
 /// The admin ports of all roles.
-pub(super) fn service_monitor(cluster: &ChatCluster) -> Child {
-    let name = cluster.name_any();
+pub(super) fn service_monitor(cluster: &ValidatedCluster) -> Child {
+    let name = cluster.name();
     child(
         ChildKind::ServiceMonitor,
         &json!({
@@ -28,7 +27,7 @@ pub(super) fn service_monitor(cluster: &ChatCluster) -> Child {
                 // Of the Services, by which series are distinguished in the PrometheusRule.
                 "targetLabels": [names::INSTANCE_LABEL, names::COMPONENT_LABEL],
                 "selector": {
-                    "matchLabels": names::instance(&name),
+                    "matchLabels": names::instance(name),
                     "matchExpressions": [{
                         "key": names::COMPONENT_LABEL,
                         "operator": "In",
@@ -42,10 +41,10 @@ pub(super) fn service_monitor(cluster: &ChatCluster) -> Child {
 }
 
 /// Metadata with the labels by which somebody's Prometheus selects what it reads; they do not replace ours.
-pub(super) fn monitoring_metadata(cluster: &ChatCluster) -> ObjectMeta {
-    let mut metadata = metadata(cluster, cluster.name_any(), Component::Shared);
+pub(super) fn monitoring_metadata(cluster: &ValidatedCluster) -> ObjectMeta {
+    let mut metadata = metadata(cluster.identity(), cluster.name(), Component::Shared);
     let labels = metadata.labels.get_or_insert_default();
-    for (key, value) in &cluster.spec.monitoring.labels {
+    for (key, value) in &cluster.monitoring().labels {
         labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
     metadata

@@ -22,13 +22,13 @@ fn stalled(number: u8) -> RoleState {
 /// What each role is to run, `-` for nothing and `!` behind what is held, and how far that is. The target is 2.
 fn check(schema_current: bool, states: &[RoleState; 3], expected: &str, step: &RolloutStep) {
     let plan = plan(&revision(2), schema_current, states);
-    let said = Role::ALL.map(|role| match plan.of(role) {
+    let text = Role::ALL.map(|role| match plan.of(role) {
         None => "-".to_owned(),
         Some(RolePlan { revision, held }) => {
             format!("{}{}", revision.config.trim_start_matches("hash"), if *held { "!" } else { "" })
         }
     });
-    assert_eq!(said.join(" "), expected, "{schema_current} {states:?}");
+    assert_eq!(text.join(" "), expected, "{schema_current} {states:?}");
     assert_eq!(plan.step, *step, "{schema_current} {states:?}");
 }
 

@@ -40,9 +40,9 @@ pub enum JobOutcome {
     Succeeded,
     /// It gave up.
     Failed {
-        /// The last words of its pod, when they are known.
+        /// The last lines of its pod's log, when they are known.
         message: Option<String>,
-        /// When it gave up.
+        /// Time at which it gave up.
         at: Timestamp,
     },
 }
@@ -58,9 +58,9 @@ pub enum MigrationPlan {
     Running(MigrationJob),
     /// The last Job failed; the next one waits.
     Failed {
-        /// For a person.
+        /// Message for a person.
         message: String,
-        /// When the next one runs.
+        /// Time of the next try.
         retry_at: Timestamp,
     },
 }
@@ -94,8 +94,8 @@ pub fn plan(
             ..MigrationStatus::default()
         };
     }
-    // What the last one that failed said, as long as its Job is there.
-    let mut said =
+    // The message of the last one that failed, as long as its Job is there.
+    let mut reason =
         match status.failures.checked_sub(1).map(|last| outcome_of(&MigrationJob::new(identity, last))) {
             Some(JobOutcome::Failed { message, .. }) => message,
             _ => None,
@@ -108,7 +108,7 @@ pub fn plan(
             JobOutcome::Failed { message, at } => {
                 status.failures = status.failures.saturating_add(1);
                 status.last_failure = Some(to_api(at));
-                said = message;
+                reason = message;
             }
             JobOutcome::Missing => {
                 let retry_at = status
@@ -118,7 +118,7 @@ pub fn plan(
                 let plan = match retry_at.filter(|retry_at| *retry_at > now) {
                     None => MigrationPlan::Run(job),
                     Some(retry_at) => MigrationPlan::Failed {
-                        message: failure_message(status.failures, said.as_deref()),
+                        message: failure_message(status.failures, reason.as_deref()),
                         retry_at,
                     },
                 };
@@ -129,7 +129,7 @@ pub fn plan(
             let retry_at = later(now, LONGEST_PAUSE);
             return (
                 MigrationPlan::Failed {
-                    message: failure_message(status.failures, said.as_deref()),
+                    message: failure_message(status.failures, reason.as_deref()),
                     retry_at,
                 },
                 status,
@@ -142,10 +142,10 @@ fn completed(identity: &str) -> MigrationStatus {
     MigrationStatus { completed: Some(identity.to_owned()), ..MigrationStatus::default() }
 }
 
-fn failure_message(failures: u32, said: Option<&str>) -> String {
+fn failure_message(failures: u32, reason: Option<&str>) -> String {
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-    match said.map(str::trim).filter(|said| !said.is_empty()) {
-        Some(said) => format!("chat-server migrate failed {times}, at last with: {said}"),
+    match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("chat-server migrate failed {times}, at last with: {reason}"),
         None => format!("chat-server migrate failed {times}; the log of the migrate pod says why"),
     }
 }
@@ -181,8 +181,8 @@ mod tests {
         Timestamp::from_second(1_767_225_600 + second).unwrap()
     }
 
-    fn failed(said: &str, second: i64) -> JobOutcome {
-        JobOutcome::Failed { message: Some(said.to_owned()), at: at(second) }
+    fn failed(reason: &str, second: i64) -> JobOutcome {
+        JobOutcome::Failed { message: Some(reason.to_owned()), at: at(second) }
     }
 
     fn status(completed: &str, pending: &str, failures: u32, last_failure: Option<i64>) -> MigrationStatus {
@@ -195,8 +195,8 @@ mod tests {
         }
     }
 
-    fn waits(said: &str, retry_at: i64) -> MigrationPlan {
-        MigrationPlan::Failed { message: said.to_owned(), retry_at: at(retry_at) }
+    fn waits(reason: &str, retry_at: i64) -> MigrationPlan {
+        MigrationPlan::Failed { message: reason.to_owned(), retry_at: at(retry_at) }
     }
 
     #[test]

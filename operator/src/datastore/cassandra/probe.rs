@@ -104,10 +104,10 @@ async fn options(
         Ok(Answer::Supported) => Ok(()),
         Ok(Answer::Error(length)) => {
             let mut body = Vec::new();
-            // What of it comes is enough to say.
+            // The message is made of as much as arrives.
             let _ = stream.take(u64::try_from(length).unwrap_or(0)).read_to_end(&mut body).await;
-            let said = cql::error_text(&body);
-            let message = format!("cassandra at {point} does not serve the protocol v4, it answered: {said}");
+            let text = cql::error_text(&body);
+            let message = format!("cassandra at {point} does not serve the protocol v4, it answered: {text}");
             Err(Fault::new(Reason::Refused, message))
         }
         Ok(Answer::Other) => {

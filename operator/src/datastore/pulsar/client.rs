@@ -155,7 +155,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Also while somebody still uses them.
+    /// Deletes all topics, also while somebody still uses them.
     async fn delete_topics(&self, tenant: &str, namespace: &str) -> Result<(), Fault> {
         let gone = [StatusCode::NOT_FOUND];
         for kind in ["persistent", "non-persistent"] {

@@ -1,4 +1,4 @@
-//! What should be in Pulsar, and what is found there, in the same words.
+//! What should be in Pulsar, and what is found there, in the same types.
 
 use folkmoot_crds::PulsarSpec;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct Policies {
     pub inactive_topics: Option<InactiveTopics>,
 }
 
-/// As Pulsar writes it.
+/// What is kept of messages, as Pulsar writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// How long, in minutes.
@@ -45,7 +45,7 @@ pub struct Retention {
     pub mebibytes: i64,
 }
 
-/// As Pulsar writes it.
+/// What a subscription may hold back, as Pulsar writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BacklogQuota {
     /// The limit in bytes.
@@ -55,13 +55,13 @@ pub struct BacklogQuota {
     pub policy: String,
 }
 
-/// As Pulsar writes it.
+/// What becomes of unused topics, as Pulsar writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InactiveTopics {
     /// What counts as unused.
     pub inactive_topic_delete_mode: String,
-    /// For how many seconds.
+    /// Seconds without use after which they are deleted.
     pub max_inactive_duration_seconds: i64,
     /// Whether it is deleted then.
     pub delete_while_inactive: bool,

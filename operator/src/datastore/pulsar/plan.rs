@@ -21,7 +21,7 @@ pub enum PulsarAction {
     KeepTopics,
     /// Make the topic of events.
     MakeEvents {
-        /// With this many partitions.
+        /// Number of partitions.
         partitions: u32,
     },
     /// Give the topic of events more partitions.

@@ -17,8 +17,9 @@ const SETTINGS: Settings = Settings {
 };
 
 /// `900 ?d 30r 0m 5n`: sockets or `?`, and whether it drains, refuses, is short of memory or not ready.
-fn gateways(said: &str) -> Vec<Gateway> {
-    said.split_whitespace()
+fn gateways(fleet: &str) -> Vec<Gateway> {
+    fleet
+        .split_whitespace()
         .map(|word| {
             let number = word.trim_end_matches(char::is_alphabetic);
             Gateway {
@@ -53,25 +54,25 @@ impl Check {
         format!("{} {to}{desired} {}", plan.direction(), plan.why().code())
     }
 
-    fn look(&mut self, second: i64, replicas: u32, said: &str, expected: &str) {
-        let observed = Observed { replicas, leaving: 0, lost: 0, gateways: gateways(said) };
-        assert_eq!(self.decide(second, &observed), expected, "{second}: {said}");
+    fn look(&mut self, second: i64, replicas: u32, fleet: &str, expected: &str) {
+        let observed = Observed { replicas, leaving: 0, lost: 0, gateways: gateways(fleet) };
+        assert_eq!(self.decide(second, &observed), expected, "{second}: {fleet}");
     }
 }
 
 /// After a window of exactly this.
-fn settled(replicas: u32, said: &str, expected: &str) {
+fn settled(replicas: u32, fleet: &str, expected: &str) {
     let mut check = Check::new(SETTINGS, replicas);
-    let observed = Observed { replicas, leaving: 0, lost: 0, gateways: gateways(said) };
+    let observed = Observed { replicas, leaving: 0, lost: 0, gateways: gateways(fleet) };
     for second in (0..=300).step_by(5) {
         check.decide(second, &observed);
     }
-    check.look(305, replicas, said, expected);
+    check.look(305, replicas, fleet, expected);
 }
 
 #[test]
 fn what_is_needed_is_added_at_once() {
-    for (replicas, said, expected) in [
+    for (replicas, fleet, expected) in [
         (1, "0", "Hold 1 Enough"),
         (1, "833", "Hold 1 Enough"),
         (1, "834", "Up 2 MoreConnections"),
@@ -84,7 +85,7 @@ fn what_is_needed_is_added_at_once() {
         // One that is not ready holds what it says.
         (2, "900 900n", "Up 3 MoreConnections"),
     ] {
-        Check::new(SETTINGS, replicas).look(0, replicas, said, expected);
+        Check::new(SETTINGS, replicas).look(0, replicas, fleet, expected);
     }
     let at_least_3 = Settings { min_replicas: 3, ..SETTINGS };
     Check::new(at_least_3, 1).look(0, 1, "0", "Up 3 MinReplicas");
@@ -127,7 +128,7 @@ fn what_is_not_known_takes_nobody_away_and_may_add() {
     settled(3, "900 900 ?", "Hold 3 Enough");
     settled(2, "900 900 ?", "Up 3 MoreConnections");
 
-    // While somebody does not say, the load is believed to be what it was.
+    // While a gateway does not answer, the load is believed to be what it was.
     let mut check = Check::new(Settings { stabilization: SignedDuration::from_secs(60), ..SETTINGS }, 3);
     check.look(0, 3, "800 800 800", "Hold 3 Enough");
     for second in (5..300).step_by(5) {
@@ -168,9 +169,9 @@ fn no_more_than_the_limit_are_added_in_a_minute() {
 
 #[test]
 fn pressure_adds_a_step_a_minute_and_holds() {
-    for said in ["100r 100 100", "100m 100m 100m"] {
-        Check::new(SETTINGS, 3).look(0, 3, said, "Hold 3 GatewaysUnderPressure");
-        Check::new(SETTINGS, 2).look(0, 2, said, "Hold 2 GatewaysUnderPressure");
+    for fleet in ["100r 100 100", "100m 100m 100m"] {
+        Check::new(SETTINGS, 3).look(0, 3, fleet, "Hold 3 GatewaysUnderPressure");
+        Check::new(SETTINGS, 2).look(0, 2, fleet, "Hold 2 GatewaysUnderPressure");
     }
     let mut check = Check::new(SETTINGS, 3);
     check.look(0, 3, "800 800r 800", "Up 4 GatewaysUnderPressure");
@@ -183,9 +184,9 @@ fn pressure_adds_a_step_a_minute_and_holds() {
 
 #[test]
 fn what_is_lost_is_replaced_within_bounds() {
-    let check = |replicas, lost, said: &str, expected: &str| {
-        let observed = Observed { replicas, leaving: 0, lost, gateways: gateways(said) };
-        assert_eq!(Check::new(SETTINGS, replicas).decide(0, &observed), expected, "{lost}: {said}");
+    let check = |replicas, lost, fleet: &str, expected: &str| {
+        let observed = Observed { replicas, leaving: 0, lost, gateways: gateways(fleet) };
+        assert_eq!(Check::new(SETTINGS, replicas).decide(0, &observed), expected, "{lost}: {fleet}");
     };
     // 3,000 need 4; two of six are gone.
     check(4, 2, "1500 1500", "Up 6 GatewaysLost");
@@ -199,12 +200,12 @@ fn what_is_lost_is_replaced_within_bounds() {
 
 #[test]
 fn those_that_leave_are_waited_for() {
-    let check = |leaving, said: &str, expected: &str| {
-        let observed = Observed { replicas: 3, leaving, lost: 0, gateways: gateways(said) };
+    let check = |leaving, fleet: &str, expected: &str| {
+        let observed = Observed { replicas: 3, leaving, lost: 0, gateways: gateways(fleet) };
         let settings = Settings { stabilization: SignedDuration::ZERO, ..SETTINGS };
         let mut check = Check::new(settings, 3);
         check.decide(0, &observed);
-        assert_eq!(check.decide(1, &observed), expected, "{leaving}: {said}");
+        assert_eq!(check.decide(1, &observed), expected, "{leaving}: {fleet}");
     };
     check(1, "0 0 0 0d", "Hold 3 of 1 GatewaysLeaving");
     check(0, "0 0 0 0d", "Down 1 FewerConnections");
@@ -213,9 +214,9 @@ fn those_that_leave_are_waited_for() {
 
 #[test]
 fn a_lower_maximum_needs_no_samples() {
-    for said in ["900 900 900", "? ? ?", ""] {
+    for fleet in ["900 900 900", "? ? ?", ""] {
         let settings = Settings { max_replicas: 2, ..SETTINGS };
-        Check::new(settings, 3).look(0, 3, said, "Down 2 MaxReplicas");
+        Check::new(settings, 3).look(0, 3, fleet, "Down 2 MaxReplicas");
     }
 }
 
@@ -232,12 +233,12 @@ fn settings_that_are_replaced_hold_for_what_was_seen_before() {
 #[test]
 fn reasons_are_sentences_that_stay_the_same_while_nothing_is_done() {
     let mut first = Check::new(SETTINGS, 2);
-    let mut say = |said: &str| {
-        let observed = Observed { replicas: 2, leaving: 0, lost: 0, gateways: gateways(said) };
+    let mut reason = |fleet: &str| {
+        let observed = Observed { replicas: 2, leaving: 0, lost: 0, gateways: gateways(fleet) };
         let Decision { plan, .. } = decide(&SETTINGS, &observed, &mut first.history, at(0));
         plan.why().to_string()
     };
-    assert_eq!(say("500 500"), say("600 520"));
-    assert_eq!(say("900 900"), "1800 connections and the buffer need 3");
-    assert_eq!(say("900 ?"), "1800 connections and the buffer need 3");
+    assert_eq!(reason("500 500"), reason("600 520"));
+    assert_eq!(reason("900 900"), "1800 connections and the buffer need 3");
+    assert_eq!(reason("900 ?"), "1800 connections and the buffer need 3");
 }

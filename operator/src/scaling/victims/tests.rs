@@ -1,16 +1,16 @@
 use super::*;
 
-/// `a 900 z1/n1 r1`, with `!` for not ready, `~` for draining, `?` for one that does not say.
+/// `a 900 z1/n1 r1`, with `!` for not ready, `~` for draining, `?` for one that did not report.
 fn pods(lines: &str) -> Vec<Candidate> {
     let pod = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (zone, node) = words[2].split_once('/').unwrap();
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (zone, node) = fields[2].split_once('/').unwrap();
         Candidate {
-            name: words[0].trim_matches(['!', '~']).into(),
-            ready: !words[0].contains(['!', '~']),
-            draining: words[0].contains('~'),
-            revision: words[3].trim_start_matches('r').parse().unwrap(),
-            connections: words[1].parse().ok(),
+            name: fields[0].trim_matches(['!', '~']).into(),
+            ready: !fields[0].contains(['!', '~']),
+            draining: fields[0].contains('~'),
+            revision: fields[3].trim_start_matches('r').parse().unwrap(),
+            connections: fields[1].parse().ok(),
             node: (node != "-").then(|| node.into()),
             zone: (zone != "-").then(|| zone.into()),
         }
@@ -50,7 +50,7 @@ fn the_order() {
          mid 500 z/c r2",
         "old mid new",
     );
-    // The emptiest; who does not say is taken for full.
+    // The emptiest; one without a report is taken for full.
     check(
         "c 700 z/a r1
          a 0 z/b r1

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::{
     super::{BuildInput, Config, GatewayNumbers, SecretHashes, build, drop_job},
-    specs::{self, built, built_with, cluster, image, named, secrets, with},
+    specs::{self, built, built_with, cluster, image, named, secrets, validated, with},
 };
 use crate::{
     controller::rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
-    datastore::Secrets,
     keys::SecretData,
     kinds::{Child, ChildKind},
     names,
+    secrets::Secrets,
 };
 
 /// Every child of every spec, and the Jobs of deletion.
@@ -183,14 +183,12 @@ fn names_fit_when_that_of_the_chat_is_as_long_as_it_may_be() {
 
 #[test]
 fn add_ons_that_the_cluster_lacks_are_left_out() {
-    let cluster = named("http-route");
-    let image = image(&cluster);
+    let cluster = validated(&named("http-route"));
     let config = Config::of(&cluster, &SecretHashes::default());
     let empty = SecretData::default();
     let none = RolloutPlan { auth: None, api: None, gateway: None, step: RolloutStep::AwaitingSchema };
     let children = build(&BuildInput {
         cluster: &cluster,
-        image: &image,
         rollout: &none,
         config: &config,
         keys: &empty,
@@ -211,7 +209,8 @@ fn add_ons_that_the_cluster_lacks_are_left_out() {
 fn what_rolls_pods() {
     let (before, secrets_before) = (named("everything"), secrets());
     let hash = |cluster: &ChatCluster, secrets: &Secrets| {
-        Config::of(cluster, &SecretHashes::of(cluster, secrets)).hash
+        let cluster = validated(cluster);
+        Config::of(&cluster, &SecretHashes::of(&cluster, secrets)).hash
     };
     let base = hash(&before, &secrets_before);
     let check_secret = |name: &str, key: &str, rolls: bool| {
@@ -289,7 +288,7 @@ fn a_held_role_is_paused_with_what_it_runs() {
 fn files_that_settings_name_are_mounted() {
     for (variant, cluster) in specs::all() {
         let children = built(&cluster);
-        let variables = Config::of(&cluster, &SecretHashes::default()).variables;
+        let variables = Config::of(&validated(&cluster), &SecretHashes::default()).variables;
         for child in children.iter().filter(|child| child.kind == ChildKind::Deployment) {
             let spec = &child.object.data["spec"]["template"]["spec"];
             let mounted: BTreeSet<String> = spec["volumes"][2]["projected"]["sources"]
@@ -385,7 +384,7 @@ fn an_autoscaler_is_made_on_request_and_writes_the_scale_of_the_chat() {
 #[test]
 fn sockets_may_be_of_any_age_unless_the_spec_says_otherwise() {
     let age = |gateway: Value| {
-        let config = Config::of(&cluster(with("gateway", gateway)), &SecretHashes::default());
+        let config = Config::of(&validated(&cluster(with("gateway", gateway))), &SecretHashes::default());
         config.variables.get("FOLKMOOT_GATEWAY__MAX_CONNECTION_AGE_SECONDS").cloned()
     };
     assert_eq!(age(json!({})), None);
@@ -396,7 +395,7 @@ fn sockets_may_be_of_any_age_unless_the_spec_says_otherwise() {
 #[test]
 fn settings_do_not_replace_what_the_operator_decides() {
     let spec = with("settings", json!({"server.listen": "127.0.0.1:1", "gateway.recent_events": "7"}));
-    let variables = Config::of(&cluster(spec), &SecretHashes::default()).variables;
+    let variables = Config::of(&validated(&cluster(spec)), &SecretHashes::default()).variables;
     assert_eq!(variables["FOLKMOOT_SERVER__LISTEN"], "[::]:8080");
     assert_eq!(variables["FOLKMOOT_GATEWAY__RECENT_EVENTS"], "7");
 }
@@ -415,7 +414,10 @@ fn every_variable_is_a_setting_of_the_server() {
     }
     let check = |name: &str| assert!(known.contains(name), "{name}");
     for (_, cluster) in specs::all() {
-        Config::of(&cluster, &SecretHashes::default()).variables.keys().for_each(|name| check(name));
+        Config::of(&validated(&cluster), &SecretHashes::default())
+            .variables
+            .keys()
+            .for_each(|name| check(name));
     }
     for (_, template) in every_template() {
         for variable in template["spec"]["containers"][0]["env"].as_array().unwrap() {

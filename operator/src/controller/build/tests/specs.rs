@@ -1,17 +1,19 @@
 //! `ChatCluster`s to build for.
 
+use std::sync::Arc;
+
 use folkmoot_crds::{ChatCluster, ImageSpec};
 use serde_json::{Value, json};
 
 use super::super::{BuildInput, Capabilities, Config, GatewayNumbers, OperatorIdentity, SecretHashes, build};
 use crate::{
-    controller::{
-        rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
-        scaling::at_first,
-    },
-    datastore::{Secrets, cassandra::migration::MigrationJob},
+    controller::rollout::{Revision, RolePlan, RolloutPlan, RolloutStep},
+    datastore::cassandra::migration::MigrationJob,
     keys::SecretData,
     kinds::Child,
+    scaling::decide::at_first,
+    secrets::Secrets,
+    validate::{ValidatedCluster, validate},
 };
 
 /// Name of each, and its spec.
@@ -178,9 +180,9 @@ pub(super) fn built_with(
     secrets: &Secrets,
     plan_of: impl Fn(&Revision) -> Option<RolePlan>,
 ) -> Vec<Child> {
-    let image = image(cluster);
+    let cluster = &validated(cluster);
     let config = Config::of(cluster, &SecretHashes::of(cluster, secrets));
-    let target = Revision { image: image.reference.clone(), config: config.hash.clone() };
+    let target = Revision { image: cluster.image().reference.clone(), config: config.hash.clone() };
     let plan = plan_of(&target);
     let rollout =
         RolloutPlan { auth: plan.clone(), api: plan.clone(), gateway: plan, step: RolloutStep::Settled };
@@ -193,7 +195,6 @@ pub(super) fn built_with(
     let migration = MigrationJob { identity: "identity".into(), attempt: 1, hash: "0123456789".into() };
     build(&BuildInput {
         cluster,
-        image: &image,
         rollout: &rollout,
         config: &config,
         keys: &keys,
@@ -207,6 +208,11 @@ pub(super) fn built_with(
             pod_labels: [("app.kubernetes.io/name".into(), "folkmoot-operator".into())].into(),
         },
     })
+}
+
+/// A valid one, run by such an operator.
+pub(super) fn validated(cluster: &ChatCluster) -> ValidatedCluster {
+    validate(&Arc::new(cluster.clone()), Some(&image(cluster))).unwrap()
 }
 
 /// That of the spec, or one that an operator could have been released with.

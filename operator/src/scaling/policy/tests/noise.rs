@@ -147,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     /// Whatever is seen: within the bounds, never fewer than the highest load of the window and the buffer need, never fewer when
-    /// somebody did not say, and never more within a minute than may be.
+    /// a gateway did not answer, and never more within a minute than may be.
     #[test]
     fn decisions_keep_to_the_rules(
         target_connections in 50..3_000_u32,

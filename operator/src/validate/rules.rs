@@ -1,40 +1,16 @@
-//! What is wrong with a `ChatCluster` that the rules of its definition do not see, or would not have let pass: the definition in
-//! the cluster may be an older one.
+//! What is wrong with a spec that the rules of its definition do not see, or would not have let pass: the definition in the cluster
+//! may be an older one.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
-use folkmoot_crds::{AutoscalingMode, ChatCluster, CredentialsRef, FileStore, MAX_NAME, SecretKeyRef};
+use folkmoot_crds::{AutoscalingMode, ChatCluster, ChatClusterSpec, MAX_NAME};
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use kube::ResourceExt as _;
 
-use crate::datastore::Secrets;
+use super::Problem;
 
-/// Something that only a person can put right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Path of the field, such as `spec.cassandra.contactPoints[0]`.
-    pub field: String,
-    /// What was expected there. It names no secret.
-    pub message: String,
-}
-
-impl Problem {
-    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
-
-/// Checks the resource alone; the outcome changes only with it (`InvalidSpec`).
-///
-/// # Errors
-/// All that is wrong, in the order of the fields.
-pub fn validate(cluster: &ChatCluster) -> Result<(), Vec<Problem>> {
+/// What is wrong, in the order of the fields; files and exposure are checked by what is made of them.
+pub(super) fn problems(cluster: &ChatCluster) -> Vec<Problem> {
     let spec = &cluster.spec;
     let mut problems = Vec::new();
     let mut expect = |is_right: bool, field: &str, message: &str| {
@@ -95,68 +71,14 @@ pub fn validate(cluster: &ChatCluster) -> Result<(), Vec<Problem>> {
             "must be an IP address or a block of them, such as 10.0.0.0/8 or 2001:db8::/32",
         );
     }
-    expect(
-        (spec.files.store == FileStore::S3) == spec.files.s3.is_some(),
-        "spec.files.s3",
-        "must be set with store: S3, and only with it",
-    );
-    if let Some(exposure) = &spec.exposure {
-        expect(
-            exposure.ingress.is_some() != exposure.http_route.is_some(),
-            "spec.exposure",
-            "must have exactly one of ingress and httpRoute",
-        );
-    }
-    for (key, value) in &spec.settings {
-        let is_line = !value.chars().any(char::is_control);
-        expect(is_line, &format!("spec.settings[{key}]"), "must be one line");
-    }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    problems
 }
 
-/// Checks that every Secret that the resource refers to is there and has what is needed (`SecretMissing`).
-///
-/// # Errors
-/// All that is missing.
-pub fn validate_secrets(cluster: &ChatCluster, secrets: &Secrets) -> Result<(), Vec<Problem>> {
-    let (cassandra, pulsar) = (&cluster.spec.cassandra, &cluster.spec.pulsar);
-    let s3 = cluster.spec.files.s3.as_ref().map(|s3| &s3.credentials_secret_ref);
-    let mut wanted: Vec<(&str, &str, &str)> = Vec::new();
-    let login = |reference: &Option<CredentialsRef>| reference.as_ref().map(|r| r.name.clone());
-    let logins = [
-        ("spec.cassandra.credentialsSecretRef", login(&cassandra.credentials_secret_ref)),
-        ("spec.cassandra.migrationCredentialsSecretRef", login(&cassandra.migration_credentials_secret_ref)),
-    ];
-    for (field, name) in &logins {
-        if let Some(name) = name {
-            wanted.extend([(*field, name.as_str(), "username"), (*field, name.as_str(), "password")]);
-        }
-    }
-    let keys: [(&str, Option<&SecretKeyRef>); 5] = [
-        ("spec.cassandra.caSecretRef", cassandra.ca_secret_ref.as_ref()),
-        ("spec.pulsar.tokenSecretRef", pulsar.token_secret_ref.as_ref()),
-        ("spec.pulsar.adminTokenSecretRef", pulsar.admin_token_secret_ref.as_ref()),
-        ("spec.pulsar.caSecretRef", pulsar.ca_secret_ref.as_ref()),
-        ("spec.files.s3.credentialsSecretRef", s3),
-    ];
-    for (field, reference) in keys {
-        wanted.extend(reference.map(|reference| (field, reference.name.as_str(), reference.key.as_str())));
-    }
-    let problems: Vec<Problem> = wanted
-        .into_iter()
-        .filter_map(|(field, name, key)| {
-            let message = match secrets.get(name) {
-                None => format!("there is no Secret {name} in this namespace"),
-                Some(data) => match data.get(key) {
-                    None => format!("the Secret {name} does not have the key {key}"),
-                    Some([]) => format!("the key {key} of the Secret {name} is empty"),
-                    Some(_) => return None,
-                },
-            };
-            Some(Problem::new(field, message))
-        })
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+/// What is wrong with `spec.settings`.
+pub(super) fn settings(spec: &ChatClusterSpec) -> Vec<Problem> {
+    let is_line = |value: &String| !value.chars().any(char::is_control);
+    let broken = spec.settings.iter().filter(|(_, value)| !is_line(value));
+    broken.map(|(key, _)| Problem::new(format!("spec.settings[{key}]"), "must be one line")).collect()
 }
 
 /// RFC 1035 §2.3.1, as Services want it.
@@ -205,8 +127,9 @@ fn is_quantity(text: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::*;
-    use crate::keys::SecretData;
+    use std::sync::Arc;
+
+    use super::{super::validate, *};
 
     fn cluster(name: &str, changes: &serde_json::Value) -> ChatCluster {
         let mut spec = json!({
@@ -222,13 +145,14 @@ mod tests {
     }
 
     fn check(name: &str, changes: &serde_json::Value, expected: &[&str]) {
-        let problems = validate(&cluster(name, changes)).err().unwrap_or_default();
+        let image = serde_json::from_value(json!({"reference": "folkmoot/chat-server:1"})).unwrap();
+        let problems = validate(&Arc::new(cluster(name, changes)), Some(&image)).err().unwrap_or_default();
         let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(fields, expected, "{name} {changes}");
     }
 
     #[test]
-    fn what_is_wrong_is_said_by_field() {
+    fn problems_are_named_by_field() {
         check("chat", &json!({}), &[]);
         for name in ["1chat", "chat-", "a.b", "Chat", &"a".repeat(41)] {
             check(name, &json!({}), &["metadata.name"]);
@@ -280,37 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn missing_secrets_are_named() {
-        let cluster = cluster(
-            "chat",
-            &json!({
-                "cassandra": {"contactPoints": ["a:1"], "credentialsSecretRef": {"name": "login"}},
-                "pulsar": {
-                    "url": "pulsar://a:1",
-                    "adminUrl": "http://a:1",
-                    "tokenSecretRef": {"name": "pulsar", "key": "token"},
-                },
-            }),
-        );
-        let mut login = SecretData::default();
-        login.insert("username", "folkmoot");
-        login.insert("password", "");
-        let mut secrets = Secrets::from([("login".to_owned(), login)]);
-        let said: Vec<String> =
-            validate_secrets(&cluster, &secrets).unwrap_err().iter().map(ToString::to_string).collect();
-        assert_eq!(
-            said,
-            [
-                "spec.cassandra.credentialsSecretRef: the key password of the Secret login is empty",
-                "spec.pulsar.tokenSecretRef: there is no Secret pulsar in this namespace",
-            ]
-        );
-        secrets.get_mut("login").unwrap().insert("password", "geheim");
-        secrets.insert("pulsar".into(), SecretData::default());
-        let said = validate_secrets(&cluster, &secrets).unwrap_err();
-        assert_eq!(said.len(), 1);
-        assert_eq!(said[0].message, "the Secret pulsar does not have the key token");
-        secrets.get_mut("pulsar").unwrap().insert("token", "geheim");
-        assert_eq!(validate_secrets(&cluster, &secrets), Ok(()));
+    fn without_an_image_and_a_default_there_is_a_problem() {
+        let problems = validate(&Arc::new(cluster("chat", &json!({}))), None).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), ["spec.image"]);
     }
 }
