@@ -1,7 +1,7 @@
 //! One append inside the writer's transaction: idempotency, the decision, the event. What a decision needs and what
 //! follows from an event is in `project`.
 
-use chat_log::{ChannelFacts, Decision, kind_number, rules_change, scrub, target};
+use chat_log::{ChannelFacts, Decision, kind_number, permission::Denial, rules_change, scrub, target};
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -52,13 +52,15 @@ pub(super) struct Log<'a> {
     pub(super) facts: Option<ChannelFacts>,
 }
 
-/// What is read of an author before each event: whether it was committed before, and where their marker is.
+/// What is read of an author before each event: whether it was committed before, where their marker is, and the version of
+/// their role.
 #[derive(Default)]
 pub(super) struct Author {
     first: Option<(Seq, Millis)>,
     pub(super) read: Option<Seq>,
 }
 
+    auth_version: u64,
 impl<'a> Log<'a> {
     fn open(db: &'a Connection, channel: ChannelId) -> Result<Self, JobError> {
         let read = |row: &Row<'_>| {
@@ -120,6 +122,10 @@ impl<'a> Log<'a> {
             Decision::Accept => {}
             Decision::AcceptIfFree { key, .. } if !self.name_is_taken(&key)? => {}
             Decision::AcceptIfFree { .. } => return Ok(Appended::Refused(Refusal::NameTaken)),
+        // In one transaction with the append, so nothing stands behind a change of the role that was decided by the one before.
+        if event.authority.is_some_and(|authority| authority.auth_version < author.auth_version) {
+            return Ok(Appended::Refused(Refusal::Denied(Denial::RoleChanged)));
+        }
             Decision::Refuse(refusal) => return Ok(Appended::Refused(refusal)),
         }
         let seq = self.end.head + 1;
@@ -134,7 +140,7 @@ impl<'a> Log<'a> {
         Ok(Appended::New { seq })
     }
 
-    /// One statement, since every message needs both.
+    /// One statement, since every message needs all of it.
     fn author(&self, event: &NewEvent) -> Result<Author, JobError> {
         if event.id.is_none() && event.authority.is_none() && event.seen.is_none() {
             return Ok(Author::default());
@@ -144,14 +150,16 @@ impl<'a> Log<'a> {
         let read = |row: &Row<'_>| {
             let seq: Option<i64> = row.get(0)?;
             let first = seq.map(|_| Ok::<_, rusqlite::Error>((uint(row, 0)?, uint(row, 1)?))).transpose()?;
-            Ok(Author { first, read: codec::opt_uint(row, 2)? })
+            let auth_version = codec::opt_uint(row, 3)?.unwrap_or_default();
+            Ok(Author { first, read: codec::opt_uint(row, 2)?, auth_version })
         };
         Ok(self
             .db
             .prepare_cached(
-                "SELECT dedup.seq, dedup.at, user_channels.read FROM (SELECT 1)
+                "SELECT dedup.seq, dedup.at, user_channels.read, users.auth_version FROM (SELECT 1)
                  LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
-                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1",
+                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
+                 LEFT JOIN users ON users.id = ?2",
             )?
             .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
     }
