@@ -16,6 +16,7 @@ mod hub;
 mod options;
 mod outbox;
 mod pace;
+mod places;
 mod presence;
 mod reads;
 mod recent;

@@ -22,7 +22,7 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
     if log.end.head != before.head {
         log.save()?;
     }
-    Ok(Commit { outcomes, before: Some(before) })
+    Ok(Commit { outcomes, before: Some(before), read: log.read })
 }
 
 /// Where and when the event with this client id was committed first.
@@ -50,6 +50,8 @@ pub(super) struct Log<'a> {
     ruled: Seq,
     /// What the log says of the channel; `None` before its first event.
     pub(super) facts: Option<ChannelFacts>,
+    /// New messages that their authors' read markers moved to.
+    pub(super) read: Vec<Seq>,
 }
 
 /// What is read of an author before each event: whether it was committed before, where their marker is, and the version of
@@ -58,9 +60,9 @@ pub(super) struct Log<'a> {
 pub(super) struct Author {
     first: Option<(Seq, Millis)>,
     pub(super) read: Option<Seq>,
+    auth_version: u64,
 }
 
-    auth_version: u64,
 impl<'a> Log<'a> {
     fn open(db: &'a Connection, channel: ChannelId) -> Result<Self, JobError> {
         let read = |row: &Row<'_>| {
@@ -82,9 +84,12 @@ impl<'a> Log<'a> {
             .optional()?;
         Ok(match found {
             Some((end, message, ruled, facts)) => {
-                Self { db, channel, end, message, ruled, facts: Some(facts) }
+                Self { db, channel, end, message, ruled, facts: Some(facts), read: Vec::new() }
             }
-            None => Self { db, channel, end: End::begun_anew(0), message: 0, ruled: 0, facts: None },
+            None => {
+                let end = End::begun_anew(0);
+                Self { db, channel, end, message: 0, ruled: 0, facts: None, read: Vec::new() }
+            }
         })
     }
 
@@ -117,15 +122,15 @@ impl<'a> Log<'a> {
         if let Some((seq, at)) = author.first {
             return Ok(Appended::Duplicate { seq, at });
         }
+        // In one transaction with the append, so nothing stands behind a change of the role that was decided by the one before.
+        if event.authority.is_some_and(|authority| authority.auth_version < author.auth_version) {
+            return Ok(Appended::Refused(Refusal::Denied(Denial::RoleChanged)));
+        }
         let mut state = self.state(event, &author)?;
         match state.decide(event) {
             Decision::Accept => {}
             Decision::AcceptIfFree { key, .. } if !self.name_is_taken(&key)? => {}
             Decision::AcceptIfFree { .. } => return Ok(Appended::Refused(Refusal::NameTaken)),
-        // In one transaction with the append, so nothing stands behind a change of the role that was decided by the one before.
-        if event.authority.is_some_and(|authority| authority.auth_version < author.auth_version) {
-            return Ok(Appended::Refused(Refusal::Denied(Denial::RoleChanged)));
-        }
             Decision::Refuse(refusal) => return Ok(Appended::Refused(refusal)),
         }
         let seq = self.end.head + 1;
