@@ -229,6 +229,30 @@ for (const device of Object.keys(DEVICES)) {
       assert.ok(Math.max(...widths) < 200, `a word is cut off: ${widths}`);
     });
 
+    await step("in an archived channel reactions stand, and nobody adds to them", async () => {
+      const token = gustavTokens.access_token;
+      const name = `shelf-${device}`;
+      const { id } = await server.request("POST", "/v1/channels", { token, body: { kind: "private", name } });
+      const headers = () => ({ "idempotency-key": randomUUID() });
+      const { seq } = await server.request("POST", `/v1/channels/${id}/messages`, { token, headers: headers(), body: { text: "On the shelf" } });
+      const reactions = `/v1/channels/${id}/messages/${seq}/reactions`;
+      await server.request("PUT", `${reactions}/${encodeURIComponent("📚")}`, { token, headers: headers() });
+      await gustav.open(name);
+      const message = gustav.message("On the shelf");
+      const button = message.locator(".reaction");
+      await button.waitFor();
+      assert.equal(await message.getByRole("button", { name: "React", exact: true }).count(), 1);
+
+      await server.request("PATCH", `/v1/channels/${id}`, { token, body: { archived: true } });
+      await message.locator('.reaction[aria-disabled="true"]').waitFor();
+      assert.equal(await message.getByRole("button", { name: "React", exact: true }).count(), 0);
+      // A click would be shown at once, before the server has refused it.
+      await button.click({ force: true });
+      assert.deepEqual(await gustav.reactions("On the shelf"), ["📚 1*"]);
+      assert.equal(await message.locator(".waiting, .failure").count(), 0);
+      await gustav.open(channel);
+    });
+
     await step("files and pictures are uploaded, seen and fetched", async () => {
       const notes = { name: "notes <b>.txt", mimeType: "text/plain", buffer: Buffer.from("buy bread\n".repeat(100)) };
       await frida.attach(notes, { name: "hills.png", mimeType: "image/png", buffer: hills(640, 420) });

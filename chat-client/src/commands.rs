@@ -1,6 +1,7 @@
 //! Everything that one can do to a channel's messages, over both doors: the socket of a [`Client`], which resends until the
 //! outcome is known, and requests of [`Rest`].
 
+use chat_log::check_emoji;
 use chat_protocol::{
     ChannelId, ClientFrame, ClientId, FileId, Seq,
     rest::{Committed, EditMessage, SendMessage},
@@ -95,8 +96,8 @@ impl Client {
     /// Reacts to message `target` with an emoji, and waits until that is committed.
     ///
     /// # Errors
-    /// Like [`Client::send`]; [`chat_protocol::ErrorCode::Conflict`] when one has reacted so already, or there are as many
-    /// reactions as a message may have.
+    /// Like [`Client::send`]; [`chat_protocol::ErrorCode::Conflict`] when one has reacted so already,
+    /// [`chat_protocol::ErrorCode::TooManyReactions`] when there are as many reactions as a message may have.
     pub async fn react(
         &self,
         channel: ChannelId,
@@ -188,7 +189,7 @@ impl Rest {
         key: ClientId,
         emoji: &str,
     ) -> Result<Committed, RestError> {
-        self.commit(Method::PUT, &reaction(channel, target, emoji), key, |request| request).await
+        self.commit(Method::PUT, &reaction(channel, target, emoji)?, key, |request| request).await
     }
 
     /// Takes one's own reaction to a message back.
@@ -202,7 +203,7 @@ impl Rest {
         key: ClientId,
         emoji: &str,
     ) -> Result<Committed, RestError> {
-        self.commit(Method::DELETE, &reaction(channel, target, emoji), key, |request| request).await
+        self.commit(Method::DELETE, &reaction(channel, target, emoji)?, key, |request| request).await
     }
 
     async fn commit(
@@ -222,8 +223,10 @@ fn new_id() -> ClientId {
     ClientId(Uuid::new_v4())
 }
 
-/// The path of one's own reaction. Emoji may contain what means something in a path, such as `#` and `*` of keycaps.
-fn reaction(channel: ChannelId, target: Seq, emoji: &str) -> String {
+/// The path of one's own reaction. Emoji may contain what means something in a path, such as `#` and `*` of keycaps. What is
+/// no emoji may be no segment of a path either, such as `..`.
+fn reaction(channel: ChannelId, target: Seq, emoji: &str) -> Result<String, RestError> {
+    check_emoji(emoji).map_err(RestError::Emoji)?;
     let emoji: String = emoji.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    format!("v1/channels/{channel}/messages/{target}/reactions/{emoji}")
+    Ok(format!("v1/channels/{channel}/messages/{target}/reactions/{emoji}"))
 }

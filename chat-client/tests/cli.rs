@@ -304,6 +304,15 @@ fn a_reaction_finds_its_message_and_is_idempotent() {
     to("PUT", 2, "%23%EF%B8%8F%E2%83%A3");
     let (_, err) = check(home.path(), &["react", "general", "👍", "--message", "7"], "", 1);
     assert!(err.contains("not that"), "{err}");
+    // What is no emoji is no part of a path either; the server is not asked.
+    let asked = server.asked.lock().len();
+    for bad in ["", ".", "..", "ok", "\u{fe0f}"] {
+        for more in [&[][..], &["--remove"]] {
+            let (_, err) = check(home.path(), &[&["react", "general", bad], more].concat(), "", 1);
+            assert!(err.starts_with("error: not an emoji: "), "{bad:?}: {err}");
+        }
+    }
+    assert_eq!(server.asked.lock().len(), asked);
 }
 
 #[test]

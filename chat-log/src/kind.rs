@@ -13,6 +13,7 @@ use crate::{
     decide::{ChannelFacts, Decision, State},
     name_key,
     permission::{ChannelAction, Denial},
+    text::is_invisible,
 };
 
 /// Kinds of reactions to one message, at most.
@@ -51,9 +52,8 @@ impl Refusal {
     pub const fn code(self) -> ErrorCode {
         match self {
             Self::NoChannel | Self::NoTarget => ErrorCode::NotFound,
-            Self::ChannelExists | Self::NameTaken | Self::NoEffect | Self::TooManyReactions => {
-                ErrorCode::Conflict
-            }
+            Self::ChannelExists | Self::NameTaken | Self::NoEffect => ErrorCode::Conflict,
+            Self::TooManyReactions => ErrorCode::TooManyReactions,
             Self::Denied(denial) => denial.code(),
         }
     }
@@ -127,15 +127,15 @@ pub fn check_emoji(emoji: &str) -> Result<(), String> {
     // Some emoji are letters in a circle or square.
     let symbol =
         |c| matches!(c, '\u{2100}'..='\u{2bff}' | '\u{3200}'..='\u{32ff}' | '\u{1f000}'..='\u{1ffff}');
-    // Marks that turn the direction of text, and spaces without width; not those that put emoji together.
-    let mark = |c| {
-        matches!(c, '\u{61c}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    // What puts emoji together or chooses how one looks, and shows nothing alone.
+    let joiner = |c| matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
+    let mark = |c| is_invisible(c) && !joiner(c);
     let bad = |c: char| c.is_whitespace() || c.is_control() || mark(c) || (c.is_alphabetic() && !symbol(c));
-    if emoji.is_empty() || emoji.len() > MAX_EMOJI_BYTES || emoji.is_ascii() || emoji.contains(bad) {
+    let shows = emoji.chars().any(|c| !joiner(c));
+    if emoji.len() > MAX_EMOJI_BYTES || emoji.is_ascii() || emoji.contains(bad) || !shows {
         return Err(format!(
-            "not an emoji: allowed are at most {MAX_EMOJI_BYTES} bytes, no words, no white space, no control characters"
+            "not an emoji: allowed are at most {MAX_EMOJI_BYTES} bytes, something that shows, no words, no white space, no \
+             control characters"
         ));
     }
     Ok(())
@@ -564,6 +564,21 @@ mod tests {
             "👍 ",
             "👍\n",
             "\u{0}",
+            ".",
+            "\u{fe0f}",
+            "\u{ad}",
+            "👍\u{ad}",
+            "\u{200d}",
+            "\u{200d}\u{fe0f}",
+            "\u{34f}",
+            "\u{180e}",
+            "\u{2063}",
+            "\u{2800}",
+            "\u{3164}",
+            "\u{fffa}",
+            "\u{1d173}",
+            "\u{e0001}",
+            "\u{e0067}\u{e007f}",
             &"👍".repeat(17),
         ] {
             assert!(check_emoji(bad).is_err(), "{bad:?}");

@@ -15,6 +15,7 @@ mod event;
 pub mod fold;
 mod kind;
 pub mod permission;
+pub mod text;
 pub mod vectors;
 
 pub use decide::{ChannelFacts, Decision, State, needs, needs_for};

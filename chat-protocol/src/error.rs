@@ -21,6 +21,8 @@ pub enum ErrorCode {
     NotFound,
     /// It clashes with what is there: a name that is taken, a message that was deleted.
     Conflict,
+    /// The message has as many reactions as it may have, or as one person may give it.
+    TooManyReactions,
     /// The channel is archived.
     Archived,
     /// Larger than the limit.
@@ -54,7 +56,7 @@ impl ErrorCode {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::Conflict | Self::Archived => 409,
+            Self::Conflict | Self::TooManyReactions | Self::Archived => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::RangeNotSatisfiable => 416,
@@ -82,6 +84,7 @@ impl ErrorCode {
             Self::Forbidden => "not permitted",
             Self::NotFound => "not found",
             Self::Conflict => "conflicts with what is there",
+            Self::TooManyReactions => "too many reactions",
             Self::Archived => "channel is archived",
             Self::TooLarge => "too large",
             Self::UnsupportedMediaType => "media type not accepted",

@@ -81,6 +81,7 @@ fn every_error_code_has_its_row_with_its_status() {
         ErrorCode::Forbidden,
         ErrorCode::NotFound,
         ErrorCode::Conflict,
+        ErrorCode::TooManyReactions,
         ErrorCode::Archived,
         ErrorCode::TooLarge,
         ErrorCode::UnsupportedMediaType,

@@ -83,7 +83,7 @@ pub enum EngineError {
         source: MigrateError,
     },
     /// There is no embedded store.
-    #[error("there is no restored store in {}: which folder is it in?", dir.display())]
+    #[error("there is no store in {}: which folder is it in?", dir.display())]
     NotThere {
         /// Where it was looked for.
         dir: PathBuf,
@@ -157,13 +157,18 @@ impl Engines {
     }
 }
 
-/// Opens only the system of record that `config` names.
+/// Opens only the system of record that `config` names, which must be there already.
 ///
 /// # Errors
-/// When it cannot be had.
-pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, EngineError> {
+/// When it is not there, or cannot be had.
+pub async fn open_existing_store(config: &Config) -> Result<Arc<dyn Store>, EngineError> {
+    let dir = &config.data.dir;
     Ok(match config.store {
-        StoreEngine::Sqlite => Arc::new(open_sqlite(&config.data.dir)?),
+        // A mistyped folder would be made, and be a new store.
+        StoreEngine::Sqlite if !dir.join(SQLITE_FILE).is_file() => {
+            return Err(EngineError::NotThere { dir: dir.clone() });
+        }
+        StoreEngine::Sqlite => Arc::new(open_sqlite(dir)?),
         StoreEngine::Cassandra => Arc::new(open_cassandra_store(&config.cassandra).await?),
     })
 }
@@ -215,20 +220,11 @@ pub async fn migrate(config: &Config, only: Option<Migrated>) -> Result<(), Engi
 /// # Errors
 /// When the store cannot be opened (a server runs on the embedded one), or does not do it. Doing it again does the rest.
 pub async fn restored(config: &Config) -> Result<(), EngineError> {
-    let (place, store): (String, Arc<dyn Store>) = match config.store {
-        StoreEngine::Sqlite => {
-            let dir = &config.data.dir;
-            // A mistyped folder would be made, and be a new store.
-            if !dir.join(SQLITE_FILE).is_file() {
-                return Err(EngineError::NotThere { dir: dir.clone() });
-            }
-            (format!("the store in {}", dir.display()), Arc::new(open_sqlite(dir)?))
-        }
-        StoreEngine::Cassandra => {
-            let store = open_cassandra_store(&config.cassandra).await?;
-            (format!("keyspace {}", config.cassandra.keyspace), Arc::new(store))
-        }
+    let place = match config.store {
+        StoreEngine::Sqlite => format!("the store in {}", config.data.dir.display()),
+        StoreEngine::Cassandra => format!("keyspace {}", config.cassandra.keyspace),
     };
+    let store = open_existing_store(config).await?;
     let failed = |source| EngineError::Restored { place: place.clone(), source };
     let keys_file = &config.auth.signing_keys_file;
     let keys_are_in_store = keys_file.as_os_str().is_empty();

@@ -83,7 +83,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::MakeOwner { handle, settings } => {
             let config = load(&settings, Config::default())?.config;
             telemetry::init(&config.log);
-            owner::make(&*engines::open_store(&config).await?, &handle).await?;
+            owner::make(&*engines::open_existing_store(&config).await?, &handle).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Restored { settings } => {

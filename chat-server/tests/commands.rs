@@ -85,6 +85,20 @@ async fn make_owner_is_the_way_back_in() {
     assert_eq!((grace.user.role, grace.user.deactivated), (Role::Owner, false));
 }
 
+#[test]
+fn make_owner_makes_no_store_where_there_is_none() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (data, exists) in [(dir.path().join("mistyped"), false), (dir.path().to_owned(), true)] {
+        let mut command = Command::new(BINARY);
+        command.args(["make-owner", "ada", "--data-dir"]).arg(&data).stdin(Stdio::null());
+        let output = command.output().expect("runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains("there is no store in"), "{output:?}");
+        assert_eq!(data.exists(), exists, "{}", data.display());
+        assert!(!data.join("folkmoot.db").exists(), "{}", data.display());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_makes_a_demo_once_and_prints_how_to_get_in_every_time() {
     // For its HTTP client.

@@ -174,7 +174,7 @@ async fn both_doors_react_and_take_back_and_everybody_sees_it() {
 }
 
 #[tokio::test]
-async fn it_is_so_already_is_a_conflict_and_so_is_too_many() {
+async fn it_is_so_already_is_a_conflict_and_too_many_has_a_code_of_its_own() {
     let server = TestServer::start().await;
     let ada = server.register("ada").await;
     let channel = server.channel_of(&ada, &[], "full").await;
@@ -189,7 +189,7 @@ async fn it_is_so_already_is_a_conflict_and_so_is_too_many() {
     let answer = a.rest(channel, target, &encoded("❌"), false, new_id()).await;
     let problem: Problem = read(answer, StatusCode::CONFLICT).await;
     assert!(problem.detail.contains("20 different") && problem.detail.contains("1,000"), "{problem:?}");
-    assert_eq!(a.refused(channel, target, "❌", false).await, ErrorCode::Conflict);
+    assert_eq!(a.refused(channel, target, "❌", false).await, ErrorCode::TooManyReactions);
 }
 
 #[tokio::test]
@@ -240,7 +240,9 @@ async fn only_messages_and_only_emoji() {
         assert_eq!(a.refused(channel, nothing, "👍", false).await, ErrorCode::NotFound, "{nothing}");
     }
     let long = "👍".repeat(17);
-    for bad in ["x", ":+1:", "👍 👍", "👍\n", "👍\u{0}", "\u{2003}", &long] {
+    let invisible = ["\u{fe0f}", "\u{ad}", "\u{200d}", "\u{2063}", "\u{e0067}\u{e007f}", "👍\u{ad}"];
+    for bad in ["x", ":+1:", "👍 👍", "👍\n", "👍\u{0}", "\u{2003}", &long].into_iter().chain(invisible)
+    {
         assert_eq!(a.refused(channel, target, bad, false).await, ErrorCode::Invalid, "{bad:?}");
         assert_eq!(a.refused(channel, target, bad, true).await, ErrorCode::Invalid, "{bad:?}");
     }

@@ -99,7 +99,7 @@ async fn whatever_goes_wrong_is_a_problem() {
     };
     assert_eq!(raw("application/json", "{".into()).await, ErrorCode::Malformed);
     assert_eq!(raw("text/plain", "{}".into()).await, ErrorCode::UnsupportedMediaType);
-    assert_eq!(raw("application/json", r#"{"kind":"public"}"#.into()).await, ErrorCode::Invalid);
+    assert_eq!(raw("application/json", r#"{"kind":"public"}"#.into()).await, ErrorCode::Malformed);
     assert_eq!(
         raw("application/json", format!(r#"{{"name":"{}"}}"#, "x".repeat(128 * 1024))).await,
         ErrorCode::TooLarge

@@ -57,15 +57,13 @@ const EVENTS = {
   },
 };
 
-/** What the server says when a reaction is there, or gone, already: from another device, perhaps. */
-const ALREADY = /^already in that state/;
-
 const WHY = {
   forbidden: "you may not write here",
   not_found: "the conversation is not there any more",
   archived: "the channel is archived",
   too_large: "it is too long",
   conflict: "the message was deleted",
+  too_many_reactions: "there are too many already",
 };
 
 /**
@@ -101,10 +99,9 @@ const COMMANDS = {
       command: row.command,
       reactions: reacted(row.reactions, command, me),
     }),
+    // It is there, or gone, already: from another device, perhaps.
     failed: (error) =>
-      ALREADY.test(error?.message)
-        ? null
-        : `No reaction: ${reason(error, { not_found: "the message is not there any more", conflict: "there are too many already" })}`,
+      error?.code === "conflict" ? null : `No reaction: ${reason(error, { not_found: "the message is not there any more" })}`,
   },
 };
 

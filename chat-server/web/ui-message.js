@@ -33,7 +33,8 @@ const MAX_NAMES = 10;
 const LIST = new Intl.ListFormat("en-GB");
 
 /** What a row looks like depends on this and nothing else. */
-export function signature(row, { chat, editing }) {
+export function signature(row, view) {
+  const { chat, editing } = view;
   // An open editor stays as it is: presence or a new name must not take away what is being typed.
   if (editing === row.key && !row.deleted) return "editing";
   const { kind, seq, at, by, text, files, deleted, edited, fading, state, failure, newest, grouped, note, reactions } = row;
@@ -41,7 +42,7 @@ export function signature(row, { chat, editing }) {
   const about = note && note.user && chat.people.name(note.user);
   const online = kind === "message" && !grouped && isOnline(chat, by);
   const reacted = reactions?.map(({ emoji, by: users, waiting }) => [emoji, users.length, who(users, chat), waiting]);
-  const body = [text, files?.length, deleted, edited, fading, state, failure, newest, grouped, reacted];
+  const body = [text, files?.length, deleted, edited, fading, state, failure, newest, grouped, reacted, isArchived(view)];
   return JSON.stringify([kind, seq, at, name, about, online, body]);
 }
 
@@ -52,6 +53,9 @@ export function buildRow(row, view) {
   if (row.kind === "note") return h("li", { class: "note", title: full(row.at) }, sentence(row.note, (user) => view.chat.people.name(user)));
   return messageRow(row, view);
 }
+
+/** Nobody reacts in such a channel any more. */
+const isArchived = ({ chat, channel }) => Boolean(chat.channels.get(channel)?.archived);
 
 const isOnline = (chat, user) => (user === chat.me.id ? chat.socket.state === "online" : chat.people.isOnline(user));
 
@@ -103,6 +107,7 @@ function pills(row, view) {
 function pill({ emoji, by, waiting }, row, view) {
   const people = who(by, view.chat);
   const mine = by.includes(view.chat.me.id);
+  const archived = isArchived(view);
   const toggle = ({ currentTarget }) => {
     // This button is about to go.
     if (mine && by.length === 1) currentTarget.closest(".message").querySelector(".react-button")?.focus();
@@ -114,11 +119,13 @@ function pill({ emoji, by, waiting }, row, view) {
       type: "button",
       class: waiting ? "reaction waiting" : "reaction",
       "aria-pressed": String(mine),
+      // It stays in reach of the keyboard: it says who reacted.
+      "aria-disabled": archived && "true",
       "aria-label": `${emoji} ${by.length}, ${people}`,
       title: `${people} reacted with ${emoji}`,
       // What others chose may be no name in a selector.
       dataset: { focus: `reaction-${[...emoji].map((char) => char.codePointAt(0).toString(16)).join("-")}` },
-      onclick: toggle,
+      onclick: archived ? null : toggle,
     },
     h("bdi", null, emoji),
     h("span", { class: "count" }, by.length),
@@ -132,7 +139,7 @@ function react(row, emoji, { chat, channel }) {
 }
 
 function reactButton(row, view) {
-  if (row.seq === null) return null;
+  if (row.seq === null || isArchived(view)) return null;
   const button = h(
     "button",
     {

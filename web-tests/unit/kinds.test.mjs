@@ -66,8 +66,8 @@ test("what was refused says why", () => {
   assert.equal(why("delete", { code: "invalid", message: "expected less" }), "Not changed: expected less");
   assert.equal(why("delete", null), "Not changed: the server was restored from a backup");
   assert.equal(why("react", { code: "not_found", message: "-" }), "No reaction: the message is not there any more");
-  assert.equal(why("react", { code: "conflict", message: "expected at most 20" }), "No reaction: there are too many already");
-  assert.equal(why("react", { code: "conflict", message: "already in that state; nothing was changed" }), null);
+  assert.equal(why("react", { code: "too_many_reactions", message: "at most 20" }), "No reaction: there are too many already");
+  assert.equal(why("react", { code: "conflict", message: "in any words" }), null);
   assert.equal(why("react", null), "No reaction: the server was restored from a backup");
   const failed = { type: "edit", id: "i", text: "new", state: "failed", error: { code: "archived" } };
   assert.deepEqual(waiting({ text: "old" }, failed, "me"), {

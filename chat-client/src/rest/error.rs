@@ -48,6 +48,9 @@ pub enum RestError {
         /// What was asked.
         path: String,
     },
+    /// What is to be reacted with is no emoji; the server was not asked.
+    #[error("{0}")]
+    Emoji(String),
     /// There is no token, or it is not accepted and no other can be had.
     #[error("not signed in")]
     SignedOut,
@@ -68,6 +71,7 @@ impl RestError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Problem { problem, .. } => Some(problem.code),
+            Self::Emoji(_) => Some(ErrorCode::Invalid),
             Self::SignedOut => Some(ErrorCode::Unauthenticated),
             _ => None,
         }
@@ -82,7 +86,12 @@ impl RestError {
             Self::Status { status, .. } => matches!(status, 429 | 502..=504),
             Self::Request { source, .. } => !source.is_builder() && !source.is_redirect(),
             Self::StoreBusy(_) | Self::OtherGeneration { .. } => true,
-            Self::Url(_) | Self::Setup(_) | Self::SignedOut | Self::Store(_) | Self::File(..) => false,
+            Self::Url(_)
+            | Self::Setup(_)
+            | Self::Emoji(_)
+            | Self::SignedOut
+            | Self::Store(_)
+            | Self::File(..) => false,
         }
     }
 

@@ -13,7 +13,7 @@ use chat_domain::{
     chat::{Actor, ChatError, now_ms, permissions::ChannelAction},
     store::FileRow,
 };
-use chat_http::{HttpError, PathParams, QueryParams, problems};
+use chat_http::{HttpError, PathParams, QueryParams, StillAllowed, problems};
 use chat_protocol::{ChannelId, ErrorCode, FileId, FileRef};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
@@ -66,6 +66,7 @@ async fn upload_file(
     State(state): State<ApiState>,
     Extension(uploads): Extension<Uploads>,
     Authenticated(actor): Authenticated,
+    Extension(allowed): Extension<StillAllowed>,
     QueryParams(query): QueryParams<UploadFile>,
     headers: HeaderMap,
     body: Body,
@@ -78,6 +79,9 @@ async fn upload_file(
     let id = FileId::new();
     let staged = state.blobs.stage(id).await.map_err(|e| blob_failed(&e))?;
     let received = receive(body, staged, state.max_file_bytes).await?;
+    // It took its time: whoever was signed out or left the channel meanwhile has uploaded nothing.
+    allowed.check()?;
+    state.chat.authorize(&actor, query.channel, ChannelAction::Post).await?;
     // From here on it is whole. A client that goes away now must not leave bytes without a description.
     let keeping = tokio::spawn(async move {
         let kept = keep(&state, &actor, id, &query, received).await;

@@ -12,8 +12,8 @@ use chat_domain::{
     chat::{Actor, AuthVersions, ChatError},
     store::{GenerationRow, Store},
 };
-use chat_http::{BearerToken, HttpError};
-use chat_protocol::ErrorCode;
+use chat_http::{BearerToken, HttpError, StillAllowed};
+use chat_protocol::{ErrorCode, Millis};
 use http::request::Parts;
 use jsonwebtoken::Validation;
 use tokio::sync::watch;
@@ -68,18 +68,29 @@ impl TokenVerifier {
         let inner = &*self.0;
         let kid = tokens::key_id(token)?;
         let key = inner.keys.verifying(&kid).await?.ok_or_else(unreadable)?;
-        let since = inner.generations.borrow().map_or(0, |generation| generation.since);
-        let actor = tokens::check(&key, &inner.validation, since, token)?;
-        if inner.revoked.contains(actor.session) {
-            return Err(ChatError::new(
-                ErrorCode::Unauthenticated,
-                "the session was signed out; sign in again",
-            ));
+        let actor = tokens::check(&key, &inner.validation, self.since(), token)?;
+        self.still_stands(&actor)?;
+        Ok(actor)
+    }
+
+    /// Whether somebody whose token was good a while ago may still act: their session was not ended, their account not closed,
+    /// their role not changed. That the token has expired meanwhile is no matter.
+    ///
+    /// # Errors
+    /// `unauthenticated` when they may not.
+    fn still_stands(&self, actor: &Actor) -> Result<(), ChatError> {
+        if self.0.revoked.contains(actor.session) {
+            return Err(signed_out());
         }
-        if self.is_outdated(&actor) {
+        if self.is_outdated(actor) {
             return Err(outdated());
         }
-        Ok(actor)
+        Ok(())
+    }
+
+    /// Tokens from before this time are not believed.
+    fn since(&self) -> Millis {
+        self.0.generations.borrow().map_or(0, |generation| generation.since)
     }
 
     /// Whether the role of this person changed since their token was issued.
@@ -112,6 +123,11 @@ impl TokenVerifier {
     }
 }
 
+/// Of a session that was ended.
+fn signed_out() -> ChatError {
+    ChatError::new(ErrorCode::Unauthenticated, "the session was signed out; sign in again")
+}
+
 /// Of a token from before a change of its person's role.
 #[must_use]
 pub fn outdated() -> ChatError {
@@ -134,7 +150,8 @@ async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<Gen
     }
 }
 
-/// Whoever sent the request, by its `Authorization: Bearer` header.
+/// Whoever sent the request, by its `Authorization: Bearer` header. Leaves [`StillAllowed`] with the request, for whoever
+/// waits for its body.
 pub struct Authenticated(pub Actor);
 
 impl<S> FromRequestParts<S> for Authenticated
@@ -146,6 +163,13 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let BearerToken(token) = BearerToken::from_request_parts(parts, state).await?;
-        Ok(Self(TokenVerifier::from_ref(state).verify(&token).await?))
+        let verifier = TokenVerifier::from_ref(state);
+        let since = verifier.since();
+        let actor = verifier.verify(&token).await?;
+        parts.extensions.insert(StillAllowed::new(move || {
+            // A restore ends all sessions.
+            if verifier.since() == since { verifier.still_stands(&actor) } else { Err(signed_out()) }
+        }));
+        Ok(Self(actor))
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use chat_domain::chat::Actor;
-use chat_protocol::{ChannelId, CloseCode, ServerFrame};
+use chat_protocol::{ChannelState, CloseCode, ServerFrame};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     outbox::{Outbox, Pushed},
+    places::{Moved, Places},
     wire,
 };
 
@@ -37,7 +38,7 @@ pub(super) struct Conn {
     /// Who it is, once `hello` was accepted.
     actor: OnceLock<Actor>,
     /// Channels whose events it gets. Changed only together with the hub's own entry.
-    pub(super) channels: Mutex<Vec<ChannelId>>,
+    pub(super) places: Mutex<Places>,
     /// Seconds since `epoch` when something was last heard.
     heard: AtomicU32,
     /// Seconds since `epoch` when it is old enough to be sent away.
@@ -56,7 +57,7 @@ impl Conn {
             max_queued_bytes,
             wake: Notify::new(),
             actor: OnceLock::new(),
-            channels: Mutex::default(),
+            places: Mutex::default(),
             heard: AtomicU32::new(0),
             old_at: AtomicU32::new(u32::MAX),
             epoch,
@@ -100,10 +101,25 @@ impl Conn {
         self.push(&[wire::server_frame(frame)]);
     }
 
-    /// Sends the welcome, and behind it whatever has come since the subscription.
-    pub(super) fn welcome(&self, frame: &ServerFrame) {
+    /// Sends the welcome, which says this of its user's channels, and behind it whatever has come since the subscription.
+    pub(super) fn welcome(&self, frame: &ServerFrame, channels: &[ChannelState]) {
+        let mut places = self.places.lock();
+        let moved = places.welcome(channels);
         self.outbox.lock().release(wire::server_frame(frame));
+        for moved in moved {
+            self.send(&moved.frame());
+        }
+        drop(places);
         self.wake.notify_one();
+    }
+
+    /// Sends that a read marker of its user moved, unless the client knows of a later one.
+    pub(super) fn moved(&self, moved: Moved) {
+        // Under the lock, so that frames leave in the order in which they were taken.
+        let mut places = self.places.lock();
+        if places.take(moved) {
+            self.send(&moved.frame());
+        }
     }
 
     /// Sends why there is no welcome, nothing of what has come since a subscription, and closes.

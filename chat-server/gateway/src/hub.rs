@@ -152,18 +152,18 @@ impl Hub {
         let mut state = channel.state.lock();
         state.used = Instant::now();
         if Arc::make_mut(&mut state.sockets).insert(conn.id, Arc::clone(conn)).is_none() {
-            conn.channels.lock().push(id);
+            conn.places.lock().subscribe(id);
         }
         state.end
     }
 
     pub(super) fn unsubscribe(&self, id: ChannelId, conn: &Conn) {
-        conn.channels.lock().retain(|c| *c != id);
+        conn.places.lock().unsubscribe(id);
         self.remove_socket(id, conn);
     }
 
     pub(super) fn unsubscribe_all(&self, conn: &Conn) {
-        let channels = std::mem::take(&mut *conn.channels.lock());
+        let channels = conn.places.lock().unsubscribe_all();
         for id in channels {
             self.remove_socket(id, conn);
         }
@@ -581,5 +581,5 @@ fn decoded(event: &StoredEvent) -> (CommittedEvent, Bytes) {
     let frame = wire::text_frame(&json);
     let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown).into();
     let channel = event.channel;
-    (CommittedEvent { channel, seq: event.seq, body, json, end: None, generation: None }, frame)
+    (CommittedEvent { channel, seq: event.seq, body, json, end: None, generation: None, reader: None }, frame)
 }

@@ -17,6 +17,7 @@ pub mod metrics;
 mod options;
 mod outbox;
 mod pace;
+mod places;
 mod presence;
 mod reads;
 mod recent;

@@ -40,7 +40,12 @@ pub(super) struct Reads {
 
 impl Reads {
     pub(super) fn new(throttled: Counter) -> Self {
-        Self { welcomes: Semaphore::new(WELCOMES), throttled, ends: Flights::default(), syncs: Flights::default() }
+        Self {
+            welcomes: Semaphore::new(WELCOMES),
+            throttled,
+            ends: Flights::default(),
+            syncs: Flights::default(),
+        }
     }
 
     /// A user's channels.

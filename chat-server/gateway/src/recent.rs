@@ -148,7 +148,7 @@ mod tests {
             body: body.clone(),
         }));
         let (body, json) = (body.into(), Bytes::new());
-        (CommittedEvent { channel, seq, body, json, end: None, generation: None }, frame)
+        (CommittedEvent { channel, seq, body, json, end: None, generation: None, reader: None }, frame)
     }
 
     fn message(text: &str) -> EventBody {

@@ -16,6 +16,7 @@ use chat_protocol::{ChannelId, CloseCode, EventBody, Generation, PresenceStatus,
 use super::{
     Gateway,
     answer::USERS_PER_SIGNAL,
+    places::Moved,
     presence::{DRAIN_GRACE, GRACE},
     wire,
 };
@@ -40,6 +41,10 @@ impl Listener for Gateway {
             }
             _ => self.feed.committed(event),
         }
+        if let Some(reader) = event.reader {
+            // It had read all that others wrote before.
+            self.moved(reader, Moved { channel: event.channel, seq: event.seq, unread: Some(0) });
+        }
     }
 
     fn missed(&self) {
@@ -57,11 +62,7 @@ impl Listener for Gateway {
                 self.hub().signal(*channel, &frame, *user);
             }
             Signal::Read { user, channel, seq, unread, .. } => {
-                let (channel, seq, unread) = (*channel, *seq, *unread);
-                let frame = wire::server_frame(&ServerFrame::Read { channel, seq, unread });
-                for conn in self.conns_of(*user) {
-                    conn.push(std::slice::from_ref(&frame));
-                }
+                self.moved(*user, Moved { channel: *channel, seq: *seq, unread: *unread });
             }
             Signal::SessionRevoked { session } => {
                 let users = self.users.lock();
@@ -159,6 +160,13 @@ impl Gateway {
     pub fn spawn(self: &Arc<Self>) {
         tokio::spawn(sweep_loop(Arc::downgrade(self)));
         self.spawn_ageing();
+    }
+
+    /// A read marker moved: all sockets of its user get it.
+    fn moved(&self, user: UserId, moved: Moved) {
+        for conn in self.conns_of(user) {
+            conn.moved(moved);
+        }
     }
 
     fn compare_users(&self, digest: &Digest) {

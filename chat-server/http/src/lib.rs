@@ -10,6 +10,6 @@ mod problem;
 pub mod problems;
 
 pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies};
-pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams};
+pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams, StillAllowed};
 pub use harden::{HardenOptions, harden};
 pub use problem::{HttpError, fallback, method_not_allowed, panic_response};

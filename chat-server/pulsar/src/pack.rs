@@ -32,6 +32,8 @@ const SIGNAL: u8 = 2;
 const END: u8 = 3;
 /// The generation of the events that follow in the same pack, 16 bytes.
 const GENERATION: u8 = 4;
+/// The read marker of its author moves to the event in the next record but those of kind [`END`]. Empty.
+const READ: u8 = 5;
 
 /// Records and bytes after which a pack is full. Pulsar's own limit is 5 MiB a message.
 const MAX_RECORDS: usize = 512;
@@ -45,6 +47,8 @@ pub(super) struct Record {
     end: Option<End>,
     /// Of an event, when it is known.
     generation: Option<Generation>,
+    /// The read marker of the event's author moves to it.
+    read: bool,
     since: Instant,
 }
 
@@ -54,7 +58,8 @@ impl Record {
         match message {
             BusMessage::Event(event) => {
                 let record = Self::new(EVENT, event.json.clone());
-                Some(Self { end: event.end, generation: event.generation, ..record })
+                let (end, generation, read) = (event.end, event.generation, event.reader.is_some());
+                Some(Self { end, generation, read, ..record })
             }
             BusMessage::Signal(signal) => {
                 let bytes = serde_json::to_vec(signal).ok()?;
@@ -64,7 +69,7 @@ impl Record {
     }
 
     fn new(kind: u8, bytes: Bytes) -> Self {
-        Self { kind, bytes, end: None, generation: None, since: Instant::now() }
+        Self { kind, bytes, end: None, generation: None, read: false, since: Instant::now() }
     }
 
     /// How long it has waited.
@@ -107,6 +112,9 @@ impl Packer {
         {
             self.put(GENERATION, 16, generation.0.as_bytes());
             self.generation = record.generation;
+        }
+        if record.read {
+            self.put(READ, 0, &[]);
         }
         if let Some(End { head, from, counts }) = record.end {
             let numbers = [head, from, counts.n, counts.d, counts.m];
@@ -164,18 +172,30 @@ impl Pack {
             Some((kind, record.split_off(RECORD_HEADER)))
         })
         .filter(move |(kind, _)| events || *kind != EVENT)
-        .scan((None, None), |(end, generation), (kind, bytes)| {
-            // It holds for the next record only.
-            let own_end = end.take();
+        .scan(Context::default(), |context, (kind, bytes)| {
             match kind {
-                END => *end = read_end(&bytes),
-                GENERATION => *generation = Uuid::from_slice(&bytes).ok().map(Generation),
-                _ => return Some(message(kind, bytes, own_end, *generation)),
+                END => context.end = read_end(&bytes),
+                GENERATION => context.generation = Uuid::from_slice(&bytes).ok().map(Generation),
+                READ => context.read = true,
+                _ => {
+                    let read = message(kind, bytes, context);
+                    // Only the generation holds for more than the next record.
+                    *context = Context { generation: context.generation, ..Context::default() };
+                    return Some(read);
+                }
             }
             Some(None)
         })
         .flatten()
     }
+}
+
+/// What the records before one say of it.
+#[derive(Default)]
+struct Context {
+    end: Option<End>,
+    generation: Option<Generation>,
+    read: bool,
 }
 
 fn read_end(mut bytes: &[u8]) -> Option<End> {
@@ -184,13 +204,14 @@ fn read_end(mut bytes: &[u8]) -> Option<End> {
     Some(End { head, from, counts: Counts { n: number()?, d: number()?, m: number()? } })
 }
 
-fn message(kind: u8, bytes: Bytes, end: Option<End>, generation: Option<Generation>) -> Option<BusMessage> {
+fn message(kind: u8, bytes: Bytes, context: &Context) -> Option<BusMessage> {
     let read = match kind {
         EVENT => serde_json::from_slice::<Event>(&bytes).map(|event| {
-            let Event { channel, seq, body, .. } = event;
-            let end = end.filter(|end| end.head == seq);
+            let Event { channel, seq, by, body, .. } = event;
+            let Context { end, generation, read } = *context;
+            let (end, reader) = (end.filter(|end| end.head == seq), read.then_some(by));
             let (body, json) = (body.into(), bytes);
-            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end, generation }))
+            BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end, generation, reader }))
         }),
         SIGNAL => serde_json::from_slice::<Signal>(&bytes).map(BusMessage::Signal),
         _ => return None,
@@ -224,7 +245,31 @@ mod tests {
         let Event { channel, seq, body, .. } = event.clone();
         let end = Some(End { head: 42, from: 3, counts: Counts { n: 39, d: 2, m: 1 } });
         let body = body.into();
-        BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end, generation }))
+        BusMessage::Event(Arc::new(CommittedEvent {
+            channel,
+            seq,
+            body,
+            json,
+            end,
+            generation,
+            reader: None,
+        }))
+    }
+
+    #[test]
+    fn whose_marker_moves_is_said_of_one_event() {
+        let read = event();
+        let BusMessage::Event(moves) = committed(&read) else { unreachable!("it is an event") };
+        let moves = Arc::into_inner(moves).expect("nobody else has it");
+        let moves = CommittedEvent { reader: Some(read.by), ..moves };
+        let messages = [BusMessage::Event(Arc::new(moves)), committed(&event())];
+        let packed = packed(&messages.map(|message| Record::of(&message).expect("is written")));
+        let read_back =
+            Pack::read(&packed).expect("is read").messages(true).filter_map(|message| match message {
+                BusMessage::Event(event) => Some((event.reader, event.end.is_some())),
+                BusMessage::Signal(_) => None,
+            });
+        assert_eq!(read_back.collect::<Vec<_>>(), [(Some(read.by), true), (None, true)]);
     }
 
     fn packed(records: &[Record]) -> Bytes {

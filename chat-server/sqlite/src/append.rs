@@ -2,7 +2,7 @@
 //! follows from an event is in `project`.
 
 use chat_domain::store::{Appended, Commit, End, NewEvent, Refusal};
-use chat_log::{ChannelFacts, Decision, kind_number, rules_change, scrub, target};
+use chat_log::{ChannelFacts, Decision, kind_number, permission::Denial, rules_change, scrub, target};
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -22,7 +22,7 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
     if log.end.head != before.head {
         log.save()?;
     }
-    Ok(Commit { outcomes, before: Some(before) })
+    Ok(Commit { outcomes, before: Some(before), read: log.read })
 }
 
 /// Where and when the event with this client id was committed first.
@@ -50,13 +50,17 @@ pub(super) struct Log<'a> {
     ruled: Seq,
     /// What the log says of the channel; `None` before its first event.
     pub(super) facts: Option<ChannelFacts>,
+    /// New messages that their authors' read markers moved to.
+    pub(super) read: Vec<Seq>,
 }
 
-/// What is read of an author before each event: whether it was committed before, and where their marker is.
+/// What is read of an author before each event: whether it was committed before, where their marker is, and the version of
+/// their role.
 #[derive(Default)]
 pub(super) struct Author {
     first: Option<(Seq, Millis)>,
     pub(super) read: Option<Seq>,
+    auth_version: u64,
 }
 
 impl<'a> Log<'a> {
@@ -80,9 +84,12 @@ impl<'a> Log<'a> {
             .optional()?;
         Ok(match found {
             Some((end, message, ruled, facts)) => {
-                Self { db, channel, end, message, ruled, facts: Some(facts) }
+                Self { db, channel, end, message, ruled, facts: Some(facts), read: Vec::new() }
             }
-            None => Self { db, channel, end: End::begun_anew(0), message: 0, ruled: 0, facts: None },
+            None => {
+                let end = End::begun_anew(0);
+                Self { db, channel, end, message: 0, ruled: 0, facts: None, read: Vec::new() }
+            }
         })
     }
 
@@ -115,6 +122,10 @@ impl<'a> Log<'a> {
         if let Some((seq, at)) = author.first {
             return Ok(Appended::Duplicate { seq, at });
         }
+        // In one transaction with the append, so nothing stands behind a change of the role that was decided by the one before.
+        if event.authority.is_some_and(|authority| authority.auth_version < author.auth_version) {
+            return Ok(Appended::Refused(Refusal::Denied(Denial::RoleChanged)));
+        }
         let mut state = self.state(event, &author)?;
         match state.decide(event) {
             Decision::Accept => {}
@@ -134,7 +145,7 @@ impl<'a> Log<'a> {
         Ok(Appended::New { seq })
     }
 
-    /// One statement, since every message needs both.
+    /// One statement, since every message needs all of it.
     fn author(&self, event: &NewEvent) -> Result<Author, JobError> {
         if event.id.is_none() && event.authority.is_none() && event.seen.is_none() {
             return Ok(Author::default());
@@ -144,14 +155,16 @@ impl<'a> Log<'a> {
         let read = |row: &Row<'_>| {
             let seq: Option<i64> = row.get(0)?;
             let first = seq.map(|_| Ok::<_, rusqlite::Error>((uint(row, 0)?, uint(row, 1)?))).transpose()?;
-            Ok(Author { first, read: codec::opt_uint(row, 2)? })
+            let auth_version = codec::opt_uint(row, 3)?.unwrap_or_default();
+            Ok(Author { first, read: codec::opt_uint(row, 2)?, auth_version })
         };
         Ok(self
             .db
             .prepare_cached(
-                "SELECT dedup.seq, dedup.at, user_channels.read FROM (SELECT 1)
+                "SELECT dedup.seq, dedup.at, user_channels.read, users.auth_version FROM (SELECT 1)
                  LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
-                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1",
+                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
+                 LEFT JOIN users ON users.id = ?2",
             )?
             .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
     }

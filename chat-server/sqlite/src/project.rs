@@ -127,7 +127,7 @@ impl Log<'_> {
     }
 
     /// Notes the author's last message, and that they have read it if they had read everything before it.
-    fn mark_own(&self, seq: Seq, event: &NewEvent, read: Option<Seq>) -> Result<(), JobError> {
+    fn mark_own(&mut self, seq: Seq, event: &NewEvent, read: Option<Seq>) -> Result<(), JobError> {
         let had_read = match event.seen.map(|seen| seen.max(read.unwrap_or(0))) {
             None => false,
             Some(seen) => seen >= self.message || !self.others_wrote_after(seen, event.by)?,
@@ -137,6 +137,9 @@ impl Log<'_> {
                 "UPDATE user_channels SET own = ?3 WHERE user = ?1 AND channel = ?2",
                 params![event.by.0.as_bytes(), self.key(), int(seq)],
             );
+        }
+        if read.is_some() {
+            self.read.push(seq);
         }
         let counts = self.end.counts;
         self.update(

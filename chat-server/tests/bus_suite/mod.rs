@@ -58,7 +58,15 @@ pub(crate) fn event(channel: ChannelId, seq: u64) -> BusMessage {
         Event { channel, seq, at: 1_700_000_000_000, by: UserId::new(), id: None, body: body.clone() };
     let json = serde_json::to_vec(&ServerFrame::Event(event)).unwrap().into();
     let body = body.into();
-    BusMessage::Event(Arc::new(CommittedEvent { channel, seq, body, json, end: None, generation: None }))
+    BusMessage::Event(Arc::new(CommittedEvent {
+        channel,
+        seq,
+        body,
+        json,
+        end: None,
+        generation: None,
+        reader: None,
+    }))
 }
 
 /// The next message but for what nobody asked for; heartbeats and the like are not seen here at all.

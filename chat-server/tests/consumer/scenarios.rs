@@ -28,8 +28,15 @@ pub(crate) async fn the_bus_makes_it_fast(store: Arc<dyn Logs>) {
         let channel = channels[n % 3];
         let seq = say(&store, channel).await;
         let body = chat_protocol::EventBody::Unknown.into();
-        let event =
-            CommittedEvent { channel, seq, body, json: bytes::Bytes::new(), end: None, generation: None };
+        let event = CommittedEvent {
+            channel,
+            seq,
+            body,
+            json: bytes::Bytes::new(),
+            end: None,
+            generation: None,
+            reader: None,
+        };
         bus.publish(BusMessage::Event(Arc::new(event))).await.unwrap();
     }
     for channel in channels {

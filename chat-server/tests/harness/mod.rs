@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod engines;
+pub mod operations;
 pub mod process;
 pub mod wait;
 pub mod ws;

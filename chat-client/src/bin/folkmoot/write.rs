@@ -121,6 +121,7 @@ async fn react(
     message: Option<Seq>,
     remove: bool,
 ) -> anyhow::Result<()> {
+    chat_log::check_emoji(emoji).map_err(anyhow::Error::msg)?;
     let session = Session::open(global).await?;
     let channel = people::find_channel(&session.rest, channel).await?.id;
     let target = match message {

@@ -172,8 +172,8 @@ impl Call {
     pub(super) fn own_messages(&self) -> HashMap<UserId, Own> {
         let mut last: HashMap<UserId, Own> = HashMap::new();
         for item in &self.items {
-            if let (Some(Appended::New { seq }), EventBody::Message { .. }) =
-                (item.outcome, &*item.event.body)
+            if let Some(Appended::New { seq }) = item.outcome
+                && is_message(&item.event.body)
             {
                 let own = last.entry(item.event.by).or_default();
                 own.seq = seq;
@@ -185,9 +185,18 @@ impl Call {
 
     /// One outcome for each event; all must have one.
     pub(super) fn into_commit(self) -> Commit {
+        let moved = |item: &Item| match item.outcome {
+            Some(Appended::New { seq }) if item.read.is_some() && is_message(&item.event.body) => Some(seq),
+            _ => None,
+        };
+        let read = self.items.iter().filter_map(moved).collect();
         let outcomes = self.items.into_iter().filter_map(|item| item.outcome).collect();
-        Commit { outcomes, before: self.before }
+        Commit { outcomes, before: self.before, read }
     }
+}
+
+fn is_message(body: &EventBody) -> bool {
+    matches!(body, EventBody::Message { .. })
 }
 
 /// Whether something follows from such an event that must be done before it is answered.

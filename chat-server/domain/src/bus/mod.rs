@@ -28,6 +28,8 @@ pub struct CommittedEvent {
     pub end: Option<End>,
     /// The generation of the store that it was committed to; `None` from a process of 0.1.0.
     pub generation: Option<Generation>,
+    /// Its author, when their read marker moves to it.
+    pub reader: Option<UserId>,
 }
 
 /// What a process of the cluster says of itself every few seconds: that it lives, where it can be reached, who is at it

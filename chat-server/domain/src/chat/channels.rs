@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chat_log::text::is_name;
 use chat_protocol::{
     ChannelId, ChannelKind, EventBody, UserId, limits,
     rest::{Channel, CreateChannel, UpdateChannel},
@@ -235,9 +236,10 @@ fn tolerate_no_effect(outcomes: &[Appended]) -> Result<(), ChatError> {
 fn check_name(name: &str) -> Result<String, ChatError> {
     let name = name.trim();
     let chars = name.chars().count();
-    if chars == 0 || chars > limits::MAX_CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
+    if chars > limits::MAX_CHANNEL_NAME_CHARS || !is_name(name) {
         return Err(ChatError::invalid(format!(
-            "not a usable channel name: it takes 1 to {} characters without control characters",
+            "not a usable channel name: it takes 1 to {} characters that show, without control characters and marks that turn \
+             the direction of text",
             limits::MAX_CHANNEL_NAME_CHARS
         )));
     }

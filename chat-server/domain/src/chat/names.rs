@@ -1,5 +1,6 @@
 //! Names of people.
 
+use chat_log::text::is_name;
 use chat_protocol::limits::MAX_DISPLAY_NAME_CHARS;
 
 use super::ChatError;
@@ -7,13 +8,14 @@ use super::ChatError;
 /// A display name without the blanks around it.
 ///
 /// # Errors
-/// Nothing is left, it is too long, or it has control characters.
+/// Nothing of it shows, it is too long, or it has characters that control how text shows.
 pub fn display_name(name: &str) -> Result<String, ChatError> {
     let name = name.trim();
     let fits = (1..=MAX_DISPLAY_NAME_CHARS).contains(&name.chars().count());
-    if !fits || name.chars().any(char::is_control) {
+    if !fits || !is_name(name) {
         return Err(ChatError::invalid(format!(
-            "not a usable display name: it takes 1 to {MAX_DISPLAY_NAME_CHARS} characters without control characters"
+            "not a usable display name: it takes 1 to {MAX_DISPLAY_NAME_CHARS} characters that show, without control characters \
+             and marks that turn the direction of text"
         )));
     }
     Ok(name.to_owned())

@@ -10,7 +10,7 @@ use std::{
 };
 
 use chat_log::permission::Denial;
-use chat_protocol::ChannelId;
+use chat_protocol::{ChannelId, UserId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -154,7 +154,7 @@ impl Writer {
         let commit = self.store.commit_when_there_is_room(channel, &mut take).await;
         // Without room, those get the answer who waited for as long as that was looked for.
         let units = units.unwrap_or_else(|| self.take(channel, waiting));
-        let Commit { outcomes: appended, before } = match commit {
+        let Commit { outcomes: appended, before, read } = match commit {
             Ok(commit) => commit,
             Err(error) => {
                 let error = ChatError::from(error);
@@ -191,7 +191,8 @@ impl Writer {
             for (event, outcome) in unit.events.into_iter().zip(&own) {
                 if let Appended::New { seq } = outcome {
                     end = end.filter(|end| end.head + 1 == *seq).map(|end| end.after(&event.body));
-                    self.publish(channel, *seq, event, end).await;
+                    let reader = read.contains(seq).then_some(event.by);
+                    self.publish(channel, *seq, event, end, reader).await;
                 }
             }
             // The caller may have gone; what was committed stays committed.
@@ -205,15 +206,23 @@ impl Writer {
         authority.is_none_or(|authority| self.auth_versions.accepts(event.by, authority.auth_version))
     }
 
-    /// Hands a committed event to the bus; `end` is where the log ends with it, when that is known.
-    async fn publish(&self, channel: ChannelId, seq: u64, event: NewEvent, end: Option<End>) {
+    /// Hands a committed event to the bus; `end` is where the log ends with it, when that is known, `reader` whose read marker
+    /// moves to it.
+    async fn publish(
+        &self,
+        channel: ChannelId,
+        seq: u64,
+        event: NewEvent,
+        end: Option<End>,
+        reader: Option<UserId>,
+    ) {
         let NewEvent { by, id, at, body, .. } = event;
         self.directory.observe(channel, &body);
         let counts = end.map(|end| end.counts);
         let stored = StoredEvent { channel, seq, at, by, id, body: Arc::clone(body.json()), counts };
         let json = event_json(&stored, true).into();
         let generation = self.generation.borrow().map(|row| row.id);
-        let event = CommittedEvent { channel, seq, body, json, end, generation };
+        let event = CommittedEvent { channel, seq, body, json, end, generation, reader };
         let message = BusMessage::Event(Arc::new(event));
         if let Err(error) = self.bus.publish(message).await {
             // Not the sender's trouble: the event is committed, and receivers repair the gap from the store.

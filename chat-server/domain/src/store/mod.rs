@@ -60,6 +60,8 @@ pub struct Commit {
     /// The end of the log right before the first event that is new. [`End::after`] each new one follows from it, as long as
     /// their positions are consecutive.
     pub before: Option<End>,
+    /// Positions of the new messages that their authors' read markers move to (see [`NewEvent::seen`]), ascending.
+    pub read: Vec<Seq>,
 }
 
 /// A committed event as it stands in the store now: bodies of deleted messages and of their edits are scrubbed.

@@ -1,0 +1,185 @@
+//! All sockets of a person get every move of their read marker, whatever moved it, and none that they get is older than one
+//! before.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod harness;
+mod keyspace;
+
+use std::sync::Arc;
+
+use chat_cassandra::{CassandraStore, migrate::migrate};
+use chat_domain::{
+    bus::{Bus as _, BusMessage, Signal},
+    store::Store,
+};
+use chat_gateway::GatewayOptions;
+use chat_protocol::{ChannelId, ClientFrame, ClientId, Seq, ServerFrame};
+use futures_util::future::join_all;
+use harness::{
+    cluster::{TestCluster, TestGateway},
+    wait::DEADLINE,
+    ws::TestSocket,
+};
+use keyspace::Keyspace;
+use tokio::time::timeout;
+
+const ROUNDS: u64 = 200;
+/// Marks at the same time.
+const AT_ONCE: u64 = 4;
+
+struct World {
+    cluster: TestCluster,
+    a: TestGateway,
+    b: TestGateway,
+}
+
+impl World {
+    async fn on(cluster: TestCluster, stores: [Arc<dyn Store>; 2]) -> Self {
+        let [own, other] = stores;
+        let options = |name: &str| GatewayOptions { name: name.into(), ..GatewayOptions::default() };
+        let a = cluster.process_on(own, options("a")).await;
+        let b = cluster.process_on(other, options("b")).await;
+        Self { cluster, a, b }
+    }
+
+    async fn sqlite() -> Self {
+        let cluster = TestCluster::new();
+        let stores = [Arc::clone(&cluster.store), Arc::clone(&cluster.store)];
+        Self::on(cluster, stores).await
+    }
+}
+
+/// The next move that a socket gets, and what is unread by it.
+async fn moved(socket: &mut TestSocket) -> (Seq, Option<u64>) {
+    let read = socket.until(|frame| match frame {
+        ServerFrame::Read { seq, unread, .. } => Some((seq, unread)),
+        _ => None,
+    });
+    // Pings come all the time.
+    timeout(DEADLINE, read).await.expect("the marker moves in time")
+}
+
+async fn says(socket: &mut TestSocket, channel: ChannelId, seen: Option<Seq>) -> Seq {
+    let id = ClientId(uuid::Uuid::new_v4());
+    socket.send(&ClientFrame::Send { id, channel, text: "hi".into(), files: vec![], seen }).await;
+    socket.acked(id).await.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moves_that_come_late_are_not_sent() {
+    let world = World::sqlite().await;
+    let ada = world.cluster.user("ada").await;
+    let channel = world.a.channel(&ada, &[], "den").await;
+    let mut socket = world.a.connect(&ada).await;
+    for seq in [7, 5, 8, 6, 9] {
+        let read = Signal::Read { user: ada.user, channel, seq, unread: Some(0), generation: None };
+        world.cluster.bus.publish(BusMessage::Signal(read)).await.unwrap();
+    }
+    for expected in [7, 8, 9] {
+        assert_eq!(moved(&mut socket).await.0, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_from_before_the_welcome_is_not_sent() {
+    let world = World::sqlite().await;
+    let ada = world.cluster.user("ada").await;
+    let channel = world.a.channel(&ada, &[], "den").await;
+    for _ in 0..9 {
+        let id = ClientId(uuid::Uuid::new_v4());
+        world.a.chat.send(&ada, channel, id, "hi".into(), vec![], None).await.unwrap();
+    }
+    world.a.chat.mark_read(&ada, channel, 8).await.unwrap();
+    let mut socket = world.b.connect(&ada).await;
+    for seq in [5, 9] {
+        let read = Signal::Read { user: ada.user, channel, seq, unread: Some(0), generation: None };
+        world.cluster.bus.publish(BusMessage::Signal(read)).await.unwrap();
+    }
+    // The welcome says 8, which may be sent once more.
+    let mut seq = moved(&mut socket).await.0;
+    if seq == 8 {
+        seq = moved(&mut socket).await.0;
+    }
+    assert_eq!(seq, 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_move_that_is_sent_is_where_the_marker_stands() {
+    let world = World::sqlite().await;
+    let (ada, grace) = (world.cluster.user("ada").await, world.cluster.user("grace").await);
+    let channel = world.a.channel(&ada, &[&grace], "den").await;
+    let mut end = 0;
+    for _ in 0..ROUNDS {
+        let id = ClientId(uuid::Uuid::new_v4());
+        end = world.a.chat.send(&ada, channel, id, "hi".into(), vec![], None).await.unwrap().seq;
+    }
+    let mut sockets = [world.a.connect(&grace).await, world.b.connect(&grace).await];
+    let marks = async {
+        let mut seq = 3;
+        while seq <= end {
+            let under_way = (0..AT_ONCE).map(|n| {
+                let process = if n % 2 == 0 { &world.a } else { &world.b };
+                process.chat.mark_read(&grace, channel, (seq + n).min(end))
+            });
+            for marked in join_all(under_way).await {
+                marked.unwrap();
+            }
+            seq += AT_ONCE;
+        }
+    };
+    let watch = async |socket: &mut TestSocket| {
+        let mut last = 0;
+        while last < end {
+            let (seq, _) = moved(socket).await;
+            assert!(seq >= last, "{seq} came behind {last}");
+            last = seq;
+        }
+    };
+    let [a, b] = &mut sockets;
+    tokio::join!(marks, watch(a), watch(b));
+}
+
+/// A message of somebody who has seen everything moves their marker, and all their sockets get it.
+async fn seen(world: &World) {
+    let (ada, grace) = (world.cluster.user("ada").await, world.cluster.user("grace").await);
+    let channel = world.a.channel(&ada, &[&grace], "seen").await;
+    let mut own = world.a.connect(&grace).await;
+    let mut others = [world.a.connect(&grace).await, world.b.connect(&grace).await];
+    let mut adas = world.b.connect(&ada).await;
+    let seq = says(&mut adas, channel, None).await;
+    let first = says(&mut own, channel, Some(seq)).await;
+    let all = others.iter_mut().chain([&mut own]);
+    for socket in all {
+        assert_eq!(moved(socket).await, (first, Some(0)));
+    }
+    // Through REST as well.
+    let id = ClientId(uuid::Uuid::new_v4());
+    let second = world.b.chat.send(&grace, channel, id, "hi".into(), vec![], Some(first)).await.unwrap().seq;
+    for socket in others.iter_mut().chain([&mut own]) {
+        assert_eq!(moved(socket).await, (second, Some(0)));
+    }
+    // Who has not seen everything, or does not say so, moves nothing.
+    let unseen = says(&mut adas, channel, None).await;
+    says(&mut own, channel, Some(second)).await;
+    says(&mut own, channel, None).await;
+    world.a.chat.mark_read(&grace, channel, unseen).await.unwrap();
+    for socket in others.iter_mut().chain([&mut own]) {
+        assert_eq!(moved(socket).await.0, unseen);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_moves_its_senders_marker_says_so_on_sqlite() {
+    seen(&World::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_moves_its_senders_marker_says_so_on_cassandra() {
+    let keyspace = Keyspace::create().await;
+    migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+    let stores = [keyspace.connect().await, keyspace.connect().await];
+    let stores = stores.map(|cql| Arc::new(CassandraStore::new(cql)) as Arc<dyn Store>);
+    let cluster = TestCluster::with_store(Arc::clone(&stores[0]));
+    seen(&World::on(cluster, stores).await).await;
+    keyspace.drop().await;
+}
