@@ -18,7 +18,8 @@ const MAX_ANSWER: usize = 1024 * 1024;
 /// Longest answer to a drain that is read, in bytes.
 const MAX_DRAIN_ANSWER: usize = 4_096;
 
-/// What the text format of Prometheus says; `None` when it lacks the number of sockets. What an older version does not report is 0.
+/// What the text format of Prometheus says; `None` when it lacks the number of sockets. What an older version does
+/// not report is 0.
 fn parse(metrics: &str) -> Option<GatewaySample> {
     let mut sample = GatewaySample::default();
     let mut connections = None;

@@ -37,8 +37,8 @@ pub struct Prepared;
 #[derive(Debug)]
 pub struct Applied;
 
-/// Everything that should be there for a `ChatCluster`, and what comes with it. What only counts once it was applied, such as the
-/// number of gateways and events about changes, is accessible in [`Applied`] only.
+/// Everything that should be there for a `ChatCluster`, and what comes with it. What only counts once it was applied,
+/// such as the number of gateways and events about changes, is accessible in [`Applied`] only.
 #[derive(Debug)]
 pub struct Resources<S> {
     children: Vec<Child>,

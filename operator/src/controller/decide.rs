@@ -112,7 +112,8 @@ impl Decided {
     }
 }
 
-/// Decides. `decision` is that of the scaling policy, where the operator decides; `seed` gives random bytes for a key or a token.
+/// Decides. `decision` is that of the scaling policy, where the operator decides; `seed` gives random bytes for a key
+/// or a token.
 ///
 /// # Errors
 /// When no certificate can be made.

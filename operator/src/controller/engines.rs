@@ -1,5 +1,5 @@
-//! How the engines do, and what is put right in Pulsar. No reconcile waits for an engine that hangs: what takes long goes on by itself, and
-//! what came of it is looked at when it ends.
+//! How the engines do, and what is put right in Pulsar. No reconcile waits for an engine that hangs: what takes long
+//! goes on by itself, and what came of it is looked at when it ends.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What is remembered of each `ChatCluster` from one reconcile to the next. Nothing depends on it: another operator begins without.
+//! What is remembered of each `ChatCluster` from one reconcile to the next. Nothing depends on it: another operator
+//! begins without.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,17 +1,17 @@
 //! One reconcile, step by step:
 //!
-//! 1. [`validate`](crate::validate): from the `ChatCluster` to a [`ValidatedCluster`](crate::validate::ValidatedCluster), which all further
-//!    steps take. Pure.
-//! 2. [`observe`]: what is there, from the watches; what is in referenced Secrets, how the [`engines`] do, how many sockets there
-//!    are. Reads only.
+//! 1. [`validate`](crate::validate): from the `ChatCluster` to a
+//!    [`ValidatedCluster`](crate::validate::ValidatedCluster), which all further steps take. Pure.
+//! 2. [`observe`]: what is there, from the watches; what is in referenced Secrets, how the [`engines`] do, how many
+//!    sockets there are. Reads only.
 //! 3. [`decide`]: keys, certificates, the migration, what is put right in Pulsar, [`rollout`], the number of gateways
 //!    ([`scaling`](crate::scaling)). Pure.
 //! 4. [`build`]: everything that should be there. Pure and infallible.
-//! 5. [`apply`]: what differs in Pulsar is put right ([`engines`]); server-side apply of what differs, deletion of what should not be
-//!    there; [`gateways`] that leave are marked, ordered to drain, deleted. A spec is touched once: when others begin to write the number of
-//!    gateways.
-//! 6. [`status`]: what is shown to a person, computed from what was observed and applied. Pure; written only when it differs, with
-//!    [`events`] for what changed.
+//! 5. [`apply`]: what differs in Pulsar is put right ([`engines`]); server-side apply of what differs, deletion of
+//!    what should not be there; [`gateways`] that leave are marked, ordered to drain, deleted. A spec is touched
+//!    once: when others begin to write the number of gateways.
+//! 6. [`status`]: what is shown to a person, computed from what was observed and applied. Pure; written only when it
+//!    differs, with [`events`] for what changed.
 //!
 //! [`finalize`] takes the place of all that when the `ChatCluster` is being deleted. Waiting is an outcome, never an error.
 

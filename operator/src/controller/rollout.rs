@@ -96,8 +96,8 @@ impl RolloutPlan {
         self.gateway.as_ref().is_some_and(|plan| !plan.held && !plan.is_in(live))
     }
 
-    /// Holds gateways back: while some are pressed (`is_held`), and while some are being emptied (`is_draining`), since who is sent away
-    /// by a scale-down and by a roll-out would move twice.
+    /// Holds gateways back: while some are pressed (`is_held`), and while some are being emptied (`is_draining`),
+    /// since who is sent away by a scale-down and by a roll-out would move twice.
     pub fn hold_gateways(&mut self, live: &DeploymentState, is_held: bool, is_draining: bool) {
         let is_replacing = self.is_replacing_gateways(live);
         let Some(gateway) = &mut self.gateway else { return };

@@ -214,7 +214,8 @@ impl Datastores {
         }
     }
 
-    /// Puts right what differs in Pulsar, and says in `done` what was, also when it does not come to an end. Ends within 20 s.
+    /// Puts right what differs in Pulsar, and says in `done` what was, also when it does not come to an end. Ends
+    /// within 20 s.
     ///
     /// # Errors
     /// When Pulsar cannot be asked or refuses.
@@ -243,8 +244,8 @@ impl Datastores {
         Admin::new(self.clients.get(&spec.admin_url, access.authorities)?, &spec.admin_url, access.token)
     }
 
-    /// Deletes the namespace with all topics, and the tenant when nothing else is in it. It is no error if they are not there. Ends
-    /// within 30 s.
+    /// Deletes the namespace with all topics, and the tenant when nothing else is in it. It is no error if they are
+    /// not there. Ends within 30 s.
     ///
     /// # Errors
     /// When Pulsar cannot be asked or refuses; doing it again goes on from there.

@@ -1,5 +1,5 @@
-//! How many gateways there are, which of them go, to which new sockets are led and whether a roll-out waits: what follows from the
-//! spec, the status, what is there and what gateways reported. Pure.
+//! How many gateways there are, which of them go, to which new sockets are led and whether a roll-out waits: what
+//! follows from the spec, the status, what is there and what gateways reported. Pure.
 
 use std::collections::BTreeSet;
 
@@ -140,8 +140,8 @@ pub fn is_mixed(pods: &Pods) -> bool {
     hashes.len() > 1
 }
 
-/// The template that new sockets are led to, while there are several: the newest, as soon as one of its pods takes traffic. Whoever
-/// is sent away then comes back to a pod that stays.
+/// The template that new sockets are led to, while there are several: the newest, as soon as one of its pods takes
+/// traffic. Whoever is sent away then comes back to a pod that stays.
 #[must_use]
 pub fn newest(pods: &Pods, sets: &ReplicaSets) -> Option<String> {
     if !is_mixed(pods) {

@@ -53,8 +53,8 @@ pub struct History {
 }
 
 impl History {
-    /// History of an operator that has just begun to look, at this many gateways; `last_scale_up` is from the status. What was needed
-    /// before is not known, so nothing is taken away for a whole window.
+    /// History of an operator that has just begun to look, at this many gateways; `last_scale_up` is from the status.
+    /// What was needed before is not known, so nothing is taken away for a whole window.
     #[must_use]
     pub fn starting(now: Timestamp, replicas: u32, last_scale_up: Option<Timestamp>) -> Self {
         let mut history = Self {
@@ -96,8 +96,8 @@ impl History {
         now
     }
 
-    /// Records the load, and gives it back. Of a load that is not `whole`, since a gateway did not answer, at least `known` is there; it
-    /// is believed not to be less than before.
+    /// Records the load, and gives it back. Of a load that is not `whole`, since a gateway did not answer, at least
+    /// `known` is there; it is believed not to be less than before.
     pub(super) fn record(&mut self, now: Timestamp, known: u64, whole: bool) -> Option<u64> {
         let load = if whole { Some(known) } else { self.load.map(|before| before.max(known)) };
         if let Some(load) = load {

@@ -1,5 +1,5 @@
-//! What gateways reported, round after round, and what the policy makes of each round. Pure: it takes what they answered and the
-//! time.
+//! What gateways reported, round after round, and what the policy makes of each round. Pure: it takes what they
+//! answered and the time.
 
 use std::collections::BTreeMap;
 
@@ -107,8 +107,8 @@ impl Memory {
         self.is_undecided = true;
     }
 
-    /// What the policy makes of the last round, where the operator decides. It is asked once a round. `desired` is the number of
-    /// pods that the Deployment asks for; `None`: there is no Deployment.
+    /// What the policy makes of the last round, where the operator decides. It is asked once a round. `desired` is
+    /// the number of pods that the Deployment asks for; `None`: there is no Deployment.
     pub fn decide(
         &mut self,
         cluster: &ValidatedCluster,

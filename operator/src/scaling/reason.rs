@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Why the policy decided what it decided. `Display` is a sentence for conditions and events, [`Why::code`] an identifier for programs.
+/// Why the policy decided what it decided. `Display` is a sentence for conditions and events, [`Why::code`] an
+/// identifier for programs.
 ///
 /// The sentences of what is held name no number that changes with every sample: they go into a status, and a status that stays the
 /// same is not written again.

@@ -10,8 +10,8 @@ pub struct GatewaySample {
     pub connections: u64,
     /// Whether it sends them away.
     pub draining: bool,
-    /// Sockets that it refused since it has as many as it takes. Others, such as those without a login, are not cured by more
-    /// gateways.
+    /// Sockets that it refused since it has as many as it takes. Others, such as those without a login, are not cured
+    /// by more gateways.
     pub refused: u64,
     /// Hellos that wait for their answer.
     pub hellos_waiting: u64,

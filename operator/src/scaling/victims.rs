@@ -25,9 +25,9 @@ pub struct Candidate {
 /// matters more where they run.
 const PARTS: u64 = 10;
 
-/// Chooses `count` of them, or all if there are fewer, the first to go first: those that do not take traffic, then those of the oldest
-/// revision, then the emptiest, then those whose zone and whose node keeps the most; one that did not report how many sockets it
-/// holds is taken for full. `target` is what a gateway should hold, in connections.
+/// Chooses `count` of them, or all if there are fewer, the first to go first: those that do not take traffic, then
+/// those of the oldest revision, then the emptiest, then those whose zone and whose node keeps the most; one that did
+/// not report how many sockets it holds is taken for full. `target` is what a gateway should hold, in connections.
 ///
 /// The same candidates in any order give the same choice.
 #[must_use]

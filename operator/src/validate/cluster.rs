@@ -12,8 +12,8 @@ use kube::ResourceExt as _;
 
 use crate::{identity::Identity, names, secrets};
 
-/// A `ChatCluster` whose spec was checked. What the spec leaves to the operator, or could say in a contradictory way, is settled here;
-/// the spec itself is not accessible.
+/// A `ChatCluster` whose spec was checked. What the spec leaves to the operator, or could say in a contradictory way,
+/// is settled here; the spec itself is not accessible.
 #[derive(Debug, Clone)]
 pub struct ValidatedCluster {
     object: Arc<ChatCluster>,

@@ -1,4 +1,5 @@
-//! Validation: from a `ChatCluster`, as somebody wrote it, to a [`ValidatedCluster`], from which everything else is made. Pure.
+//! Validation: from a `ChatCluster`, as somebody wrote it, to a [`ValidatedCluster`], from which everything else is
+//! made. Pure.
 
 mod cluster;
 mod rules;
@@ -32,7 +33,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Checks a `ChatCluster` alone; the outcome changes only with it (`InvalidSpec`). `default_image` is run where the spec names no image.
+/// Checks a `ChatCluster` alone; the outcome changes only with it (`InvalidSpec`). `default_image` is run where the
+/// spec names no image.
 ///
 /// # Errors
 /// All problems, in the order of the fields.

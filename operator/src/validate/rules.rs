@@ -1,5 +1,5 @@
-//! What is wrong with a spec that the rules of its definition do not see, or would not have let pass: the definition in the cluster
-//! may be an older one.
+//! What is wrong with a spec that the rules of its definition do not see, or would not have let pass: the definition
+//! in the cluster may be an older one.
 
 use std::net::IpAddr;
 

@@ -26,8 +26,8 @@ pub(super) const DATA_DIR: &str = "/var/lib/folkmoot";
 pub struct SecretHashes(BTreeMap<String, String>);
 
 impl SecretHashes {
-    /// Hashes of the Secrets that a `ChatCluster` refers to. What is missing counts as empty: whoever calls this has seen to it that
-    /// nothing is.
+    /// Hashes of the Secrets that a `ChatCluster` refers to. What is missing counts as empty: whoever calls this has
+    /// seen to it that nothing is.
     #[must_use]
     pub fn of(cluster: &ValidatedCluster, secrets: &Secrets) -> Self {
         let cassandra = cluster.cassandra();

@@ -22,8 +22,8 @@ use crate::{
 /// Seconds in which `maxScaleUpPerMinute` counts.
 const MINUTE: i32 = 60;
 
-/// The autoscaler of gateways, if one is asked for. It writes the `scale` subresource of the `ChatCluster`, so that what it takes away is
-/// emptied first.
+/// The autoscaler of gateways, if one is asked for. It writes the `scale` subresource of the `ChatCluster`, so that
+/// what it takes away is emptied first.
 pub(super) fn of_gateways(cluster: &ValidatedCluster) -> Option<Child> {
     let spec = cluster.gateway().autoscaling.as_ref()?;
     let asked = spec.horizontal_pod_autoscaler.as_ref().filter(|_| spec.mode == AutoscalingMode::External)?;

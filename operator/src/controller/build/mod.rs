@@ -129,7 +129,8 @@ pub fn build(input: &BuildInput<'_>) -> Vec<Child> {
     children
 }
 
-/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted, valid or not. It needs nothing that is made for that.
+/// The Job that drops the keyspace, for a `ChatCluster` that is being deleted, valid or not. It needs nothing that is
+/// made for that.
 #[must_use]
 pub fn drop_job(cluster: &ChatCluster, image: &ImageSpec) -> Child {
     job::drop_keyspace(cluster, image)

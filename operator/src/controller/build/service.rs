@@ -18,8 +18,8 @@ use crate::{
     validate::ValidatedCluster,
 };
 
-/// Service of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest` is the template of
-/// gateways that takes new sockets, while others are being replaced by it.
+/// Service of the whole chat: gateways hand REST on, so that it works without anything that routes by path. `newest`
+/// is the template of gateways that takes new sockets, while others are being replaced by it.
 pub(super) fn of_chat(cluster: &ValidatedCluster, newest: Option<&str>) -> Child {
     let mut selector = names::selector(cluster.name(), Component::Role(Role::Gateway));
     selector.extend(newest.map(|hash| (names::TEMPLATE_LABEL.to_owned(), hash.to_owned())));
