@@ -197,7 +197,7 @@ async fn clients_of_before_get_the_messages_of_after_each_once_and_sessions_are_
 
     let running = restored(&world.data());
     let said = String::from_utf8_lossy(&running.stderr).into_owned();
-    assert!(!running.status.success() && said.contains("only server"), "{said}");
+    assert!(!running.status.success() && said.contains("another server uses"), "{said}");
 
     world.bring_back();
     let said = world.say_restored();
@@ -262,7 +262,7 @@ fn a_folder_without_a_store_is_not_made_one() {
     let dir = tempfile::tempdir().expect("a folder");
     let output = restored(&dir.path().join("mistyped"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("found none"), "{said}");
+    assert!(!output.status.success() && said.contains("there is no store in"), "{said}");
     assert!(!dir.path().join("mistyped").exists());
 }
 
