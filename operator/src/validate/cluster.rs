@@ -179,31 +179,31 @@ impl ValidatedCluster {
         &self.object.spec.gateway
     }
 
-    /// `spec.api`.
+    /// The section `spec.api`.
     #[must_use]
     pub fn api(&self) -> &ApiSpec {
         &self.object.spec.api
     }
 
-    /// `spec.auth`.
+    /// The section `spec.auth`.
     #[must_use]
     pub fn auth(&self) -> &AuthSpec {
         &self.object.spec.auth
     }
 
-    /// `spec.scheduling`.
+    /// The section `spec.scheduling`.
     #[must_use]
     pub fn scheduling(&self) -> &SchedulingSpec {
         &self.object.spec.scheduling
     }
 
-    /// `spec.networkPolicy`.
+    /// The section `spec.networkPolicy`.
     #[must_use]
     pub fn network_policy(&self) -> &NetworkPolicySpec {
         &self.object.spec.network_policy
     }
 
-    /// `spec.monitoring`.
+    /// The section `spec.monitoring`.
     #[must_use]
     pub fn monitoring(&self) -> &MonitoringSpec {
         &self.object.spec.monitoring
