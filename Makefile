@@ -14,8 +14,8 @@ help: ## list the targets
 
 run: ## build and serve a whole chat on http://127.0.0.1:8080 (ARGS="--help" tells the options)
 	@scripts/check-host.sh
-	cargo build --release --locked --bin chat-server --bin folkmoot
-	@exec $(TARGET_DIR)/release/chat-server dev $(ARGS)
+	cargo build --profile quick --locked --bin chat-server --bin folkmoot
+	@exec $(TARGET_DIR)/quick/chat-server dev $(ARGS)
 
 test: ## everything that CI checks (STEPS="fmt clippy" for some; scripts/test.sh --list names them)
 	@scripts/check-host.sh
