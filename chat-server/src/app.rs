@@ -20,7 +20,11 @@ use chat_cluster::{
     metrics::ClusterMetrics,
     process::{Listener, Process},
 };
-use chat_domain::{bus::CommittedEvent, chat::Chat, store::Store};
+use chat_domain::{
+    bus::CommittedEvent,
+    chat::{Chat, Files},
+    store::Store,
+};
 use chat_follow::{FollowOptions, Follower, Processes};
 use chat_gateway::{Feed, Gateway, metrics::GatewayMetrics};
 use chat_guard::{Guarded, LimitBounds};
@@ -105,6 +109,7 @@ impl Role {
 
 /// A running server.
 pub struct App {
+    store: Arc<dyn Store>,
     chat: Arc<Chat>,
     auth: Arc<Auth>,
     process: Arc<Process>,
@@ -151,7 +156,7 @@ impl App {
         let has = |role| roles.contains(&role);
 
         let chat = Chat::new(Arc::clone(&store), bus);
-        let auth = open_auth(&chat, config).await?;
+        let auth = open_auth(&chat, &store, config).await?;
         let mut gateway_options = config.gateway.clone();
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
@@ -193,7 +198,7 @@ impl App {
             routes = routes.merge(chat_api::router(ApiState {
                 chat: Arc::clone(&chat),
                 verifier: auth.verifier(),
-                blobs,
+                files: Arc::new(Files::new(Arc::clone(&chat), blobs)),
                 auth: Arc::clone(&auth),
                 max_file_bytes: config.files.max_bytes,
             }));
@@ -209,7 +214,7 @@ impl App {
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = admin::router(AdminState {
-            store,
+            store: Arc::clone(&store),
             metrics,
             ready: Arc::clone(&ready),
             clock: follower.clock().clone(),
@@ -217,6 +222,7 @@ impl App {
             gateway: gateway.clone(),
         });
         let mut app = Self {
+            store,
             chat,
             auth,
             process,
@@ -257,6 +263,12 @@ impl App {
     #[must_use]
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// The system of record, as the roles see it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// The domain's operations.
@@ -351,10 +363,14 @@ fn guarded(config: &Config, store: Arc<dyn Store>, metrics: &Metrics) -> Arc<dyn
 }
 
 /// Reads the signing keys. A store that has just started may take longer for it than a request may.
-async fn open_auth(chat: &Arc<Chat>, config: &Config) -> Result<Arc<Auth>, chat_auth::OpenError> {
+async fn open_auth(
+    chat: &Arc<Chat>,
+    store: &Arc<dyn Store>,
+    config: &Config,
+) -> Result<Arc<Auth>, chat_auth::OpenError> {
     let give_up = Instant::now() + AUTH_TIMEOUT;
     loop {
-        match Auth::new(Arc::clone(chat), config.auth.clone()).await {
+        match Auth::new(Arc::clone(chat), Arc::clone(store), config.auth.clone()).await {
             Err(chat_auth::OpenError::Store(error)) if error.code.retryable() && Instant::now() < give_up => {
                 tracing::warn!(%error, "signing keys cannot be read yet, trying again");
                 tokio::time::sleep(TRY_AGAIN).await;

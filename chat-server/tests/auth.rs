@@ -72,7 +72,7 @@ async fn what_is_wrong_with_a_login_is_not_revealed() {
     let (bot, gone) = (server.register("bot").await.user, server.register("gone").await.user);
     for (user, role, deactivated) in [(bot, Role::Bot, false), (gone, Role::Member, true)] {
         let to = Standing { role, deactivated };
-        let changed = server.app().chat().store().change_standing(user.id, 0, to, 1).await;
+        let changed = server.app().store().change_standing(user.id, 0, to, 1).await;
         assert_eq!(changed.expect("is stored"), StandingChange::Changed { auth_version: 1 });
     }
 

@@ -59,7 +59,7 @@ impl World {
 
     async fn process(&self, options: &AuthOptions) -> Arc<Auth> {
         let chat = Chat::new(Arc::clone(&self.store), Arc::clone(&self.bus));
-        let auth = Auth::new(chat, options.clone()).await.expect("keys");
+        let auth = Auth::new(chat, Arc::clone(&self.store), options.clone()).await.expect("keys");
         auth.spawn();
         auth
     }

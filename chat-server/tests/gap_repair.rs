@@ -46,7 +46,7 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     // Keeps a single message: whoever does not read between two of them misses the first.
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::with_capacity(1));
     let chat = Chat::new(Arc::clone(&store), Arc::clone(&bus));
-    let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
+    let auth = Auth::new(Arc::clone(&chat), Arc::clone(&store), AuthOptions::default()).await.expect("keys");
     let verifier = auth.verifier();
     let metrics = Arc::new(GatewayMetrics::default());
     let options = GatewayOptions {

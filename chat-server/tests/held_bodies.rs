@@ -139,7 +139,7 @@ async fn a_session_that_was_ended_makes_no_owner() {
     };
     let out = Meanwhile::SignedOut.happens(&server, &owner, &owner);
     let (status, answer) = held(&server, &owner, &operation, out).await;
-    let stored = server.app().chat().store().user(linus.user.id).await.expect("is read").expect("is there");
+    let stored = server.app().store().user(linus.user.id).await.expect("is read").expect("is there");
     assert_eq!((status, stored.role), (401, Role::Member), "{answer}");
 }
 

@@ -25,7 +25,7 @@ use chat_cluster::{
 use chat_domain::store::class::Class;
 use chat_domain::{
     bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
+    chat::{Actor, Chat, Files, now_ms},
     store::{Appended, DirectoryStore as _, LogStore as _, NewEvent, Refusal, Store, StoreError},
 };
 use chat_follow::clock::ClockIsRight;
@@ -102,8 +102,8 @@ impl Server {
     async fn start(world: &World, channels: usize) -> Self {
         let store: Arc<dyn Store> = Arc::clone(&world.guarded) as _;
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let chat = Chat::new(store, bus);
-        let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
+        let chat = Chat::new(Arc::clone(&store), bus);
+        let auth = Auth::new(Arc::clone(&chat), store, AuthOptions::default()).await.expect("keys");
         let verifier = auth.verifier();
         let cluster = Cluster::new(ClusterOptions::default());
         // As in a process that serves REST.
@@ -123,7 +123,7 @@ impl Server {
         let api = chat_api::router(ApiState {
             chat: Arc::clone(&chat),
             verifier: verifier.clone(),
-            blobs: Arc::new(blobs),
+            files: Arc::new(Files::new(Arc::clone(&chat), Arc::new(blobs))),
             auth,
             max_file_bytes: 1_000,
         });

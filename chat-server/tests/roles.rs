@@ -32,7 +32,7 @@ async fn refresh(server: &TestServer, tokens: &TokenResponse) -> TokenResponse {
 }
 
 async fn user(server: &TestServer, whom: &TokenResponse) -> User {
-    server.app().chat().store().user(whom.user.id).await.expect("is read").expect("is there")
+    server.app().store().user(whom.user.id).await.expect("is read").expect("is there")
 }
 
 #[tokio::test]

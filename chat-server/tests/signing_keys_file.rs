@@ -100,7 +100,7 @@ impl Process {
             key_rotation: Duration::ZERO,
             ..AuthOptions::default()
         };
-        let auth = Auth::new(chat, options).await.expect("keys");
+        let auth = Auth::new(chat, Arc::clone(&store), options).await.expect("keys");
         auth.spawn();
         Self { verifier: auth.verifier(), store, _auth: Some(auth), _dir: dir }
     }

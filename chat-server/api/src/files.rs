@@ -10,7 +10,7 @@ use axum::{
 };
 use chat_auth::Authenticated;
 use chat_domain::{
-    chat::{Actor, ChatError, now_ms, permissions::ChannelAction},
+    chat::{ChatError, Upload},
     store::FileRow,
 };
 use chat_http::{HttpError, PathParams, QueryParams, StillAllowed, problems};
@@ -26,9 +26,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     ApiState,
     conditional::{none_match, range_applies},
-    names::{content_disposition, sanitise},
+    names::content_disposition,
     range::{Wanted, wanted},
-    receive::{Received, Uploads, blob_failed, receive, too_large},
+    receive::{Received, Uploads, receive, too_large},
     sniff::is_plain_image,
 };
 
@@ -71,20 +71,21 @@ async fn upload_file(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<FileRef>), HttpError> {
-    state.chat.authorize(&actor, query.channel, ChannelAction::Post).await?;
+    state.files.may_upload(&actor, query.channel).await?;
     if announced(&headers).is_some_and(|length| length > state.max_file_bytes) {
         return Err(too_large(state.max_file_bytes).into());
     }
     let place = uploads.enter()?;
     let id = FileId::new();
-    let staged = state.blobs.stage(id).await.map_err(|e| blob_failed(&e))?;
-    let received = receive(body, staged, state.max_file_bytes).await?;
-    // It took its time: whoever was signed out or left the channel meanwhile has uploaded nothing.
+    let staged = state.files.stage(id).await?;
+    let Received { staged, size, sha256, media_type } = receive(body, staged, state.max_file_bytes).await?;
+    // It took its time: whoever was signed out meanwhile has uploaded nothing.
     allowed.check()?;
-    state.chat.authorize(&actor, query.channel, ChannelAction::Post).await?;
+    let UploadFile { channel, name } = query;
     // From here on it is whole. A client that goes away now must not leave bytes without a description.
     let keeping = tokio::spawn(async move {
-        let kept = keep(&state, &actor, id, &query, received).await;
+        let upload = Upload { id, channel, name, media_type, size, sha256, staged };
+        let kept = state.files.keep(&actor, upload).await;
         drop(place);
         kept
     });
@@ -106,35 +107,6 @@ impl PartialSchema for RawBytes {
     }
 }
 
-/// Makes bytes durable, then their description.
-async fn keep(
-    state: &ApiState,
-    actor: &Actor,
-    id: FileId,
-    upload: &UploadFile,
-    received: Received,
-) -> Result<FileRow, ChatError> {
-    let Received { staged, size, sha256, media_type } = received;
-    staged.commit().await.map_err(|e| blob_failed(&e))?;
-    let row = FileRow {
-        id,
-        channel: upload.channel,
-        owner: actor.user,
-        name: sanitise(&upload.name),
-        media_type: media_type.to_owned(),
-        size,
-        sha256,
-        created_at: now_ms(),
-    };
-    if let Err(error) = state.chat.store().put_file(&row).await {
-        if let Err(error) = state.blobs.delete(id).await {
-            tracing::warn!(%error, file = %id, "a file without a description stays");
-        }
-        return Err(error.into());
-    }
-    Ok(row)
-}
-
 /// What a file is.
 #[utoipa::path(
     get, path = "/v1/files/{file}", tag = "files", security(("bearer" = [])),
@@ -149,7 +121,7 @@ async fn get_file(
     Authenticated(actor): Authenticated,
     PathParams(file): PathParams<FileId>,
 ) -> Result<Json<FileRef>, HttpError> {
-    let row = find(&state, &actor, file).await?;
+    let row = state.files.find(&actor, file).await?;
     Ok(Json(describe(&row)))
 }
 
@@ -183,7 +155,7 @@ async fn get_file_content(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let row = find(&state, &actor, file).await?;
+    let row = state.files.find(&actor, file).await?;
     let etag = format!(r#""{}""#, hex(&row.sha256));
     if none_match(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, representation(&row, &etag)?).into_response());
@@ -211,8 +183,7 @@ async fn get_file_content(
         answer_headers.insert(header::CONTENT_RANGE, header_value(&sent)?);
     }
     if method != Method::HEAD {
-        *answer.body_mut() =
-            Body::from_stream(state.blobs.read(file, part).await.map_err(|e| blob_failed(&e))?);
+        *answer.body_mut() = Body::from_stream(state.files.read(file, part).await?);
     }
     Ok(answer)
 }
@@ -237,18 +208,6 @@ fn representation(row: &FileRow, etag: &str) -> Result<[(HeaderName, HeaderValue
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
     ])
-}
-
-/// The file, if the actor may read its channel; whether it exists is not revealed to others.
-async fn find(state: &ApiState, actor: &Actor, file: FileId) -> Result<FileRow, ChatError> {
-    let row = state.chat.store().file(file).await?.ok_or_else(|| ChatError::not_found("file"))?;
-    state.chat.authorize(actor, row.channel, ChannelAction::Read).await.map_err(|error| {
-        match error.code {
-            ErrorCode::NotFound => ChatError::not_found("file"),
-            _ => error,
-        }
-    })?;
-    Ok(row)
 }
 
 fn describe(row: &FileRow) -> FileRef {

@@ -21,10 +21,7 @@ use std::sync::Arc;
 
 use axum::{Extension, Router, extract::FromRef};
 use chat_auth::{Auth, TokenVerifier};
-use chat_domain::{
-    blob::BlobStore,
-    chat::{Chat, ChatError},
-};
+use chat_domain::chat::{Chat, ChatError, Files};
 use chat_protocol::{ErrorCode, limits};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -43,9 +40,9 @@ pub struct ApiState {
     pub chat: Arc<Chat>,
     /// Says whose a request is.
     pub verifier: TokenVerifier,
-    /// Where the bytes of files lie.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Ends the sessions of those whose account is closed.
+    /// What people upload.
+    pub files: Arc<Files>,
+    /// Changes accounts.
     pub auth: Arc<Auth>,
     /// Largest file, in bytes; at most [`limits::MAX_FILE_BYTES`] is promised to clients.
     pub max_file_bytes: u64,

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use chat_domain::{
-    blob::{BlobError, Staged},
-    chat::ChatError,
+    blob::Staged,
+    chat::{ChatError, blob_failed},
 };
 use chat_protocol::ErrorCode;
 use futures_util::{StreamExt, stream::BoxStream};
@@ -93,11 +93,4 @@ async fn next(
 /// What is said of a file beyond the limit.
 pub(super) fn too_large(limit: u64) -> ChatError {
     ChatError::new(ErrorCode::TooLarge, format!("the file is too large: at most {limit} bytes are allowed"))
-}
-
-/// A blob store that fails is a matter for the operator; the client only learns that.
-pub(super) fn blob_failed(error: &BlobError) -> ChatError {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    tracing::error!(%error, source, "blob store failed");
-    ChatError::new(ErrorCode::Internal, "the file could not be kept or read; it was logged")
 }

@@ -218,8 +218,8 @@ mod tests {
     async fn a_refused_login_takes_a_hash_whatever_is_wrong_with_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
-        let chat = Chat::new(store, Arc::new(LocalBus::new()));
-        let auth = Auth::new(chat, AuthOptions::default()).await.expect("keys");
+        let chat = Chat::new(Arc::<SqliteStore>::clone(&store), Arc::new(LocalBus::new()));
+        let auth = Auth::new(chat, store, AuthOptions::default()).await.expect("keys");
         let account = async |handle: &str| {
             auth.create_account(handle, None, "correct horse".into()).await.expect("is made")
         };

@@ -104,6 +104,7 @@ pub enum OpenError {
 /// The role `auth`.
 pub struct Auth {
     chat: Arc<Chat>,
+    store: Arc<dyn Store>,
     options: AuthOptions,
     verifier: TokenVerifier,
     passwords: Passwords,
@@ -115,20 +116,24 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Accounts on `chat`'s store. Makes the first signing key when there is none.
+    /// Accounts on this store, which is `chat`'s as well. Makes the first signing key when there is none.
     ///
     /// # Errors
     /// When the store cannot be asked for keys and revoked sessions, or the file of keys cannot be used.
-    pub async fn new(chat: Arc<Chat>, options: AuthOptions) -> Result<Arc<Self>, OpenError> {
+    pub async fn new(
+        chat: Arc<Chat>,
+        store: Arc<dyn Store>,
+        options: AuthOptions,
+    ) -> Result<Arc<Self>, OpenError> {
         chat.follow_generation().await?;
         let (versions, generations) = (Arc::clone(chat.auth_versions()), chat.generations());
         let keys_file = &options.signing_keys_file;
-        let verifier =
-            TokenVerifier::load(chat.store(), chat.bus(), versions, generations, keys_file).await?;
+        let verifier = TokenVerifier::load(&store, chat.bus(), versions, generations, keys_file).await?;
         verifier.keys().ensure().await?;
         let limits = Limits::new(&options);
         Ok(Arc::new(Self {
             chat,
+            store,
             options,
             verifier,
             passwords: Passwords::new(),
@@ -136,6 +141,14 @@ impl Auth {
             origin: rand::random(),
             founding: tokio::sync::Mutex::new(()),
         }))
+    }
+
+    /// Whether anybody has an account.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn has_users(&self) -> Result<bool, ChatError> {
+        Ok(self.store.has_users().await?)
     }
 
     /// Verifies access tokens; shares its keys and revoked sessions with this role.
@@ -182,7 +195,7 @@ impl Auth {
     }
 
     fn store(&self) -> &Arc<dyn Store> {
-        self.chat.store()
+        &self.store
     }
 }
 

@@ -2,18 +2,22 @@
 
 use chat_domain::{
     bus::{BusMessage, Signal},
-    chat::{Actor, ChatError},
+    chat::{AccountChange, Actor, ChatError, now_ms},
+    store::StandingChange,
 };
-use chat_protocol::UserId;
+use chat_protocol::{ErrorCode, UserId, rest::User};
 
 use super::{Auth, outdated};
+
+/// How often a change is decided anew when others change the same user at the same time.
+const DECISIONS: usize = 8;
 
 impl Auth {
     /// The actor with the role that is stored, whatever the token says: for deciding about accounts.
     ///
     /// # Errors
     /// `unauthenticated` when the token is from before a change of the role, or the account is closed; what the store says.
-    pub async fn stored_actor(&self, actor: &Actor) -> Result<Actor, ChatError> {
+    pub(super) async fn stored_actor(&self, actor: &Actor) -> Result<Actor, ChatError> {
         let account = self.store().account(actor.user).await?;
         let account = account.filter(|account| !account.user.deactivated).ok_or_else(outdated)?;
         if account.auth_version > actor.auth_version {
@@ -21,6 +25,69 @@ impl Auth {
             return Err(outdated());
         }
         Ok(Actor { role: account.user.role, auth_version: account.auth_version, ..*actor })
+    }
+
+    /// Changes a user: their name, their role, or whether the account is closed. Closing an account ends its sessions.
+    ///
+    /// # Errors
+    /// `forbidden`, `not_found`, `conflict` when the last owner would go, `overloaded`.
+    pub async fn change_account(
+        &self,
+        actor: &Actor,
+        user: UserId,
+        change: &AccountChange,
+    ) -> Result<User, ChatError> {
+        let after = if change.is_of_standing() {
+            self.change_standing(actor, user, change).await?
+        } else {
+            let before = self.chat.user(user).await?;
+            let actor = if actor.user == user { *actor } else { self.stored_actor(actor).await? };
+            change.applied(&actor, &before)?;
+            before
+        };
+        let Some(name) = change.display_name() else { return Ok(after) };
+        if after.display_name != name && !self.store().set_display_name(user, name).await? {
+            return Err(ChatError::not_found("user"));
+        }
+        Ok(User { display_name: name.to_owned(), ..after })
+    }
+
+    /// Changes the role, or closes or opens the account; decided on what is stored of both, and again when that changes.
+    async fn change_standing(
+        &self,
+        actor: &Actor,
+        user: UserId,
+        change: &AccountChange,
+    ) -> Result<User, ChatError> {
+        for _ in 0..DECISIONS {
+            let actor = self.stored_actor(actor).await?;
+            let before = self.store().account(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
+            let to = change.applied(&actor, &before.user)?;
+            let changed = self.store().change_standing(user, before.auth_version, to, now_ms()).await?;
+            let auth_version = match changed {
+                StandingChange::Changed { auth_version } => auth_version,
+                StandingChange::Outdated => continue,
+                StandingChange::LastOwner => {
+                    return Err(ChatError::new(
+                        ErrorCode::Conflict,
+                        "the last owner cannot go; make somebody else an owner first",
+                    ));
+                }
+                StandingChange::NoUser => return Err(ChatError::not_found("user")),
+            };
+            // The rest also when it was so before: the first attempt may have failed between the two. Sessions go first, so that
+            // sockets of a closed account are closed for good.
+            let revoked = if to.deactivated { self.revoke_all(user).await } else { Ok(()) };
+            if auth_version > 0 {
+                self.announce_version(user, auth_version).await;
+            }
+            revoked?;
+            if auth_version != before.auth_version {
+                tracing::info!(target: "audit", by = %actor.user, %user, role = ?to.role, deactivated = to.deactivated, "account changed");
+            }
+            return Ok(User { role: to.role, deactivated: to.deactivated, ..before.user });
+        }
+        Err(ChatError::overloaded(500))
     }
 
     /// Sends all processes the version of somebody whose role changed: their sockets close, and they refresh their tokens.

@@ -465,7 +465,7 @@ impl Hub {
             let page = {
                 // Never closed.
                 let _turn = self.reads.acquire().await;
-                self.chat.store().events(id, after, REPAIR_PAGE).await
+                self.chat.log_after(id, after, REPAIR_PAGE).await
             };
             match page {
                 Ok(events) => {

@@ -70,7 +70,7 @@ impl Reads {
     ) -> Result<HashMap<ChannelId, End>, ChatError> {
         let read = |channels: Vec<ChannelId>| {
             let chat = Arc::clone(chat);
-            async move { Ok(Arc::new(chat.store().ends(&channels).await?.into_iter().collect())) }.boxed()
+            async move { Ok(Arc::new(chat.ends(&channels).await?.into_iter().collect())) }.boxed()
         };
         let mut ends = HashMap::with_capacity(channels.len());
         for read in self.ends.join_all(channels, read).await {
@@ -98,8 +98,7 @@ impl Reads {
 }
 
 async fn read_sync(chat: &Chat, channel: ChannelId, after: Seq) -> Result<SyncRead, ChatError> {
-    let heads = chat.store().heads(&[channel]).await?;
-    let head = heads.first().map_or(0, |(_, head)| *head);
+    let head = chat.head(channel).await?;
     if head.saturating_sub(after) > limits::MAX_SYNC_EVENTS {
         return Ok(SyncRead { frames: None, head });
     }
@@ -108,7 +107,7 @@ async fn read_sync(chat: &Chat, channel: ChannelId, after: Seq) -> Result<SyncRe
         return Ok(SyncRead { frames: Some(Vec::new()), head });
     }
     let limit = usize::try_from(limits::MAX_SYNC_EVENTS).unwrap_or(usize::MAX);
-    let events = chat.store().events(channel, after, limit).await?;
+    let events = chat.log_after(channel, after, limit).await?;
     // More may have been committed since the head was read: then those are sent as well.
     let head = events.last().map_or(head, |event| event.seq);
     let frames = events.iter().map(|event| wire::text_frame(event_json(event, true).as_bytes()));

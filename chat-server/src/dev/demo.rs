@@ -97,7 +97,7 @@ impl Demo {
     pub(super) async fn ensure(app: &App, dir: &Path) -> Result<Option<Self>, DemoError> {
         let path = dir.join(FILE);
         let failed = |source| DemoError::File { path: path.clone(), source };
-        if app.chat().store().has_users().await.map_err(ChatError::from)? {
+        if app.auth().has_users().await? {
             return match std::fs::read(&path) {
                 Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.into())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -120,8 +120,8 @@ impl TestCluster {
             .build()
             .expect("a runtime");
         let started = runtime.spawn(async move {
-            let chat = Chat::new(store, bus);
-            let auth = Auth::new(Arc::clone(&chat), AuthOptions::default()).await.expect("keys");
+            let chat = Chat::new(Arc::clone(&store), bus);
+            let auth = Auth::new(Arc::clone(&chat), store, AuthOptions::default()).await.expect("keys");
             let verifier = auth.verifier();
             let metrics = Arc::new(GatewayMetrics::default());
             let name = options.name.clone();

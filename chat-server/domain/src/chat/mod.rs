@@ -9,6 +9,8 @@ mod channels;
 pub mod directory;
 mod encode;
 mod error;
+mod file_names;
+mod files;
 mod flight;
 mod generation;
 mod handover;
@@ -17,6 +19,7 @@ mod log;
 mod messages;
 mod names;
 pub mod paging;
+mod people;
 pub mod permissions;
 mod reading;
 mod recent;
@@ -37,11 +40,13 @@ pub use crate::clock::now_ms;
 pub use auth_versions::AuthVersions;
 pub use encode::event_json;
 pub use error::ChatError;
+pub use files::{Files, Upload, blob_failed};
 pub use flight::{Flights, Read};
 pub use generation::are_strangers;
 pub use handover::{HandOverError, Owners, Remote};
 pub use messages::{Command, PendingCommit};
 pub use names::display_name;
+pub use people::AccountChange;
 pub use permissions::Actor;
 pub use reading::EventsPage;
 pub use recent::RecentEvents;
@@ -91,12 +96,6 @@ impl Chat {
         let recent = OnceLock::new();
         let recounts = Flights::default();
         Arc::new(Self { store, bus, directory, logs, heads, auth_versions, generation, recent, recounts })
-    }
-
-    /// The system of record.
-    #[must_use]
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
     }
 
     /// The realtime bus.

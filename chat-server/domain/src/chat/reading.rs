@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     bus::{BusMessage, Signal},
-    store::{ChannelRow, Membership, StoreError, StoredEvent, name_key},
+    store::{ChannelRow, End, Membership, StoreError, StoredEvent, name_key},
 };
 
 /// One page of a log, ascending.
@@ -39,6 +39,35 @@ enum Read<S, R> {
 }
 
 impl Chat {
+    /// Where these logs end. For gateways, which ask for members only.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn ends(&self, channels: &[ChannelId]) -> Result<Vec<(ChannelId, End)>, ChatError> {
+        Ok(self.store.ends(channels).await?)
+    }
+
+    /// The last position of a log; 0 when there is none. For gateways, which ask for members only.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn head(&self, channel: ChannelId) -> Result<Seq, ChatError> {
+        Ok(self.store.heads(&[channel]).await?.first().map_or(0, |(_, head)| *head))
+    }
+
+    /// At most `limit` events of a log after a position. For gateways, which hand them to members only.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn log_after(
+        &self,
+        channel: ChannelId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, ChatError> {
+        Ok(self.store.events(channel, after, limit).await?)
+    }
+
     /// One channel, as the actor sees it.
     ///
     /// # Errors
@@ -297,7 +326,7 @@ impl Chat {
     }
 }
 
-fn bad_cursor() -> ChatError {
+pub(super) fn bad_cursor() -> ChatError {
     ChatError::new(
         chat_protocol::ErrorCode::Malformed,
         "the cursor is not from an earlier page of this listing",
