@@ -42,7 +42,7 @@ pub enum ChildKind {
 }
 
 impl ChildKind {
-    /// All kinds.
+    /// All kinds, in the order in which they are applied.
     pub const ALL: [Self; 13] = [
         Self::ServiceAccount,
         Self::Secret,
