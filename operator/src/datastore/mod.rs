@@ -77,9 +77,9 @@ pub struct Drift {
 /// The engines of a `ChatCluster`, and what it takes to speak with them.
 #[derive(Debug, Clone, Copy)]
 pub struct Engines<'a> {
-    /// The section `spec.cassandra`.
+    /// Where Cassandra is: `spec.cassandra`.
     pub cassandra: &'a CassandraSpec,
-    /// The section `spec.pulsar`.
+    /// Where Pulsar is: `spec.pulsar`.
     pub pulsar: &'a PulsarSpec,
     /// Name of the namespace in Pulsar, without the tenant.
     pub pulsar_namespace: &'a str,

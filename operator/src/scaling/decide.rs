@@ -53,7 +53,7 @@ impl Scaling {
 /// What the number of gateways follows from.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// The `ChatCluster`, validated.
+    /// The `ChatCluster` whose gateways they are.
     pub cluster: &'a ValidatedCluster,
     /// State of the gateways' Deployment; `None`: there is none.
     pub deployment: Option<&'a DeploymentState>,
@@ -151,7 +151,7 @@ pub fn newest(pods: &Pods, sets: &ReplicaSets) -> Option<String> {
     gateways(pods).any(|(_, pod)| pod.ready && pod.hash == newest.hash).then(|| newest.hash.clone())
 }
 
-/// Decides from what was observed, and nothing else.
+/// Decides what is to be done about gateways.
 #[must_use]
 pub fn decide(input: &Input<'_>) -> Scaling {
     let Input { cluster, pods, gateways: reported, now, .. } = *input;

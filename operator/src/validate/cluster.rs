@@ -179,31 +179,31 @@ impl ValidatedCluster {
         &self.object.spec.gateway
     }
 
-    /// The section `spec.api`.
+    /// `spec.api`: the processes that serve REST.
     #[must_use]
     pub fn api(&self) -> &ApiSpec {
         &self.object.spec.api
     }
 
-    /// The section `spec.auth`.
+    /// `spec.auth`: the processes that issue tokens.
     #[must_use]
     pub fn auth(&self) -> &AuthSpec {
         &self.object.spec.auth
     }
 
-    /// The section `spec.scheduling`.
+    /// `spec.scheduling`: where pods may run.
     #[must_use]
     pub fn scheduling(&self) -> &SchedulingSpec {
         &self.object.spec.scheduling
     }
 
-    /// The section `spec.networkPolicy`.
+    /// `spec.networkPolicy`: whether there are any.
     #[must_use]
     pub fn network_policy(&self) -> &NetworkPolicySpec {
         &self.object.spec.network_policy
     }
 
-    /// The section `spec.monitoring`.
+    /// `spec.monitoring`: objects for the Prometheus operator.
     #[must_use]
     pub fn monitoring(&self) -> &MonitoringSpec {
         &self.object.spec.monitoring

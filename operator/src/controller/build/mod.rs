@@ -67,7 +67,7 @@ pub struct GatewayNumbers<'a> {
 /// All that decides what should be there.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildInput<'a> {
-    /// The `ChatCluster`, validated.
+    /// The `ChatCluster` to build for.
     pub cluster: &'a ValidatedCluster,
     /// Which role runs what now.
     pub rollout: &'a RolloutPlan,
