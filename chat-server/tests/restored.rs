@@ -263,7 +263,7 @@ fn a_folder_without_a_store_is_not_made_one() {
     let dir = tempfile::tempdir().expect("a folder");
     let output = restored(&dir.path().join("mistyped"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("no restored store"), "{said}");
+    assert!(!output.status.success() && said.contains("there is no store in"), "{said}");
     assert!(!dir.path().join("mistyped").exists());
 }
 

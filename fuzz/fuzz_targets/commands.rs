@@ -4,12 +4,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use chat_domain::{bus::local::LocalBus, chat::{Actor, Chat, ChatError, Command}, store::DirectoryStore as _};
-use chat_sqlite::SqliteStore;
+use chat_domain::{
+    bus::local::LocalBus,
+    chat::{Actor, Chat, ChatError, Command},
+    store::DirectoryStore as _,
+};
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, Seq, SessionId, UserId,
     rest::{Channel, Committed, CreateChannel, Role, UpdateChannel, User},
 };
+use chat_sqlite::SqliteStore;
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,

@@ -42,7 +42,7 @@ pub struct ApiState {
     pub verifier: TokenVerifier,
     /// What people upload.
     pub files: Arc<Files>,
-    /// Changes accounts.
+    /// Changes the accounts of people.
     pub auth: Arc<Auth>,
     /// Largest file, in bytes; at most [`limits::MAX_FILE_BYTES`] is promised to clients.
     pub max_file_bytes: u64,
