@@ -24,7 +24,7 @@ impl Moved {
 pub(super) struct Places {
     /// Channels whose events the socket gets, each with the last marker that was sent.
     subscribed: Vec<(ChannelId, Seq)>,
-    /// Moves that came before the welcome, which may say more already.
+    /// The last move of each channel that came before the welcome, which may say more already.
     early: Vec<Moved>,
     welcomed: bool,
 }
@@ -57,7 +57,11 @@ impl Places {
     /// Whether a move is to be sent now.
     pub(super) fn take(&mut self, moved: Moved) -> bool {
         if !self.welcomed {
-            self.early.push(moved);
+            match self.early.iter_mut().find(|early| early.channel == moved.channel) {
+                Some(early) if early.seq > moved.seq => {}
+                Some(early) => *early = moved,
+                None => self.early.push(moved),
+            }
             return false;
         }
         let Some((_, marker)) = self.subscribed.iter_mut().find(|(channel, _)| *channel == moved.channel)

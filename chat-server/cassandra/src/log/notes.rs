@@ -1,5 +1,5 @@
 //! Notes of which channels are written to, so that consumers find them: each batch needs one of the current or the previous
-//! hour, and it is written before the batch. See `cassandra::follow`.
+//! hour, and it is written before the batch. See `follow`.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
