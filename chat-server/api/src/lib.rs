@@ -22,7 +22,7 @@ use std::sync::Arc;
 use axum::{Extension, Router, extract::FromRef};
 use chat_auth::{Auth, TokenVerifier};
 use chat_domain::chat::{Chat, ChatError, Files};
-use chat_protocol::{ErrorCode, limits};
+use chat_protocol::limits;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use generation::stamped;
@@ -83,8 +83,4 @@ fn page_limit(asked: Option<usize>) -> Result<usize, ChatError> {
         Some(limit) if (1..=limits::MAX_PAGE).contains(&limit) => Ok(limit),
         Some(_) => Err(ChatError::invalid(format!("limit must be from 1 to {}", limits::MAX_PAGE))),
     }
-}
-
-fn bad_cursor() -> ChatError {
-    ChatError::new(ErrorCode::Malformed, "the cursor is not from an earlier page of this listing")
 }

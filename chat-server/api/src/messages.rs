@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chat_auth::Authenticated;
-use chat_domain::chat::{ChatError, EventsPage, event_json};
+use chat_domain::chat::{ChatError, EventsPage, bad_cursor, event_json};
 use chat_http::{HttpError, IdempotencyKey, JsonBody, PathParams, QueryParams, problems};
 use chat_protocol::{
     ChannelId, ClientId, Event, Seq,
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiState, bad_cursor, page_limit};
+use super::{ApiState, page_limit};
 
 /// The routes of this module.
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use chat_domain::chat::Actor;
-use chat_protocol::{ChannelState, CloseCode, ServerFrame};
+use chat_protocol::{CloseCode, ServerFrame};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -101,8 +101,12 @@ impl Conn {
         self.push(&[wire::server_frame(frame)]);
     }
 
-    /// Sends the welcome, which says this of its user's channels, and behind it whatever has come since the subscription.
-    pub(super) fn welcome(&self, frame: &ServerFrame, channels: &[ChannelState]) {
+    /// Sends the welcome, or an error in its place, and behind it whatever has come since the subscription.
+    pub(super) fn welcome(&self, frame: &ServerFrame) {
+        let channels = match frame {
+            ServerFrame::Welcome { channels, .. } => channels.as_slice(),
+            _ => &[],
+        };
         let mut places = self.places.lock();
         let moved = places.welcome(channels);
         self.outbox.lock().release(wire::server_frame(frame));

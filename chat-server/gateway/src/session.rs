@@ -101,11 +101,11 @@ async fn hello(
                 Ok(ClientFrame::Hello { token, .. }) => return gateway.welcome(conn, &token).await,
                 Ok(_) => {
                     let error = ChatError::new(ErrorCode::Unauthenticated, "the first frame is not hello");
-                    conn.welcome(&wire::error_frame(error, None), &[]);
+                    conn.welcome(&wire::error_frame(error, None));
                     return Err(Some(CloseCode::Protocol));
                 }
                 Err((id, error)) => {
-                    conn.welcome(&wire::error_frame(error, id), &[]);
+                    conn.welcome(&wire::error_frame(error, id));
                     return Err(Some(CloseCode::Protocol));
                 }
             },

@@ -72,8 +72,7 @@ impl Gateway {
         self.metrics.welcomes.inc();
         self.metrics.hello_seconds.observe(began.elapsed().as_secs_f64());
         self.draw_lifetime(conn);
-        let states = channels.clone();
-        let welcome = ServerFrame::Welcome {
+        conn.welcome(&ServerFrame::Welcome {
             user: actor.user,
             session: actor.session,
             gateway: self.options.name.clone(),
@@ -81,8 +80,7 @@ impl Gateway {
             heartbeat_ms: u64::try_from(self.options.ping_after.as_millis()).unwrap_or(u64::MAX),
             generation,
             channels,
-        };
-        conn.welcome(&welcome, &states);
+        });
         Ok(actor)
     }
 

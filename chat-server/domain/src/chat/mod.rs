@@ -48,7 +48,7 @@ pub use messages::{Command, PendingCommit};
 pub use names::display_name;
 pub use people::AccountChange;
 pub use permissions::Actor;
-pub use reading::EventsPage;
+pub use reading::{EventsPage, bad_cursor};
 pub use recent::RecentEvents;
 
 use crate::{

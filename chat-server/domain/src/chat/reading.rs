@@ -326,7 +326,9 @@ impl Chat {
     }
 }
 
-pub(super) fn bad_cursor() -> ChatError {
+/// Of a cursor that no page of the listing gave.
+#[must_use]
+pub fn bad_cursor() -> ChatError {
     ChatError::new(
         chat_protocol::ErrorCode::Malformed,
         "the cursor is not from an earlier page of this listing",
