@@ -68,7 +68,7 @@ pub struct UpdateUser {
 }
 
 /// Body of `POST /v1/auth/register`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RegisterRequest {
     /// 2 to 32 of `a-z 0-9 . _ -`, starting with a letter or digit. Upper case is folded.
@@ -86,7 +86,7 @@ pub struct RegisterRequest {
 }
 
 /// Body of `POST /v1/auth/login`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LoginRequest {
     /// The account's handle.
@@ -99,7 +99,7 @@ pub struct LoginRequest {
 }
 
 /// Body of `POST /v1/auth/refresh`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RefreshRequest {
     /// The newest refresh token of the session. Using an older one revokes the session.
@@ -107,7 +107,7 @@ pub struct RefreshRequest {
 }
 
 /// `POST /v1/auth/password`. Revokes every other session of the user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PasswordRequest {
     /// The password so far.
@@ -118,7 +118,7 @@ pub struct PasswordRequest {
 }
 
 /// Tokens of a session, after register, login and refresh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenResponse {
     /// EdDSA JWT for `Authorization: Bearer` and `hello`.
@@ -284,4 +284,39 @@ pub struct Committed {
 pub struct ReadMarker {
     /// The last seq that was seen. A `PUT` never moves it back.
     pub seq: Seq,
+}
+/// Shows these fields, and none that lets anybody sign in.
+macro_rules! hide_secrets {
+    ($($type:ident { $($shown:ident),* })*) => {$(
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($type))$(.field(stringify!($shown), &self.$shown))*.finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+hide_secrets! {
+    RegisterRequest { handle, display_name, device }
+    LoginRequest { handle, device }
+    RefreshRequest {}
+    PasswordRequest {}
+    TokenResponse { expires_in, session, user }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lets_somebody_sign_in_is_not_printed() {
+        let login = LoginRequest {
+            handle: "ada".into(),
+            password: "correct horse".into(),
+            device: Some("phone".into()),
+        };
+        assert_eq!(format!("{login:?}"), r#"LoginRequest { handle: "ada", device: Some("phone"), .. }"#);
+        let refresh = RefreshRequest { refresh_token: "secret".into() };
+        assert_eq!(format!("{refresh:?}"), "RefreshRequest { .. }");
+    }
 }

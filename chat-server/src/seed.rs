@@ -129,7 +129,8 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
     // Tokens are only issued here.
     let (versions, generations) = (Arc::default(), watch::Sender::new(None).subscribe());
     let keys_file = &config.auth.signing_keys_file;
-    let verifier = TokenVerifier::load(&store, &bus, versions, generations, keys_file).await?;
+    let verifier =
+        TokenVerifier::load(&store, &bus, versions, generations, keys_file, MAX_TOKEN_LIFE).await?;
     verifier.keys().ensure().await?;
     for ((user, session), channels) in users.iter().zip(sessions).zip(&memberships) {
         let actor = Actor { user: user.id, role: user.role, auth_version: 0, session };
@@ -311,6 +312,8 @@ async fn add_sessions(
             expires_at: now + life,
             device: "load test".into(),
             refresh_hash: rand::random(),
+            chain: None,
+            network: None,
             revoked_at: None,
         })
         .collect();

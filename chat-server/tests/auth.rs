@@ -13,6 +13,7 @@ use harness::{PASSWORD, TestServer, read};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, jwk::JwkSet};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 async fn post(server: &TestServer, path: &str, body: Value) -> Response {
     server.post(path).json(&body).send().await.expect("answers")
@@ -102,31 +103,104 @@ async fn refresh_tokens_work_once_and_reuse_ends_the_session() {
     assert_eq!(second.session, first.session);
     assert_ne!(second.refresh_token, first.refresh_token);
     assert_eq!(me(&server, &second.access_token).await, StatusCode::OK);
+    let third: TokenResponse = read(refresh(&server, &second.refresh_token).await, StatusCode::OK).await;
 
     assert_eq!(refresh(&server, &first.refresh_token).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(
-        refresh(&server, &second.refresh_token).await.status(),
+        refresh(&server, &third.refresh_token).await.status(),
         StatusCode::UNAUTHORIZED,
         "the family is over"
     );
-    assert_eq!(me(&server, &second.access_token).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(me(&server, &third.access_token).await, StatusCode::UNAUTHORIZED);
     assert_eq!(me(&server, &other.access_token).await, StatusCode::OK, "other sessions go on");
-
-    for nonsense in ["", ".", "x.y", &format!("{}.", other.session), "00000000-0000-0000-0000-000000000000.x"]
-    {
-        assert_eq!(refresh(&server, nonsense).await.status(), StatusCode::UNAUTHORIZED, "{nonsense}");
-    }
 }
 
 #[tokio::test]
-async fn of_two_refreshes_at_once_at_most_one_succeeds() {
+async fn a_refresh_whose_answer_was_lost_may_be_repeated_by_the_same_client_only() {
+    let server = TestServer::start().await;
+    let first = server.register("ada").await;
+    let second: TokenResponse = read(refresh(&server, &first.refresh_token).await, StatusCode::OK).await;
+    let again: TokenResponse = read(refresh(&server, &first.refresh_token).await, StatusCode::OK).await;
+    assert_eq!(again.refresh_token, second.refresh_token, "the same successor");
+    assert_eq!(me(&server, &again.access_token).await, StatusCode::OK);
+    let third: TokenResponse = read(refresh(&server, &second.refresh_token).await, StatusCode::OK).await;
+
+    let body = json!({ "refresh_token": second.refresh_token });
+    let stolen = server.post("/v1/auth/refresh").header("user-agent", "another one").json(&body);
+    assert_eq!(stolen.send().await.expect("answers").status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(me(&server, &third.access_token).await, StatusCode::UNAUTHORIZED, "the session ends");
+}
+
+#[tokio::test]
+async fn what_never_was_a_refresh_token_ends_nothing() {
+    let server = TestServer::start().await;
+    let ada = server.register("ada").await;
+    let other = server.register("grace").await;
+    let (_, foreign) = other.refresh_token.split_once('.').expect("two parts");
+    let session = ada.session;
+    for rubbish in [
+        String::new(),
+        ".".into(),
+        "x.y".into(),
+        "00000000-0000-0000-0000-000000000000.x".into(),
+        format!("{session}."),
+        format!("{session}.rubbish"),
+        format!("{session}.{foreign}"),
+        format!("{session}.{}", "A".repeat(64)),
+        format!("{}A", ada.refresh_token),
+        format!("{} ", ada.refresh_token),
+        ada.refresh_token.to_uppercase(),
+        ada.refresh_token[..ada.refresh_token.len() - 1].to_owned(),
+    ] {
+        assert_eq!(refresh(&server, &rubbish).await.status(), StatusCode::UNAUTHORIZED, "{rubbish}");
+        assert_eq!(me(&server, &ada.access_token).await, StatusCode::OK, "{rubbish}");
+    }
+    assert_eq!(refresh(&server, &ada.refresh_token).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn of_two_refreshes_at_once_both_get_the_same() {
     let server = TestServer::start().await;
     let tokens = server.register("ada").await;
     let (a, b) =
         tokio::join!(refresh(&server, &tokens.refresh_token), refresh(&server, &tokens.refresh_token));
-    let succeeded = [a.status(), b.status()].iter().filter(|status| status.is_success()).count();
-    assert!(succeeded <= 1);
-    assert_eq!(me(&server, &tokens.access_token).await, StatusCode::UNAUTHORIZED, "reuse ends the session");
+    let (a, b): (TokenResponse, TokenResponse) =
+        (read(a, StatusCode::OK).await, read(b, StatusCode::OK).await);
+    assert_eq!(a.refresh_token, b.refresh_token);
+    assert_eq!(me(&server, &tokens.access_token).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_session_ends_however_much_it_is_used() {
+    let server = TestServer::with(|config| config.auth.session = Duration::from_secs(2)).await;
+    let mut tokens = server.register("ada").await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = refresh(&server, &tokens.refresh_token).await;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            break;
+        }
+        tokens = read(answer, StatusCode::OK).await;
+        assert!(Instant::now() < deadline, "it goes on");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_however_it_was_typed() {
+    const COMPOSED: &str = "caf\u{e9} au lait";
+    const DECOMPOSED: &str = "cafe\u{301} au lait";
+    let server = TestServer::start().await;
+    let body = json!({ "handle": "ada", "password": DECOMPOSED });
+    let ada: TokenResponse = read(post(&server, "/v1/auth/register", body).await, StatusCode::CREATED).await;
+    for typed in [COMPOSED, DECOMPOSED] {
+        assert_eq!(login(&server, "ada", typed).await.status(), StatusCode::OK, "{typed}");
+    }
+    let change = json!({ "current": COMPOSED, "new": "cafe\u{301} noir" });
+    let changed = server.post("/v1/auth/password").bearer_auth(&ada.access_token).json(&change).send().await;
+    assert_eq!(changed.expect("answers").status(), StatusCode::NO_CONTENT);
+    assert_eq!(login(&server, "ada", "caf\u{e9} noir").await.status(), StatusCode::OK);
+    assert_eq!(login(&server, "ada", COMPOSED).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -289,6 +363,39 @@ async fn logins_and_registrations_are_limited_with_a_hint_when_to_come_back() {
         StatusCode::OK,
         "other accounts are not affected"
     );
+}
+
+#[tokio::test]
+async fn strangers_who_guess_lock_nobody_out_of_where_they_are_known() {
+    let server = TestServer::with(|config| {
+        config.auth.login_per_minute_account = 1;
+        config.server.trusted_proxies = vec!["127.0.0.0/8".into()];
+    })
+    .await;
+    let sign_in = async |address: &str, password: &str| {
+        let body = json!({ "handle": "ada", "password": password });
+        let request = server.post("/v1/auth/login").header("x-forwarded-for", address).json(&body);
+        request.send().await.expect("answers")
+    };
+    server.register("ada").await;
+    let home = "198.51.100.1";
+    let ada: TokenResponse = read(sign_in(home, PASSWORD).await, StatusCode::OK).await;
+    for n in 0..10 {
+        let guess = sign_in(&format!("203.0.113.{n}"), "wrong horse").await;
+        assert_eq!(guess.status(), StatusCode::UNAUTHORIZED);
+    }
+    // From everywhere together that was enough.
+    assert_eq!(sign_in("203.0.113.99", PASSWORD).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(sign_in(home, PASSWORD).await.status(), StatusCode::OK);
+    let change = async |current: &str, new: &str| {
+        let change = json!({ "current": current, "new": new });
+        let request = server.post("/v1/auth/password").header("x-forwarded-for", home);
+        request.bearer_auth(&ada.access_token).json(&change).send().await.expect("answers").status()
+    };
+    assert_eq!(change(PASSWORD, "another horse").await, StatusCode::NO_CONTENT);
+    // Who is signed in may not guess without end either.
+    assert_eq!(change(PASSWORD, "one more horse").await, StatusCode::FORBIDDEN);
+    assert_eq!(change("another horse", "one more horse").await, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]

@@ -13,16 +13,22 @@ use chat_cassandra::{
 };
 use chat_domain::{
     clock::now_ms,
-    store::{AuthStore as _, DirectoryStore as _, SessionRow, SigningKeyRow, Standing, StandingChange},
+    store::{
+        AuthStore as _, DirectoryStore as _, Rotation, SessionRow, SigningKeyRow, Standing, StandingChange,
+    },
 };
 use chat_protocol::{
-    SessionId, UserId,
+    Millis, SessionId, UserId,
     rest::{Role, User},
 };
 use keyspace::{
     Keyspace,
     faulty::{Fault, FaultyCql, Hits},
 };
+
+fn rotation(to: u8, at: Millis, expires_at: Millis) -> Rotation {
+    Rotation { from: [1; 32], to: [to; 32], chain: [9; 32], network: None, at, expires_at }
+}
 
 /// Every other conditional write is not done at all, or is done without its answer arriving; nobody can know which.
 const FORGETFUL: [Option<Fault>; 4] = [Some(Fault::Lost), None, Some(Fault::Unanswered), None];
@@ -67,13 +73,15 @@ async fn lost_answers_are_settled() {
             expires_at: at + 60_000,
             device: "phone".into(),
             refresh_hash: [1; 32],
+            chain: None,
+            network: None,
             revoked_at: None,
         };
         forgetful.go_to(first);
         store.create_session(&session).await.unwrap();
         forgetful.go_to(first);
-        assert!(store.rotate_session(session.id, [1; 32], [2; 32], at + 1, at + 90_000).await.unwrap());
-        assert!(!store.rotate_session(session.id, [1; 32], [3; 32], at + 1, at + 90_000).await.unwrap());
+        assert!(store.rotate_session(session.id, rotation(2, at + 1, at + 90_000)).await.unwrap());
+        assert!(!store.rotate_session(session.id, rotation(3, at + 1, at + 90_000)).await.unwrap());
         assert_eq!(store.session(session.id).await.unwrap().unwrap().refresh_hash, [2; 32]);
         forgetful.go_to(first);
         assert!(store.revoke_session(session.id, at + 2).await.unwrap());

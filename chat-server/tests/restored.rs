@@ -310,6 +310,8 @@ async fn begin_one(store: &dyn Store) -> chat_protocol::SessionId {
         expires_at: now_ms() + 60_000,
         device: String::new(),
         refresh_hash: [1; 32],
+        chain: None,
+        network: None,
         revoked_at: None,
     };
     store.create_session(&session).await.expect("is added");

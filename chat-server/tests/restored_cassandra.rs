@@ -19,12 +19,17 @@ use chat_cassandra::{
 use chat_domain::{
     chat::{Actor, now_ms},
     store::{
-        Appended, AuthStore as _, GenerationRow, GenerationStore as _, LogStore as _, NewEvent, SessionRow,
+        Appended, AuthStore as _, GenerationRow, GenerationStore as _, LogStore as _, NewEvent, Rotation,
+        SessionRow,
     },
 };
-use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Generation, SessionId, UserId};
+use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Generation, Millis, SessionId, UserId};
 use harness::cluster::TestCluster;
 use keyspace::Keyspace;
+
+fn rotation(to: u8, at: Millis, expires_at: Millis) -> Rotation {
+    Rotation { from: [1; 32], to: [to; 32], chain: [9; 32], network: None, at, expires_at }
+}
 
 /// One session that can be led to other tables: what a restore of a snapshot looks like to those who run.
 struct Replaced {
@@ -120,6 +125,8 @@ async fn all_processes_agree_on_the_first_generation_and_the_next() {
         expires_at: now_ms() + 60_000,
         device: String::new(),
         refresh_hash: [1; 32],
+        chain: None,
+        network: None,
         revoked_at: None,
     };
     stores[0].create_session(&session).await.unwrap();
@@ -130,9 +137,7 @@ async fn all_processes_agree_on_the_first_generation_and_the_next() {
     assert_eq!(stores[1].begin_generation(next, Some(key.clone())).await.unwrap(), 1);
     assert_eq!(stores[2].generation().await.unwrap(), next);
     assert_eq!(stores[2].session(session.id).await.unwrap(), None);
-    assert!(
-        !stores[2].rotate_session(session.id, [1; 32], [2; 32], now_ms(), now_ms() + 60_000).await.unwrap()
-    );
+    assert!(!stores[2].rotate_session(session.id, rotation(2, now_ms(), now_ms() + 60_000)).await.unwrap());
     assert_eq!(stores[2].signing_keys().await.unwrap(), [key]);
     // Again, as after an error, and with keys that are elsewhere.
     assert_eq!(stores[1].begin_generation(next, None).await.unwrap(), 0);

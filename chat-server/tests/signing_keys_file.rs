@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chat_auth::{Auth, AuthOptions, KeyFault, KeyFileError, OpenError, TokenVerifier};
+use chat_auth::{Auth, AuthOptions, KeyFault, KeyFileError, MAX_TOKEN_LIFE, OpenError, TokenVerifier};
 use chat_domain::{
     bus::{Bus, local::LocalBus},
     chat::{Actor, Chat, now_ms},
@@ -110,8 +110,9 @@ impl Process {
         let (store, dir) = Self::store();
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
         let generations = tokio::sync::watch::Sender::new(None).subscribe();
-        let verifier =
-            TokenVerifier::load(&store, &bus, Arc::default(), generations, file).await.expect("keys");
+        let verifier = TokenVerifier::load(&store, &bus, Arc::default(), generations, file, MAX_TOKEN_LIFE)
+            .await
+            .expect("keys");
         Self { verifier, store, _auth: None, _dir: dir }
     }
 

@@ -209,6 +209,8 @@ async fn one_failing_write_does_not_spoil_its_group() {
         expires_at: now() + 1_000,
         device: String::new(),
         refresh_hash: [0; 32],
+        chain: None,
+        network: None,
         revoked_at: None,
     };
     let other = SessionRow { id: SessionId::new(), ..session.clone() };

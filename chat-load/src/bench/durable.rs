@@ -15,8 +15,8 @@ use crate::{
     run::{Clock, run_during},
 };
 
-/// JVMs need this long to be fast.
-const WARMUP_SECONDS: f64 = 40.0;
+/// JVMs need this long until what they compile is compiled: before, it takes a core from whoever is measured.
+const WARMUP_SECONDS: f64 = 120.0;
 /// Of the sends that were tried.
 const UNKNOWN_BAR: f64 = 0.01;
 

@@ -8,13 +8,14 @@ use chat_domain::{
 };
 use chat_protocol::{
     ChannelId, ErrorCode, UserId,
-    limits::{MAX_HANDLE_CHARS, MAX_PASSWORD_BYTES},
+    limits::MAX_HANDLE_CHARS,
     rest::{LoginRequest, PasswordRequest, RegisterRequest, Role, TokenResponse, User},
 };
 use uuid::Uuid;
 
 use super::{
     Auth, NewSession, Registration,
+    limits::network_key,
     passwords::{Checked, Passwords},
 };
 
@@ -31,10 +32,13 @@ impl Auth {
         request: RegisterRequest,
         address: IpAddr,
     ) -> Result<TokenResponse, ChatError> {
-        self.limited(self.limits.register(address))?;
+        let counted = self.limits.register(address).inspect_err(|_| {
+            tracing::info!(target: "audit", %address, "registration limited");
+        })?;
+        self.publish(counted);
         let RegisterRequest { handle, password, display_name, device } = request;
         let user = self.create_account(&handle, display_name, password).await?;
-        self.start_session(&user, NewSession::on(device)).await
+        self.start_session(&user, NewSession::on(device, address)).await
     }
 
     /// Makes an account that joins the default channels, without signing it in. Not limited.
@@ -49,7 +53,7 @@ impl Auth {
     ) -> Result<User, ChatError> {
         let handle = valid_handle(handle)?;
         let display_name = valid_display_name(display_name, &handle)?;
-        Passwords::acceptable(&password)?;
+        let password = Passwords::acceptable(&password)?;
         if self.options.registration == Registration::Closed && self.store().has_users().await? {
             return Err(ChatError::forbidden(
                 "this server is not open for registration; ask an admin for an account",
@@ -58,7 +62,7 @@ impl Auth {
         if self.store().user_by_handle(&handle).await?.is_some() {
             return Err(taken());
         }
-        let phc = self.passwords.hash(password).await?;
+        let phc = self.passwords.hash(&password).await?;
 
         let _founding = self.founding.lock().await;
         let first = !self.store().has_users().await?;
@@ -91,33 +95,70 @@ impl Auth {
     pub async fn login(&self, request: LoginRequest, address: IpAddr) -> Result<TokenResponse, ChatError> {
         let LoginRequest { handle, password, device } = request;
         let handle: String = handle.trim().to_lowercase().chars().take(MAX_HANDLE_CHARS + 1).collect();
-        self.limited(self.limits.login(&handle, address))?;
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Err(wrong_credentials());
-        }
+        let limited = |error: &ChatError| {
+            tracing::info!(target: "audit", handle, %address, wait_ms = error.retry_after_ms, "login limited");
+        };
+        let mut guess = self.limits.login(&handle, address).inspect_err(limited)?;
         let user = self.store().user_by_handle(&handle).await?.filter(may_sign_in);
+        if let Err(error) = guess.anywhere(&handle)
+            && !guess.is_known()
+            && !self.is_known_from(user.as_ref(), address).await?
+        {
+            guess.give_back();
+            limited(&error);
+            return Err(error);
+        }
         let phc = match &user {
             Some(user) => self.store().password(user.id).await?,
             None => None,
         };
-        let checked = self.passwords.check(password.clone(), phc).await?;
-        let Some(user) = user.filter(|_| checked != Checked::Wrong) else {
+        let checked = match self.passwords.check(&password, phc.as_deref()).await {
+            Ok(checked) => checked,
+            Err(error) => {
+                guess.give_back();
+                return Err(error);
+            }
+        };
+        let (Some(user), Some(phc)) = (user.filter(|_| checked != Checked::Wrong), phc) else {
+            self.publish(guess.wrong());
             tracing::info!(target: "audit", handle, %address, "login refused");
             return Err(wrong_credentials());
         };
+        guess.right();
         if checked == Checked::RightButOld {
-            let phc = self.passwords.hash(password).await?;
-            self.store().set_password(user.id, &phc).await?;
+            // 0.1.0 took some that could not be chosen today: they stay as they were typed.
+            let normal = Passwords::acceptable(&password).unwrap_or_else(|_| password.clone());
+            let new = self.passwords.hash(&normal).await?;
+            // Unless somebody has changed it meanwhile.
+            self.store().replace_password(user.id, &phc, &new).await?;
         }
-        let tokens = self.start_session(&user, NewSession::on(device)).await?;
+        let tokens = self.start_session(&user, NewSession::on(device, address)).await?;
+        // Read after the session exists: whoever changes the password ends the sessions that they see, so one of the two
+        // notices the other.
+        let now = self.store().password(user.id).await?;
+        if now.as_ref() != Some(&phc)
+            && self.passwords.check(&password, now.as_deref()).await? == Checked::Wrong
+        {
+            self.revoke(tokens.session).await?;
+            tracing::info!(target: "audit", handle, %address, "login refused: the password has changed");
+            return Err(wrong_credentials());
+        }
         tracing::info!(target: "audit", user = %user.id, session = %tokens.session, %address, "signed in");
         Ok(tokens)
+    }
+
+    /// Whether one of the user's sessions was last used from this address's network.
+    async fn is_known_from(&self, user: Option<&User>, address: IpAddr) -> Result<bool, ChatError> {
+        let Some(user) = user else { return Ok(false) };
+        let sessions = self.store().sessions_of(user.id, now_ms()).await?;
+        Ok(sessions.iter().any(|session| session.network == Some(network_key(address))))
     }
 
     /// Changes the actor's password and signs out all of their other sessions.
     ///
     /// # Errors
-    /// `rate_limited`, `invalid`, `forbidden` when the current password is wrong, `overloaded`.
+    /// `rate_limited`, `invalid`, `forbidden` when the current password is wrong, `conflict` when somebody changed it
+    /// meanwhile, `overloaded`.
     pub async fn change_password(
         &self,
         actor: &Actor,
@@ -126,15 +167,23 @@ impl Auth {
     ) -> Result<(), ChatError> {
         let PasswordRequest { current, new } = request;
         let user = self.store().user(actor.user).await?.ok_or_else(|| ChatError::not_found("user"))?;
-        self.limited(self.limits.login(&user.handle, address))?;
-        Passwords::acceptable(&new)?;
-        let phc = self.store().password(user.id).await?;
-        if current.len() > MAX_PASSWORD_BYTES || self.passwords.check(current, phc).await? == Checked::Wrong {
+        self.limits.password(user.id)?;
+        let wrong = || {
             tracing::info!(target: "audit", user = %user.id, %address, "password change refused");
-            return Err(ChatError::forbidden("the current password is wrong"));
+            ChatError::forbidden("the current password is wrong")
+        };
+        let phc = self.store().password(user.id).await?.ok_or_else(wrong)?;
+        if self.passwords.check(&current, Some(&phc)).await? == Checked::Wrong {
+            return Err(wrong());
         }
-        let phc = self.passwords.hash(new).await?;
-        self.store().set_password(user.id, &phc).await?;
+        self.limits.right_password(user.id);
+        let new = self.passwords.hash(&Passwords::acceptable(&new)?).await?;
+        if !self.store().replace_password(user.id, &phc, &new).await? {
+            return Err(ChatError::new(
+                ErrorCode::Conflict,
+                "the password was changed meanwhile; sign in again",
+            ));
+        }
         self.revoke_others(user.id, Some(actor.session)).await?;
         tracing::info!(target: "audit", user = %user.id, session = %actor.session, "password changed");
         Ok(())

@@ -2,13 +2,14 @@
 //!
 //! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
 //! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
-//! `accounts` and `sessions` are what a person can do, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
+//! `accounts` and `sessions` are what a person can do, `refresh_tokens` keep a session, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
 
 mod accounts;
 mod key_file;
 mod keys;
 mod limits;
 mod passwords;
+mod refresh_tokens;
 mod revocation;
 mod routes;
 mod sessions;
@@ -26,17 +27,17 @@ pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing, new_key};
 pub use revocation::Revocations;
 pub use routes::{router, routes};
-pub use sessions::NewSession;
+pub use sessions::{Client, NewSession};
 pub use tokens::MAX_TOKEN_LIFE;
 
 pub use verifier::{Authenticated, TokenVerifier, outdated};
 
 use chat_domain::{
-    bus::{BusError, BusMessage, Signal, Subscription},
+    bus::{Attempt, BusError, BusMessage, Signal, Subscription},
     chat::{Chat, ChatError},
     store::Store,
 };
-use limits::{Counted, Limits};
+use limits::Limits;
 use passwords::Passwords;
 
 /// How often what goes on by itself goes on.
@@ -60,13 +61,15 @@ pub struct AuthOptions {
     pub access_token: Duration,
     /// A session that is not refreshed for this long ends.
     pub refresh_token: Duration,
+    /// A session ends after this long, however much it is used.
+    pub session: Duration,
     /// Age at which a signing key in the store is replaced.
     pub key_rotation: Duration,
     /// File with the signing keys, whose owner replaces them; empty: they are in the store.
     pub signing_keys_file: PathBuf,
-    /// Logins a minute for one account, from wherever.
+    /// Wrong passwords a minute to one account from one network; ten times as many from all that it is not known from.
     pub login_per_minute_account: u32,
-    /// Logins a minute from one address (IPv6: one /64).
+    /// Wrong passwords a minute from one network: an IPv4 address or an IPv6 /64.
     pub login_per_minute_address: u32,
     /// New accounts an hour from one address (IPv6: one /64).
     pub register_per_hour_address: u32,
@@ -80,6 +83,7 @@ impl Default for AuthOptions {
             registration: Registration::Open,
             access_token: Duration::from_secs(600),
             refresh_token: Duration::from_secs(30 * 86_400),
+            session: Duration::from_secs(365 * 86_400),
             key_rotation: Duration::from_secs(30 * 86_400),
             signing_keys_file: PathBuf::new(),
             login_per_minute_account: 10,
@@ -128,7 +132,9 @@ impl Auth {
         chat.follow_generation().await?;
         let (versions, generations) = (Arc::clone(chat.auth_versions()), chat.generations());
         let keys_file = &options.signing_keys_file;
-        let verifier = TokenVerifier::load(&store, chat.bus(), versions, generations, keys_file).await?;
+        let verifier =
+            TokenVerifier::load(&store, chat.bus(), versions, generations, keys_file, options.access_token)
+                .await?;
         verifier.keys().ensure().await?;
         let limits = Limits::new(&options);
         Ok(Arc::new(Self {
@@ -179,19 +185,15 @@ impl Auth {
         }
     }
 
-    /// Sends what was counted to the other processes, in the background, and answers whether it may go on.
-    fn limited(&self, counted: Counted) -> Result<(), ChatError> {
-        let Counted { attempts, result } = counted;
-        if !attempts.is_empty() {
-            let bus = Arc::clone(self.chat.bus());
-            let signal = Signal::Attempts { origin: self.origin, attempts };
-            tokio::spawn(async move {
-                if let Err(error) = bus.publish(BusMessage::Signal(signal)).await {
-                    tracing::debug!(%error, "attempts were not published");
-                }
-            });
-        }
-        result
+    /// Sends what was counted to the other processes, in the background.
+    fn publish(&self, attempts: Vec<Attempt>) {
+        let bus = Arc::clone(self.chat.bus());
+        let signal = Signal::Attempts { origin: self.origin, attempts };
+        tokio::spawn(async move {
+            if let Err(error) = bus.publish(BusMessage::Signal(signal)).await {
+                tracing::debug!(%error, "attempts were not published");
+            }
+        });
     }
 
     fn store(&self) -> &Arc<dyn Store> {

@@ -1,8 +1,12 @@
 //! Slows down those who guess passwords or make accounts in bulk.
+//!
+//! Wrong passwords count, right ones do not. They count for the network that they come from, for that network and the
+//! account together, and for the account from wherever: only the last one lets a stranger hinder the owner, so it is wide,
+//! and does not hold for networks that the account is known from.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
+    num::NonZeroUsize,
     time::Duration,
 };
 
@@ -10,106 +14,182 @@ use chat_domain::{
     bus::{Attempt, Limited},
     chat::ChatError,
 };
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use chat_protocol::UserId;
+use lru::LruCache;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::AuthOptions;
 
-/// Keys that one limiter remembers before it drops the idle ones out of turn.
-const MAX_KEYS: usize = 100_000;
+/// Keys that one limit remembers; beyond it, those that were used longest ago are forgotten.
+const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(100_000).expect("is positive");
+/// Wrong passwords to an account from everywhere, for each one that is allowed from one network.
+const NETWORKS: u32 = 10;
 
-/// One limit per key; a key that is idle for the limit's period costs nothing after the next
-/// [`Limits::forget_idle`].
-struct Limit(DefaultKeyedRateLimiter<u64>);
+/// So many in a period for each key, which may all come at once (the generic cell rate algorithm).
+struct Limit {
+    interval: Duration,
+    burst: Duration,
+    /// When each key has its whole burst again.
+    full: Mutex<LruCache<u64, Instant>>,
+}
 
 impl Limit {
     fn new(count: u32, period: Duration) -> Self {
-        let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(period / count.get())
-            .map_or(Quota::per_minute(count), |q| q.allow_burst(count));
-        Self(RateLimiter::dashmap(quota))
+        let interval = period / count.max(1);
+        Self { interval, burst: period, full: Mutex::new(LruCache::new(MAX_KEYS)) }
     }
 
-    fn check(&self, key: u64) -> Result<(), ChatError> {
-        if self.0.len() > MAX_KEYS {
-            self.0.retain_recent();
+    fn take(&self, key: u64) -> Result<(), ChatError> {
+        let now = Instant::now();
+        let mut keys = self.full.lock();
+        let full = keys.get(&key).map_or(now, |full| now.max(*full)) + self.interval;
+        let wait = full.saturating_duration_since(now + self.burst);
+        if wait.is_zero() {
+            keys.put(key, full);
+            return Ok(());
         }
-        self.0.check_key(&key).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.0.clock().now());
-            ChatError::rate_limited(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
-        })
+        Err(ChatError::rate_limited(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))
+    }
+
+    fn give_back(&self, key: u64) {
+        if let Some(full) = self.full.lock().get_mut(&key) {
+            *full -= self.interval;
+        }
     }
 
     fn forget_idle(&self) {
-        self.0.retain_recent();
-        self.0.shrink_to_fit();
+        let now = Instant::now();
+        let mut keys = self.full.lock();
+        while keys.peek_lru().is_some_and(|(_, full)| *full <= now) {
+            keys.pop_lru();
+        }
     }
 }
 
 /// The limits of one process, which knows what others count as well.
 pub(super) struct Limits {
+    login_pair: Limit,
+    login_network: Limit,
     login_account: Limit,
-    login_address: Limit,
-    register_address: Limit,
+    register_network: Limit,
+    password: Limit,
+    /// Accounts and networks that they were lately signed in from.
+    known: Mutex<LruCache<u64, ()>>,
 }
 
-/// What was counted, for other processes to count as well, and whether it may go on.
+/// Somebody who shows a password. What was counted stays so unless it was right.
 #[must_use]
-pub(super) struct Counted {
-    pub(super) attempts: Vec<Attempt>,
-    pub(super) result: Result<(), ChatError>,
+pub(super) struct Guess<'a> {
+    limits: &'a Limits,
+    network: u64,
+    pair: u64,
+    account: Option<u64>,
+}
+
+impl Guess<'_> {
+    /// Counts for the account, from wherever it comes.
+    pub(super) fn anywhere(&mut self, handle: &str) -> Result<(), ChatError> {
+        let account = key(handle);
+        self.limits.login_account.take(account)?;
+        self.account = Some(account);
+        Ok(())
+    }
+
+    /// Whether the account was lately signed in from here.
+    pub(super) fn is_known(&self) -> bool {
+        self.limits.known.lock().get(&self.pair).is_some()
+    }
+
+    /// The password was right.
+    pub(super) fn right(self) {
+        self.give_back();
+        self.limits.known.lock().put(self.pair, ());
+    }
+
+    /// It was not looked at.
+    pub(super) fn give_back(&self) {
+        self.limits.login_network.give_back(self.network);
+        self.limits.login_pair.give_back(self.pair);
+        if let Some(account) = self.account {
+            self.limits.login_account.give_back(account);
+        }
+    }
+
+    /// It was wrong: what other processes are to count as well.
+    pub(super) fn wrong(self) -> Vec<Attempt> {
+        vec![
+            Attempt { limit: Limited::LoginAddress, key: self.network },
+            Attempt { limit: Limited::LoginAccount, key: self.pair },
+        ]
+    }
 }
 
 impl Limits {
     pub(super) fn new(options: &AuthOptions) -> Self {
         const MINUTE: Duration = Duration::from_secs(60);
         const HOUR: Duration = Duration::from_secs(3_600);
+        let per_account = options.login_per_minute_account;
         Self {
-            login_account: Limit::new(options.login_per_minute_account, MINUTE),
-            login_address: Limit::new(options.login_per_minute_address, MINUTE),
-            register_address: Limit::new(options.register_per_hour_address, HOUR),
+            login_pair: Limit::new(per_account, MINUTE),
+            login_network: Limit::new(options.login_per_minute_address, MINUTE),
+            login_account: Limit::new(per_account.saturating_mul(NETWORKS), MINUTE),
+            register_network: Limit::new(options.register_per_hour_address, HOUR),
+            password: Limit::new(per_account, MINUTE),
+            known: Mutex::new(LruCache::new(MAX_KEYS)),
         }
     }
 
-    /// Counts a login. The address comes first: one that is refused cannot use up somebody's account.
-    pub(super) fn login(&self, handle: &str, address: IpAddr) -> Counted {
-        self.count(&[
-            Attempt { limit: Limited::LoginAddress, key: key(&network(address).to_string()) },
-            Attempt { limit: Limited::LoginAccount, key: key(handle) },
-        ])
+    /// Counts somebody who wants to sign in to an account.
+    pub(super) fn login(&self, handle: &str, address: IpAddr) -> Result<Guess<'_>, ChatError> {
+        let network = network_key(address);
+        self.login_network.take(network)?;
+        let pair = key(&format!("{handle} {network}"));
+        if let Err(error) = self.login_pair.take(pair) {
+            self.login_network.give_back(network);
+            return Err(error);
+        }
+        Ok(Guess { limits: self, network, pair, account: None })
     }
 
-    /// Counts a registration.
-    pub(super) fn register(&self, address: IpAddr) -> Counted {
-        self.count(&[Attempt { limit: Limited::RegisterAddress, key: key(&network(address).to_string()) }])
+    /// Counts a person who is signed in and shows their password.
+    pub(super) fn password(&self, user: UserId) -> Result<(), ChatError> {
+        self.password.take(key(&user.to_string()))
+    }
+
+    /// It was right.
+    pub(super) fn right_password(&self, user: UserId) {
+        self.password.give_back(key(&user.to_string()));
+    }
+
+    /// Counts a registration, and answers what other processes are to count as well.
+    pub(super) fn register(&self, address: IpAddr) -> Result<Vec<Attempt>, ChatError> {
+        let network = network_key(address);
+        self.register_network.take(network)?;
+        Ok(vec![Attempt { limit: Limited::RegisterAddress, key: network }])
     }
 
     /// Counts what another process let pass.
     pub(super) fn learn(&self, attempt: Attempt) {
+        let limit = match attempt.limit {
+            Limited::LoginAccount => &self.login_pair,
+            Limited::LoginAddress => &self.login_network,
+            Limited::RegisterAddress => &self.register_network,
+        };
         // Above the limit there is nothing more to count.
-        drop(self.limit(attempt.limit).check(attempt.key));
+        drop(limit.take(attempt.key));
     }
 
     pub(super) fn forget_idle(&self) {
-        self.login_account.forget_idle();
-        self.login_address.forget_idle();
-        self.register_address.forget_idle();
-    }
-
-    fn count(&self, attempts: &[Attempt]) -> Counted {
-        for (passed, attempt) in attempts.iter().enumerate() {
-            if let Err(error) = self.limit(attempt.limit).check(attempt.key) {
-                return Counted { attempts: attempts[..passed].to_vec(), result: Err(error) };
-            }
-        }
-        Counted { attempts: attempts.to_vec(), result: Ok(()) }
-    }
-
-    const fn limit(&self, limit: Limited) -> &Limit {
-        match limit {
-            Limited::LoginAccount => &self.login_account,
-            Limited::LoginAddress => &self.login_address,
-            Limited::RegisterAddress => &self.register_address,
+        for limit in [
+            &self.login_pair,
+            &self.login_network,
+            &self.login_account,
+            &self.register_network,
+            &self.password,
+        ] {
+            limit.forget_idle();
         }
     }
 }
@@ -118,6 +198,11 @@ impl Limits {
 fn key(text: &str) -> u64 {
     let hash: [u8; 32] = Sha256::digest(text).into();
     hash.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
+
+/// Of the network that an address is in. Never 0, which stores take for none.
+pub(super) fn network_key(address: IpAddr) -> u64 {
+    key(&network(address).to_string()).max(1)
 }
 
 /// What one subscriber has: an IPv4 address, or an IPv6 /64 (RFC 6177 §2: sites get at least that).
@@ -136,18 +221,26 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    #[test]
-    fn an_account_is_limited_from_everywhere_and_an_address_for_every_account() {
-        let limits = Limits::new(&AuthOptions {
-            login_per_minute_account: 2,
-            login_per_minute_address: 3,
+    fn limits(per_account: u32, per_address: u32) -> Limits {
+        Limits::new(&AuthOptions {
+            login_per_minute_account: per_account,
+            login_per_minute_address: per_address,
             ..AuthOptions::default()
-        });
-        let login = |handle: &str, from: &str| limits.login(handle, address(from)).result;
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_passwords_count_for_the_account_from_one_network_and_for_the_network() {
+        let limits = limits(2, 3);
+        let login = |handle: &str, from: &str| limits.login(handle, address(from)).map(drop);
         assert!(login("ada", "192.0.2.1").is_ok());
-        assert!(login("ada", "192.0.2.2").is_ok());
-        let refused = login("ada", "192.0.2.3").expect_err("refused");
-        assert!(refused.retry_after_ms.is_some_and(|ms| (1..=30_000).contains(&ms)), "{refused:?}");
+        assert!(login("ada", "192.0.2.1").is_ok());
+        let refused = login("ada", "192.0.2.1").expect_err("refused");
+        assert_eq!(refused.retry_after_ms, Some(30_000));
+        assert!(login("ada", "192.0.2.2").is_ok(), "her own network is not affected");
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(login("ada", "192.0.2.1").is_ok());
+        assert!(login("ada", "192.0.2.1").is_err(), "one each half a minute");
 
         for handle in ["a1", "a2", "a3"] {
             assert!(login(handle, "2001:db8::1").is_ok());
@@ -156,17 +249,41 @@ mod tests {
         assert!(login("a4", "2001:db8:0:1::1").is_ok(), "another /64");
     }
 
-    #[test]
-    fn what_one_process_lets_pass_the_others_count() {
-        let options = AuthOptions { login_per_minute_account: 4, ..AuthOptions::default() };
-        let processes = [Limits::new(&options), Limits::new(&options)];
+    #[tokio::test(start_paused = true)]
+    async fn right_passwords_do_not_count() {
+        let limits = limits(2, 3);
+        for _ in 0..100 {
+            let mut guess = limits.login("ada", address("192.0.2.1")).expect("may");
+            guess.anywhere("ada").expect("may");
+            guess.right();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_is_limited_from_everywhere_but_where_it_is_known() {
+        let limits = limits(2, 1_000);
+        let home = address("192.0.2.1");
+        let guess = limits.login("ada", home).expect("may");
+        assert!(!guess.is_known());
+        guess.right();
+        for n in 0..20 {
+            let mut guess = limits.login("ada", IpAddr::from([198, 51, 100, n])).expect("may");
+            guess.anywhere("ada").expect("may");
+        }
+        let mut guess = limits.login("ada", address("203.0.113.1")).expect("may");
+        assert!(guess.anywhere("ada").is_err() && !guess.is_known());
+        assert!(limits.login("ada", home).expect("may").is_known());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_process_lets_pass_the_others_count() {
+        let processes = [limits(4, 1_000), limits(4, 1_000)];
         let mut passed = 0;
         for n in 0..20 {
             let (here, there) = (&processes[n % 2], &processes[(n + 1) % 2]);
-            let counted = here.login("ada", address("192.0.2.1"));
-            passed += usize::from(counted.result.is_ok());
-            for attempt in counted.attempts {
-                there.learn(attempt);
+            if let Ok(guess) = here.login("ada", address("192.0.2.1")) {
+                passed += 1;
+                guess.wrong().into_iter().for_each(|attempt| there.learn(attempt));
             }
         }
         assert_eq!(passed, 4);

@@ -1,8 +1,14 @@
 //! Password hashing: argon2id with OWASP's parameters, never on a thread that serves requests.
+//!
+//! Passwords are compared as RFC 8265 §4.2 says (OpaqueString), so that it does not matter which of two keyboards composed
+//! an é from what.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use argon2::{
@@ -14,6 +20,7 @@ use chat_protocol::{
     ErrorCode,
     limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
 };
+use precis_profiles::{OpaqueString, precis_core::profile::PrecisFastInvocation as _};
 use tokio::sync::Semaphore;
 
 /// OWASP Password Storage Cheat Sheet, "Argon2id": 19 MiB of memory, 2 passes, 1 lane.
@@ -65,35 +72,50 @@ impl Passwords {
         }
     }
 
-    /// Whether a password may be chosen.
-    pub(super) fn acceptable(password: &str) -> Result<(), ChatError> {
-        if password.chars().count() < MIN_PASSWORD_CHARS || password.len() > MAX_PASSWORD_BYTES {
+    /// The form of a password that is stored, if it may be chosen.
+    pub(super) fn acceptable(password: &str) -> Result<String, ChatError> {
+        let normal = OpaqueString::enforce(password).map_err(|_| {
+            ChatError::invalid(
+                "not a usable password: it has characters that cannot be typed, such as control characters",
+            )
+        })?;
+        if normal.chars().count() < MIN_PASSWORD_CHARS || normal.len() > MAX_PASSWORD_BYTES {
             return Err(ChatError::invalid(format!(
                 "not a usable password: it takes at least {MIN_PASSWORD_CHARS} characters and at most {MAX_PASSWORD_BYTES} bytes"
             )));
         }
-        Ok(())
+        Ok(normal.into_owned())
     }
 
-    /// The PHC string of a password.
-    pub(super) async fn hash(&self, password: String) -> Result<String, ChatError> {
+    /// The PHC string of a password in the form that is stored.
+    pub(super) async fn hash(&self, password: &str) -> Result<String, ChatError> {
         let hasher = self.hasher.clone();
+        let password = password.to_owned();
         self.run(move || hasher.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
             .await?
             .map_err(|error| failed(&error))
     }
 
-    /// Whether `password` is what `phc` was made from. Takes as long when there is no `phc`.
-    pub(super) async fn check(&self, password: String, phc: Option<String>) -> Result<Checked, ChatError> {
+    /// Whether `password`, as it was typed, is what `phc` was made from. Takes as long when there is no `phc`.
+    pub(super) async fn check(&self, password: &str, phc: Option<&str>) -> Result<Checked, ChatError> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Ok(Checked::Wrong);
+        }
         let hasher = self.hasher.clone();
+        // 0.1.0 stored it as it was typed.
+        let normal = OpaqueString::enforce(password).ok().map(Cow::into_owned);
+        let forms: Vec<String> = match normal {
+            Some(normal) if normal == password => vec![normal],
+            normal => normal.into_iter().chain([password.to_owned()]).collect(),
+        };
+        let phc = phc.map(str::to_owned);
         self.run(move || {
             let exists = phc.is_some();
             let hash = PasswordHash::new(phc.as_deref().unwrap_or(NOBODY))?;
-            if hasher.verify_password(password.as_bytes(), &hash).is_err() || !exists {
-                return Ok(Checked::Wrong);
-            }
+            let right = forms.iter().position(|form| hasher.verify_password(form.as_bytes(), &hash).is_ok());
+            let Some(form) = right.filter(|_| exists) else { return Ok(Checked::Wrong) };
             let current = hash.algorithm == Algorithm::Argon2id.ident() && same_cost(&hash, hasher.params());
-            Ok(if current { Checked::Right } else { Checked::RightButOld })
+            Ok(if current && form == 0 { Checked::Right } else { Checked::RightButOld })
         })
         .await?
         .map_err(|error: argon2::password_hash::phc::Error| failed(&error))
@@ -169,13 +191,10 @@ mod tests {
     #[tokio::test]
     async fn a_hash_names_owasps_parameters_and_only_its_password_fits() {
         let passwords = Passwords::new();
-        let phc = passwords.hash("correct horse".into()).await.expect("hashed");
+        let phc = passwords.hash("correct horse").await.expect("hashed");
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        assert_eq!(
-            passwords.check("correct horse".into(), Some(phc.clone())).await.expect("checked"),
-            Checked::Right
-        );
-        assert_eq!(passwords.check("wrong horse".into(), Some(phc)).await.expect("checked"), Checked::Wrong);
+        assert_eq!(passwords.check("correct horse", Some(&phc)).await.expect("checked"), Checked::Right);
+        assert_eq!(passwords.check("wrong horse", Some(&phc)).await.expect("checked"), Checked::Wrong);
     }
 
     #[tokio::test]
@@ -183,8 +202,27 @@ mod tests {
         let weak =
             Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).expect("valid"));
         let phc = weak.hash_password(b"correct horse").expect("hashed").to_string();
-        let checked = Passwords::new().check("correct horse".into(), Some(phc)).await.expect("checked");
+        let checked = Passwords::new().check("correct horse", Some(&phc)).await.expect("checked");
         assert_eq!(checked, Checked::RightButOld);
+    }
+
+    #[tokio::test]
+    async fn a_password_fits_however_it_was_composed() {
+        const COMPOSED: &str = "caf\u{e9} au lait";
+        const DECOMPOSED: &str = "cafe\u{301} au lait";
+        let passwords = Passwords::new();
+        let normal = Passwords::acceptable(DECOMPOSED).expect("is usable");
+        assert_eq!(normal, COMPOSED);
+        let phc = passwords.hash(&normal).await.expect("hashed");
+        for typed in [COMPOSED, DECOMPOSED, "caf\u{e9}\u{a0}au\u{3000}lait"] {
+            assert_eq!(passwords.check(typed, Some(&phc)).await.expect("checked"), Checked::Right, "{typed}");
+        }
+        // As 0.1.0 stored it.
+        let phc = passwords.hash(DECOMPOSED).await.expect("hashed");
+        let checked = async |typed| passwords.check(typed, Some(&phc)).await.expect("checked");
+        assert_eq!(checked(DECOMPOSED).await, Checked::RightButOld);
+        assert_eq!(checked(COMPOSED).await, Checked::Wrong);
+        assert!(Passwords::acceptable("12345678\u{7}").is_err());
     }
 
     #[tokio::test]
@@ -192,7 +230,7 @@ mod tests {
         let passwords = Passwords::new();
         let nobody = PasswordHash::new(NOBODY).expect("readable");
         assert!(same_cost(&nobody, passwords.hasher.params()));
-        let phc = passwords.hash("correct horse".into()).await.expect("hashed");
+        let phc = passwords.hash("correct horse").await.expect("hashed");
         let real = PasswordHash::new(&phc).expect("readable");
         let length = |hash: &PasswordHash| hash.hash.as_ref().map(|output| output.len());
         assert_eq!(length(&nobody), length(&real));
@@ -205,7 +243,7 @@ mod tests {
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let passwords = Arc::clone(&passwords);
-                tokio::spawn(async move { passwords.hash("correct horse".into()).await })
+                tokio::spawn(async move { passwords.hash("correct horse").await })
             })
             .collect();
         let both_wait = async {
@@ -214,13 +252,13 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), both_wait).await.expect("both wait");
-        let refused = passwords.hash("correct horse".into()).await.expect_err("refused");
+        let refused = passwords.hash("correct horse").await.expect_err("refused");
         assert_eq!(refused.code, ErrorCode::Overloaded);
         drop(hold);
         for waiter in waiters {
             waiter.await.expect("joined").expect("hashed");
         }
-        assert!(passwords.hash("correct horse".into()).await.is_ok());
+        assert!(passwords.hash("correct horse").await.is_ok());
     }
 
     #[test]

@@ -14,10 +14,10 @@ use chat_protocol::{
         LoginRequest, Page, PasswordRequest, RefreshRequest, RegisterRequest, SessionInfo, TokenResponse,
     },
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Auth, Authenticated, JwkSet, TokenVerifier};
+use super::{Auth, Authenticated, Client, JwkSet, TokenVerifier};
 
 impl FromRef<Arc<Auth>> for TokenVerifier {
     fn from_ref(auth: &Arc<Auth>) -> Self {
@@ -70,7 +70,7 @@ async fn register(
     Ok((StatusCode::CREATED, uncached(tokens)))
 }
 
-/// Sign in with a password. Limited for each account and for each address.
+/// Sign in with a password. Wrong ones are limited, for each account and for each address.
 #[utoipa::path(
     post,
     path = "/v1/auth/login",
@@ -90,7 +90,8 @@ async fn login(
     Ok(uncached(auth.login(request, address).await?))
 }
 
-/// New tokens for a refresh token, which works once: used again, it ends its session.
+/// New tokens for a refresh token, which works once: used again, it ends its session. For 30 s the same client may ask again
+/// and gets the same refresh token, should the answer be lost.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",
@@ -104,9 +105,12 @@ async fn login(
 )]
 async fn refresh(
     State(auth): State<Arc<Auth>>,
+    ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<RefreshRequest>,
 ) -> Result<impl IntoResponse, HttpError> {
-    Ok(uncached(auth.refresh(&request.refresh_token).await?))
+    let name = headers.get(header::USER_AGENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    Ok(uncached(auth.refresh(&request.refresh_token, Client { address, name }).await?))
 }
 
 /// End the session that asks, and close its sockets.
@@ -139,7 +143,7 @@ async fn logout(
     request_body = PasswordRequest,
     responses(
         (status = 204, description = "Changed."),
-        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Limited,
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing, problems::Clash, problems::Limited,
     ),
 )]
 async fn password(

@@ -79,21 +79,29 @@ pub(super) fn key_id(token: &str) -> Result<String, ChatError> {
     header.kid.ok_or_else(unreadable)
 }
 
-/// Checks signature and claims. Nothing that was issued before `since` is believed: a restore has ended those sessions.
+/// Checks signature and claims. Nothing that was issued before `since` is believed, since a restore has ended those
+/// sessions; nothing that was issued later than now, by a clock that went wrong; and nothing for longer than `life`, whatever
+/// life it was given.
 pub(super) fn check(
     key: &Key,
     validation: &Validation,
     since: Millis,
+    life: Duration,
     token: &str,
 ) -> Result<Actor, ChatError> {
     let claims =
         jsonwebtoken::decode::<Claims>(token, &key.decoding, validation).map_err(|e| match e.kind() {
-            ErrorKind::ExpiredSignature => {
-                ChatError::new(ErrorCode::Unauthenticated, "the access token has expired; refresh it")
-            }
+            ErrorKind::ExpiredSignature => expired(),
             _ => unreadable(),
         })?;
-    let Claims { sub: user, sid: session, role, auth_version, iat, .. } = claims.claims;
+    let Claims { sub: user, sid: session, role, auth_version, iat, exp, .. } = claims.claims;
+    let now = now_ms() / 1_000;
+    if iat > now.saturating_add(LEEWAY.as_secs()) || exp.saturating_sub(iat) > MAX_TOKEN_LIFE.as_secs() {
+        return Err(unreadable());
+    }
+    if now > iat.saturating_add(life.as_secs()).saturating_add(LEEWAY.as_secs()) {
+        return Err(expired());
+    }
     if iat.saturating_mul(1_000) < since {
         return Err(ChatError::new(
             ErrorCode::Unauthenticated,
@@ -103,6 +111,10 @@ pub(super) fn check(
     Ok(Actor { user, role, auth_version, session })
 }
 
+fn expired() -> ChatError {
+    ChatError::new(ErrorCode::Unauthenticated, "the access token has expired; refresh it")
+}
+
 /// One answer for everything that is wrong with a token, so that nobody can probe what.
 pub(super) fn unreadable() -> ChatError {
     ChatError::new(ErrorCode::Unauthenticated, "the access token was not signed by this server")
@@ -110,7 +122,37 @@ pub(super) fn unreadable() -> ChatError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::keys::Times, *};
+
+    #[test]
+    fn a_token_of_a_clock_that_went_wrong_or_of_another_life_is_refused() {
+        const LIFE: Duration = Duration::from_secs(600);
+        let now = now_ms() / 1_000;
+        let times = Times { created_at: 0, sign_from: 0, verify_until: None };
+        let key = Key::new("one".into(), &[7; 32], times);
+        let sign = |iat: u64, life: u64| {
+            let claims = Claims {
+                iss: ISSUER.into(),
+                aud: AUDIENCE.into(),
+                sub: UserId::new(),
+                sid: SessionId::new(),
+                role: Role::Owner,
+                auth_version: 0,
+                iat,
+                exp: iat + life,
+                jti: Uuid::nil(),
+            };
+            jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key.encoding).expect("is signed")
+        };
+        let accepted = |iat, life| check(&key, &validation(), 0, LIFE, &sign(iat, life)).is_ok();
+        assert!(accepted(now, 600));
+        assert!(accepted(now + 5, 600), "clocks differ a little");
+        assert!(!accepted(now + 3_600, 600), "a clock was ahead");
+        assert!(accepted(now - 590, 3_600), "it was to live longer, and is young");
+        assert!(!accepted(now - 700, 3_600), "it was to live longer");
+        assert!(!accepted(now, 25 * 3_600), "nobody gives such a life");
+        assert!(!accepted(now, u64::MAX - now), "nobody gives such a life");
+    }
 
     #[test]
     fn a_token_of_an_older_server_has_version_0() {

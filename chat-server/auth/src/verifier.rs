@@ -12,7 +12,7 @@ use chat_domain::{
     chat::{Actor, AuthVersions, ChatError},
     store::{GenerationRow, Store},
 };
-use chat_http::{BearerToken, HttpError, StillAllowed};
+use chat_http::{BearerToken, Caller, HttpError, StillAllowed};
 use chat_protocol::{ErrorCode, Millis};
 use http::request::Parts;
 use jsonwebtoken::Validation;
@@ -35,12 +35,13 @@ struct Inner {
     revoked: Arc<Revocations>,
     validation: Validation,
     generations: watch::Receiver<Option<GenerationRow>>,
+    life: Duration,
 }
 
 impl TokenVerifier {
     /// Reads keys, from this file unless its path is empty, and what was revoked, and follows the bus for more of that.
     /// `versions` learns whose role changed. When another of the store's `generations` begins, keys are read again and
-    /// older tokens are not believed.
+    /// older tokens are not believed. None is believed for longer than `life`.
     ///
     /// # Errors
     /// When the store cannot be asked, or the file cannot be used.
@@ -50,12 +51,13 @@ impl TokenVerifier {
         versions: Arc<AuthVersions>,
         generations: watch::Receiver<Option<GenerationRow>>,
         signing_keys_file: &Path,
+        life: Duration,
     ) -> Result<Self, OpenError> {
         let keys = Arc::new(KeyRing::load(store, signing_keys_file).await?);
         let revoked = Revocations::load(Arc::clone(store), bus, versions).await?;
         keys.keep_fresh();
         tokio::spawn(follow(Arc::downgrade(&keys), generations.clone()));
-        Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation(), generations })))
+        Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation(), generations, life })))
     }
 
     /// Whose token it is.
@@ -68,7 +70,7 @@ impl TokenVerifier {
         let inner = &*self.0;
         let kid = tokens::key_id(token)?;
         let key = inner.keys.verifying(&kid).await?.ok_or_else(unreadable)?;
-        let actor = tokens::check(&key, &inner.validation, self.since(), token)?;
+        let actor = tokens::check(&key, &inner.validation, self.since(), inner.life, token)?;
         self.still_stands(&actor)?;
         Ok(actor)
     }
@@ -166,6 +168,9 @@ where
         let verifier = TokenVerifier::from_ref(state);
         let since = verifier.since();
         let actor = verifier.verify(&token).await?;
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            caller.is(actor.user);
+        }
         parts.extensions.insert(StillAllowed::new(move || {
             // A restore ends all sessions.
             if verifier.since() == since { verifier.still_stands(&actor) } else { Err(signed_out()) }

@@ -1,17 +1,21 @@
 //! [`AuthStore`]: credentials, sessions and signing keys.
 
 use async_trait::async_trait;
-use chat_domain::store::{AuthStore, SessionRow, SigningKeyRow, StoreError};
+use chat_domain::store::{AuthStore, Rotation, SessionRow, SigningKeyRow, StoreError};
 use chat_protocol::{Millis, SessionId, UserId};
 
 use super::{
     CassandraStore,
+    ask::Decided,
     codec::{self, text},
-    cql::{Statement, Value},
+    cql::{Row, Statement, Value},
 };
 
 const PASSWORD: Statement = Statement::read("SELECT phc FROM passwords WHERE user = ?");
-const SET_PASSWORD: Statement = Statement::write("INSERT INTO passwords (user, phc) VALUES (?, ?)");
+const FIRST_PASSWORD: Statement =
+    Statement::conditional("INSERT INTO passwords (user, phc) VALUES (?, ?) IF NOT EXISTS");
+const REPLACE_PASSWORD: Statement =
+    Statement::conditional("UPDATE passwords SET phc = ? WHERE user = ? IF phc = ?");
 
 #[async_trait]
 impl AuthStore for CassandraStore {
@@ -21,7 +25,25 @@ impl AuthStore for CassandraStore {
     }
 
     async fn set_password(&self, user: UserId, phc: &str) -> Result<(), StoreError> {
-        self.write(SET_PASSWORD, vec![Value::Uuid(user.0), text(phc)]).await
+        let ours = |row: &Row| row.text("phc") == Some(phc);
+        loop {
+            let found = match self.decide(FIRST_PASSWORD, vec![Value::Uuid(user.0), text(phc)], ours).await? {
+                Decided::Applied => return Ok(()),
+                Decided::Refused(found) => found,
+            };
+            let before = found.map(|row| codec::string(&row, "phc")).transpose()?;
+            if let Some(before) = before
+                && self.replace_password(user, &before, phc).await?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn replace_password(&self, user: UserId, from: &str, phc: &str) -> Result<bool, StoreError> {
+        let values = vec![text(phc), Value::Uuid(user.0), text(from)];
+        let decided = self.decide(REPLACE_PASSWORD, values, |row| row.text("phc") == Some(phc)).await?;
+        Ok(matches!(decided, Decided::Applied))
     }
 
     async fn create_session(&self, session: &SessionRow) -> Result<(), StoreError> {
@@ -32,15 +54,8 @@ impl AuthStore for CassandraStore {
         self.read_session(id).await
     }
 
-    async fn rotate_session(
-        &self,
-        id: SessionId,
-        from: [u8; 32],
-        to: [u8; 32],
-        at: Millis,
-        expires_at: Millis,
-    ) -> Result<bool, StoreError> {
-        self.rotate(id, from, to, at, expires_at).await
+    async fn rotate_session(&self, id: SessionId, next: Rotation) -> Result<bool, StoreError> {
+        self.rotate(id, next).await
     }
 
     async fn revoke_session(&self, id: SessionId, at: Millis) -> Result<bool, StoreError> {

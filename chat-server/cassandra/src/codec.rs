@@ -112,6 +112,12 @@ pub(super) fn session(row: &Row) -> Result<Option<SessionRow>, StoreError> {
         expires_at: number(row, "expires_at")?,
         device: device.into(),
         refresh_hash: bytes(row, "refresh_hash")?,
+        chain: row
+            .blob("chain")
+            .filter(|chain| !chain.is_empty())
+            .map(|_| bytes(row, "chain"))
+            .transpose()?,
+        network: row.bigint("network").filter(|hash| *hash != 0).map(i64::cast_unsigned),
         revoked_at: opt_number(row, "revoked_at")?,
     }))
 }

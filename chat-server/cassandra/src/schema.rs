@@ -1,8 +1,8 @@
 //! Tables. `migrate` brings a keyspace to this version: each step's statements are additive (expand), what an older
 //! version needs is removed one release later (contract).
 //!
-//! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `users`, `owners`, `sessions`,
-//! `signing_keys`, `cursors`, `checkpoints`) are written with `IF` only (but for `users` by servers of 0.1.0, see `standing`).
+//! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `users`, `owners`, `passwords`, `sessions`,
+//! `signing_keys`, `cursors`, `checkpoints`) are written with `IF` only (but for `users` and `passwords` by servers of 0.1.0, see `standing`).
 //! Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
 //! marker's is the marker itself), so that repeating or reordering them changes nothing.
@@ -20,7 +20,7 @@ pub struct Step {
 pub const STEPS: &[Step] = &[
     Step { statements: &[LOGS, PEOPLE, FILES], works_with: 1 },
     // Version 0.2.0. It only adds, so servers of 0.1.0 serve beside it.
-    Step { statements: &[COUNTS, ROLES, GENERATIONS, CONSUMERS, REACTIONS], works_with: 1 },
+    Step { statements: &[COUNTS, ROLES, SESSIONS, GENERATIONS, CONSUMERS, REACTIONS], works_with: 1 },
 ];
 
 /// The partition of `public_channels`. Some ten thousand names fit well; more partitions can be added beside it.
@@ -113,6 +113,9 @@ const ROLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS auth_changes (
         bucket bigint, changed_at bigint, user uuid, version bigint, PRIMARY KEY ((bucket), changed_at, user))",
 ];
+
+/// What refresh tokens follow from, and where they are used; null in sessions of 0.1.0.
+const SESSIONS: &[&str] = &["ALTER TABLE sessions ADD IF NOT EXISTS (chain blob, network bigint)"];
 
 /// Lives of the store.
 const GENERATIONS: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use chat_domain::{
     clock::now_ms,
-    store::{SessionRow, StoreError},
+    store::{Rotation, SessionRow, StoreError},
 };
 use chat_protocol::{Millis, SessionId, UserId};
 
@@ -14,17 +14,20 @@ use super::{
 };
 
 const INSERT: Statement = Statement::conditional(
-    "INSERT INTO sessions (id, user, created_at, used_at, expires_at, device, refresh_hash)
-     VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS USING TTL ?",
+    "INSERT INTO sessions (id, user, created_at, used_at, expires_at, device, refresh_hash, chain, network)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS USING TTL ?",
 );
-const SELECT_CQL: &str = "SELECT id, user, created_at, used_at, expires_at, device, refresh_hash, revoked_at FROM sessions WHERE id = ?";
+const SELECT_CQL: &str =
+    "SELECT id, user, created_at, used_at, expires_at, device, refresh_hash, chain, network, revoked_at
+     FROM sessions WHERE id = ?";
 /// What was answered to somebody is at a quorum, so a quorum knows it.
 const SELECT: Statement = Statement::read(SELECT_CQL);
 /// What a conditional write would find.
 const SELECT_SETTLED: Statement = Statement::serial_read(SELECT_CQL);
 /// All columns, so that they expire together.
 const ROTATE: Statement = Statement::conditional(
-    "UPDATE sessions USING TTL ? SET user = ?, created_at = ?, device = ?, used_at = ?, expires_at = ?, refresh_hash = ?
+    "UPDATE sessions USING TTL ?
+     SET user = ?, created_at = ?, device = ?, used_at = ?, expires_at = ?, refresh_hash = ?, chain = ?, network = ?
      WHERE id = ? IF refresh_hash = ? AND revoked_at = null AND expires_at > ?",
 );
 const REVOKE: Statement = Statement::conditional(
@@ -56,6 +59,11 @@ fn id(session: SessionId) -> Value {
     Value::Uuid(session.0)
 }
 
+/// 0: not known.
+fn network(hash: Option<u64>) -> Value {
+    Value::BigInt(hash.unwrap_or(0).cast_signed())
+}
+
 impl CassandraStore {
     pub(super) async fn insert_session(&self, session: &SessionRow) -> Result<(), StoreError> {
         // First the way to it: one that leads nowhere does no harm, a session that no list shows cannot be ended.
@@ -68,6 +76,9 @@ impl CassandraStore {
             big(session.expires_at),
             text(&session.device),
             Value::Blob(session.refresh_hash.to_vec()),
+            // Empty: there is none.
+            Value::Blob(session.chain.map_or_else(Vec::new, Vec::from)),
+            network(session.network),
             ttl(session.expires_at),
         ];
         let ours = |row: &super::cql::Row| row.blob("refresh_hash") == Some(&session.refresh_hash[..]);
@@ -81,14 +92,8 @@ impl CassandraStore {
         self.session_by(SELECT, session).await
     }
 
-    pub(super) async fn rotate(
-        &self,
-        session: SessionId,
-        from: [u8; 32],
-        to: [u8; 32],
-        at: Millis,
-        expires_at: Millis,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn rotate(&self, session: SessionId, next: Rotation) -> Result<bool, StoreError> {
+        let Rotation { from, to, chain, network: used_from, at, expires_at } = next;
         let Some(row) = self.read_session(session).await? else { return Ok(false) };
         if row.refresh_hash != from || row.revoked_at.is_some() || row.expires_at <= at {
             return Ok(false);
@@ -102,6 +107,8 @@ impl CassandraStore {
             big(at),
             big(expires_at),
             Value::Blob(to.to_vec()),
+            Value::Blob(chain.to_vec()),
+            network(used_from),
             id(session),
             Value::Blob(from.to_vec()),
             big(at),

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use chat_domain::chat::{Actor, ChatError, Command, permissions::ChannelAction};
+use chat_http::refused;
 use chat_protocol::{ChannelId, ClientFrame, ClientId, CloseCode, ErrorCode, Seq, ServerFrame, limits};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use governor::{DefaultDirectRateLimiter, RateLimiter};
@@ -220,6 +221,7 @@ impl Session<'_> {
 
     fn refuse(&self, id: Option<ClientId>, error: ChatError) {
         self.gateway.metrics.command_errors.inc();
+        refused(error.code, Some(self.actor.user), None, "socket");
         self.conn.send(&wire::error_frame(error, id));
     }
 
@@ -275,6 +277,7 @@ impl Session<'_> {
         let began = Instant::now();
         let pending = self.gateway.chat.submit(&self.actor, channel, id, command).await?;
         let (conn, metrics) = (Arc::clone(self.conn), Arc::clone(&self.gateway.metrics));
+        let user = self.actor.user;
         self.in_flight.push(Box::pin(async move {
             match pending.committed().await {
                 Ok(done) => {
@@ -289,6 +292,7 @@ impl Session<'_> {
                 }
                 Err(error) => {
                     metrics.command_errors.inc();
+                    refused(error.code, Some(user), None, "socket");
                     if error.code == ErrorCode::Unauthenticated {
                         // The role changed meanwhile. Unanswered, the command is sent again with the new token.
                         conn.close(CloseCode::Unauthenticated);

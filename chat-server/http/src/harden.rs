@@ -1,6 +1,10 @@
 //! What every answer of every role goes through: limits, headers, and problems instead of bare statuses.
 
-use axum::{Extension, Router, extract::DefaultBodyLimit, middleware::map_request};
+use axum::{
+    Extension, Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, map_request},
+};
 use chat_protocol::GENERATION_HEADER;
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::{
@@ -9,7 +13,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
-use super::{TrustedProxies, fallback, linger::linger, method_not_allowed, panic_response};
+use super::{TrustedProxies, fallback, linger::linger, method_not_allowed, panic_response, refusals::audit};
 
 /// Largest JSON body, in bytes. A message of the longest text, every byte of it escaped as `\u00xx`, fits.
 const MAX_JSON_BYTES: usize = 128 * 1024;
@@ -30,6 +34,7 @@ pub fn harden(router: Router, options: &HardenOptions) -> Router {
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(map_request(linger))
+        .layer(from_fn(audit))
         .layer(Extension(options.trusted_proxies.clone()))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(CatchPanicLayer::custom(panic_response))

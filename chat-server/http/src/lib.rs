@@ -8,8 +8,10 @@ mod harden;
 mod linger;
 mod problem;
 pub mod problems;
+mod refusals;
 
 pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies};
 pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams, StillAllowed};
 pub use harden::{HardenOptions, harden};
 pub use problem::{HttpError, fallback, method_not_allowed, panic_response};
+pub use refusals::{Caller, refused};

@@ -1,7 +1,7 @@
 //! [`AuthStore`]: credentials, sessions and signing keys.
 
 use async_trait::async_trait;
-use chat_domain::store::{AuthStore, SessionRow, SigningKeyRow, StoreError};
+use chat_domain::store::{AuthStore, Rotation, SessionRow, SigningKeyRow, StoreError};
 use chat_protocol::{Millis, SessionId, UserId};
 use rusqlite::params;
 
@@ -26,11 +26,22 @@ impl AuthStore for SqliteStore {
         .await
     }
 
+    async fn replace_password(&self, user: UserId, from: &str, phc: &str) -> Result<bool, StoreError> {
+        let (from, phc) = (from.to_owned(), phc.to_owned());
+        self.write(move |db| {
+            let replaced = db
+                .prepare_cached("UPDATE passwords SET phc = ?3 WHERE user = ?1 AND phc = ?2")?
+                .execute(params![user.0.as_bytes(), from, phc])?;
+            Ok(replaced > 0)
+        })
+        .await
+    }
+
     async fn create_session(&self, session: &SessionRow) -> Result<(), StoreError> {
         let session = session.clone();
         self.write(move |db| {
             db.prepare_cached(&format!(
-                "INSERT INTO sessions ({SESSION_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                "INSERT INTO sessions ({SESSION_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
             ))?
             .execute(params![
                 session.id.0.as_bytes(),
@@ -40,7 +51,9 @@ impl AuthStore for SqliteStore {
                 int(session.expires_at),
                 session.device,
                 session.refresh_hash,
-                session.revoked_at.map(int)
+                session.revoked_at.map(int),
+                session.chain,
+                session.network.map(u64::cast_signed)
             ])?;
             Ok(())
         })
@@ -52,21 +65,23 @@ impl AuthStore for SqliteStore {
         self.one(sql, (id.0.into_bytes(),), codec::session).await
     }
 
-    async fn rotate_session(
-        &self,
-        id: SessionId,
-        from: [u8; 32],
-        to: [u8; 32],
-        at: Millis,
-        expires_at: Millis,
-    ) -> Result<bool, StoreError> {
+    async fn rotate_session(&self, id: SessionId, next: Rotation) -> Result<bool, StoreError> {
+        let Rotation { from, to, chain, network, at, expires_at } = next;
         self.write(move |db| {
             let rotated = db
                 .prepare_cached(
-                    "UPDATE sessions SET refresh_hash = ?3, used_at = ?4, expires_at = ?5
+                    "UPDATE sessions SET refresh_hash = ?3, used_at = ?4, expires_at = ?5, chain = ?6, network = ?7
                      WHERE id = ?1 AND refresh_hash = ?2 AND revoked_at IS NULL AND expires_at > ?4",
                 )?
-                .execute(params![id.0.as_bytes(), from, to, int(at), int(expires_at)])?;
+                .execute(params![
+                    id.0.as_bytes(),
+                    from,
+                    to,
+                    int(at),
+                    int(expires_at),
+                    chain,
+                    network.map(u64::cast_signed)
+                ])?;
             Ok(rotated > 0)
         })
         .await

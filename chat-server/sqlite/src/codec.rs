@@ -166,7 +166,7 @@ pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<FileRow> {
 
 /// Columns of [`session`].
 pub(super) const SESSION_COLUMNS: &str =
-    "id, user, created_at, used_at, expires_at, device, refresh_hash, revoked_at";
+    "id, user, created_at, used_at, expires_at, device, refresh_hash, revoked_at, chain, network";
 
 pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
@@ -178,6 +178,8 @@ pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         device: row.get(5)?,
         refresh_hash: row.get(6)?,
         revoked_at: opt_uint(row, 7)?,
+        chain: row.get(8)?,
+        network: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
     })
 }
 

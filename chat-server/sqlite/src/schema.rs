@@ -142,6 +142,10 @@ ALTER TABLE user_channels ADD COLUMN read_d INTEGER;
 ALTER TABLE user_channels ADD COLUMN read_m INTEGER;
 ALTER TABLE user_channels ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
 
+-- See `SessionRow`; NULL in sessions of an older version.
+ALTER TABLE sessions ADD COLUMN chain BLOB;
+ALTER TABLE sessions ADD COLUMN network INTEGER;
+
 -- Rises with each change of the role and each closing and reopening of the account, last at `auth_changed_at`; tokens carry it.
 ALTER TABLE users ADD COLUMN auth_version INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN auth_changed_at INTEGER;

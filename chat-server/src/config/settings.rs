@@ -370,7 +370,8 @@ pub const SETTINGS: &[Setting] = &[
         10,
         DAY,
         auth.access_token,
-        "Life of an access token. A changed role counts within seconds all the same."
+        "Life of an access token. A changed role counts within seconds all the same. Processes without the role `auth` believe \
+         no token for longer, so it is the same in all."
     ),
     seconds!(
         "auth.refresh_token_days",
@@ -379,6 +380,14 @@ pub const SETTINGS: &[Setting] = &[
         365,
         auth.refresh_token,
         "A session that is not used for this long ends."
+    ),
+    seconds!(
+        "auth.session_days",
+        DAY,
+        1,
+        3_650,
+        auth.session,
+        "A session ends after this long, however much it is used: people sign in again."
     ),
     seconds!(
         "auth.key_rotation_days",
@@ -400,14 +409,15 @@ pub const SETTINGS: &[Setting] = &[
         1,
         100_000,
         auth.login_per_minute_account,
-        "Logins a minute to one account, from wherever they come."
+        "Wrong passwords a minute to one account from one IPv4 address or IPv6 /64; ten times as many from all those together from which \
+         nobody has signed in to it."
     ),
     number!(
         "auth.login_per_minute_address",
         1,
         1_000_000,
         auth.login_per_minute_address,
-        "Logins a minute from one IPv4 address or IPv6 /64. Behind a proxy set `server.trusted_proxies`, or all users share its address."
+        "Wrong passwords a minute from one IPv4 address or IPv6 /64. Behind a proxy set `server.trusted_proxies`, or all users share its address."
     ),
     number!(
         "auth.register_per_hour_address",

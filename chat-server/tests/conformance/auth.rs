@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat_domain::store::{SessionRow, SigningKeyRow, Store};
+use chat_domain::store::{Rotation, SessionRow, SigningKeyRow, Store};
 use chat_protocol::{Millis, SessionId, UserId};
 
 use super::fixtures::{now, unique};
@@ -18,8 +18,14 @@ fn new_session(user: UserId, created_at: Millis) -> SessionRow {
         expires_at: created_at + HOUR,
         device: "phone".into(),
         refresh_hash: [1; 32],
+        chain: None,
+        network: None,
         revoked_at: None,
     }
+}
+
+fn rotation(to: u8, at: Millis, expires_at: Millis) -> Rotation {
+    Rotation { from: [1; 32], to: [to; 32], chain: [9; 32], network: Some(u64::MAX), at, expires_at }
 }
 
 pub(crate) async fn a_password_is_replaced(store: Arc<dyn Store>) {
@@ -29,10 +35,29 @@ pub(crate) async fn a_password_is_replaced(store: Arc<dyn Store>) {
     store.set_password(ada, "$argon2id$two").await.unwrap();
     assert_eq!(store.password(ada).await.unwrap().as_deref(), Some("$argon2id$two"));
     assert_eq!(store.password(UserId::new()).await.unwrap(), None);
+
+    // On what was read, or not at all.
+    assert!(!store.replace_password(ada, "$argon2id$one", "$argon2id$three").await.unwrap());
+    assert_eq!(store.password(ada).await.unwrap().as_deref(), Some("$argon2id$two"));
+    let mut attempts = tokio::task::JoinSet::new();
+    for attempt in 0..8 {
+        let store = Arc::clone(&store);
+        attempts.spawn(async move {
+            let phc = format!("$argon2id${attempt}");
+            store.replace_password(ada, "$argon2id$two", &phc).await.unwrap().then_some(phc)
+        });
+    }
+    let winners: Vec<_> = attempts.join_all().await.into_iter().flatten().collect();
+    let [phc] = winners.as_slice() else { panic!("expected one winner, got {winners:?}") };
+    assert_eq!(store.password(ada).await.unwrap().as_ref(), Some(phc));
+    assert!(!store.replace_password(UserId::new(), "", "$argon2id$one").await.unwrap());
 }
 
 pub(crate) async fn a_refresh_token_is_exchanged_once(store: Arc<dyn Store>) {
     let at = now();
+    let chain = SessionRow { chain: Some([7; 32]), network: Some(1 << 63), ..new_session(UserId::new(), at) };
+    store.create_session(&chain).await.unwrap();
+    assert_eq!(store.session(chain.id).await.unwrap(), Some(chain));
     let session = new_session(UserId::new(), at);
     assert_eq!(store.session(session.id).await.unwrap(), None);
     store.create_session(&session).await.unwrap();
@@ -43,15 +68,23 @@ pub(crate) async fn a_refresh_token_is_exchanged_once(store: Arc<dyn Store>) {
     for attempt in 10..26 {
         let (store, id) = (Arc::clone(&store), session.id);
         attempts.spawn(async move {
-            let to = [attempt; 32];
-            store.rotate_session(id, [1; 32], to, at + 5, at + 2 * HOUR).await.unwrap().then_some(to)
+            let next = rotation(attempt, at + 5, at + 2 * HOUR);
+            store.rotate_session(id, next).await.unwrap().then_some(next.to)
         });
     }
     let winners: Vec<_> = attempts.join_all().await.into_iter().flatten().collect();
     let [to] = winners.as_slice() else { panic!("expected one winner, got {winners:?}") };
     let rotated = store.session(session.id).await.unwrap().unwrap();
-    assert_eq!((rotated.refresh_hash, rotated.used_at, rotated.expires_at), (*to, at + 5, at + 2 * HOUR));
-    assert!(!store.rotate_session(SessionId::new(), [1; 32], [2; 32], at, at + HOUR).await.unwrap());
+    let expected = SessionRow {
+        refresh_hash: *to,
+        used_at: at + 5,
+        expires_at: at + 2 * HOUR,
+        chain: Some([9; 32]),
+        network: Some(u64::MAX),
+        ..session
+    };
+    assert_eq!(rotated, expected);
+    assert!(!store.rotate_session(SessionId::new(), rotation(2, at, at + HOUR)).await.unwrap());
 }
 
 pub(crate) async fn a_session_ends_by_revocation_or_time(store: Arc<dyn Store>) {
@@ -63,13 +96,13 @@ pub(crate) async fn a_session_ends_by_revocation_or_time(store: Arc<dyn Store>) 
     assert_eq!(store.sessions_of(ada, at).await.unwrap(), [new.clone(), old.clone()]);
     assert_eq!(store.sessions_of(ada, old.expires_at).await.unwrap(), std::slice::from_ref(&new));
     let late = old.expires_at;
-    assert!(!store.rotate_session(old.id, [1; 32], [2; 32], late, late + HOUR).await.unwrap());
+    assert!(!store.rotate_session(old.id, rotation(2, late, late + HOUR)).await.unwrap());
 
     assert!(store.revoke_session(new.id, at + 1).await.unwrap());
     assert!(!store.revoke_session(new.id, at + 2).await.unwrap());
     assert!(!store.revoke_session(SessionId::new(), at).await.unwrap());
     assert_eq!(store.session(new.id).await.unwrap().unwrap().revoked_at, Some(at + 1));
-    assert!(!store.rotate_session(new.id, [1; 32], [2; 32], at + 2, at + HOUR).await.unwrap());
+    assert!(!store.rotate_session(new.id, rotation(2, at + 2, at + HOUR)).await.unwrap());
     assert_eq!(store.sessions_of(ada, at).await.unwrap(), [old]);
 }
 

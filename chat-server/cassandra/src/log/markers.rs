@@ -86,11 +86,16 @@ impl Markers {
 
     async fn write_one(&self, user: UserId, channel: ChannelId, own: Own) -> Result<(), CqlError> {
         let whose = [Value::Uuid(user.0), Value::Uuid(channel.0)];
-        if let Some((seq, counts)) = own.read {
-            self.cql.execute(cql::MARK_READ, mark_read(seq, counts, &whose)).await?;
+        let (seq, moved) = (own.seq, own.read);
+        if let Some((read, counts)) = moved.filter(|&(read, _)| read == seq) {
+            let numbers = [seq, seq, read, read, counts.n, counts.d, counts.m].map(big);
+            self.cql.execute(cql::MARK_OWN_AND_READ, [&numbers[..], &whose].concat()).await?;
+            return Ok(());
         }
-        let values = [&[big(own.seq), big(own.seq)], &whose[..]].concat();
-        self.cql.execute(cql::MARK_OWN, values).await?;
+        if let Some((read, counts)) = moved {
+            self.cql.execute(cql::MARK_READ, mark_read(read, counts, &whose)).await?;
+        }
+        self.cql.execute(cql::MARK_OWN, [&[big(seq), big(seq)], &whose[..]].concat()).await?;
         Ok(())
     }
 

@@ -163,6 +163,12 @@ pub(crate) const MARK_READ_UNCOUNTED: Statement =
 pub(super) const MARK_OWN: Statement =
     Statement::write("UPDATE user_channels USING TIMESTAMP ? SET own = ? WHERE user = ? AND channel = ?");
 
+/// Both at once, of a message that its author wrote on top of all they had read.
+pub(super) const MARK_OWN_AND_READ: Statement = Statement::write(
+    "UPDATE user_channels USING TIMESTAMP ? SET own = ?, read = ?, read_at = ?, read_n = ?, read_d = ?, read_m = ?
+     WHERE user = ? AND channel = ?",
+);
+
 /// Takes a name that nobody has.
 pub(super) const RESERVE_NAME: Statement = Statement::conditional(
     "INSERT INTO channel_names (name_key, channel, reserved_at) VALUES (?, ?, ?) IF NOT EXISTS",

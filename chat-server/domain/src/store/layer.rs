@@ -14,8 +14,8 @@ use chat_protocol::{
 
 use super::{
     Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, GenerationRow, GenerationStore,
-    LogStore, Membership, NewEvent, SessionRow, SigningKeyRow, Standing, StandingChange, Store, StoreError,
-    StoredEvent, class::Class,
+    LogStore, Membership, NewEvent, Rotation, SessionRow, SigningKeyRow, Standing, StandingChange, Store,
+    StoreError, StoredEvent, class::Class,
 };
 
 /// What kind of call is passed on.
@@ -159,10 +159,10 @@ layer! {
     impl AuthStore {
         password(user: UserId) -> Option<String> = Call::read(Class::Auth);
         set_password(user: UserId, phc: &str) -> () = Call::write(Class::Auth);
+        replace_password(user: UserId, from: &str, phc: &str) -> bool = Call::write(Class::Auth);
         create_session(session: &SessionRow) -> () = Call::write(Class::Auth);
         session(id: SessionId) -> Option<SessionRow> = Call::read(Class::Auth);
-        rotate_session(id: SessionId, from: [u8; 32], to: [u8; 32], at: Millis, expires_at: Millis) -> bool =
-            Call::write(Class::Auth);
+        rotate_session(id: SessionId, next: Rotation) -> bool = Call::write(Class::Auth);
         revoke_session(id: SessionId, at: Millis) -> bool = Call::write(Class::Auth);
         sessions_of(user: UserId, now: Millis) -> Vec<SessionRow> = Call::read(Class::Auth);
         revoked_since(since: Millis) -> Vec<SessionId> = Call::read(Class::Auth);

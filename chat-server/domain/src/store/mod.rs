@@ -320,7 +320,7 @@ pub trait DirectoryStore: Send + Sync + 'static {
 }
 
 /// A session as stored. Its refresh token is kept only as a hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionRow {
     /// Id of the session.
     pub id: SessionId,
@@ -336,8 +336,38 @@ pub struct SessionRow {
     pub device: String,
     /// SHA-256 of the newest refresh token.
     pub refresh_hash: [u8; 32],
+    /// Where each refresh token comes from, together with the one before it; `None` while 0.1.0 has made them all.
+    pub chain: Option<[u8; 32]>,
+    /// The network that it was last used from, as a hash; `None` when that is not known.
+    pub network: Option<u64>,
     /// When it was revoked.
     pub revoked_at: Option<Millis>,
+}
+
+impl std::fmt::Debug for SessionRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, user, created_at, used_at, expires_at, revoked_at, .. } = self;
+        let mut row = f.debug_struct("SessionRow");
+        row.field("id", id).field("user", user).field("created_at", created_at).field("used_at", used_at);
+        row.field("expires_at", expires_at).field("revoked_at", revoked_at).finish_non_exhaustive()
+    }
+}
+
+/// A session's next refresh token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// SHA-256 of the token that it replaces.
+    pub from: [u8; 32],
+    /// SHA-256 of the token itself.
+    pub to: [u8; 32],
+    /// Where it comes from, see [`SessionRow::chain`].
+    pub chain: [u8; 32],
+    /// The network that asks for it, as a hash.
+    pub network: Option<u64>,
+    /// When that is.
+    pub at: Millis,
+    /// The session cannot be refreshed after this.
+    pub expires_at: Millis,
 }
 
 /// A key that signs access tokens. The secret is never logged.
@@ -365,8 +395,11 @@ pub trait AuthStore: Send + Sync + 'static {
     /// A user's password hash (PHC string).
     async fn password(&self, user: UserId) -> Result<Option<String>, StoreError>;
 
-    /// Sets a user's password hash.
+    /// Sets a user's password hash, whatever it was.
     async fn set_password(&self, user: UserId, phc: &str) -> Result<(), StoreError>;
+
+    /// Sets a user's password hash if it still is `from`. False when it is not: nothing was done.
+    async fn replace_password(&self, user: UserId, from: &str, phc: &str) -> Result<bool, StoreError>;
 
     /// Adds a session.
     async fn create_session(&self, session: &SessionRow) -> Result<(), StoreError>;
@@ -376,14 +409,7 @@ pub trait AuthStore: Send + Sync + 'static {
 
     /// Replaces the refresh hash if it still is `from` and the session is neither revoked nor expired at `at`.
     /// False when it is not: nothing was done.
-    async fn rotate_session(
-        &self,
-        id: SessionId,
-        from: [u8; 32],
-        to: [u8; 32],
-        at: Millis,
-        expires_at: Millis,
-    ) -> Result<bool, StoreError>;
+    async fn rotate_session(&self, id: SessionId, next: Rotation) -> Result<bool, StoreError>;
 
     /// Revokes a session. False when there is none or it was revoked before.
     async fn revoke_session(&self, id: SessionId, at: Millis) -> Result<bool, StoreError>;

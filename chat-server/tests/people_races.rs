@@ -1,0 +1,205 @@
+//! What ends somebody's rights, against what they do at the same moment: 200 rounds each, on both stores.
+//! On Cassandra the two come through different processes; on SQLite there is one.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod harness;
+mod keyspace;
+
+use std::{net::IpAddr, sync::Arc};
+
+use chat_auth::{Auth, AuthOptions, Client};
+use chat_cassandra::{CassandraStore, migrate::migrate};
+use chat_domain::{
+    bus::{Bus, local::LocalBus},
+    chat::{AccountChange, Actor, Chat},
+    store::Store,
+};
+use chat_protocol::{
+    ErrorCode,
+    rest::{LoginRequest, PasswordRequest, RegisterRequest, Role, TokenResponse, UpdateUser},
+};
+use chat_sqlite::SqliteStore;
+use keyspace::Keyspace;
+
+const ROUNDS: usize = 200;
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const WEB: Client<'static> = Client { address: ADDRESS, name: "web" };
+
+/// Two processes; the same one twice where a store has only one.
+struct Two {
+    one: Arc<Auth>,
+    other: Arc<Auth>,
+}
+
+impl Two {
+    async fn on(one: Arc<dyn Store>, other: Arc<dyn Store>) -> Self {
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+        let options = AuthOptions {
+            login_per_minute_account: 1_000_000,
+            login_per_minute_address: 1_000_000,
+            register_per_hour_address: 1_000_000,
+            ..AuthOptions::default()
+        };
+        let same = Arc::ptr_eq(&one, &other);
+        let process = async |store: Arc<dyn Store>| {
+            let chat = Chat::new(Arc::clone(&store), Arc::clone(&bus));
+            let auth = Auth::new(chat, store, options.clone()).await.unwrap();
+            auth.spawn();
+            auth
+        };
+        let one = process(one).await;
+        let other = if same { Arc::clone(&one) } else { process(other).await };
+        Self { one, other }
+    }
+
+    async fn register(&self, handle: &str, password: &str) -> TokenResponse {
+        let (handle, password) = (handle.into(), password.into());
+        let request = RegisterRequest { handle, password, display_name: None, device: None };
+        self.one.register(request, ADDRESS).await.unwrap()
+    }
+
+    async fn actor(&self, tokens: &TokenResponse) -> Actor {
+        self.one.verifier().verify(&tokens.access_token).await.unwrap()
+    }
+
+    async fn is_over(&self, tokens: &TokenResponse) -> bool {
+        let refused = |code| code == ErrorCode::Unauthenticated;
+        let refreshed = self.other.refresh(&tokens.refresh_token, WEB).await;
+        refreshed.is_err_and(|error| refused(error.code))
+    }
+}
+
+fn login(handle: &str, password: &str) -> LoginRequest {
+    LoginRequest { handle: handle.into(), password: password.into(), device: None }
+}
+
+async fn a_login_with_the_old_password_does_not_outlive_its_change(two: &Two) {
+    let mut tokens = two.register("ada", "password 0").await;
+    for round in 0..ROUNDS {
+        let (old, new) = (format!("password {round}"), format!("password {}", round + 1));
+        let actor = two.actor(&tokens).await;
+        let change = PasswordRequest { current: old.clone(), new: new.clone() };
+        let (changed, signed_in) = tokio::join!(
+            two.one.change_password(&actor, change, ADDRESS),
+            two.other.login(login("ada", &old), ADDRESS)
+        );
+        changed.unwrap();
+        match signed_in {
+            Ok(tokens) => assert!(two.is_over(&tokens).await, "the session lives on in round {round}"),
+            Err(error) => assert_eq!(error.code, ErrorCode::Unauthenticated, "{error:?}"),
+        }
+        assert!(two.other.login(login("ada", &old), ADDRESS).await.is_err(), "in round {round}");
+        // The session that changed it goes on.
+        tokens = two.one.refresh(&tokens.refresh_token, WEB).await.unwrap();
+    }
+    two.one.login(login("ada", &format!("password {ROUNDS}")), ADDRESS).await.unwrap();
+}
+
+async fn a_refresh_token_that_is_used_again_ends_the_session(two: &Two) {
+    let mut tokens = two.register("grace", "correct horse").await;
+    for round in 0..ROUNDS {
+        let first = tokens.refresh_token;
+        let second = two.one.refresh(&first, WEB).await.unwrap();
+        let third = two.one.refresh(&second.refresh_token, WEB).await.unwrap();
+        let (stolen, fourth) =
+            tokio::join!(two.other.refresh(&first, WEB), two.one.refresh(&third.refresh_token, WEB));
+        assert_eq!(stolen.unwrap_err().code, ErrorCode::Unauthenticated, "in round {round}");
+        for tokens in [Some(third), fourth.ok()].into_iter().flatten() {
+            assert!(two.is_over(&tokens).await, "the session lives on in round {round}");
+        }
+        tokens = two.one.login(login("grace", "correct horse"), ADDRESS).await.unwrap();
+    }
+}
+
+async fn tabs_that_refresh_at_once_get_the_same(two: &Two) {
+    let mut tokens = two.register("linus", "correct horse").await;
+    for round in 0..ROUNDS {
+        let (one, other) = tokio::join!(
+            two.one.refresh(&tokens.refresh_token, WEB),
+            two.other.refresh(&tokens.refresh_token, WEB)
+        );
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one.refresh_token, other.refresh_token, "in round {round}");
+        tokens = one;
+    }
+}
+
+fn update(change: impl FnOnce(&mut UpdateUser)) -> AccountChange {
+    let mut update = UpdateUser::default();
+    change(&mut update);
+    AccountChange::read(update).unwrap()
+}
+
+async fn a_rename_undoes_no_change_of_the_standing(two: &Two, owner: &TokenResponse) {
+    let owner = two.actor(owner).await;
+    for round in 0..ROUNDS {
+        let tokens = two.register(&format!("person-{round}"), "correct horse").await;
+        let (user, actor) = (tokens.user.id, two.actor(&tokens).await);
+        let standing = update(|change| {
+            if round % 2 == 0 { change.deactivated = Some(true) } else { change.role = Some(Role::Guest) }
+        });
+        let name = update(|change| change.display_name = Some(format!("Name {round}")));
+        let (renamed, changed) = tokio::join!(
+            two.other.change_account(&actor, user, &name),
+            two.one.change_account(&owner, user, &standing)
+        );
+        let changed = changed.unwrap();
+        if let Err(error) = &renamed {
+            assert_eq!(error.code, ErrorCode::Unauthenticated, "{error:?}");
+        }
+        let after = two.one.change_account(&owner, user, &update(|_| ())).await.unwrap();
+        assert_eq!((after.role, after.deactivated), (changed.role, changed.deactivated), "in round {round}");
+        assert_eq!((after.role == Role::Guest, after.deactivated), (round % 2 == 1, round % 2 == 0));
+    }
+}
+
+async fn the_last_owner_stays(two: &Two, owner: &TokenResponse) {
+    let mut one = two.actor(owner).await;
+    let other = two.register("coowner", "correct horse").await;
+    let mut other = two.actor(&other).await;
+    let to = |role| update(|change| change.role = Some(role));
+    two.one.change_account(&one, other.user, &to(Role::Owner)).await.unwrap();
+    other = Actor { role: Role::Owner, auth_version: other.auth_version + 1, ..other };
+    for round in 0..ROUNDS {
+        let demote = to(Role::Member);
+        let (a, b) = tokio::join!(
+            two.one.change_account(&one, other.user, &demote),
+            two.other.change_account(&other, one.user, &demote)
+        );
+        assert_eq!(
+            [&a, &b].iter().filter(|result| result.is_ok()).count(),
+            1,
+            "in round {round}: {a:?} {b:?}"
+        );
+        // Whoever stayed makes the other one an owner again.
+        let (stayed, went) = if a.is_ok() { (&one, &mut other) } else { (&other, &mut one) };
+        two.one.change_account(stayed, went.user, &to(Role::Owner)).await.unwrap();
+        went.auth_version += 2;
+    }
+}
+
+async fn all(two: Two) {
+    // The first one owns the organisation.
+    let owner = two.register("owner", "correct horse").await;
+    a_rename_undoes_no_change_of_the_standing(&two, &owner).await;
+    tabs_that_refresh_at_once_get_the_same(&two).await;
+    a_refresh_token_that_is_used_again_ends_the_session(&two).await;
+    a_login_with_the_old_password_does_not_outlive_its_change(&two).await;
+    the_last_owner_stays(&two, &owner).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_rights_ends_them_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).unwrap());
+    all(Two::on(Arc::clone(&store), store).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_rights_ends_them_on_cassandra() {
+    let keyspace = Keyspace::create().await;
+    migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+    let store = || -> Arc<dyn Store> { Arc::new(CassandraStore::new(Arc::clone(&keyspace.cql))) };
+    all(Two::on(store(), store()).await).await;
+    keyspace.drop().await;
+}
