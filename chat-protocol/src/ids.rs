@@ -79,6 +79,11 @@ id!(
     "a session id"
 );
 id!(
+    /// What lets somebody make an account, or set the password of one.
+    InvitationId,
+    "an invitation id"
+);
+id!(
     /// An uploaded file.
     FileId,
     "a file id"

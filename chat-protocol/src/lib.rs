@@ -17,7 +17,7 @@ pub use close::CloseCode;
 pub use error::{ErrorCode, Problem};
 pub use event::*;
 pub use frame::{ChannelState, ClientFrame, PresenceStatus, ServerFrame, UserPresence};
-pub use ids::{ChannelId, ClientId, FileId, Generation, ParseIdError, SessionId, UserId};
+pub use ids::{ChannelId, ClientId, FileId, Generation, InvitationId, ParseIdError, SessionId, UserId};
 
 /// The WebSocket subprotocol that this crate describes (`Sec-WebSocket-Protocol`, RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "folkmoot.v1";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::event::Message;
-use crate::{ChannelId, ChannelKind, FileId, Millis, Seq, SessionId, UserId};
+use crate::{ChannelId, ChannelKind, FileId, InvitationId, Millis, Seq, SessionId, UserId};
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,104 @@ pub struct RegisterRequest {
     /// Name to show; the handle when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
+    /// Name of the device, for the list of sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Code of an invitation, which also says the role. Needed where registration is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
+}
+
+/// Body of `POST /v1/invitations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CreateInvitation {
+    /// Role of the accounts that are made with it; `member` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// How many accounts may be made, 1 to 1000; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1000))]
+    pub uses: Option<u32>,
+    /// How long it is good, in seconds: 60 to 2592000 (30 days); 604800 (7 days) when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(minimum = 60, maximum = 2_592_000))]
+    pub expires_in: Option<u64>,
+    /// For whoever reads the list, such as whom it is for; at most 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(max_length = 100))]
+    pub note: Option<String>,
+}
+
+/// An invitation that is still good, without its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Invitation {
+    /// Id of the invitation.
+    pub id: InvitationId,
+    /// Whose password it sets; absent when accounts are made with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<UserId>,
+    /// Role of the accounts that are made with it; of `account`, when it was made.
+    pub role: Role,
+    /// How often it can still be used.
+    pub uses_left: u32,
+    /// Who made it; absent when it was the server's command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Millis,
+    /// When it ends.
+    pub expires_at: Millis,
+    /// What its maker wrote about it; may be empty.
+    pub note: String,
+}
+
+/// A new invitation. Its code is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewInvitation {
+    /// What it is.
+    pub invitation: Invitation,
+    /// Whoever has it may use it: for `invitation` of `POST /v1/auth/register`, or for `POST /v1/auth/redeem` when it sets a
+    /// password. In the web client: `/#invitation=CODE`.
+    pub code: String,
+}
+
+/// Body of `POST /v1/users`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CreateUser {
+    /// 2 to 32 of `a-z 0-9 . _ -`, starting with a letter or digit. Upper case is folded.
+    #[cfg_attr(feature = "schema", schema(min_length = 2, max_length = 32))]
+    pub handle: String,
+    /// Name to show; the handle when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// What they may do; `member` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+}
+
+/// An account that somebody else made, and what its person sets the first password with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CreatedUser {
+    /// The account.
+    pub user: User,
+    /// Good for 7 days and one password.
+    pub password: NewInvitation,
+}
+
+/// Body of `POST /v1/auth/redeem`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RedeemRequest {
+    /// Code of an invitation that sets a password.
+    pub code: String,
+    /// The new password: 8 characters to 256 bytes.
+    #[cfg_attr(feature = "schema", schema(min_length = 8, max_length = 256))]
+    pub password: String,
     /// Name of the device, for the list of sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -301,6 +399,8 @@ hide_secrets! {
     LoginRequest { handle, device }
     RefreshRequest {}
     PasswordRequest {}
+    NewInvitation { invitation }
+    RedeemRequest { device }
     TokenResponse { expires_in, session, user }
 }
 

@@ -104,6 +104,19 @@ pub enum Command {
         #[command(flatten)]
         settings: SettingsArgs,
     },
+    /// Let somebody who forgot their password set another one, when nobody is left who can do it in the chat
+    #[command(
+        after_help = "Prints a code that is good for 7 days and one password; their sessions go on until it is used. With Cassandra, \
+                      servers may run. With SQLite, stop the server first.\n\nExample:\n  chat-server reset-password ada --config \
+                      folkmoot.toml"
+    )]
+    ResetPassword {
+        /// The handle of an account that exists
+        handle: String,
+        /// Settings from flags, see [`SettingsArgs`].
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
     /// Say to a store that it was brought back from a backup or a snapshot: everybody begins anew on what is there now
     #[command(
         after_help = "Run it once behind each restore, before people are let in. Positions that clients and servers remember mean \

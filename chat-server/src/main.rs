@@ -86,6 +86,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             owner::make(&*engines::open_existing_store(&config).await?, &handle).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::ResetPassword { handle, settings } => {
+            let config = load(&settings, Config::default())?.config;
+            telemetry::init(&config.log);
+            owner::reset_password(&*engines::open_existing_store(&config).await?, &handle).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Restored { settings } => {
             let config = load(&settings, Config::default())?.config;
             telemetry::init(&config.log);

@@ -1,6 +1,7 @@
-//! `chat-server make-owner`: the way back when no owner is left who can sign in.
+//! `chat-server make-owner` and `reset-password`: the way back when no owner is left who can sign in.
 
 use chat_domain::{
+    chat::ChatError,
     clock::now_ms,
     store::{Standing, StandingChange, Store, StoreError},
 };
@@ -9,15 +10,21 @@ use chat_protocol::rest::Role;
 /// How often it is decided anew when somebody else changes the account at the same time.
 const DECISIONS: usize = 8;
 
-/// Why somebody was not made an owner.
+/// Why somebody was not helped.
 #[derive(Debug, thiserror::Error)]
-pub enum MakeOwnerError {
+pub enum RescueError {
     /// There is no such account.
     #[error("no account has the handle {0:?}")]
     NoUser(String),
     /// Somebody else went on changing the account.
     #[error("others changed the account all the time; try again")]
     Outdated,
+    /// Nobody signs in with a password there.
+    #[error("the account of {0:?} is closed, or a bot's: chat-server make-owner opens it")]
+    NoPassword(String),
+    /// There is no room for another invitation, or the store did not do it.
+    #[error("failed to make an invitation: {}", .0.message)]
+    Invitation(ChatError),
     /// The store did not do it.
     #[error("failed to change the account in the store")]
     Store(#[from] StoreError),
@@ -27,8 +34,8 @@ pub enum MakeOwnerError {
 ///
 /// # Errors
 /// When there is no such account, or the store does not do it.
-pub async fn make(store: &dyn Store, handle: &str) -> Result<(), MakeOwnerError> {
-    let no_user = || MakeOwnerError::NoUser(handle.to_owned());
+pub async fn make(store: &dyn Store, handle: &str) -> Result<(), RescueError> {
+    let no_user = || RescueError::NoUser(handle.to_owned());
     let user = store.user_by_handle(&handle.to_lowercase()).await?.ok_or_else(no_user)?;
     let owner = Standing { role: Role::Owner, deactivated: false };
     for _ in 0..DECISIONS {
@@ -43,5 +50,24 @@ pub async fn make(store: &dyn Store, handle: &str) -> Result<(), MakeOwnerError>
             StandingChange::Outdated | StandingChange::LastOwner => {}
         }
     }
-    Err(MakeOwnerError::Outdated)
+    Err(RescueError::Outdated)
+}
+
+/// Prints a code with which the person of this account sets another password.
+///
+/// # Errors
+/// When there is no such account, or the store does not do it.
+pub async fn reset_password(store: &dyn Store, handle: &str) -> Result<(), RescueError> {
+    let no_user = || RescueError::NoUser(handle.to_owned());
+    let user = store.user_by_handle(&handle.to_lowercase()).await?.ok_or_else(no_user)?;
+    if user.deactivated || user.role == Role::Bot {
+        return Err(RescueError::NoPassword(user.handle));
+    }
+    let made = chat_auth::password_code(store, &user).await.map_err(RescueError::Invitation)?;
+    println!(
+        "{}\n\nWith this code {} sets another password, once and within 7 days: add /#invitation=CODE to the address of the web\n\
+         client, or run folkmoot redeem CODE.",
+        made.code, user.handle
+    );
+    Ok(())
 }

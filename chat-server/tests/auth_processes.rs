@@ -93,8 +93,13 @@ async fn a_revocation_arrives_although_the_bus_lost_it() {
     let world = World::on(Forgetful(LocalBus::new()));
     let options = AuthOptions::default();
     let (one, other) = (world.process(&options).await, world.process(&options).await);
-    let request =
-        RegisterRequest { handle: "ada".into(), password: PASSWORD.into(), display_name: None, device: None };
+    let request = RegisterRequest {
+        handle: "ada".into(),
+        password: PASSWORD.into(),
+        display_name: None,
+        device: None,
+        invitation: None,
+    };
     let tokens = one.register(request, ADDRESS).await.expect("signs in");
     assert!(other.verifier().verify(&tokens.access_token).await.is_ok());
     one.revoke_all(tokens.user.id).await.expect("revokes");

@@ -54,7 +54,8 @@ impl Two {
 
     async fn register(&self, handle: &str, password: &str) -> TokenResponse {
         let (handle, password) = (handle.into(), password.into());
-        let request = RegisterRequest { handle, password, display_name: None, device: None };
+        let request =
+            RegisterRequest { handle, password, display_name: None, device: None, invitation: None };
         self.one.register(request, ADDRESS).await.unwrap()
     }
 

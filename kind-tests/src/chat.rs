@@ -165,6 +165,7 @@ impl Chatter {
             password: PASSWORD.into(),
             display_name: None,
             device: None,
+            invitation: None,
         };
         Rest::anonymous(&endpoint.url)?.register(&account).await?;
         let auth = Auth::Password { handle, password: PASSWORD.into() };

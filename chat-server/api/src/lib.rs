@@ -8,6 +8,7 @@ mod channels;
 mod conditional;
 mod files;
 mod generation;
+mod invitations;
 mod messages;
 mod names;
 pub mod openapi;
@@ -68,6 +69,7 @@ pub fn router(state: ApiState) -> Router {
 /// The described routes.
 fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
+        .merge(invitations::routes())
         .merge(users::routes())
         .merge(channels::routes())
         .merge(messages::routes())

@@ -8,8 +8,9 @@ use chat_domain::chat::{AccountChange, ChatError};
 use chat_http::{HttpError, JsonBody, PathParams, QueryParams, problems};
 use chat_protocol::{
     ErrorCode, UserId,
-    rest::{Page, UpdateUser, User},
+    rest::{CreateUser, CreatedUser, NewInvitation, Page, UpdateUser, User},
 };
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -19,9 +20,10 @@ use super::{ApiState, page_limit};
 /// The routes of this module.
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(routes!(list_users))
+        .routes(routes!(list_users, create_user))
         .routes(routes!(get_me))
         .routes(routes!(get_user, update_user))
+        .routes(routes!(reset_password))
 }
 
 /// Most users that one request looks up by id.
@@ -108,6 +110,48 @@ async fn update_user(
 ) -> Result<Json<User>, HttpError> {
     let change = AccountChange::read(change)?;
     Ok(Json(state.auth.change_account(&actor, user, &change).await?))
+}
+
+/// Make an account for somebody else; by an admin, for roles below their own. Whoever has the code sets the first password.
+#[utoipa::path(
+    post,
+    path = "/v1/users",
+    tag = "users",
+    operation_id = "create_user",
+    security(("bearer" = [])),
+    request_body = CreateUser,
+    responses(
+        (status = 201, description = "Made.", body = CreatedUser),
+        problems::SignedIn, problems::JsonBody, problems::Denied, problems::Clash,
+    ),
+)]
+async fn create_user(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    JsonBody(request): JsonBody<CreateUser>,
+) -> Result<(StatusCode, Json<CreatedUser>), HttpError> {
+    Ok((StatusCode::CREATED, Json(state.auth.create_user(&actor, request).await?)))
+}
+
+/// Let somebody who forgot their password set another one; by an admin, for roles below their own. Nothing ends until they do.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/password-reset",
+    tag = "users",
+    operation_id = "reset_password",
+    security(("bearer" = [])),
+    params(("user" = UserId, Path, description = "Id of the user.")),
+    responses(
+        (status = 201, description = "Made.", body = NewInvitation),
+        problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+async fn reset_password(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(user): PathParams<UserId>,
+) -> Result<(StatusCode, Json<NewInvitation>), HttpError> {
+    Ok((StatusCode::CREATED, Json(state.auth.reset_password(&actor, user).await?)))
 }
 
 fn parse_ids(text: &str) -> Result<Vec<UserId>, ChatError> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use chat_domain::{
     chat::{Actor, ChatError, display_name, now_ms},
-    store::{initial_role, name_key},
+    store::{InvitationRow, name_key},
 };
 use chat_protocol::{
     ChannelId, ErrorCode, UserId,
@@ -36,8 +36,12 @@ impl Auth {
             tracing::info!(target: "audit", %address, "registration limited");
         })?;
         self.publish(counted);
-        let RegisterRequest { handle, password, display_name, device } = request;
-        let user = self.create_account(&handle, display_name, password).await?;
+        let RegisterRequest { handle, password, display_name, device, invitation } = request;
+        let invitation = match invitation {
+            Some(code) => Some(self.invitation_for_accounts(&code, address).await?),
+            None => None,
+        };
+        let user = self.create(&handle, display_name, &password, invitation.as_ref()).await?;
         self.start_session(&user, NewSession::on(device, address)).await
     }
 
@@ -51,40 +55,62 @@ impl Auth {
         display_name: Option<String>,
         password: String,
     ) -> Result<User, ChatError> {
-        let handle = valid_handle(handle)?;
-        let display_name = valid_display_name(display_name, &handle)?;
-        let password = Passwords::acceptable(&password)?;
-        if self.options.registration == Registration::Closed && self.store().has_users().await? {
-            return Err(ChatError::forbidden(
-                "this server is not open for registration; ask an admin for an account",
-            ));
+        self.create(handle, display_name, &password, None).await
+    }
+
+    async fn create(
+        &self,
+        handle: &str,
+        display_name: Option<String>,
+        password: &str,
+        invitation: Option<&InvitationRow>,
+    ) -> Result<User, ChatError> {
+        let mut user = Self::new_user(handle, display_name, Role::Member)?;
+        let password = Passwords::acceptable(password)?;
+        let closed = invitation.is_none() && self.options.registration == Registration::Closed;
+        let refused = || {
+            ChatError::forbidden("this server is not open for registration; ask an admin for an invitation")
+        };
+        if closed && self.store().has_users().await? {
+            return Err(refused());
         }
-        if self.store().user_by_handle(&handle).await?.is_some() {
+        if self.store().user_by_handle(&user.handle).await?.is_some() {
             return Err(taken());
         }
         let phc = self.passwords.hash(&password).await?;
 
         let _founding = self.founding.lock().await;
         let first = !self.store().has_users().await?;
-        if !first && self.options.registration == Registration::Closed {
-            return Err(ChatError::forbidden("this server is not open for registration"));
+        if !first && closed {
+            return Err(refused());
         }
-        let user = User {
-            id: UserId::new(),
-            handle,
-            display_name,
-            role: initial_role(first),
-            created_at: now_ms(),
-            deactivated: false,
-        };
+        user.role = Self::role_of_new(invitation, first);
+        if let Some(row) = invitation
+            && !first
+        {
+            self.take(row).await?;
+        }
         // In this order a crash in between leaves a hash that nobody has, not a handle that nobody can use.
         self.store().set_password(user.id, &phc).await?;
-        if !self.store().create_user(&user).await? {
+        self.add_user(&user).await?;
+        Ok(user)
+    }
+
+    /// A user as they will be, not stored yet.
+    pub(super) fn new_user(handle: &str, name: Option<String>, role: Role) -> Result<User, ChatError> {
+        let handle = valid_handle(handle)?;
+        let display_name = valid_display_name(name, &handle)?;
+        Ok(User { id: UserId::new(), handle, display_name, role, created_at: now_ms(), deactivated: false })
+    }
+
+    /// Stores a new user, who joins the default channels.
+    pub(super) async fn add_user(&self, user: &User) -> Result<(), ChatError> {
+        if !self.store().create_user(user).await? {
             return Err(taken());
         }
         tracing::info!(target: "audit", user = %user.id, handle = user.handle, role = ?user.role, "account made");
-        self.join_default_channels(&user).await;
-        Ok(user)
+        self.join_default_channels(user).await;
+        Ok(())
     }
 
     /// Signs in with a password.

@@ -2,9 +2,10 @@
 //!
 //! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
 //! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
-//! `accounts` and `sessions` are what a person can do, `refresh_tokens` keep a session, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
+//! `accounts` and `sessions` are what a person can do, `refresh_tokens` keep a session, `invitations` let people in, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
 
 mod accounts;
+mod invitations;
 mod key_file;
 mod keys;
 mod limits;
@@ -23,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+pub use invitations::password_code;
 pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing, new_key};
 pub use revocation::Revocations;
@@ -48,7 +50,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 pub enum Registration {
     /// Whoever reaches the server.
     Open,
-    /// Nobody, except the very first account of a new server, which becomes its owner.
+    /// Who is invited, and the very first account of a new server, which becomes its owner.
     Closed,
 }
 

@@ -75,6 +75,11 @@ impl Chain {
 }
 
 impl Secret {
+    /// One that nobody knows.
+    pub(super) fn random() -> Self {
+        Self::of(URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM]>()))
+    }
+
     /// A fast hash suffices: the secret has 256 bits, nobody guesses those.
     pub(super) fn of(text: String) -> Self {
         let hash = Sha256::digest(&text).into();

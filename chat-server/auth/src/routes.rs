@@ -11,7 +11,8 @@ use chat_http::{ClientAddress, HttpError, JsonBody, PathParams, problems};
 use chat_protocol::{
     SessionId,
     rest::{
-        LoginRequest, Page, PasswordRequest, RefreshRequest, RegisterRequest, SessionInfo, TokenResponse,
+        LoginRequest, Page, PasswordRequest, RedeemRequest, RefreshRequest, RegisterRequest, SessionInfo,
+        TokenResponse,
     },
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -41,6 +42,7 @@ pub fn routes() -> OpenApiRouter<Arc<Auth>> {
         .routes(routes!(password))
         .routes(routes!(sessions))
         .routes(routes!(revoke_session))
+        .routes(routes!(redeem))
         .routes(routes!(jwks))
 }
 
@@ -196,6 +198,27 @@ async fn revoke_session(
 ) -> Result<StatusCode, HttpError> {
     auth.revoke_own(&actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Set a password by an invitation: the first one of an account that an admin made, or a forgotten one. Ends all other sessions
+/// of the account, and signs in.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/redeem",
+    tag = "auth",
+    operation_id = "redeem",
+    request_body = RedeemRequest,
+    responses(
+        (status = 200, description = "Signed in.", body = TokenResponse),
+        problems::Open, problems::JsonBody, problems::Denied, problems::Limited,
+    ),
+)]
+async fn redeem(
+    State(auth): State<Arc<Auth>>,
+    ClientAddress(address): ClientAddress,
+    JsonBody(request): JsonBody<RedeemRequest>,
+) -> Result<impl IntoResponse, HttpError> {
+    Ok(uncached(auth.redeem(request, address).await?))
 }
 
 /// The public keys that access tokens are signed with (RFC 7517).

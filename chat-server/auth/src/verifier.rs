@@ -91,7 +91,7 @@ impl TokenVerifier {
     }
 
     /// Tokens from before this time are not believed.
-    fn since(&self) -> Millis {
+    pub(super) fn since(&self) -> Millis {
         self.0.generations.borrow().map_or(0, |generation| generation.since)
     }
 

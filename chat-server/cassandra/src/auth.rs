@@ -1,8 +1,8 @@
 //! [`AuthStore`]: credentials, sessions and signing keys.
 
 use async_trait::async_trait;
-use chat_domain::store::{AuthStore, Rotation, SessionRow, SigningKeyRow, StoreError};
-use chat_protocol::{Millis, SessionId, UserId};
+use chat_domain::store::{AuthStore, InvitationRow, Rotation, SessionRow, SigningKeyRow, StoreError};
+use chat_protocol::{InvitationId, Millis, SessionId, UserId};
 
 use super::{
     CassandraStore,
@@ -68,6 +68,22 @@ impl AuthStore for CassandraStore {
 
     async fn revoked_since(&self, since: Millis) -> Result<Vec<SessionId>, StoreError> {
         self.revocations(since).await
+    }
+
+    async fn create_invitation(&self, invitation: &InvitationRow) -> Result<bool, StoreError> {
+        self.insert_invitation(invitation).await
+    }
+
+    async fn invitation(&self, id: InvitationId) -> Result<Option<InvitationRow>, StoreError> {
+        self.read_invitation(id).await
+    }
+
+    async fn change_uses(&self, id: InvitationId, from: u32, to: u32) -> Result<bool, StoreError> {
+        self.change_uses_of(id, from, to).await
+    }
+
+    async fn invitations(&self, now: Millis) -> Result<Vec<InvitationRow>, StoreError> {
+        self.good_invitations(now).await
     }
 
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {

@@ -1,10 +1,11 @@
 //! How the rows of people, sessions, keys and files become the contract's types, and errors the contract's.
 
 use chat_domain::store::{
-    Account, ChannelRow, End, FileRow, SessionRow, SigningKeyRow, Standing, StoreError, numbers,
+    Account, ChannelRow, End, FileRow, InvitationRow, SessionRow, SigningKeyRow, Standing, StoreError,
+    numbers,
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, FileId, SessionId, UserId,
+    ChannelId, ChannelKind, FileId, InvitationId, SessionId, UserId,
     rest::{Role, User},
 };
 
@@ -120,6 +121,22 @@ pub(super) fn session(row: &Row) -> Result<Option<SessionRow>, StoreError> {
         network: row.bigint("network").filter(|hash| *hash != 0).map(i64::cast_unsigned),
         revoked_at: opt_number(row, "revoked_at")?,
     }))
+}
+
+pub(super) fn invitation(row: &Row) -> Result<InvitationRow, StoreError> {
+    let user = |column| uuid(row, column).map(|id| Some(UserId(id)).filter(|_| !id.is_nil()));
+    let uses_left = row.int("uses_left").and_then(|uses| u32::try_from(uses).ok());
+    Ok(InvitationRow {
+        id: InvitationId(uuid(row, "id")?),
+        code_hash: bytes(row, "code_hash")?,
+        account: user("account")?,
+        role: role(row)?,
+        uses_left: uses_left.unwrap_or(0),
+        created_by: user("created_by")?,
+        created_at: number(row, "created_at")?,
+        expires_at: number(row, "expires_at")?,
+        note: string(row, "note")?,
+    })
 }
 
 pub(super) fn signing_key(row: &Row) -> Result<SigningKeyRow, StoreError> {

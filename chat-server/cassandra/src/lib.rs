@@ -14,6 +14,7 @@ mod directory;
 mod follow;
 mod generation;
 mod hours;
+mod invitations;
 mod keys;
 mod listing;
 mod log;

@@ -1,7 +1,7 @@
 //! Tables. `migrate` brings a keyspace to this version: each step's statements are additive (expand), what an older
 //! version needs is removed one release later (contract).
 //!
-//! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `users`, `owners`, `passwords`, `sessions`,
+//! Two kinds of tables, never mixed. Conditional ones (`events`, `channel_names`, `handles`, `users`, `owners`, `passwords`, `sessions`, `invitations`,
 //! `signing_keys`, `cursors`, `checkpoints`) are written with `IF` only (but for `users` and `passwords` by servers of 0.1.0, see `standing`).
 //! Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
@@ -114,8 +114,16 @@ const ROLES: &[&str] = &[
         bucket bigint, changed_at bigint, user uuid, version bigint, PRIMARY KEY ((bucket), changed_at, user))",
 ];
 
-/// What refresh tokens follow from, and where they are used; null in sessions of 0.1.0.
-const SESSIONS: &[&str] = &["ALTER TABLE sessions ADD IF NOT EXISTS (chain blob, network bigint)"];
+/// What refresh tokens follow from, and where they are used, which is null in sessions of 0.1.0; and invitations.
+const SESSIONS: &[&str] = &[
+    "ALTER TABLE sessions ADD IF NOT EXISTS (chain blob, network bigint)",
+    // Both expire. `account` and `created_by` are the nil UUID for none; `change` names the last change of `uses_left`.
+    "CREATE TABLE IF NOT EXISTS invitations (
+        id uuid PRIMARY KEY, code_hash blob, account uuid, role tinyint, uses_left int, change uuid, created_by uuid,
+        created_at bigint, expires_at bigint, note text)",
+    // All of them in one partition.
+    "CREATE TABLE IF NOT EXISTS invitation_list (ring tinyint, id uuid, PRIMARY KEY ((ring), id))",
+];
 
 /// Lives of the store.
 const GENERATIONS: &[&str] = &[

@@ -1,13 +1,15 @@
 //! [`AuthStore`]: credentials, sessions and signing keys.
 
 use async_trait::async_trait;
-use chat_domain::store::{AuthStore, Rotation, SessionRow, SigningKeyRow, StoreError};
-use chat_protocol::{Millis, SessionId, UserId};
+use chat_domain::store::{
+    AuthStore, InvitationRow, MAX_INVITATIONS, Rotation, SessionRow, SigningKeyRow, StoreError, numbers,
+};
+use chat_protocol::{InvitationId, Millis, SessionId, UserId};
 use rusqlite::params;
 
 use super::{
     SqliteStore,
-    codec::{self, SESSION_COLUMNS, int},
+    codec::{self, INVITATION_COLUMNS, SESSION_COLUMNS, int},
 };
 
 #[async_trait]
@@ -112,6 +114,58 @@ impl AuthStore for SqliteStore {
             |row| codec::session_id(row, 0),
         )
         .await
+    }
+
+    async fn create_invitation(&self, invitation: &InvitationRow) -> Result<bool, StoreError> {
+        let row = invitation.clone();
+        self.write(move |db| {
+            let now = int(row.created_at);
+            db.execute("DELETE FROM invitations WHERE expires_at <= ?1", [now])?;
+            let good: i64 =
+                db.query_row("SELECT count(*) FROM invitations WHERE uses_left > 0", (), |row| row.get(0))?;
+            if usize::try_from(good).is_ok_and(|good| good >= MAX_INVITATIONS) {
+                return Ok(false);
+            }
+            db.execute(
+                &format!("INSERT INTO invitations ({INVITATION_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+                params![
+                    row.id.0.as_bytes(),
+                    row.code_hash,
+                    row.account.map(|user| user.0.into_bytes()),
+                    numbers::role_number(row.role),
+                    row.uses_left,
+                    row.created_by.map(|user| user.0.into_bytes()),
+                    now,
+                    int(row.expires_at),
+                    row.note
+                ],
+            )?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn invitation(&self, id: InvitationId) -> Result<Option<InvitationRow>, StoreError> {
+        let sql = format!("SELECT {INVITATION_COLUMNS} FROM invitations WHERE id = ?1");
+        self.one(sql, (id.0.into_bytes(),), codec::invitation).await
+    }
+
+    async fn change_uses(&self, id: InvitationId, from: u32, to: u32) -> Result<bool, StoreError> {
+        self.write(move |db| {
+            let changed = db
+                .prepare_cached("UPDATE invitations SET uses_left = ?3 WHERE id = ?1 AND uses_left = ?2")?
+                .execute(params![id.0.as_bytes(), from, to])?;
+            Ok(changed > 0)
+        })
+        .await
+    }
+
+    async fn invitations(&self, now: Millis) -> Result<Vec<InvitationRow>, StoreError> {
+        let sql = format!(
+            "SELECT {INVITATION_COLUMNS} FROM invitations WHERE uses_left > 0 AND expires_at > ?1
+             ORDER BY created_at DESC, id DESC"
+        );
+        self.all(sql, (int(now),), codec::invitation).await
     }
 
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {

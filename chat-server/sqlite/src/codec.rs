@@ -1,10 +1,11 @@
 //! How rows and the contract's types become each other.
 
 use chat_domain::store::{
-    Account, ChannelRow, Counts, End, FileRow, Membership, SessionRow, SigningKeyRow, StoredEvent, numbers,
+    Account, ChannelRow, Counts, End, FileRow, InvitationRow, Membership, SessionRow, SigningKeyRow,
+    StoredEvent, numbers,
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, FileId, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, FileId, InvitationId, SessionId, UserId,
     rest::{Member, Role, User},
 };
 use rusqlite::{Row, types::Type};
@@ -180,6 +181,29 @@ pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         revoked_at: opt_uint(row, 7)?,
         chain: row.get(8)?,
         network: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
+    })
+}
+
+/// Columns of [`invitation`].
+pub(super) const INVITATION_COLUMNS: &str =
+    "id, code_hash, account, role, uses_left, created_by, created_at, expires_at, note";
+
+pub(super) fn invitation(row: &Row<'_>) -> rusqlite::Result<InvitationRow> {
+    let user = |column| {
+        Ok::<_, rusqlite::Error>(
+            row.get::<_, Option<[u8; 16]>>(column)?.map(|id| UserId(Uuid::from_bytes(id))),
+        )
+    };
+    Ok(InvitationRow {
+        id: InvitationId(uuid(row, 0)?),
+        code_hash: row.get(1)?,
+        account: user(2)?,
+        role: role(row, 3)?,
+        uses_left: row.get(4)?,
+        created_by: user(5)?,
+        created_at: uint(row, 6)?,
+        expires_at: uint(row, 7)?,
+        note: row.get(8)?,
     })
 }
 

@@ -142,6 +142,20 @@ ALTER TABLE user_channels ADD COLUMN read_d INTEGER;
 ALTER TABLE user_channels ADD COLUMN read_m INTEGER;
 ALTER TABLE user_channels ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
 
+-- `account` is NULL where accounts are made, `created_by` where the command line made it.
+CREATE TABLE invitations (
+    id BLOB PRIMARY KEY,
+    code_hash BLOB NOT NULL,
+    account BLOB,
+    role INTEGER NOT NULL,
+    uses_left INTEGER NOT NULL,
+    created_by BLOB,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    note TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX invitations_expires ON invitations (expires_at);
+
 -- See `SessionRow`; NULL in sessions of an older version.
 ALTER TABLE sessions ADD COLUMN chain BLOB;
 ALTER TABLE sessions ADD COLUMN network INTEGER;

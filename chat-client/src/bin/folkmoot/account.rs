@@ -45,6 +45,7 @@ pub(crate) async fn register(
         password: password(args, true)?,
         display_name,
         device: Some(DEVICE.to_owned()),
+        invitation: None,
     };
     keep(out, &profile, &url, &rest.register(&request).await?)
 }

@@ -8,14 +8,14 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use chat_protocol::{
-    ChannelId, ClientId, FileId, Millis, Seq, SessionId, UserId,
+    ChannelId, ClientId, FileId, InvitationId, Millis, Seq, SessionId, UserId,
     rest::{Member, Message, User},
 };
 
 use super::{
     Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, GenerationRow, GenerationStore,
-    LogStore, Membership, NewEvent, Rotation, SessionRow, SigningKeyRow, Standing, StandingChange, Store,
-    StoreError, StoredEvent, class::Class,
+    InvitationRow, LogStore, Membership, NewEvent, Rotation, SessionRow, SigningKeyRow, Standing,
+    StandingChange, Store, StoreError, StoredEvent, class::Class,
 };
 
 /// What kind of call is passed on.
@@ -164,6 +164,10 @@ layer! {
         session(id: SessionId) -> Option<SessionRow> = Call::read(Class::Auth);
         rotate_session(id: SessionId, next: Rotation) -> bool = Call::write(Class::Auth);
         revoke_session(id: SessionId, at: Millis) -> bool = Call::write(Class::Auth);
+        create_invitation(invitation: &InvitationRow) -> bool = Call::write(Class::Auth);
+        invitation(id: InvitationId) -> Option<InvitationRow> = Call::read(Class::Auth);
+        change_uses(id: InvitationId, from: u32, to: u32) -> bool = Call::write(Class::Auth);
+        invitations(now: Millis) -> Vec<InvitationRow> = Call::read(Class::Auth);
         sessions_of(user: UserId, now: Millis) -> Vec<SessionRow> = Call::read(Class::Auth);
         revoked_since(since: Millis) -> Vec<SessionId> = Call::read(Class::Auth);
         signing_keys() -> Vec<SigningKeyRow> = Call::read(Class::Auth);

@@ -20,7 +20,7 @@ pub use chat_log::{
     name_key,
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, Event, FileId, Millis, Seq, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, Event, FileId, InvitationId, Millis, Seq, SessionId, UserId,
     rest::{Member, Message, Role, User},
 };
 
@@ -370,6 +370,29 @@ pub struct Rotation {
     pub expires_at: Millis,
 }
 
+/// What lets somebody make accounts, or set the password of one. Its code is kept only as a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationRow {
+    /// Id of the invitation.
+    pub id: InvitationId,
+    /// SHA-256 of the secret part of its code.
+    pub code_hash: [u8; 32],
+    /// Whose password it sets; `None`: it makes accounts.
+    pub account: Option<UserId>,
+    /// Role of the accounts that are made with it; of `account`, when it was made.
+    pub role: Role,
+    /// How often it can still be used.
+    pub uses_left: u32,
+    /// Who made it; `None`: the server's command line.
+    pub created_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Millis,
+    /// It cannot be used after this.
+    pub expires_at: Millis,
+    /// What its maker wrote about it.
+    pub note: String,
+}
+
 /// A key that signs access tokens. The secret is never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKeyRow {
@@ -420,12 +443,27 @@ pub trait AuthStore: Send + Sync + 'static {
     /// Sessions revoked at or after `since`.
     async fn revoked_since(&self, since: Millis) -> Result<Vec<SessionId>, StoreError>;
 
+    /// Adds an invitation. False when there are [`MAX_INVITATIONS`] that are still good at its time: nothing was done.
+    async fn create_invitation(&self, invitation: &InvitationRow) -> Result<bool, StoreError>;
+
+    /// One invitation, good or not, until it is forgotten some time after its end.
+    async fn invitation(&self, id: InvitationId) -> Result<Option<InvitationRow>, StoreError>;
+
+    /// Sets how often an invitation can still be used, if it still is `from`. False when it is not: nothing was done.
+    async fn change_uses(&self, id: InvitationId, from: u32, to: u32) -> Result<bool, StoreError>;
+
+    /// The invitations that are still good at `now`, newest first; about [`MAX_INVITATIONS`] at most.
+    async fn invitations(&self, now: Millis) -> Result<Vec<InvitationRow>, StoreError>;
+
     /// All signing keys, newest first.
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError>;
 
     /// Adds a signing key and sets `verify_until` on those before it that have none.
     async fn add_signing_key(&self, key: &SigningKeyRow, retire_others_at: Millis) -> Result<(), StoreError>;
 }
+
+/// Invitations that can be good at one time; a few more when several are made at once.
+pub const MAX_INVITATIONS: usize = 1_000;
 
 /// The role a first user gets, and everybody after.
 #[must_use]

@@ -1,0 +1,292 @@
+//! Invitations: codes that let people in whom somebody vouches for.
+//!
+//! One kind makes accounts of a role, the other sets the password of an account: the first one of an account that an admin
+//! made, or a forgotten one. A code is `<id>.<secret>`; only the secret's hash is stored. Who made one must still be allowed
+//! to when it is used: what ends with a person's role ends here too.
+
+use std::net::IpAddr;
+
+use chat_domain::{
+    chat::{
+        Actor, ChatError, now_ms,
+        permissions::{OrgAction, allow_org},
+    },
+    store::{Account, InvitationRow, MAX_INVITATIONS, Store, initial_role},
+};
+use chat_protocol::{
+    ErrorCode, InvitationId, SessionId, UserId,
+    rest::{
+        CreateInvitation, CreateUser, CreatedUser, Invitation, NewInvitation, RedeemRequest, Role,
+        TokenResponse, User,
+    },
+};
+use uuid::Uuid;
+
+use super::{Auth, NewSession, passwords::Passwords, refresh_tokens::Secret};
+
+const DAY: u64 = 86_400;
+/// Seconds that an invitation is good when nobody says how long.
+const USUAL_LIFE: u64 = 7 * DAY;
+const SHORTEST_LIFE: u64 = 60;
+const LONGEST_LIFE: u64 = 30 * DAY;
+const MOST_USES: u32 = 1_000;
+const MAX_NOTE_CHARS: usize = 100;
+/// How often a use is tried when others use the same invitation at the same time.
+const TRIES: usize = 16;
+
+/// What an invitation is made of.
+struct Terms {
+    account: Option<UserId>,
+    role: Role,
+    uses: u32,
+    seconds: u64,
+    note: String,
+}
+
+/// Makes an invitation with which somebody sets the password of this account, by the server's command line.
+///
+/// # Errors
+/// As the store fails; `conflict` when there are too many.
+pub async fn password_code(store: &dyn Store, user: &User) -> Result<NewInvitation, ChatError> {
+    make(store, None, Terms::password_of(user)).await
+}
+
+async fn make(store: &dyn Store, by: Option<UserId>, terms: Terms) -> Result<NewInvitation, ChatError> {
+    let secret = Secret::random();
+    let now = now_ms();
+    let row = InvitationRow {
+        id: InvitationId(Uuid::new_v4()),
+        code_hash: secret.hash,
+        account: terms.account,
+        role: terms.role,
+        uses_left: terms.uses,
+        created_by: by,
+        created_at: now,
+        expires_at: now + terms.seconds * 1_000,
+        note: terms.note,
+    };
+    if !store.create_invitation(&row).await? {
+        return Err(ChatError::new(
+            ErrorCode::Conflict,
+            format!("there are {MAX_INVITATIONS} invitations that are still good; end some of them first"),
+        ));
+    }
+    let code = format!("{}.{}", row.id.0.as_simple(), secret.text);
+    tracing::info!(
+        target: "audit", by = ?by, invitation = %row.id, account = ?row.account, role = ?row.role, uses = row.uses_left,
+        "invitation made"
+    );
+    Ok(NewInvitation { invitation: shown(row), code })
+}
+
+impl Terms {
+    fn password_of(user: &User) -> Self {
+        Self { account: Some(user.id), role: user.role, uses: 1, seconds: USUAL_LIFE, note: String::new() }
+    }
+
+    fn of(request: CreateInvitation) -> Result<Self, ChatError> {
+        let CreateInvitation { role, uses, expires_in, note } = request;
+        let (role, uses) = (role.unwrap_or(Role::Member), uses.unwrap_or(1));
+        let (seconds, note) = (expires_in.unwrap_or(USUAL_LIFE), note.unwrap_or_default());
+        if role == Role::Bot {
+            return Err(ChatError::invalid("nobody is invited as a bot: bots have no passwords"));
+        }
+        if !(1..=MOST_USES).contains(&uses) {
+            return Err(ChatError::invalid(format!("uses is {uses}: 1 to {MOST_USES} are allowed")));
+        }
+        if !(SHORTEST_LIFE..=LONGEST_LIFE).contains(&seconds) {
+            return Err(ChatError::invalid(format!(
+                "expires_in is {seconds}: {SHORTEST_LIFE} to {LONGEST_LIFE} seconds are allowed"
+            )));
+        }
+        if note.chars().count() > MAX_NOTE_CHARS || note.chars().any(char::is_control) {
+            return Err(ChatError::invalid(format!(
+                "not a usable note: at most {MAX_NOTE_CHARS} characters are allowed, in one line"
+            )));
+        }
+        Ok(Self { account: None, role, uses, seconds, note })
+    }
+}
+
+impl Auth {
+    /// Makes an invitation with which people make accounts.
+    ///
+    /// # Errors
+    /// `forbidden`, `invalid`, `conflict` when there are too many.
+    pub async fn invite(&self, actor: &Actor, request: CreateInvitation) -> Result<NewInvitation, ChatError> {
+        let actor = self.stored_actor(actor).await?;
+        let terms = Terms::of(request)?;
+        may_give(&actor, terms.role)?;
+        make(&**self.store(), Some(actor.user), terms).await
+    }
+
+    /// The invitations that are still good, newest first.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub async fn invitations(&self, actor: &Actor) -> Result<Vec<Invitation>, ChatError> {
+        let actor = self.stored_actor(actor).await?;
+        may_give(&actor, Role::Guest)?;
+        let since = self.verifier.since();
+        let good = self.store().invitations(now_ms()).await?;
+        Ok(good.into_iter().filter(|row| row.created_at >= since).map(shown).collect())
+    }
+
+    /// Ends an invitation. Again does no harm.
+    ///
+    /// # Errors
+    /// `forbidden`, `not_found`.
+    pub async fn end_invitation(&self, actor: &Actor, id: InvitationId) -> Result<(), ChatError> {
+        let actor = self.stored_actor(actor).await?;
+        may_give(&actor, Role::Guest)?;
+        for _ in 0..TRIES {
+            let row = self.store().invitation(id).await?.ok_or_else(|| ChatError::not_found("invitation"))?;
+            if row.uses_left == 0 || self.store().change_uses(id, row.uses_left, 0).await? {
+                tracing::info!(target: "audit", by = %actor.user, invitation = %id, "invitation ended");
+                return Ok(());
+            }
+        }
+        Err(ChatError::overloaded(500))
+    }
+
+    /// Makes an account for somebody else, with an invitation to set its first password.
+    ///
+    /// # Errors
+    /// `forbidden`, `invalid`, `conflict` when the handle is taken.
+    pub async fn create_user(&self, actor: &Actor, request: CreateUser) -> Result<CreatedUser, ChatError> {
+        let actor = self.stored_actor(actor).await?;
+        let CreateUser { handle, display_name, role } = request;
+        let role = role.unwrap_or(Role::Member);
+        may_give(&actor, role)?;
+        if role == Role::Bot {
+            return Err(ChatError::invalid("bots are not made here: they have no passwords"));
+        }
+        let user = Self::new_user(&handle, display_name, role)?;
+        self.add_user(&user).await?;
+        let password = make(&**self.store(), Some(actor.user), Terms::password_of(&user)).await?;
+        Ok(CreatedUser { user, password })
+    }
+
+    /// Makes an invitation with which somebody who forgot their password sets another one.
+    ///
+    /// # Errors
+    /// `forbidden`, `not_found`.
+    pub async fn reset_password(&self, actor: &Actor, user: UserId) -> Result<NewInvitation, ChatError> {
+        let actor = self.stored_actor(actor).await?;
+        may_give(&actor, Role::Guest)?;
+        let user = self.store().user(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
+        may_give(&actor, user.role)?;
+        if user.deactivated || user.role == Role::Bot {
+            return Err(ChatError::new(
+                ErrorCode::Conflict,
+                "a closed account, or a bot's, has no password to set",
+            ));
+        }
+        make(&**self.store(), Some(actor.user), Terms::password_of(&user)).await
+    }
+
+    /// Sets a password by an invitation, ends all other sessions of the account, and signs in.
+    ///
+    /// # Errors
+    /// `rate_limited`, `forbidden` when the code is not good, `invalid`, `overloaded`.
+    pub async fn redeem(&self, request: RedeemRequest, address: IpAddr) -> Result<TokenResponse, ChatError> {
+        let RedeemRequest { code, password, device } = request;
+        let password = Passwords::acceptable(&password)?;
+        let row = self.good(&code, address).await?;
+        let user = row.account.ok_or_else(not_good)?;
+        let user = self.store().user(user).await?.filter(|user| !user.deactivated).ok_or_else(not_good)?;
+        self.may_still(&row, user.role).await?;
+        let phc = self.passwords.hash(&password).await?;
+        self.take(&row).await?;
+        self.store().set_password(user.id, &phc).await?;
+        self.revoke_all(user.id).await?;
+        tracing::info!(target: "audit", user = %user.id, invitation = %row.id, %address, "password set by an invitation");
+        self.start_session(&user, NewSession::on(device, address)).await
+    }
+
+    /// The invitation that a code is of, if it is still good.
+    async fn good(&self, code: &str, address: IpAddr) -> Result<InvitationRow, ChatError> {
+        let (id, secret) = code.trim().split_once('.').ok_or_else(not_good)?;
+        let id: InvitationId = id.parse().map_err(|_| not_good())?;
+        let guess = self.limits.login(&format!("invitation {id}"), address)?;
+        let row = self.store().invitation(id).await;
+        let hash = Secret::of(secret.to_owned()).hash;
+        match row {
+            Ok(Some(row)) if row.code_hash == hash => {
+                guess.give_back();
+                let good =
+                    row.uses_left > 0 && row.expires_at > now_ms() && row.created_at >= self.verifier.since();
+                if good { Ok(row) } else { Err(not_good()) }
+            }
+            Ok(_) => {
+                self.publish(guess.wrong());
+                tracing::info!(target: "audit", invitation = %id, %address, "invitation refused");
+                Err(not_good())
+            }
+            Err(error) => {
+                guess.give_back();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The same, if accounts are made with it.
+    pub(super) async fn invitation_for_accounts(
+        &self,
+        code: &str,
+        address: IpAddr,
+    ) -> Result<InvitationRow, ChatError> {
+        let row = self.good(code, address).await?;
+        if row.account.is_some() {
+            return Err(not_good());
+        }
+        self.may_still(&row, row.role).await?;
+        Ok(row)
+    }
+
+    /// Whether its maker may still do what it does to somebody of this role.
+    async fn may_still(&self, row: &InvitationRow, role: Role) -> Result<(), ChatError> {
+        let Some(maker) = row.created_by else { return Ok(()) };
+        let account = self.store().account(maker).await?.filter(|account| !account.user.deactivated);
+        let Account { user, auth_version } = account.ok_or_else(not_good)?;
+        let actor = Actor { user: user.id, role: user.role, auth_version, session: SessionId(Uuid::nil()) };
+        may_give(&actor, role).map_err(|_| not_good())
+    }
+
+    /// Uses it once. What fails behind it costs a use.
+    pub(super) async fn take(&self, row: &InvitationRow) -> Result<(), ChatError> {
+        let mut left = row.uses_left;
+        for _ in 0..TRIES {
+            if left == 0 {
+                return Err(not_good());
+            }
+            if self.store().change_uses(row.id, left, left - 1).await? {
+                return Ok(());
+            }
+            left = self.store().invitation(row.id).await?.map_or(0, |row| row.uses_left);
+        }
+        Err(ChatError::overloaded(500))
+    }
+
+    /// The role of an account that is made with it, or without any.
+    pub(super) const fn role_of_new(invitation: Option<&InvitationRow>, first: bool) -> Role {
+        match invitation {
+            Some(row) if !first => row.role,
+            _ => initial_role(first),
+        }
+    }
+}
+
+fn may_give(actor: &Actor, role: Role) -> Result<(), ChatError> {
+    allow_org(actor, OrgAction::Administer { from: role, to: role })
+}
+
+fn shown(row: InvitationRow) -> Invitation {
+    let InvitationRow { id, account, role, uses_left, created_by, created_at, expires_at, note, .. } = row;
+    Invitation { id, account, role, uses_left, created_by, created_at, expires_at, note }
+}
+
+/// One answer for everything that is wrong with a code.
+fn not_good() -> ChatError {
+    ChatError::forbidden("the invitation is not good, or not any more; ask for another one")
+}
