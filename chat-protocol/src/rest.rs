@@ -140,7 +140,7 @@ pub struct NewInvitation {
     /// What it is.
     pub invitation: Invitation,
     /// Whoever has it may use it: for `invitation` of `POST /v1/auth/register`, or for `POST /v1/auth/redeem` when it sets a
-    /// password. In the web client: `/#invitation=CODE`.
+    /// password. In the web client: `/#invitation=CODE` or `/#password=CODE`.
     pub code: String,
 }
 

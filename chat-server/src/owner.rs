@@ -65,7 +65,7 @@ pub async fn reset_password(store: &dyn Store, handle: &str) -> Result<(), Rescu
     }
     let made = chat_auth::password_code(store, &user).await.map_err(RescueError::Invitation)?;
     println!(
-        "{}\n\nWith this code {} sets another password, once and within 7 days: add /#invitation=CODE to the address of the web\n\
+        "{}\n\nWith this code {} sets another password, once and within 7 days: add /#password=CODE to the address of the web\n\
          client, or run folkmoot redeem CODE.",
         made.code, user.handle
     );

@@ -20,20 +20,23 @@ export class Api {
     this.session = session;
   }
 
-  // Accounts. These two are the only requests without a token.
+  // Accounts. The first three are the only requests without a token.
   login = (handle, password) => this.#open("/v1/auth/login", { handle, password, device: device() });
-  register = (handle, password, name) =>
+  register = (handle, password, name, invitation) =>
     this.#open("/v1/auth/register", {
       handle,
       password,
       device: device(),
       ...(name ? { display_name: name } : {}),
+      ...(invitation ? { invitation } : {}),
     });
+  redeem = (code, password) => this.#open("/v1/auth/redeem", { code, password, device: device() });
   logout = () => this.#json("POST", "/v1/auth/logout");
   sessions = () => this.#all("/v1/auth/sessions");
   revoke = (id) => this.#json("DELETE", `/v1/auth/sessions/${id}`);
 
   // People.
+  invite = (role) => this.#json("POST", "/v1/invitations", { role });
   usersById = async (ids) => (await this.#json("GET", `/v1/users?ids=${ids.join(",")}&limit=200`)).items;
   searchUsers = async (q) =>
     (await this.#json("GET", `/v1/users?limit=50${q ? `&q=${encodeURIComponent(q)}` : ""}`)).items;

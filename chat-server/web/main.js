@@ -24,7 +24,7 @@ session.addEventListener("ended", ({ reason }) => {
   leave();
   signIn.show(reason);
 });
-if (session.current) enter();
+if (session.current && !signIn.invited) enter();
 else signIn.show();
 
 function enter() {

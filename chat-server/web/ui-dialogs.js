@@ -72,6 +72,26 @@ function createChannel(chat, open) {
   name.focus();
 }
 
+/** Makes a link with which one person makes an account. */
+export function invitePeople(chat) {
+  const { line, fail } = problemLine();
+  const roles = [["member", "Member"], ["guest", "Guest"], ...(chat.me.role === "owner" ? [["admin", "Admin"]] : [])];
+  const role = h("select", null, roles.map(([value, label]) => h("option", { value }, label)));
+  const link = h("input", { readonly: true, "aria-label": "Link of the invitation", onfocus: () => link.select() });
+  const made = h("div", { hidden: true }, h("p", null, "Send this link to one person. It is good for 7 days and one account."), link);
+  const submit = h("button", { type: "submit", class: "primary wide" }, "Make a link");
+  const onsubmit = (event) => {
+    event.preventDefault();
+    return during(submit, fail, async () => {
+      const { code } = await chat.api.invite(role.value);
+      link.value = `${location.origin}/#invitation=${code}`;
+      made.hidden = false;
+      link.focus();
+    });
+  };
+  openDialog("Invite people", h("form", { class: "choices", onsubmit }, line, h("label", null, "They come as", role), submit, made));
+}
+
 /** Chooses people and opens the direct or group channel with them. */
 export function newDirect(chat, open) {
   pickPeople(chat, {

@@ -2,7 +2,7 @@
 
 import { avatar } from "./ui-avatar.js";
 import { byId, h, perFrame, reconcile } from "./dom.js";
-import { browseChannels, newDirect, showSessions } from "./ui-dialogs.js";
+import { browseChannels, invitePeople, newDirect, showSessions } from "./ui-dialogs.js";
 import { icon } from "./icons.js";
 import { toggleMenu } from "./ui-menu.js";
 
@@ -27,6 +27,9 @@ export function setUpSidebar({ chat, open, current, seen, signOut }) {
   );
   menuButton.addEventListener("click", () =>
     toggleMenu(menuButton, [
+      ...(["owner", "admin"].includes(chat.me.role)
+        ? [{ label: "Invite people", icon: "people", run: () => invitePeople(chat) }]
+        : []),
       { label: "Your sessions", icon: "device", run: () => showSessions(chat) },
       { label: "Sign out", icon: "leave", run: signOut },
     ]),

@@ -9,16 +9,21 @@ export function setUpSignIn({ api, session, entered }) {
   const [login, register] = [byId("tab-login"), byId("tab-register")];
   const [handle, password, name] = [byId("handle"), byId("password"), byId("display-name")];
   const [problem, submit] = [byId("signin-error"), byId("signin-submit")];
+  // What the address invites to: an account, or another password. The code goes out of the address and the history.
+  const { kind, code } = invitationIn(location.hash) ?? {};
+  if (code) history.replaceState(null, "", location.pathname);
+  const redeeming = kind === "password";
   let registering = false;
   let busy = false;
 
   const choose = (value) => {
     registering = value;
     form.classList.toggle("registering", registering);
+    form.classList.toggle("redeeming", redeeming);
     login.setAttribute("aria-pressed", String(!registering));
     register.setAttribute("aria-pressed", String(registering));
-    password.autocomplete = registering ? "new-password" : "current-password";
-    submit.textContent = registering ? "Create account" : "Sign in";
+    password.autocomplete = registering || redeeming ? "new-password" : "current-password";
+    submit.textContent = redeeming ? "Set password" : registering ? "Create account" : "Sign in";
     complain("");
   };
   const complain = (text, field) => {
@@ -34,20 +39,22 @@ export function setUpSignIn({ api, session, entered }) {
     event.preventDefault();
     if (busy) return;
     const who = handle.value.trim().toLowerCase();
-    if (!who) return complain("Please enter your handle.", handle);
+    if (!who && !redeeming) return complain("Please enter your handle.", handle);
     if (registering && !/^[a-z0-9][a-z0-9._-]{1,31}$/.test(who)) {
       return complain("A handle has 2 to 32 letters, digits, dots, dashes or underscores.", handle);
     }
     if (!password.value) return complain("Please enter your password.", password);
-    if (registering && [...password.value].length < 8) {
+    if ((registering || redeeming) && [...password.value].length < 8) {
       return complain("The password needs at least 8 characters.", password);
     }
     busy = submit.disabled = true;
     complain("");
     try {
-      const answer = registering
-        ? await api.register(who, password.value, name.value.trim())
-        : await api.login(who, password.value);
+      const answer = redeeming
+        ? await api.redeem(code, password.value)
+        : registering
+          ? await api.register(who, password.value, name.value.trim(), kind === "invitation" ? code : undefined)
+          : await api.login(who, password.value);
       password.value = "";
       session.keep(answer);
       entered();
@@ -59,17 +66,25 @@ export function setUpSignIn({ api, session, entered }) {
   });
 
   return {
+    /** Whether whoever came here was invited to, signed in or not. */
+    invited: Boolean(code),
     show(reason = "") {
       byId("signin").hidden = false;
-      choose(false);
+      choose(kind === "invitation");
       complain(reason);
       document.title = "Sign in · Folkmoot";
-      handle.focus();
+      (redeeming ? password : handle).focus();
     },
     hide() {
       byId("signin").hidden = true;
     },
   };
+}
+
+/** `{ kind, code }` of an address such as `/#invitation=CODE`, if it has one. */
+export function invitationIn(hash) {
+  const [, kind, code] = /^#(invitation|password)=([\w.-]{1,200})$/.exec(hash) ?? [];
+  return code ? { kind, code } : null;
 }
 
 function explain(error, registering) {

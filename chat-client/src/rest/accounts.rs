@@ -1,10 +1,11 @@
 //! Accounts, sessions and people.
 
 use chat_protocol::{
-    SessionId, UserId,
+    InvitationId, SessionId, UserId,
     limits::MAX_PAGE,
     rest::{
-        LoginRequest, Page, PasswordRequest, RegisterRequest, SessionInfo, TokenResponse, UpdateUser, User,
+        CreateInvitation, CreateUser, CreatedUser, Invitation, LoginRequest, NewInvitation, Page, PasswordRequest,
+        RedeemRequest, RegisterRequest, SessionInfo, TokenResponse, UpdateUser, User,
     },
 };
 use reqwest::Method;
@@ -38,6 +39,55 @@ impl Rest {
     pub async fn register(&self, account: &RegisterRequest) -> Result<TokenResponse, RestError> {
         let path = "v1/auth/register";
         read(execute(self.request(Method::POST, path)?.json(account), path).await?, path).await
+    }
+
+    /// Sets a password by an invitation and signs in.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn redeem(&self, body: &RedeemRequest) -> Result<TokenResponse, RestError> {
+        let path = "v1/auth/redeem";
+        read(execute(self.request(Method::POST, path)?.json(body), path).await?, path).await
+    }
+
+    /// Invites people to make accounts.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn invite(&self, body: &CreateInvitation) -> Result<NewInvitation, RestError> {
+        self.with_body(Method::POST, "v1/invitations", body).await
+    }
+
+    /// The invitations that are still good.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn invitations(&self) -> Result<Vec<Invitation>, RestError> {
+        self.all("v1/invitations", &[]).await
+    }
+
+    /// Ends an invitation.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn end_invitation(&self, id: InvitationId) -> Result<(), RestError> {
+        self.signed(Method::DELETE, &format!("v1/invitations/{id}"), |request| request).await.map(drop)
+    }
+
+    /// Makes an account for somebody else.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn create_user(&self, body: &CreateUser) -> Result<CreatedUser, RestError> {
+        self.with_body(Method::POST, "v1/users", body).await
+    }
+
+    /// Lets somebody who forgot their password set another one.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn reset_password(&self, user: UserId) -> Result<NewInvitation, RestError> {
+        self.with_body(Method::POST, &format!("v1/users/{user}/password-reset"), &()).await
     }
 
     /// Ends this session.

@@ -359,8 +359,8 @@ pub const SETTINGS: &[Setting] = &[
     choice!(
         "auth.registration",
         |c| c.auth.registration,
-        "`open`: whoever reaches the server may make an account. `closed`: only the first account, which becomes the \
-         owner, can be made.",
+        "`open`: whoever reaches the server may make an account. `closed`: who is invited by an admin, and the \
+         first account, which becomes the owner.",
         "open" => Registration::Open,
         "closed" => Registration::Closed
     ),

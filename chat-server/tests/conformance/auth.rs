@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chat_domain::store::{Rotation, SessionRow, SigningKeyRow, Store};
-use chat_protocol::{Millis, SessionId, UserId};
+use chat_domain::store::{InvitationRow, Rotation, SessionRow, SigningKeyRow, Store};
+use chat_protocol::{InvitationId, Millis, SessionId, UserId, rest::Role};
 
 use super::fixtures::{now, unique};
 
@@ -121,6 +121,45 @@ pub(crate) async fn revoked_sessions_are_listed_since(store: Arc<dyn Store>) {
     revoked.retain(|id| sessions.contains(id) || *id == unrevoked.id);
     revoked.sort();
     assert_eq!(revoked, sessions[1..]);
+}
+
+pub(crate) async fn an_invitation_is_used_as_often_as_it_says(store: Arc<dyn Store>) {
+    let at = now();
+    let row = |uses_left| InvitationRow {
+        id: InvitationId::new(),
+        code_hash: [3; 32],
+        account: None,
+        role: Role::Guest,
+        uses_left,
+        created_by: Some(UserId::new()),
+        created_at: at,
+        expires_at: at + HOUR,
+        note: "workshop".into(),
+    };
+    let (some, one) = (row(3), InvitationRow { account: Some(UserId::new()), created_by: None, ..row(1) });
+    assert_eq!(store.invitation(some.id).await.unwrap(), None);
+    for new in [&some, &one] {
+        assert!(store.create_invitation(new).await.unwrap());
+        assert_eq!(store.invitation(new.id).await.unwrap().as_ref(), Some(new));
+    }
+    let good = async |now| {
+        let mut good = store.invitations(now).await.unwrap();
+        good.retain(|row| [some.id, one.id].contains(&row.id));
+        good.len()
+    };
+    assert_eq!((good(at).await, good(at + HOUR).await), (2, 0));
+
+    // Each use is counted on what was read.
+    let mut attempts = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (store, id) = (Arc::clone(&store), some.id);
+        attempts.spawn(async move { store.change_uses(id, 3, 2).await.unwrap() });
+    }
+    assert_eq!(attempts.join_all().await.into_iter().filter(|used| *used).count(), 1);
+    assert!(store.change_uses(one.id, 1, 0).await.unwrap());
+    assert!(!store.change_uses(one.id, 1, 0).await.unwrap());
+    assert!(!store.change_uses(InvitationId::new(), 1, 0).await.unwrap());
+    assert_eq!(good(at).await, 1);
 }
 
 pub(crate) async fn a_new_signing_key_retires_those_before(store: Arc<dyn Store>) {

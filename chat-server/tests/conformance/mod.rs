@@ -58,6 +58,7 @@ macro_rules! conformance_suite {
             auth::a_refresh_token_is_exchanged_once,
             auth::a_session_ends_by_revocation_or_time,
             auth::revoked_sessions_are_listed_since,
+            auth::an_invitation_is_used_as_often_as_it_says,
             auth::a_new_signing_key_retires_those_before,
         }
     };

@@ -1,4 +1,4 @@
-//! `login`, `register`, `logout`, `whoami`.
+//! `login`, `register`, `redeem`, `logout`, `whoami`.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use chat_client::{Rest, RestError, Tokens};
 use chat_protocol::{
     ErrorCode,
-    rest::{RegisterRequest, TokenResponse},
+    rest::{RedeemRequest, RegisterRequest, TokenResponse},
 };
 use serde_json::json;
 
@@ -23,7 +23,7 @@ const DEVICE: &str = concat!("folkmoot ", env!("CARGO_PKG_VERSION"), " (terminal
 
 pub(crate) async fn login(global: &Global, out: Output, args: &SignIn) -> anyhow::Result<()> {
     let (profile, url, rest) = target(global)?;
-    let password = password(args, false)?;
+    let password = password(&args.user, args.password_stdin, false)?;
     let response = match rest.login(&args.user, &password, Some(DEVICE)).await {
         Err(error) if error.code() == Some(ErrorCode::Unauthenticated) => {
             bail!("the server does not know this handle with this password")
@@ -38,16 +38,29 @@ pub(crate) async fn register(
     out: Output,
     args: &SignIn,
     display_name: Option<String>,
+    invitation: Option<String>,
 ) -> anyhow::Result<()> {
     let (profile, url, rest) = target(global)?;
     let request = RegisterRequest {
         handle: args.user.clone(),
-        password: password(args, true)?,
+        password: password(&args.user, args.password_stdin, true)?,
         display_name,
         device: Some(DEVICE.to_owned()),
-        invitation: None,
+        invitation,
     };
     keep(out, &profile, &url, &rest.register(&request).await?)
+}
+
+pub(crate) async fn redeem(
+    global: &Global,
+    out: Output,
+    code: String,
+    password_stdin: bool,
+) -> anyhow::Result<()> {
+    let (profile, url, rest) = target(global)?;
+    let password = password("your account", password_stdin, true)?;
+    let request = RedeemRequest { code, password, device: Some(DEVICE.to_owned()) };
+    keep(out, &profile, &url, &rest.redeem(&request).await?)
 }
 
 pub(crate) async fn logout(global: &Global, out: Output) -> anyhow::Result<()> {
@@ -103,8 +116,8 @@ fn keep(out: Output, profile: &Profile, url: &str, response: &TokenResponse) -> 
 
 /// From standard input, the environment or the person, in this order. Never from an argument: those are
 /// visible to other users of the machine.
-fn password(args: &SignIn, new: bool) -> anyhow::Result<String> {
-    if args.password_stdin {
+fn password(whose: &str, from_stdin: bool, new: bool) -> anyhow::Result<String> {
+    if from_stdin {
         let mut line = String::new();
         io::stdin().lock().read_line(&mut line).context("could not read the password from standard input")?;
         let password = line.trim_end_matches(['\r', '\n']);
@@ -122,7 +135,7 @@ fn password(args: &SignIn, new: bool) -> anyhow::Result<String> {
         bail!("found no terminal to ask for the password: use --password-stdin or FOLKMOOT_PASSWORD");
     }
     let ask = |prompt: String| rpassword::prompt_password(prompt).context("could not read the password");
-    let password = ask(format!("Password of {}: ", text::one_line(&args.user)))?;
+    let password = ask(format!("Password of {}: ", text::one_line(whose)))?;
     if new && ask("The same again: ".to_owned())? != password {
         bail!("the two passwords differ");
     }

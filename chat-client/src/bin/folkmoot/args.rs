@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::write::Write;
+use crate::{admit::Admit, write::Write};
 
 /// Where `chat-server dev` listens.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -75,7 +75,20 @@ pub(crate) enum Command {
         /// Name to show to others [default: the handle]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Code of an invitation, where only those who are invited may make accounts
+        #[arg(long, value_name = "CODE")]
+        invitation: Option<String>,
     },
+    /// Set a password by an invitation, the first one or when it was forgotten, and sign in
+    Redeem {
+        /// The code, as an admin gave it to you
+        code: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    #[command(flatten)]
+    Admit(Admit),
     /// End this login, on the server and on this machine
     Logout,
     /// Who is signed in, and where

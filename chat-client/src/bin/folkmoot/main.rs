@@ -1,6 +1,7 @@
 //! `folkmoot`: team chat in the terminal.
 
 mod account;
+mod admit;
 mod args;
 mod browse;
 mod chat;
@@ -41,7 +42,11 @@ async fn main() -> ExitCode {
 async fn run(global: &Global, out: Output, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Login(args) => account::login(global, out, &args).await,
-        Command::Register { sign_in, name } => account::register(global, out, &sign_in, name).await,
+        Command::Register { sign_in, name, invitation } => {
+            account::register(global, out, &sign_in, name, invitation).await
+        }
+        Command::Redeem { code, password_stdin } => account::redeem(global, out, code, password_stdin).await,
+        Command::Admit(command) => command.run(global, out).await,
         Command::Logout => account::logout(global, out).await,
         Command::Whoami => account::whoami(global, out).await,
         Command::Channels { public } => browse::channels(global, out, public).await,

@@ -108,7 +108,7 @@ pub(crate) async fn find_public(rest: &Rest, given: &str) -> anyhow::Result<Chan
         })
 }
 
-async fn find_user(rest: &Rest, handle: &str) -> anyhow::Result<User> {
+pub(crate) async fn find_user(rest: &Rest, handle: &str) -> anyhow::Result<User> {
     let handle = handle.to_lowercase();
     let mut cursor = None;
     loop {
