@@ -12,7 +12,7 @@ use chat_domain::{
     chat::{Actor, AuthVersions, ChatError},
     store::{GenerationRow, Store},
 };
-use chat_http::{BearerToken, HttpError, StillAllowed};
+use chat_http::{BearerToken, Guest, HttpError, StillAllowed};
 use chat_protocol::{ErrorCode, Millis};
 use http::request::Parts;
 use jsonwebtoken::Validation;
@@ -150,7 +150,7 @@ async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<Gen
     }
 }
 
-/// Whoever sent the request, by its `Authorization: Bearer` header. Leaves [`StillAllowed`] with the request, for whoever
+/// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on. Leaves [`StillAllowed`] with the request, for whoever
 /// waits for its body.
 pub struct Authenticated(pub Actor);
 
@@ -166,6 +166,9 @@ where
         let verifier = TokenVerifier::from_ref(state);
         let since = verifier.since();
         let actor = verifier.verify(&token).await?;
+        if let Some(guest) = parts.extensions.get::<Guest>() {
+            guest.known(actor.user);
+        }
         parts.extensions.insert(StillAllowed::new(move || {
             // A restore ends all sessions.
             if verifier.since() == since { verifier.still_stands(&actor) } else { Err(signed_out()) }

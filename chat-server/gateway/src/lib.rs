@@ -136,7 +136,7 @@ impl Gateway {
         &self.feed.hub
     }
 
-    /// Sockets that are open now.
+    /// Sockets that are open now and have said hello.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.options.max_sockets - self.places.available_permits()
@@ -154,6 +154,11 @@ impl Gateway {
 
     fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether there is no room for one more socket.
+    fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
     }
 
     /// Room for one more socket, given back when dropped.

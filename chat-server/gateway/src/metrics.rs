@@ -11,8 +11,10 @@ pub use reasons::{ByReason, Reason, Refused, SentAway};
 
 /// The counters of a process that holds sockets, or follows the bus for REST.
 pub struct GatewayMetrics {
-    /// Sockets that are open now.
+    /// Sockets whose hello was accepted and that are open now.
     pub connections: Gauge,
+    /// Sockets whose hello was not accepted yet.
+    pub strangers: Gauge,
     /// Sockets that are taken at most.
     pub capacity: Gauge,
     /// 1 from the moment in which a drain begins; it ends with the process.
@@ -53,6 +55,7 @@ impl Default for GatewayMetrics {
     fn default() -> Self {
         Self {
             connections: Gauge::default(),
+            strangers: Gauge::default(),
             capacity: Gauge::default(),
             draining: Gauge::default(),
             sent_away: ByReason::new(),
@@ -80,7 +83,8 @@ impl GatewayMetrics {
     /// Makes them part of a registry.
     pub fn register(&self, registry: &mut Registry) {
         let gauges = [
-            ("gateway_connections", "Sockets that are open now", &self.connections),
+            ("gateway_connections", "Sockets that are open now and have said hello", &self.connections),
+            ("gateway_strangers", "Sockets whose hello was not accepted yet", &self.strangers),
             ("gateway_capacity", "Sockets that are taken at most", &self.capacity),
             (
                 "gateway_draining",
