@@ -42,7 +42,7 @@ use axum::{Router, routing};
 use chat_auth::TokenVerifier;
 use chat_cluster::Cluster;
 use chat_domain::chat::Chat;
-use chat_protocol::{ChannelId, Seq, UserId};
+use chat_protocol::{ChannelId, CloseCode, Seq, UserId};
 use governor::Quota;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -168,19 +168,24 @@ impl Gateway {
         Some(Place { _permit: permit, metrics: Arc::clone(&self.metrics) })
     }
 
-    /// Counts a socket as one of its user's. False when the user has too many.
-    fn register(&self, conn: &Arc<Conn>, user: UserId) -> bool {
+    /// Counts a socket as one of its user's. When there are more than one may have, the one that was silent longest has to go:
+    /// it is most likely to be dead.
+    fn register(&self, conn: &Arc<Conn>, user: UserId) {
         let mut users = self.users.lock();
         let conns = users.entry(user).or_default();
-        if conns.len() >= self.options.max_sockets_per_user {
-            return false;
+        let first = conns.is_empty();
+        while conns.len() >= self.options.max_sockets_per_user {
+            let silent =
+                (0..conns.len()).max_by_key(|at| (conns[*at].silent_seconds(), std::cmp::Reverse(*at)));
+            let Some(silent) = silent else { break };
+            conns.remove(silent).close(CloseCode::TooManySockets);
+            self.metrics.pushed_out.inc();
         }
         conns.push(Arc::clone(conn));
-        if conns.len() == 1 {
+        if first {
             // Under the lock of `users`, so that arrivals and departures of one user are in order.
             self.presence.lock().arrived(user);
         }
-        true
     }
 
     /// Forgets a socket.

@@ -37,6 +37,8 @@ pub struct GatewayMetrics {
     pub deliveries: Counter,
     /// Sockets closed because they read too slowly.
     pub slow_consumers: Counter,
+    /// Sockets closed because their user opened more than one may have.
+    pub pushed_out: Counter,
     /// Gaps in a channel's events that were repaired from the store.
     pub gap_repairs: Counter,
     /// Of those, the ones that only a digest showed: the last events of a log did not come.
@@ -68,6 +70,7 @@ impl Default for GatewayMetrics {
             events: Counter::default(),
             deliveries: Counter::default(),
             slow_consumers: Counter::default(),
+            pushed_out: Counter::default(),
             gap_repairs: Counter::default(),
             tail_repairs: Counter::default(),
             syncs_from_memory: Counter::default(),
@@ -123,6 +126,11 @@ impl GatewayMetrics {
             ("gateway_events", "Events passed to their channel's sockets", &self.events),
             ("gateway_deliveries", "Event frames handed to sockets", &self.deliveries),
             ("gateway_slow_consumers", "Sockets closed because they read too slowly", &self.slow_consumers),
+            (
+                "gateway_pushed_out",
+                "Sockets closed because their user opened more than one may have",
+                &self.pushed_out,
+            ),
             ("gateway_gap_repairs", "Gaps repaired from the store", &self.gap_repairs),
             (
                 "gateway_tail_repairs",
