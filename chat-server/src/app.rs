@@ -160,9 +160,9 @@ impl App {
 
         let chat = Chat::new(Arc::clone(&store), bus);
         let auth = open_auth(&chat, &store, config).await?;
-        let (limits, most_sockets) = connection_limits(config);
+        let limits = connection_limits(config);
         let mut gateway_options = config.gateway.clone();
-        gateway_options.max_sockets = gateway_options.max_sockets.min(most_sockets);
+        gateway_options.max_sockets = gateway_options.max_sockets.min(limits.sockets);
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
         }
@@ -339,15 +339,16 @@ impl Listener for Committed {
     }
 }
 
-/// How many connections there may be, and how many sockets beside them, by the files that the process may have open.
-fn connection_limits(config: &Config) -> (AdmissionLimits, usize) {
+/// How many connections and sockets there may be, by the files that the process may have open.
+fn connection_limits(config: &Config) -> AdmissionLimits {
     let open_files = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1_024, |(soft, _)| soft);
-    let limits = AdmissionLimits::public(open_files, config.server.max_strangers_per_address);
-    let sockets = limits.sockets(open_files);
-    if sockets < config.gateway.max_sockets {
+    let (wanted, per_address) = (config.gateway.max_sockets, config.server.max_strangers_per_address);
+    let limits = AdmissionLimits::public(open_files, wanted, per_address);
+    if limits.sockets < wanted {
+        let sockets = limits.sockets;
         tracing::warn!(open_files, sockets, "fewer sockets than gateway.max_sockets: few files may be open");
     }
-    (limits, sockets)
+    limits
 }
 
 /// The routes of roles that this process lacks, and knows where to find.

@@ -42,6 +42,7 @@ use axum::{Router, routing};
 use chat_auth::TokenVerifier;
 use chat_cluster::Cluster;
 use chat_domain::chat::Chat;
+use chat_http::connection::Seat;
 use chat_protocol::{ChannelId, CloseCode, Seq, UserId};
 use governor::Quota;
 use parking_lot::Mutex;
@@ -165,7 +166,7 @@ impl Gateway {
     fn place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
         self.metrics.connections.inc();
-        Some(Place { _permit: permit, metrics: Arc::clone(&self.metrics) })
+        Some(Place { _permit: permit, seat: None, metrics: Arc::clone(&self.metrics) })
     }
 
     /// Counts a socket as one of its user's. When there are more than one may have, the one that was silent longest has to go:
@@ -216,6 +217,8 @@ impl Gateway {
 /// One socket's place among [`GatewayOptions::max_sockets`].
 struct Place {
     _permit: OwnedSemaphorePermit,
+    /// And its part of what may be open.
+    seat: Option<Seat>,
     metrics: Arc<GatewayMetrics>,
 }
 

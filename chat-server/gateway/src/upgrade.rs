@@ -9,7 +9,10 @@ use axum::{
 };
 use base64::Engine as _;
 use chat_domain::chat::ChatError;
-use chat_http::{Guest, HttpError, connection::Stream};
+use chat_http::{
+    Guest, HttpError,
+    connection::{Seat, Stream},
+};
 use chat_protocol::{ErrorCode, SUBPROTOCOL};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper::upgrade::Upgraded;
@@ -155,6 +158,11 @@ impl Stranger {
     fn new(guest: Option<Guest>, metrics: &Arc<GatewayMetrics>) -> Self {
         metrics.strangers.inc();
         Self { guest, metrics: Arc::clone(metrics) }
+    }
+
+    /// It is a person's from now on, and holds what is returned to its end.
+    pub(super) fn seat(mut self) -> Option<Seat> {
+        self.guest.take().map(Guest::seat)
     }
 
     /// Cancelled when it has to go for another one.

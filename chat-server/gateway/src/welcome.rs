@@ -60,11 +60,11 @@ impl Gateway {
             }
             Err(error) => return refuse(error, CloseCode::TryLater),
         };
-        let Some(place) = self.place() else {
+        let Some(mut place) = self.place() else {
             let refused = refuse(full(), CloseCode::TryLater);
             return refused.map_err(|end| Unwelcome { why: Refused::Capacity, ..end });
         };
-        *stranger = None;
+        place.seat = stranger.take().and_then(Stranger::seat);
         conn.identify(actor);
         self.register(conn, actor.user);
         // A revocation or another role that came between the token check and the registration found no socket to close.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AdmissionLimits, Closed, ConnectionMetrics,
     crowd::{Crowd, Full, Member},
+    limits::CLOSING,
 };
 use crate::{TrustedProxies, client_address::network};
 
@@ -59,8 +60,8 @@ impl Admission {
     /// One that nobody has entered yet.
     #[must_use]
     pub fn new(limits: AdmissionLimits, proxies: TrustedProxies, metrics: Arc<ConnectionMetrics>) -> Self {
-        let crowds = Crowds { strangers: Crowd::new(limits.strangers), people: Crowd::new(limits.people) };
-        let at_once = Arc::new(Semaphore::new(limits.at_once()));
+        let crowds = Crowds { strangers: Crowd::new(), people: Crowd::new() };
+        let at_once = Arc::new(Semaphore::new(limits.all + CLOSING));
         Self(Arc::new(Inner { limits, proxies, crowds: Mutex::new(crowds), metrics, at_once }))
     }
 
@@ -76,7 +77,7 @@ impl Admission {
         if self.0.proxies.contains(address) {
             self.0.known(Known::Proxy(address), address, Some(permit))
         } else {
-            self.0.stranger(address, Some(permit))
+            self.0.stranger(address, Some(permit), None)
         }
     }
 
@@ -97,17 +98,29 @@ impl Admission {
 impl Default for Admission {
     /// Room for many, with nothing in front and nothing that is shown.
     fn default() -> Self {
-        Self::new(AdmissionLimits::public(65_536, usize::MAX), TrustedProxies::default(), Arc::default())
+        Self::new(
+            AdmissionLimits::public(65_536, 19_000, usize::MAX),
+            TrustedProxies::default(),
+            Arc::default(),
+        )
     }
 }
 
 impl Inner {
-    fn stranger(self: &Arc<Self>, address: IpAddr, permit: Option<OwnedSemaphorePermit>) -> Guest {
+    fn stranger(
+        self: &Arc<Self>,
+        address: IpAddr,
+        permit: Option<OwnedSemaphorePermit>,
+        connection: Option<Guest>,
+    ) -> Guest {
         let (away, key) = (CancellationToken::new(), network(address));
         let sent = Sent { away: away.clone(), address };
         let (member, gone) = {
             let mut crowds = self.crowds.lock();
-            let entered = crowds.strangers.enter(key, self.limits.strangers_per_address, sent);
+            // They may have what nobody else has, beyond what is theirs.
+            let is_tight = self.at_once.available_permits() < CLOSING;
+            let most = if is_tight { self.limits.strangers } else { self.limits.all };
+            let entered = crowds.strangers.enter(key, (self.limits.strangers_per_address, most), sent);
             self.count(&crowds);
             entered
         };
@@ -117,31 +130,37 @@ impl Inner {
                 if full == Full::Key { Closed::AddressFull } else { Closed::StrangersFull },
             );
         }
-        self.guest(address, away, Place::Stranger(key, member), permit)
+        self.guest((address, away), Place::Stranger(key, member), permit, connection)
     }
 
     fn known(self: &Arc<Self>, who: Known, address: IpAddr, permit: Option<OwnedSemaphorePermit>) -> Guest {
         let away = CancellationToken::new();
         let member = self.enter_people(who, Sent { away: away.clone(), address });
-        self.guest(address, away, Place::Known(who, member), permit)
+        self.guest((address, away), Place::Known(who, member), permit, None)
     }
 
     fn guest(
         self: &Arc<Self>,
-        address: IpAddr,
-        away: CancellationToken,
+        (address, away): (IpAddr, CancellationToken),
         place: Place,
         permit: Option<OwnedSemaphorePermit>,
+        connection: Option<Guest>,
     ) -> Guest {
-        let admission = Arc::clone(self);
-        Guest(Arc::new(Entered { admission, address, away, place: Mutex::new(Some(place)), _permit: permit }))
+        Guest(Arc::new(Entered {
+            admission: Arc::clone(self),
+            address,
+            away,
+            place: Mutex::new(Some(place)),
+            permit: Mutex::new(permit),
+            connection,
+        }))
     }
 
     fn enter_people(&self, who: Known, sent: Sent) -> Member {
         let most = if matches!(who, Known::Proxy(_)) { usize::MAX } else { self.limits.per_person };
         let (member, gone) = {
             let mut crowds = self.crowds.lock();
-            let entered = crowds.people.enter(who, most, sent);
+            let entered = crowds.people.enter(who, (most, self.limits.people), sent);
             self.count(&crowds);
             entered
         };
@@ -184,8 +203,14 @@ struct Entered {
     address: IpAddr,
     away: CancellationToken,
     place: Mutex<Option<Place>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Of a request behind a proxy: the proxy's connection.
+    connection: Option<Guest>,
 }
+
+/// What a socket of a person holds for as long as it is open: its part of all that may be open.
+#[derive(Debug)]
+pub struct Seat(#[expect(dead_code, reason = "given back when it is dropped")] Option<OwnedSemaphorePermit>);
 
 impl Guest {
     /// Whose request it is that came over this connection: its own, or, when it is a proxy's, that of whoever stands behind.
@@ -195,7 +220,18 @@ impl Guest {
         if !inner.proxies.contains(self.0.address) {
             return self.clone();
         }
-        inner.stranger(inner.proxies.client_of(self.0.address, headers), None)
+        inner.stranger(inner.proxies.client_of(self.0.address, headers), None, Some(self.clone()))
+    }
+
+    /// It is a person's socket from now on, and counted as such elsewhere.
+    #[must_use]
+    pub fn seat(self) -> Seat {
+        let entered = &*self.0;
+        if let Some(place) = entered.place.lock().take() {
+            entered.admission.leave(place);
+        }
+        let connection = entered.connection.as_ref().map_or(entered, |connection| &*connection.0);
+        Seat(connection.permit.lock().take())
     }
 
     /// A valid token was shown: from now on it is a person's.
@@ -264,7 +300,14 @@ mod tests {
     use super::*;
 
     fn admission(proxies: &str) -> Admission {
-        let limits = AdmissionLimits { strangers: 6, strangers_per_address: 2, people: 4, per_person: 2 };
+        let limits = AdmissionLimits {
+            strangers: 6,
+            strangers_per_address: 2,
+            people: 4,
+            per_person: 2,
+            sockets: 2,
+            all: 12,
+        };
         let proxies = TrustedProxies::new(proxies.parse());
         Admission::new(limits, proxies, Arc::default())
     }
@@ -323,6 +366,27 @@ mod tests {
         let (second, third) = (request(1, "192.0.2.1"), request(2, "192.0.2.1"));
         assert!(is_sent_away(&first) && ![&other, &second, &third].into_iter().any(is_sent_away));
         assert!(!connections.iter().any(is_sent_away), "the connection stays for others");
+    }
+
+    #[tokio::test]
+    async fn strangers_have_what_nobody_else_has_until_it_is_needed() {
+        let admission = admission("10.0.0.0/8");
+        let mut strangers = Vec::new();
+        for n in 0..12 {
+            strangers.push(enter(&admission, &format!("192.0.2.{n}")).await);
+        }
+        assert!(!strangers.iter().any(is_sent_away), "there is room");
+        let mut seats = Vec::new();
+        for n in 0..8 {
+            // Whoever was sent away is closed.
+            strangers.retain(|one| !is_sent_away(one));
+            seats.push(enter(&admission, &format!("198.51.100.{n}")).await.seat());
+        }
+        strangers.retain(|one| !is_sent_away(one));
+        assert!((4..=12).contains(&strangers.len()), "{}", strangers.len());
+        assert!(admission.0.metrics.strangers.get() <= 12);
+        drop((strangers, seats));
+        assert_eq!(admission.0.at_once.available_permits(), 12 + CLOSING);
     }
 
     #[tokio::test]

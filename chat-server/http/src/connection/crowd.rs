@@ -1,5 +1,5 @@
-//! Who is there, and who goes first when there are too many: a set with a bound in all and one for each key (an address, or a
-//! person). Pure; what closes a connection is elsewhere.
+//! Who is there, and who goes first when there are too many: a set by keys (addresses, or people), with a bound in all and one for
+//! each key. Pure; what closes a connection is elsewhere.
 //!
 //! The newcomer always comes in. At the bound of a key its own oldest member goes; at the bound in all the oldest of the key that
 //! has most, so that one crowded address does not push others out. Those that wait for their client go before those that are
@@ -34,13 +34,12 @@ pub(super) struct Crowd<K, T> {
     of: HashMap<K, BTreeMap<Member, T>>,
     len: usize,
     next: u64,
-    max: usize,
 }
 
 impl<K: Copy + Eq + Hash, T> Crowd<K, T> {
-    /// Nobody yet, and `max` at most.
-    pub(super) fn new(max: usize) -> Self {
-        Self { of: HashMap::new(), len: 0, next: 0, max: max.max(1) }
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self { of: HashMap::new(), len: 0, next: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -48,17 +47,22 @@ impl<K: Copy + Eq + Hash, T> Crowd<K, T> {
     }
 
     /// Whether one more of this key pushes somebody out.
-    pub(super) fn full(&self, key: K, max_of_key: usize) -> Option<Full> {
+    fn full(&self, key: K, (max_of_key, max): (usize, usize)) -> Option<Full> {
         if self.of.get(&key).is_some_and(|members| members.len() >= max_of_key) {
             Some(Full::Key)
         } else {
-            (self.len >= self.max).then_some(Full::All)
+            (self.len >= max).then_some(Full::All)
         }
     }
 
-    /// Takes one in. Answers who had to go for it, and why.
-    pub(super) fn enter(&mut self, key: K, max_of_key: usize, what: T) -> (Member, Option<(K, T, Full)>) {
-        let gone = self.full(key, max_of_key).and_then(|full| {
+    /// Takes one in, by the bounds of its key and in all. Answers who had to go for it, and why.
+    pub(super) fn enter(
+        &mut self,
+        key: K,
+        bounds: (usize, usize),
+        what: T,
+    ) -> (Member, Option<(K, T, Full)>) {
+        let gone = self.full(key, bounds).and_then(|full| {
             let from = if full == Full::Key { Some(key) } else { self.most() };
             from.and_then(|from| self.push_out(from)).map(|(key, what)| (key, what, full))
         });
@@ -113,12 +117,12 @@ mod tests {
 
     /// Takes `n` in; who went.
     fn enter(crowd: &mut Crowd<char, u32>, key: char, n: u32) -> (Member, Option<(char, u32, Full)>) {
-        crowd.enter(key, 3, n)
+        crowd.enter(key, (3, 4), n)
     }
 
     #[test]
     fn the_newcomer_comes_in_and_the_oldest_of_its_key_goes() {
-        let mut crowd = Crowd::new(10);
+        let mut crowd = Crowd::new();
         for n in 0..3 {
             assert_eq!(enter(&mut crowd, 'a', n).1, None);
         }
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn at_the_bound_in_all_the_key_that_has_most_gives_one() {
-        let mut crowd = Crowd::new(4);
+        let mut crowd = Crowd::new();
         let (lone, _) = enter(&mut crowd, 'b', 0);
         for n in 1..4 {
             enter(&mut crowd, 'a', n);
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn who_is_being_answered_goes_last() {
-        let mut crowd = Crowd::new(10);
+        let mut crowd = Crowd::new();
         let (first, _) = enter(&mut crowd, 'a', 0);
         let first = crowd.turn('a', first, true).expect("is there");
         let (second, _) = enter(&mut crowd, 'a', 1);
