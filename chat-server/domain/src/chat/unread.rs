@@ -85,8 +85,10 @@ impl Chat {
         let (recent, store) = (self.recent.get().and_then(Weak::upgrade), Arc::clone(&self.store));
         let read = || {
             async move {
-                let remembered =
-                    recent.and_then(|recent| recent::events_page(&*recent, channel, from, limit));
+                // What was committed last may not have been handed out yet.
+                let remembered = recent
+                    .and_then(|recent| recent::events_page(&*recent, channel, from, limit))
+                    .filter(|page| page.items.last().is_some_and(|event| event.seq >= head));
                 let events = match remembered {
                     Some(page) => page.items,
                     None => store.events(channel, from, limit).await?,
