@@ -263,7 +263,8 @@ impl Chat {
         let unread =
             self.unread(actor.user, vec![(place, end)]).await.ok().and_then(|unread| unread.first().copied());
         let head = unread.map(|_| end.head);
-        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread, head, generation }).await;
+        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread, head, generation })
+            .await;
         Ok(place.read)
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use chat_log::count::{RECOUNTED, Unread, unread};
+use chat_log::count::{RECOUNTED, Unread, standing, unread};
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -103,10 +103,9 @@ impl Chat {
 
 fn standing_in(events: &[StoredEvent], head: Seq) -> Standing {
     let up_to_end = events.iter().take_while(|event| event.seq <= head);
-    let stands = |event: &&StoredEvent| {
-        // A body of a newer version's kind counts for nothing here.
-        let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
-        chat_log::count::stands(&body)
-    };
-    up_to_end.filter(stands).map(|event| (event.seq, event.by)).collect()
+    // A body of a newer version's kind counts for nothing here.
+    let body = |event: &StoredEvent| serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
+    let bodies: Vec<(Seq, UserId, EventBody)> =
+        up_to_end.map(|event| (event.seq, event.by, body(event))).collect();
+    standing(bodies.iter().map(|(seq, by, body)| (*seq, *by, body))).into()
 }
