@@ -41,6 +41,9 @@ pub enum Update {
         seq: Seq,
         /// Messages of others after it that still stand, when the server knew.
         unread: Option<u64>,
+        /// The position up to which that counts: messages of others after it are to be added, whether they come before this
+        /// or behind it.
+        head: Option<Seq>,
     },
 }
 

@@ -3,6 +3,8 @@
 //! The end of a log and every event carry [`Counts`], and a read marker those of its position. Logs that were begun before
 //! events carried them are counted from some position on ([`End::from`]); what is before that is counted row by row.
 
+use std::collections::HashSet;
+
 use chat_protocol::{EventBody, Seq, UserId};
 
 use crate::kind::{Counted, counted};
@@ -115,6 +117,23 @@ pub fn unread(end: &End, marker: &Marker) -> Unread {
         return recount;
     }
     Unread::Exactly(end.counts.n.saturating_sub(counts.n))
+}
+
+/// The messages among these events, which end where a log ended at some time, that stood at that time: position and author.
+/// Whether a message still has its text says what became of it later, or not yet what became of it.
+#[must_use]
+pub fn standing<'a>(
+    events: impl IntoIterator<Item = (Seq, UserId, &'a EventBody)> + Clone,
+) -> Vec<(Seq, UserId)> {
+    let deleted = |(_, _, body): (Seq, UserId, &EventBody)| match *body {
+        EventBody::Deleted { target } => Some(target),
+        _ => None,
+    };
+    let deleted: HashSet<Seq> = events.clone().into_iter().filter_map(deleted).collect();
+    let stood = |&(seq, _, body): &(Seq, UserId, &EventBody)| {
+        matches!(counted(body), Counted::Message { .. }) && !deleted.contains(&seq)
+    };
+    events.into_iter().filter(stood).map(|(seq, by, _)| (seq, by)).collect()
 }
 
 /// Whether an event is a counted message that stands. Bodies are as they stand in the store: scrubbed where deleted.

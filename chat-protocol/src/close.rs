@@ -7,10 +7,12 @@
 pub enum CloseCode {
     /// The purpose is fulfilled.
     Normal = 1000,
-    /// A frame that is not valid WebSocket, or not UTF-8 JSON where that was due.
+    /// A frame that is not valid WebSocket, or not JSON where that was due.
     Protocol = 1002,
     /// Binary frames are not understood.
     Unsupported = 1003,
+    /// A text that is not UTF-8.
+    NotUtf8 = 1007,
     /// A frame larger than [`crate::limits::MAX_FRAME_BYTES`].
     TooBig = 1009,
     /// The server is going away for a roll-out. Come back after the hint in the `reconnect` frame.
@@ -35,10 +37,11 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Normal,
         Self::Protocol,
         Self::Unsupported,
+        Self::NotUtf8,
         Self::TooBig,
         Self::Restart,
         Self::TryLater,
@@ -85,6 +88,7 @@ impl CloseCode {
             Self::Normal => "bye",
             Self::Protocol => "protocol error",
             Self::Unsupported => "only text frames are understood",
+            Self::NotUtf8 => "not UTF-8",
             Self::TooBig => "frame too large",
             Self::Restart => "server restarting",
             Self::TryLater => "server overloaded",

@@ -266,6 +266,9 @@ pub enum ServerFrame {
         /// Messages of others after it that still stand, when the server knew; absent from a server of 0.1.0.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unread: Option<u64>,
+        /// The position up to which `unread` counts, which may be before or behind the last event that this socket got.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        head: Option<Seq>,
     },
     /// The answer to `ping`.
     Pong {
@@ -323,7 +326,7 @@ impl ServerFrame {
                 ],
             },
             Self::Typing { channel: GENERAL, user: GRACE },
-            Self::Read { channel: GENERAL, seq: 42, unread: Some(0) },
+            Self::Read { channel: GENERAL, seq: 42, unread: Some(0), head: Some(42) },
             Self::Pong { id: Some(COMMAND) },
             Self::Reconnect { after_ms: 4_200 },
         ];

@@ -29,7 +29,8 @@ use chat_follow::{FollowOptions, Follower, Processes};
 use chat_gateway::{Feed, Gateway, metrics::GatewayMetrics};
 use chat_guard::{Guarded, LimitBounds};
 use chat_http::{
-    HardenOptions,
+    HardenOptions, TrustedProxies,
+    connection::{Admission, AdmissionLimits, ConnectionMetrics},
     forward::{self, ForwardMetrics, ForwardOptions, Forwarder, NotAnUpstream},
     harden,
 };
@@ -147,9 +148,11 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let gateway_metrics = Arc::new(GatewayMetrics::default());
         let cluster_metrics = Arc::new(ClusterMetrics::default());
+        let connection_metrics = Arc::new(ConnectionMetrics::default());
         metrics.register(|registry| {
             gateway_metrics.register(registry);
             cluster_metrics.register(registry);
+            connection_metrics.register(registry);
         });
         let Engines { store, follow, bus, blobs } = Engines::open(config, &metrics).await?;
         let store = guarded(config, store, &metrics);
@@ -157,7 +160,9 @@ impl App {
 
         let chat = Chat::new(Arc::clone(&store), bus);
         let auth = open_auth(&chat, &store, config).await?;
+        let limits = connection_limits(config);
         let mut gateway_options = config.gateway.clone();
+        gateway_options.max_sockets = gateway_options.max_sockets.min(limits.sockets);
         if gateway_options.name.is_empty() {
             gateway_options.name = made_up_name();
         }
@@ -236,8 +241,12 @@ impl App {
             stop_admin: CancellationToken::new(),
             servers: TaskTracker::new(),
         };
-        app.address = app.serve(listener, public, &app.stop).unwrap_or(app.address);
-        app.admin_address = app.serve(admin_listener, admin, &app.stop_admin).unwrap_or(app.admin_address);
+        let admitted = Admission::new(limits, config.server.proxies(), connection_metrics);
+        app.address = app.serve(listener, public, admitted, &app.stop).unwrap_or(app.address);
+        // Descriptors of its own: whatever the public does, it can be asked.
+        let admitted = Admission::new(AdmissionLimits::admin(), TrustedProxies::default(), Arc::default());
+        let served = app.serve(admin_listener, admin, admitted, &app.stop_admin);
+        app.admin_address = served.unwrap_or(app.admin_address);
         tracing::info!(address = %app.address, admin = %app.admin_address, ?roles, "serving");
         Ok(app)
     }
@@ -246,10 +255,11 @@ impl App {
         &self,
         listener: TcpListener,
         router: Router,
+        admission: Admission,
         stop: &CancellationToken,
     ) -> io::Result<SocketAddr> {
         let address = listener.local_addr();
-        self.servers.spawn(http_server::serve(listener, router, stop.clone()));
+        self.servers.spawn(http_server::serve(listener, router, admission, stop.clone()));
         address
     }
 
@@ -327,6 +337,18 @@ impl Listener for Committed {
     fn begins(&self, _generation: Option<Generation>) {
         self.0.forget();
     }
+}
+
+/// How many connections and sockets there may be, by the files that the process may have open.
+fn connection_limits(config: &Config) -> AdmissionLimits {
+    let open_files = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1_024, |(soft, _)| soft);
+    let (wanted, per_address) = (config.gateway.max_sockets, config.server.max_strangers_per_address);
+    let limits = AdmissionLimits::public(open_files, wanted, per_address);
+    if limits.sockets < wanted {
+        let sockets = limits.sockets;
+        tracing::warn!(open_files, sockets, "fewer sockets than gateway.max_sockets: few files may be open");
+    }
+    limits
 }
 
 /// The routes of roles that this process lacks, and knows where to find.

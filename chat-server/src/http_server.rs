@@ -1,12 +1,26 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 on one port.
 //!
 //! Our own instead of `axum::serve`, because an upgraded socket must come out as the bare `TcpStream` (the
-//! fan-out writes to it directly), and because slow headers must not hold a connection for ever.
+//! fan-out writes to it directly), and because every phase of a connection has its bound: who may be connected is decided by
+//! [`Admission`], and who takes too long is found by [`Activity`].
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, service::service_fn};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    response::{IntoResponse as _, Response},
+};
+use chat_domain::chat::ChatError;
+use chat_http::{
+    Guest, HttpError,
+    connection::{Activity, Admission, Answer, Closed, Paced, Stream, is_too_much},
+    has_good_host,
+};
+use chat_protocol::ErrorCode;
+use http::{HeaderValue, Version, header};
+use hyper::{Request, body::Body as _, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -15,28 +29,41 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-/// A client that has not sent its headers by then is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in progress may go on after shutdown began.
 const GRACE: Duration = Duration::from_secs(10);
-/// Pause after a failed accept (no file descriptors left, say), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failed accept, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Largest head of an HTTP/1 request, in bytes; more is answered 431.
+const MAX_HEAD: usize = 64 * 1024;
+/// Largest list of headers of an HTTP/2 request, in bytes as RFC 9113 §6.5.2 counts them.
+const MAX_HEADER_LIST: u32 = 32 * 1024;
+/// HTTP/2 requests at once on one connection.
+const MAX_STREAMS: u32 = 64;
+/// HTTP/2 requests that a client reset and nobody has looked at yet; more end the connection (CVE-2023-44487).
+const MAX_RESETS: usize = 20;
+/// HTTP/2 streams that this end reset for what their client did wrong; more end the connection.
+const MAX_ERRORS: usize = 64;
+/// What an HTTP/2 client may send, of one request and of all, before some of it was read.
+const WINDOW: u32 = 256 * 1024;
+/// What is kept of one HTTP/2 answer for a client that does not read.
+const MAX_UNREAD: usize = 64 * 1024;
 
 /// Serves `router` until `shutdown`, then lets requests in progress finish for a bounded time. Upgraded sockets
 /// are not its business: whoever took them drains them.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, admission: Admission, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &admission) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, router.clone(), shutdown.clone()));
+            Ok((stream, peer, guest)) => {
+                connections.spawn(connection(stream, peer, guest, router.clone(), shutdown.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection was not accepted");
+                admission.make_room();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -48,29 +75,108 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: CancellationToken) {
+async fn accept(listener: &TcpListener, admission: &Admission) -> io::Result<(TcpStream, SocketAddr, Guest)> {
+    let permit = admission.ready().await.ok_or(io::ErrorKind::ConnectionAborted)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, admission.enter(peer, permit)))
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    guest: Guest,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     // Frames are small and must leave at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+    let activity = Activity::begin();
+    let stream = Stream::new(stream, Arc::clone(&activity));
+    let service = service_fn({
+        let (guest, activity) = (guest.clone(), Arc::clone(&activity));
+        move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            answer(request, router.clone(), guest.clone(), Arc::clone(&activity))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    // `activity` has an eye on the time.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_ERRORS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(MAX_UNREAD);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                served = connection.as_mut() => return served,
+                () = shutdown.cancelled(), if !stopping => {
+                    connection.as_mut().graceful_shutdown();
+                    stopping = true;
+                }
+            }
         }
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, %peer, "connection ended early");
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            if is_too_much(&*error) {
+                guest.closed(Closed::Overhead);
+            }
+            tracing::debug!(%error, %peer, "connection ended early");
+        },
+        () = guest.sent_away() => {}
+        why = activity.overdue(|| guest.is_stranger()) => guest.closed(why),
     }
+}
+
+/// Answers a request, as long as whoever sent it has a place.
+async fn answer(
+    request: Request<Incoming>,
+    router: Router,
+    connection: Guest,
+    activity: Arc<Activity>,
+) -> Result<Response, Infallible> {
+    let flight = activity.request(request.version() == Version::HTTP_2);
+    let work = flight.work();
+    if !has_good_host(request.version(), request.headers()) {
+        connection.closed(Closed::Host);
+        let error =
+            ChatError::new(ErrorCode::Malformed, "there must be exactly one Host header with one host");
+        return Ok(closing(HttpError(error).into_response()));
+    }
+    let guest = connection.of_request(request.headers());
+    guest.answering(request.body().is_end_stream());
+    let mut request = request;
+    request.extensions_mut().insert(guest.clone());
+    let request = request.map(|body| {
+        if body.is_end_stream() {
+            Body::empty()
+        } else {
+            Body::new(Paced::new(body, flight.clone(), guest.clone()))
+        }
+    });
+    let answered = tokio::select! {
+        answered = router.oneshot(request) => answered?,
+        () = guest.sent_away() => closing(HttpError(ChatError::overloaded(1_000)).into_response()),
+    };
+    drop(work);
+    Ok(answered.map(|body| Body::new(Answer::new(body, flight, guest))))
+}
+
+/// An answer after which the connection is closed.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }

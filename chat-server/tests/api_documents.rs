@@ -101,6 +101,28 @@ fn every_operation_is_named_guarded_and_fails_with_problems() {
     }
 }
 
+/// The map of routes in docs/protocol.md is by hand.
+#[test]
+fn every_operation_is_on_the_map_for_people() {
+    let page = include_str!("../../docs/protocol.md");
+    let (_, section) = page.split_once("\n## REST\n").expect("the chapter on REST");
+    let (map, _) = section.split_once("\n**").expect("more than the map");
+    let words = |row: &str| -> BTreeSet<String> {
+        row.split(|c: char| !c.is_alphanumeric() && c != '.' && c != '-').map(str::to_owned).collect()
+    };
+    let rows: Vec<BTreeSet<String>> = map.lines().filter(|line| line.starts_with('|')).map(words).collect();
+    let document = rest();
+    for (name, operation) in operations(&document) {
+        if operation["tags"][0] == "descriptions" {
+            continue;
+        }
+        let (method, path) = name.split_once(' ').expect("a method and a path");
+        let last = path.rsplit('/').find(|part| !part.starts_with('{')).expect("a word");
+        let found = rows.iter().any(|row| row.contains(&method.to_uppercase()) && row.contains(last));
+        assert!(found, "the table under \"REST\" of docs/protocol.md has no row with {name}");
+    }
+}
+
 #[test]
 fn every_frame_has_examples_that_the_real_types_read() {
     let document = asyncapi::document();

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use chat_http::{
     HardenOptions, TrustedProxies,
+    connection::Admission,
     forward::{ForwardMetrics, ForwardOptions, Forwarder, api_routes, auth_routes},
     harden,
 };
@@ -79,7 +80,7 @@ impl Front {
         );
         let base_url = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
-        tokio::spawn(http_server::serve(listener, router, stop.clone()));
+        tokio::spawn(http_server::serve(listener, router, Admission::default(), stop.clone()));
         Self { base_url, http: client("127.0.0.1"), metrics, stop }
     }
 

@@ -17,6 +17,7 @@ use chat_domain::{
 };
 use chat_gateway::metrics::GatewayMetrics;
 use chat_gateway::{Gateway, GatewayOptions};
+use chat_http::connection::Admission;
 use chat_protocol::{
     ChannelKind, EventBody, SessionId, UserId,
     rest::{CreateChannel, Role, User},
@@ -70,7 +71,8 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));
     let stop = CancellationToken::new();
-    let server = tokio::spawn(http_server::serve(listener, gateway.router(), stop.clone()));
+    let server =
+        tokio::spawn(http_server::serve(listener, gateway.router(), Admission::default(), stop.clone()));
 
     let actor = Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() };
     let channel = CreateChannel {

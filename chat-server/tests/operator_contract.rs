@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use chat_server::{
     cli::Cli,
-    config::{Config, load},
+    config::{Config, SETTINGS, Setting, load},
 };
 use clap::Parser as _;
 use serde_json::Value;
@@ -95,4 +95,62 @@ fn the_server_takes_every_container_of_the_operator() {
     }
     // Each of three roles and the migration of three specs, and a migration of one that goes.
     assert!(containers >= 13 && alone >= 1, "{containers} containers, {alone} ConfigMaps alone");
+}
+
+/// A file of the repository.
+fn source(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap()
+}
+
+/// All `section.key` that stand in these sources between such quotes.
+fn keys(files: &[&str], quote: char) -> BTreeSet<String> {
+    let text: String = files.iter().map(|file| source(file)).collect();
+    let sections: BTreeSet<&str> = SETTINGS.iter().map(Setting::section).collect();
+    let is_key = |word: &&str| {
+        let parts = word.split_once('.');
+        parts.is_some_and(|(section, name)| {
+            sections.contains(section) && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+    };
+    let found: BTreeSet<String> = text.split(quote).filter(is_key).map(str::to_owned).collect();
+    assert!(found.len() >= 10, "{files:?}: {found:?}");
+    found
+}
+
+/// Golden files show only what some spec asks for.
+#[test]
+fn every_key_that_the_operator_and_its_resource_name_is_a_setting() {
+    let build = ["config", "deployment"].map(|name| format!("operator/src/controller/build/{name}.rs"));
+    let rendered = keys(&build.each_ref().map(String::as_str), '"');
+    let refused = keys(&["crds/src/lib.rs"], '\'');
+    for key in rendered.iter().chain(&refused) {
+        assert!(Setting::find(key).is_some(), "{key} is no setting of this chat-server");
+    }
+    // A key that has a field of its own, or is the operator's, would be taken from `spec.settings` and not count. The log's
+    // format is a default there.
+    let free: Vec<&String> = rendered
+        .iter()
+        .filter(|key| *key != "log.format" && is_taken(Setting::find(key).unwrap().section()))
+        .filter(|key| !refused.contains(*key))
+        .collect();
+    assert_eq!(free, [""; 0], "rendered, and not refused in spec.settings (crds/src/lib.rs)");
+}
+
+/// Whether `spec.settings` takes keys of this section.
+fn is_taken(section: &str) -> bool {
+    ["auth", "files", "gateway", "log", "server"].contains(&section)
+}
+
+/// On Kubernetes a setting of any other section can be set by nobody, unless it has a field of its own.
+#[test]
+fn every_section_is_taken_by_the_resource_or_is_the_operators() {
+    let resource = source("crds/src/lib.rs");
+    assert!(
+        resource.contains("'^(auth|files|gateway|log|server)[.]"),
+        "is_taken is what the rule of the resource says"
+    );
+    for section in SETTINGS.iter().map(Setting::section).filter(|section| !is_taken(section)) {
+        let of_operator = ["bus", "cassandra", "cluster", "data", "pulsar", "s3", "store"];
+        assert!(of_operator.contains(&section), "{section}: is it for spec.settings, or for the operator?");
+    }
 }

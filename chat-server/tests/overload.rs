@@ -32,6 +32,7 @@ use chat_follow::clock::ClockIsRight;
 use chat_gateway::metrics::GatewayMetrics;
 use chat_gateway::{Gateway, GatewayOptions};
 use chat_guard::{BreakerState, Guarded, LimitBounds};
+use chat_http::connection::Admission;
 use chat_protocol::{
     ChannelId, ChannelKind, ClientFrame, ClientId, CloseCode, ErrorCode, EventBody, Problem, Seq,
     ServerFrame, SessionId, UserId,
@@ -130,7 +131,8 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let base_url = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
-        tokio::spawn(http_server::serve(listener, gateway.router().merge(api), stop.clone()));
+        let router = gateway.router().merge(api);
+        tokio::spawn(http_server::serve(listener, router, Admission::default(), stop.clone()));
         let mut made = Vec::new();
         for n in 0..channels {
             let channel = CreateChannel {

@@ -373,7 +373,8 @@ async fn what_the_bus_brings_of_another_generation_is_not_for_this_one() {
     let strange = Some(Generation::new());
     let (seq, body) = (head + 1, body.into());
     let event = CommittedEvent { channel, seq, body, json, end: None, generation: strange, reader: None };
-    let read = Signal::Read { user: ada.user, channel, seq: 99, unread: None, generation: strange };
+    let read =
+        Signal::Read { user: ada.user, channel, seq: 99, unread: None, head: None, generation: strange };
     for message in [BusMessage::Event(Arc::new(event)), BusMessage::Signal(read)] {
         cluster.bus.publish(message).await.expect("is published");
     }

@@ -7,6 +7,7 @@ mod fixtures;
 mod wait;
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, mpsc},
     time::Duration,
@@ -39,6 +40,36 @@ async fn what_was_acknowledged_is_there_after_opening_anew() {
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.heads(&[channel]).await.unwrap(), [(channel, 3)]);
     assert_eq!(append(&store, channel, first.clone()).await, Appended::Duplicate { seq: 3, at: first.at });
+}
+
+#[tokio::test]
+async fn nobody_else_on_the_machine_can_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat").join("data").join("folkmoot.db");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let store = SqliteStore::open(&path).unwrap();
+    new_channel(&store, &[UserId::new()]).await;
+    let files = |path: &Path| {
+        let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    assert!(files(&path).len() >= 3, "the store, its log and its lock");
+    for file in files(&path) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    assert_eq!(
+        (mode(path.parent().unwrap()), mode(path.parent().unwrap().parent().unwrap())),
+        (0o700, 0o700)
+    );
+    drop(store);
+    // Those of a version that was not careful.
+    for file in files(&path) {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let _store = SqliteStore::open(&path).unwrap();
+    for file in files(&path) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use harness::TestServer;
 use reqwest::{Method, Response};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
-                      connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+                      connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {

@@ -9,6 +9,7 @@ import { Outbox } from "./outbox.js";
 import { People } from "./people.js";
 import { Socket, backoff } from "./socket.js";
 import { Typing } from "./typing.js";
+import { Unread } from "./unread.js";
 
 const READ_DELAY_MS = 250;
 /** How long after an ack the event itself may take before the client asks for it. */
@@ -20,6 +21,7 @@ export class Chat extends EventTarget {
   #pumpTimer = null;
   #stopped = false;
   #loadingChannels = null;
+  #unread = new Map();
 
   constructor({ session, api }) {
     super();
@@ -97,7 +99,7 @@ export class Chat extends EventTarget {
     if (!channel || channel.read >= cursor || this.socket.state !== "online") return;
     channel.read = cursor;
     // Until the server says how many are left, if there is more than what is loaded.
-    if (cursor >= channel.head) channel.unread = 0;
+    if (cursor >= channel.head) this.#unreadIn(id).none();
     this.emit("channels");
     clearTimeout(this.#readTimers.get(id));
     const tell = () => this.socket.send({ type: "read", channel: id, seq: channel.read });
@@ -107,7 +109,7 @@ export class Chat extends EventTarget {
   // What there is.
 
   unread(channel) {
-    return channel.unread ?? 0;
+    return this.#unreadIn(channel.id).count;
   }
 
   /** The others of a direct or group channel. */
@@ -131,10 +133,11 @@ export class Chat extends EventTarget {
   put(channel) {
     const known = this.channels.get(channel.id);
     const read = Math.max(channel.read ?? 0, known?.read ?? 0);
-    // An answer from before the newest event, or before a marker that was moved here, counts what is outdated.
-    const outdated = known && (known.head > channel.head || known.read > (channel.read ?? 0));
-    const unread = outdated ? known.unread : (channel.unread ?? 0);
-    this.channels.set(channel.id, { ...channel, head: Math.max(channel.head, known?.head ?? 0), read, unread });
+    const head = Math.max(channel.head, known?.head ?? 0);
+    // An answer from before a marker that was moved here counts what is outdated.
+    const outdated = known && known.read > (channel.read ?? 0);
+    if (!outdated) this.#unreadIn(channel.id).counted(channel.unread ?? 0, channel.head);
+    this.channels.set(channel.id, { ...channel, head, read });
     this.emit("channels");
     const now = this.channels.get(channel.id);
     // An event that came while the channel was not known yet is asked for.
@@ -187,9 +190,11 @@ export class Chat extends EventTarget {
   #welcome({ channels, generation }) {
     for (const entry of this.outbox.welcomed(generation)) this.emit("failed", entry);
     const ids = new Set(channels.map((state) => state.channel));
+    this.#unread.clear();
     for (const { channel: id, head, read, unread = 0 } of channels) {
       const channel = this.channels.get(id);
-      if (channel) Object.assign(channel, { head, read, unread });
+      if (channel) Object.assign(channel, { head, read });
+      this.#unreadIn(id).counted(unread, head);
     }
     if (this.loaded) {
       if (channels.some((state) => !this.channels.has(state.channel))) this.loadChannels();
@@ -225,8 +230,10 @@ export class Chat extends EventTarget {
         const channel = this.channels.get(frame.channel);
         if (channel && frame.seq >= channel.read) {
           channel.read = frame.seq;
-          if (frame.seq >= channel.head) channel.unread = 0;
-          else channel.unread = frame.unread ?? channel.unread;
+          const { unread, head } = frame;
+          if (head !== undefined) this.#unreadIn(channel.id).counted(unread, head);
+          else if (frame.seq >= channel.head) this.#unreadIn(channel.id).none();
+          else if (unread !== undefined) this.#unreadIn(channel.id).counted(unread, channel.head);
           this.emit("channels");
         }
         break;
@@ -241,9 +248,9 @@ export class Chat extends EventTarget {
       if (event.by === this.me.id && event.id) this.outbox.settle(event.id);
       if (!live) continue;
       if (event.kind === "message") this.typing.wrote(id, event.by);
+      if (event.kind === "message" && event.by !== this.me.id) this.#unreadIn(id).message(event.seq);
       if (channel && event.seq > channel.head) {
         channel.head = event.seq;
-        if (event.kind === "message" && event.by !== this.me.id) channel.unread = (channel.unread ?? 0) + 1;
         // Whether it was somebody else's is the server's to say.
         if (event.kind === "deleted" && event.target > channel.read) this.#refresh(id);
       }
@@ -256,6 +263,12 @@ export class Chat extends EventTarget {
     if (!channel) this.#refresh(id);
     this.emit("channels");
     this.#pump();
+  }
+
+  /** What is unread in a channel, known or not yet. */
+  #unreadIn(id) {
+    if (!this.#unread.has(id)) this.#unread.set(id, new Unread());
+    return this.#unread.get(id);
   }
 
   #acked({ id, channel, seq }) {

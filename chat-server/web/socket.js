@@ -7,8 +7,6 @@ const BASE_MS = 400;
 const CAP_MS = 15_000;
 /** Doublings of the wait on top of a time that the server has named. */
 const HINTED_DOUBLINGS = 2;
-/** Clearing up takes a person or another device, so asking often is of no use. */
-const TOO_MANY_SOCKETS_MS = 30_000;
 
 /** Close codes of `folkmoot.v1` that need more than a new attempt. */
 const RESTART = 1012;
@@ -142,13 +140,17 @@ export class Socket extends EventTarget {
       this.#fire("revoked");
       return;
     }
+    if (code === TOO_MANY_SOCKETS) {
+      // A newer one of this person took its place. Coming back by itself would push out another one, and so on for ever: it
+      // waits until the person turns to it.
+      this.#become("waiting");
+      return;
+    }
     let delay = backoff(this.#attempt++);
     if (code === UNAUTHENTICATED) {
       // The first refusal only means that the token was too old.
       if (this.#rejected === null) delay = 0;
       this.#rejected = token;
-    } else if (code === TOO_MANY_SOCKETS) {
-      delay = TOO_MANY_SOCKETS_MS * (0.5 + Math.random());
     } else if (code === RESTART && this.#hint !== null) {
       delay = this.#hint;
     } else if (code === TRY_LATER && this.#hint !== null) {

@@ -25,11 +25,12 @@ export function setUpBanner(chat) {
     }
     since ??= Date.now();
     banner.hidden = Date.now() - since < SHOW_AFTER_MS;
-    const when = state === "waiting" ? inSeconds((retryAt ?? 0) - Date.now()) : "";
-    const next = when ? `reconnecting ${when}` : "reconnecting…";
+    const elsewhere = state === "waiting" && retryAt === null;
+    const when = state === "waiting" && !elsewhere ? inSeconds(retryAt - Date.now()) : "";
+    const next = when ? `reconnecting ${when}` : elsewhere ? "since the chat is open in too many other places." : "reconnecting…";
     const line = `No connection, ${next} You can keep writing; it is sent as soon as it can be.`.replace(" s You", " s. You");
     if (text.textContent !== line) text.textContent = line;
-    now.hidden = !when;
+    now.hidden = !when && !elsewhere;
     timer = setTimeout(render, 250);
   };
   chat.on("connection", render);

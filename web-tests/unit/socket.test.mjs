@@ -82,3 +82,17 @@ test("a session that was revoked does not come back", async (t) => {
   assert.equal(revoked, 1);
   assert.equal(it.connections.length, 0);
 });
+
+test("a socket that a newer one pushed out waits for the person, and pushes out nobody by itself", async (t) => {
+  const it = world();
+  t.after(() => it.socket.stop());
+  it.socket.start();
+  const connection = await it.hello();
+  it.welcome(connection);
+  connection.onclose({ code: 4004 });
+  assert.deepEqual([it.socket.state, it.socket.retryAt], ["waiting", null]);
+  assert.equal(it.connections.length, 0);
+  it.socket.retryNow();
+  it.welcome(await it.hello());
+  assert.equal(it.socket.state, "online");
+});

@@ -159,9 +159,9 @@ impl Driver {
             }
             ServerFrame::Presence { users } => self.news(Update::Presence(users)),
             ServerFrame::Typing { channel, user } => self.news(Update::Typing { channel, user }),
-            ServerFrame::Read { channel, seq, unread } => {
+            ServerFrame::Read { channel, seq, unread, head } => {
                 self.signals.confirmed(channel, seq);
-                self.news(Update::Read { channel, seq, unread });
+                self.news(Update::Read { channel, seq, unread, head });
             }
             ServerFrame::Reconnect { after_ms } => {
                 if let Link::Open(open) = &mut self.link {

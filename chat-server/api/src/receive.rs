@@ -8,6 +8,7 @@ use chat_domain::{
     blob::Staged,
     chat::{ChatError, blob_failed},
 };
+use chat_http::connection::is_too_slow;
 use chat_protocol::ErrorCode;
 use futures_util::{StreamExt, stream::BoxStream};
 use sha2::{Digest, Sha256};
@@ -18,9 +19,8 @@ use tokio::{
 
 use super::sniff::Sniffer;
 
-/// An upload that brings no byte for this long is given up.
-const IDLE: Duration = Duration::from_secs(30);
-/// An upload that is not whole after this long is given up; the largest file needs 350 kbit/s.
+/// An upload that is not whole after this long is given up; the largest file needs 350 kbit/s. One that comes too slowly is given
+/// up earlier, as every body is.
 const WHOLE: Duration = Duration::from_secs(600);
 
 /// Places for uploads.
@@ -74,19 +74,17 @@ async fn next(
     chunks: &mut BoxStream<'static, Result<Bytes, axum::Error>>,
     end: Instant,
 ) -> Result<Option<Bytes>, ChatError> {
-    let deadline = end.min(Instant::now() + IDLE);
-    match timeout_at(deadline, chunks.next()).await {
+    let malformed = |message| ChatError::new(ErrorCode::Malformed, message);
+    match timeout_at(end, chunks.next()).await {
         Ok(None) => Ok(None),
         Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-        Ok(Some(Err(_))) => Err(ChatError::new(ErrorCode::Malformed, "the upload was cut off")),
-        Err(_) => Err(ChatError::new(
-            ErrorCode::Malformed,
-            format!(
-                "the upload is too slow: at least a byte every {} s and the whole file within {} s",
-                IDLE.as_secs(),
-                WHOLE.as_secs()
-            ),
-        )),
+        Ok(Some(Err(error))) => {
+            Err(malformed(is_too_slow(&error).unwrap_or_else(|| "the upload was cut off".to_owned())))
+        }
+        Err(_) => Err(malformed(format!(
+            "the upload is too slow: the whole file is expected within {} s",
+            WHOLE.as_secs()
+        ))),
     }
 }
 

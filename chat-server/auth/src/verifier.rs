@@ -12,7 +12,7 @@ use chat_domain::{
     chat::{Actor, AuthVersions, ChatError},
     store::{GenerationRow, Store},
 };
-use chat_http::{BearerToken, Caller, HttpError, StillAllowed};
+use chat_http::{BearerToken, Caller, Guest, HttpError, StillAllowed};
 use chat_protocol::{ErrorCode, Millis};
 use http::request::Parts;
 use jsonwebtoken::Validation;
@@ -152,7 +152,7 @@ async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<Gen
     }
 }
 
-/// Whoever sent the request, by its `Authorization: Bearer` header. Leaves [`StillAllowed`] with the request, for whoever
+/// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on. Leaves [`StillAllowed`] with the request, for whoever
 /// waits for its body.
 pub struct Authenticated(pub Actor);
 
@@ -170,6 +170,9 @@ where
         let actor = verifier.verify(&token).await?;
         if let Some(caller) = parts.extensions.get::<Caller>() {
             caller.is(actor.user);
+        }
+        if let Some(guest) = parts.extensions.get::<Guest>() {
+            guest.known(actor.user);
         }
         parts.extensions.insert(StillAllowed::new(move || {
             // A restore ends all sessions.

@@ -4,10 +4,10 @@
 //! final path is whole and durable. What a crash left in `staged/` is removed at the next start.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -41,7 +41,7 @@ impl DiskBlobs {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, BlobError> {
         let root = dir.into();
         let staged = root.join("staged");
-        fs::create_dir_all(&staged).map_err(failed)?;
+        make(&staged).map_err(failed)?;
         for entry in fs::read_dir(&staged).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             fs::remove_file(&path).map_err(failed)?;
@@ -55,6 +55,11 @@ impl DiskBlobs {
         let [.., outer, inner] = *id.0.as_bytes();
         self.root.join(format!("{outer:02x}")).join(format!("{inner:02x}")).join(id.to_string())
     }
+}
+
+/// Makes a folder that nobody else on this machine may look into.
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[async_trait]
@@ -165,7 +170,7 @@ impl Temporary {
             return Err(io::Error::other("the temporary file or its target is not in a directory"));
         };
         if !inner.is_dir() {
-            fs::create_dir_all(inner)?;
+            make(inner)?;
             for made_in in inner.ancestors().skip(1).take(2) {
                 sync_dir(made_in)?;
             }

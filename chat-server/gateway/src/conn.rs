@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use chat_domain::chat::Actor;
-use chat_protocol::{CloseCode, ServerFrame};
+use chat_protocol::{CloseCode, ServerFrame, limits};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -41,6 +41,8 @@ pub(super) struct Conn {
     pub(super) places: Mutex<Places>,
     /// Seconds since `epoch` when something was last heard.
     heard: AtomicU32,
+    /// Bytes that came since the last whole message.
+    unfinished: AtomicU32,
     /// Seconds since `epoch` when it is old enough to be sent away.
     old_at: AtomicU32,
     epoch: Instant,
@@ -59,6 +61,7 @@ impl Conn {
             actor: OnceLock::new(),
             places: Mutex::default(),
             heard: AtomicU32::new(0),
+            unfinished: AtomicU32::new(0),
             old_at: AtomicU32::new(u32::MAX),
             epoch,
             leaving: AtomicBool::new(false),
@@ -94,6 +97,14 @@ impl Conn {
             if pushed != Pushed::Done {
                 self.wake.notify_one();
             }
+        }
+    }
+
+    /// Hands over the answer to a control frame.
+    fn control(&self, frame: Bytes) {
+        let pushed = self.outbox.lock().control(&self.stream, frame, self.max_queued_bytes);
+        if pushed != Pushed::Done {
+            self.wake.notify_one();
         }
     }
 
@@ -163,6 +174,17 @@ impl Conn {
         self.heard.store(self.after(Duration::ZERO), Ordering::Relaxed);
     }
 
+    /// A whole message came.
+    pub(super) fn heard_message(&self) {
+        self.unfinished.store(0, Ordering::Relaxed);
+    }
+
+    /// A control frame came, perhaps between the fragments of a message.
+    pub(super) fn heard_control(&self) {
+        let before = self.unfinished.load(Ordering::Relaxed);
+        self.unfinished.store(before.saturating_sub(MAX_CONTROL), Ordering::Relaxed);
+    }
+
     /// It is old after this time.
     pub(super) fn live_for(&self, time: Duration) {
         self.old_at.store(self.after(time), Ordering::Relaxed);
@@ -220,6 +242,29 @@ impl Conn {
     }
 }
 
+/// Bytes from which a whole message must come: the longest one, and as much again for the heads of its fragments.
+const MAX_UNFINISHED: u32 = 128 * 1024;
+const _: () = assert!(limits::MAX_FRAME_BYTES * 2 == 128 * 1024);
+/// The longest control frame, in bytes: masked, with 125 of its own (RFC 6455 §5.5).
+const MAX_CONTROL: u32 = 131;
+
+/// Many bytes came and no message: fragments without an end.
+#[derive(Debug)]
+struct Endless;
+
+impl std::fmt::Display for Endless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{MAX_UNFINISHED} bytes hold no whole message")
+    }
+}
+
+impl std::error::Error for Endless {}
+
+/// Whether reading ended since too many bytes came for one message.
+pub(super) fn is_endless(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Endless>())
+}
+
 /// A [`Conn`] as the byte stream that the WebSocket reader works on. What the reader writes by itself (pongs,
 /// close answers) is whole frames, and goes through the outbox like all else.
 pub(super) struct SocketIo(pub(super) Arc<Conn>);
@@ -231,7 +276,14 @@ impl AsyncRead for SocketIo {
             match self.0.stream.try_read(buf.initialize_unfilled()) {
                 Ok(n) => {
                     buf.advance(n);
-                    return Poll::Ready(Ok(()));
+                    let n = u32::try_from(n).unwrap_or(u32::MAX);
+                    let unfinished = self.0.unfinished.load(Ordering::Relaxed).saturating_add(n);
+                    self.0.unfinished.store(unfinished, Ordering::Relaxed);
+                    return Poll::Ready(if unfinished > MAX_UNFINISHED {
+                        Err(io::Error::other(Endless))
+                    } else {
+                        Ok(())
+                    });
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Poll::Ready(Err(e)),
@@ -242,7 +294,7 @@ impl AsyncRead for SocketIo {
 
 impl AsyncWrite for SocketIo {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.push(&[Bytes::copy_from_slice(buf)]);
+        self.0.control(Bytes::copy_from_slice(buf));
         Poll::Ready(Ok(buf.len()))
     }
 

@@ -104,7 +104,7 @@ impl Gateway {
             pace.had(Instant::now());
         }
         let deadline = Instant::now() + FINISH_TIMEOUT;
-        while self.connections() > 0 {
+        while self.connections() > 0 || self.metrics.strangers.get() > 0 {
             // Sockets that were about to say hello when it began.
             let late: Vec<Arc<Conn>> =
                 self.users.lock().values().flatten().filter(|conn| !conn.is_leaving()).cloned().collect();

@@ -42,7 +42,8 @@ use axum::{Router, routing};
 use chat_auth::TokenVerifier;
 use chat_cluster::Cluster;
 use chat_domain::chat::Chat;
-use chat_protocol::{ChannelId, Seq, UserId};
+use chat_http::connection::Seat;
+use chat_protocol::{ChannelId, CloseCode, Seq, UserId};
 use governor::Quota;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -136,7 +137,7 @@ impl Gateway {
         &self.feed.hub
     }
 
-    /// Sockets that are open now.
+    /// Sockets that are open now and have said hello.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.options.max_sockets - self.places.available_permits()
@@ -156,26 +157,36 @@ impl Gateway {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Whether there is no room for one more socket.
+    fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
     /// Room for one more socket, given back when dropped.
     fn place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
         self.metrics.connections.inc();
-        Some(Place { _permit: permit, metrics: Arc::clone(&self.metrics) })
+        Some(Place { _permit: permit, seat: None, metrics: Arc::clone(&self.metrics) })
     }
 
-    /// Counts a socket as one of its user's. False when the user has too many.
-    fn register(&self, conn: &Arc<Conn>, user: UserId) -> bool {
+    /// Counts a socket as one of its user's. When there are more than one may have, the one that was silent longest has to go:
+    /// it is most likely to be dead.
+    fn register(&self, conn: &Arc<Conn>, user: UserId) {
         let mut users = self.users.lock();
         let conns = users.entry(user).or_default();
-        if conns.len() >= self.options.max_sockets_per_user {
-            return false;
+        let first = conns.is_empty();
+        while conns.len() >= self.options.max_sockets_per_user {
+            let silent =
+                (0..conns.len()).max_by_key(|at| (conns[*at].silent_seconds(), std::cmp::Reverse(*at)));
+            let Some(silent) = silent else { break };
+            conns.remove(silent).close(CloseCode::TooManySockets);
+            self.metrics.pushed_out.inc();
         }
         conns.push(Arc::clone(conn));
-        if conns.len() == 1 {
+        if first {
             // Under the lock of `users`, so that arrivals and departures of one user are in order.
             self.presence.lock().arrived(user);
         }
-        true
     }
 
     /// Forgets a socket.
@@ -206,6 +217,8 @@ impl Gateway {
 /// One socket's place among [`GatewayOptions::max_sockets`].
 struct Place {
     _permit: OwnedSemaphorePermit,
+    /// And its part of what may be open.
+    seat: Option<Seat>,
     metrics: Arc<GatewayMetrics>,
 }
 

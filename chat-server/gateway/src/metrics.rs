@@ -11,8 +11,10 @@ pub use reasons::{ByReason, Reason, Refused, SentAway};
 
 /// The counters of a process that holds sockets, or follows the bus for REST.
 pub struct GatewayMetrics {
-    /// Sockets that are open now.
+    /// Sockets whose hello was accepted and that are open now.
     pub connections: Gauge,
+    /// Sockets whose hello was not accepted yet.
+    pub strangers: Gauge,
     /// Sockets that are taken at most.
     pub capacity: Gauge,
     /// 1 from the moment in which a drain begins; it ends with the process.
@@ -35,6 +37,8 @@ pub struct GatewayMetrics {
     pub deliveries: Counter,
     /// Sockets closed because they read too slowly.
     pub slow_consumers: Counter,
+    /// Sockets closed because their user opened more than one may have.
+    pub pushed_out: Counter,
     /// Gaps in a channel's events that were repaired from the store.
     pub gap_repairs: Counter,
     /// Of those, the ones that only a digest showed: the last events of a log did not come.
@@ -53,6 +57,7 @@ impl Default for GatewayMetrics {
     fn default() -> Self {
         Self {
             connections: Gauge::default(),
+            strangers: Gauge::default(),
             capacity: Gauge::default(),
             draining: Gauge::default(),
             sent_away: ByReason::new(),
@@ -65,6 +70,7 @@ impl Default for GatewayMetrics {
             events: Counter::default(),
             deliveries: Counter::default(),
             slow_consumers: Counter::default(),
+            pushed_out: Counter::default(),
             gap_repairs: Counter::default(),
             tail_repairs: Counter::default(),
             syncs_from_memory: Counter::default(),
@@ -80,7 +86,8 @@ impl GatewayMetrics {
     /// Makes them part of a registry.
     pub fn register(&self, registry: &mut Registry) {
         let gauges = [
-            ("gateway_connections", "Sockets that are open now", &self.connections),
+            ("gateway_connections", "Sockets that are open now and have said hello", &self.connections),
+            ("gateway_strangers", "Sockets whose hello was not accepted yet", &self.strangers),
             ("gateway_capacity", "Sockets that are taken at most", &self.capacity),
             (
                 "gateway_draining",
@@ -119,6 +126,11 @@ impl GatewayMetrics {
             ("gateway_events", "Events passed to their channel's sockets", &self.events),
             ("gateway_deliveries", "Event frames handed to sockets", &self.deliveries),
             ("gateway_slow_consumers", "Sockets closed because they read too slowly", &self.slow_consumers),
+            (
+                "gateway_pushed_out",
+                "Sockets closed because their user opened more than one may have",
+                &self.pushed_out,
+            ),
             ("gateway_gap_repairs", "Gaps repaired from the store", &self.gap_repairs),
             (
                 "gateway_tail_repairs",

@@ -14,6 +14,8 @@ use chat_protocol::CloseCode;
 
 use super::wire;
 
+/// What a queued frame costs beside its bytes, about: its place in the queue and the head of its allocation.
+const FRAME_COST: usize = 64;
 /// Frames gathered into one vectored write.
 const BATCH: usize = 64;
 
@@ -55,8 +57,14 @@ pub(super) struct Outbox {
     queue: VecDeque<Bytes>,
     /// Bytes of the first queued frame that were written already.
     written: usize,
+    /// With [`FRAME_COST`] for each frame.
     queued_bytes: usize,
     state: State,
+}
+
+/// What a frame counts in the queue.
+fn cost(frame: &Bytes) -> usize {
+    frame.len() + FRAME_COST
 }
 
 impl Outbox {
@@ -75,13 +83,36 @@ impl Outbox {
                 }
             }
         }
-        let more: usize = frames.iter().map(Bytes::len).sum();
+        let more: usize = frames.iter().map(cost).sum();
         if self.queued_bytes + more > max_bytes {
             self.close(CloseCode::SlowConsumer);
             return Pushed::TooSlow;
         }
         self.enqueue(frames);
         if self.state == State::Held { Pushed::Done } else { Pushed::Queued }
+    }
+
+    /// Hands over the answer to a control frame of the client's, which is due before the welcome too. Of pongs only the latest
+    /// waits (RFC 6455 §5.5.3).
+    pub(super) fn control(&mut self, sink: &impl Sink, frame: Bytes, max_bytes: usize) -> Pushed {
+        if self.state == State::Held {
+            // Nothing was written that is not whole. A client that does not even take this is not waited for.
+            let written = sink.try_write_vectored(&[IoSlice::new(&frame)]);
+            if written.is_ok_and(|written| written < frame.len()) {
+                self.die();
+                return Pushed::Queued;
+            }
+            return Pushed::Done;
+        }
+        let begun = usize::from(self.written > 0);
+        if wire::is_pong(&frame)
+            && let Some(waiting) = self.queue.iter_mut().skip(begun).find(|queued| wire::is_pong(queued))
+        {
+            self.queued_bytes = self.queued_bytes - cost(waiting) + cost(&frame);
+            *waiting = frame;
+            return Pushed::Queued;
+        }
+        self.push(sink, &[frame], max_bytes)
     }
 
     /// Whether anything waits that can be written now.
@@ -101,7 +132,7 @@ impl Outbox {
     /// The welcome goes first; what was held back follows.
     pub(super) fn release(&mut self, welcome: Bytes) {
         if self.state == State::Held {
-            self.queued_bytes += welcome.len();
+            self.queued_bytes += cost(&welcome);
             self.queue.push_front(welcome);
             self.state = State::Open;
         }
@@ -134,7 +165,7 @@ impl Outbox {
             return;
         }
         self.queue.push_back(wire::close_frame(code));
-        self.queued_bytes = self.queue.iter().map(Bytes::len).sum::<usize>() - self.written;
+        self.queued_bytes = self.queue.iter().map(cost).sum::<usize>() - self.written;
         self.state = State::Closing;
     }
 
@@ -205,7 +236,7 @@ impl Outbox {
 
     fn enqueue(&mut self, frames: &[Bytes]) {
         self.queue.extend(frames.iter().cloned());
-        self.queued_bytes += frames.iter().map(Bytes::len).sum::<usize>();
+        self.queued_bytes += frames.iter().map(cost).sum::<usize>();
     }
 
     fn advance(&mut self, mut n: usize) {
@@ -216,6 +247,7 @@ impl Outbox {
                 break;
             }
             n -= first.len();
+            self.queued_bytes -= FRAME_COST;
             self.queue.pop_front();
         }
         self.written = n;
@@ -265,6 +297,7 @@ mod tests {
         let mut outbox = Outbox::new();
         outbox.release(Bytes::new());
         outbox.queue.clear();
+        outbox.queued_bytes = 0;
         outbox
     }
 
@@ -279,21 +312,54 @@ mod tests {
     fn order_holds_across_partial_writes() {
         let (mut outbox, pipe) = (open(), Pipe::with_room(4));
         let frames = [Bytes::from_static(b"abc"), Bytes::from_static(b"def")];
-        assert_eq!(outbox.push(&pipe, &frames, 100), Pushed::Queued);
-        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"ghi")], 100), Pushed::Queued);
+        assert_eq!(outbox.push(&pipe, &frames, 1_000), Pushed::Queued);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"ghi")], 1_000), Pushed::Queued);
         *pipe.room.lock() = 1;
         assert!(!outbox.flush(&pipe).expect("no error"));
         *pipe.room.lock() = 100;
         assert!(outbox.flush(&pipe).expect("no error"));
         assert_eq!(*pipe.got.lock(), b"abcdefghi");
+        assert_eq!(outbox.queued_bytes, 0);
+    }
+
+    #[test]
+    fn one_pong_waits_and_it_is_the_latest() {
+        let (mut outbox, pipe) = (open(), Pipe::with_room(1));
+        let pong = |text: &'static [u8]| wire::pong_frame(text);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"abc")], 1_000), Pushed::Queued);
+        for text in [b"1", b"2", b"3"] {
+            assert_eq!(outbox.control(&pipe, pong(text), 1_000), Pushed::Queued);
+        }
+        assert_eq!(outbox.queue.len(), 2);
+        *pipe.room.lock() = 3;
+        assert!(!outbox.flush(&pipe).expect("no error"), "the pong is half written");
+        assert_eq!(outbox.control(&pipe, pong(b"4"), 1_000), Pushed::Queued);
+        *pipe.room.lock() = 100;
+        assert!(outbox.flush(&pipe).expect("no error"));
+        assert_eq!(*pipe.got.lock(), [b"abc", &pong(b"3")[..], &pong(b"4")[..]].concat());
+        assert_eq!(outbox.queued_bytes, 0);
+    }
+
+    #[test]
+    fn control_frames_are_answered_before_the_welcome_and_cost_nothing() {
+        let (mut outbox, pipe) = (Outbox::new(), Pipe::with_room(5));
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"event")], 1_000), Pushed::Done);
+        let pong = wire::pong_frame(b"1");
+        assert_eq!(outbox.control(&pipe, pong.clone(), 1_000), Pushed::Done);
+        assert_eq!(*pipe.got.lock(), pong);
+        assert_eq!(outbox.queue.len(), 1);
+        // Two bytes of the next one fit: what is cut off cannot go on.
+        assert_eq!(outbox.control(&pipe, pong, 1_000), Pushed::Queued);
+        assert!(outbox.is_closing());
     }
 
     #[test]
     fn a_slow_consumer_gets_the_rest_of_its_frame_and_a_close() {
         let (mut outbox, pipe) = (open(), Pipe::with_room(1));
-        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"abc")], 8), Pushed::Queued);
-        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"defgh")], 8), Pushed::Queued);
-        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"i")], 7), Pushed::TooSlow);
+        let max = 2 * FRAME_COST + 7;
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"abc")], max), Pushed::Queued);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"defgh")], max), Pushed::Queued);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"i")], max), Pushed::TooSlow);
         *pipe.room.lock() = 1_000;
         assert!(outbox.flush(&pipe).expect("no error"));
         let close = wire::close_frame(CloseCode::SlowConsumer);
@@ -305,7 +371,7 @@ mod tests {
     #[test]
     fn nothing_precedes_the_welcome() {
         let (mut outbox, pipe) = (Outbox::new(), Pipe::with_room(100));
-        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"event")], 100), Pushed::Done);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"event")], 1_000), Pushed::Done);
         assert!(!outbox.wants_write());
         outbox.release(Bytes::from_static(b"welcome,"));
         assert!(outbox.flush(&pipe).expect("no error"));
@@ -315,7 +381,7 @@ mod tests {
     #[test]
     fn who_is_not_welcomed_gets_the_reason_and_the_close_and_no_event() {
         let (mut outbox, pipe) = (Outbox::new(), Pipe::with_room(100));
-        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"event")], 100), Pushed::Done);
+        assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"event")], 1_000), Pushed::Done);
         outbox.refuse(Bytes::from_static(b"why"), CloseCode::TryLater);
         assert_eq!(outbox.push(&pipe, &[Bytes::from_static(b"late")], 100), Pushed::Done);
         assert!(outbox.flush(&pipe).expect("no error"));

@@ -11,12 +11,14 @@ pub(super) struct Moved {
     pub(super) channel: ChannelId,
     pub(super) seq: Seq,
     pub(super) unread: Option<u64>,
+    /// The position up to which that counts.
+    pub(super) head: Option<Seq>,
 }
 
 impl Moved {
     pub(super) const fn frame(self) -> ServerFrame {
-        let Self { channel, seq, unread } = self;
-        ServerFrame::Read { channel, seq, unread }
+        let Self { channel, seq, unread, head } = self;
+        ServerFrame::Read { channel, seq, unread, head }
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     fn moved(channel: ChannelId, seq: Seq) -> Moved {
-        Moved { channel, seq, unread: None }
+        Moved { channel, seq, unread: None, head: None }
     }
 
     fn state(channel: ChannelId, read: Seq) -> ChannelState {

@@ -17,17 +17,20 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Gateway,
-    conn::{Conn, SocketIo},
+    Gateway, Place,
+    conn::{Conn, SocketIo, is_endless},
     decode::decode,
     hub::InMemory,
+    upgrade::Stranger,
     wire,
 };
 use crate::metrics::Refused;
 
 /// Typing in one channel is passed on once in this time.
 const TYPING_SECONDS: u64 = 3;
-/// Commands refused for their rate before the socket is closed.
+/// Frames that may come before hello is there: pings, say.
+const MAX_EARLY: u32 = 20;
+/// Commands, pings and pongs refused for their rate before the socket is closed.
 const MAX_REFUSED: u32 = 200;
 /// How long a client may take to read what waits for it, before a close and before the answer to a `sync`.
 const READING_SECONDS: u64 = 5;
@@ -49,15 +52,23 @@ pub(super) fn websocket_config() -> WebSocketConfig {
 }
 
 /// Serves a socket until it ends. Whatever ends it, nothing of it stays behind.
-pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket) {
-    let hello = Box::pin(hello(&gateway, &conn, &mut socket));
-    let hello = tokio::time::timeout(gateway.options.hello_timeout, hello);
-    let first = tokio::select! {
-        first = hello => first,
-        () = gateway.draining.cancelled() => Ok(Err(Some(CloseCode::Restart))),
+pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket, stranger: Stranger) {
+    let away = stranger.away();
+    let mut stranger = Some(stranger);
+    let first = {
+        let hello = Box::pin(hello(&gateway, &conn, &mut socket, &mut stranger));
+        let hello = tokio::time::timeout(gateway.options.hello_timeout, hello);
+        tokio::select! {
+            first = hello => first.unwrap_or(Err(Some(CloseCode::HelloTimeout).into())),
+            () = gateway.draining.cancelled() => Err(Some(CloseCode::Restart).into()),
+            () = away.cancelled() => Err(Unwelcome { why: Refused::Crowded, code: Some(CloseCode::TryLater) }),
+        }
     };
+    // Held to the end.
+    let mut place = None;
     let code = match first {
-        Ok(Ok(actor)) => {
+        Ok((actor, its)) => {
+            place = Some(its);
             let session = Session {
                 limiter: RateLimiter::direct(gateway.quota),
                 gateway: &gateway,
@@ -69,13 +80,9 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
             };
             session.serve(&mut socket).await
         }
-        Ok(Err(end)) => {
-            gateway.metrics.refusals.inc(Refused::closed_with(end));
-            end
-        }
-        Err(_) => {
-            gateway.metrics.refusals.inc(Refused::HelloTimeout);
-            Some(CloseCode::HelloTimeout)
+        Err(Unwelcome { why, code }) => {
+            gateway.metrics.refusals.inc(why);
+            code
         }
     };
     gateway.leave(&conn);
@@ -86,33 +93,59 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
         conn.write_out().await;
         // RFC 6455 §7.1.1: the server closes the TCP connection after the client's close answer, or its end.
         while let Some(Ok(_)) = socket.next().await {}
+        // The answer to a close of the client's.
+        conn.write_out().await;
     });
-    let _ = tokio::time::timeout(Duration::from_secs(READING_SECONDS), farewell).await;
+    tokio::select! {
+        // First, so that a close frame is on its way whatever the others say.
+        biased;
+        _ = tokio::time::timeout(Duration::from_secs(READING_SECONDS), farewell) => {}
+        () = away.cancelled() => {}
+    }
+    drop((stranger, place));
 }
 
-/// The first frame. The error is the code to close with, or `None` when the client went by itself.
+/// Why there is no welcome.
+pub(super) struct Unwelcome {
+    pub(super) why: Refused,
+    /// The code to close with, or `None` when the client went by itself.
+    pub(super) code: Option<CloseCode>,
+}
+
+impl From<Option<CloseCode>> for Unwelcome {
+    fn from(code: Option<CloseCode>) -> Self {
+        Self { why: Refused::closed_with(code), code }
+    }
+}
+
+/// Waits for the first frame, and welcomes whoever sent it.
 async fn hello(
     gateway: &Arc<Gateway>,
     conn: &Arc<Conn>,
     socket: &mut Socket,
-) -> Result<Actor, Option<CloseCode>> {
-    loop {
+    stranger: &mut Option<Stranger>,
+) -> Result<(Actor, Place), Unwelcome> {
+    for _ in 0..MAX_EARLY {
         match next_text(socket).await? {
             Some(text) => match decode(&text) {
-                Ok(ClientFrame::Hello { token, .. }) => return gateway.welcome(conn, &token).await,
+                Ok(ClientFrame::Hello { token, .. }) => {
+                    conn.heard_message();
+                    return gateway.welcome(conn, &token, stranger).await;
+                }
                 Ok(_) => {
                     let error = ChatError::new(ErrorCode::Unauthenticated, "the first frame is not hello");
                     conn.welcome(&wire::error_frame(error, None));
-                    return Err(Some(CloseCode::Protocol));
+                    return Err(Some(CloseCode::Protocol).into());
                 }
                 Err((id, error)) => {
                     conn.welcome(&wire::error_frame(error, id));
-                    return Err(Some(CloseCode::Protocol));
+                    return Err(Some(CloseCode::Protocol).into());
                 }
             },
             None => conn.hear(),
         }
     }
+    Err(Some(CloseCode::RateLimited).into())
 }
 
 /// The next text; `None` for a control frame, which the library has answered.
@@ -131,9 +164,9 @@ fn text_of(
         Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
             Err(Some(CloseCode::TooBig))
         }
-        Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_))) => {
-            Err(Some(CloseCode::Protocol))
-        }
+        Some(Err(tungstenite::Error::Utf8(_))) => Err(Some(CloseCode::NotUtf8)),
+        Some(Err(tungstenite::Error::Protocol(_))) => Err(Some(CloseCode::Protocol)),
+        Some(Err(tungstenite::Error::Io(error))) if is_endless(&error) => Err(Some(CloseCode::TooBig)),
         Some(Err(_)) => Err(None),
     }
 }
@@ -160,11 +193,13 @@ impl Session<'_> {
                 message = socket.next(), if has_capacity => match text_of(message) {
                     Ok(text) => {
                         self.conn.hear();
-                        if let Some(text) = text {
-                            // Boxed: what a command needs is not held by every idle socket.
-                            if let Err(code) = Box::pin(self.command(&text)).await {
-                                return Some(code);
-                            }
+                        // Boxed: what a command needs is not held by every idle socket.
+                        let done = match text {
+                            Some(text) => Box::pin(self.command(&text)).await,
+                            None => self.control(),
+                        };
+                        if let Err(code) = done {
+                            return Some(code);
                         }
                     }
                     Err(code) => return code,
@@ -191,6 +226,7 @@ impl Session<'_> {
 
     /// Carries out one command. The error is the code to close with.
     async fn command(&mut self, text: &str) -> Result<(), CloseCode> {
+        self.conn.heard_message();
         let decoded = decode(text);
         let id = match &decoded {
             Ok(frame) => frame.id(),
@@ -215,6 +251,18 @@ impl Session<'_> {
         };
         if let Err(error) = self.dispatch(frame).await {
             self.refuse(id, error);
+        }
+        Ok(())
+    }
+
+    /// Counts a control frame, which was answered already: with the commands, since it costs as much.
+    fn control(&mut self) -> Result<(), CloseCode> {
+        self.conn.heard_control();
+        if self.limiter.check().is_err() {
+            self.refused += 1;
+            if self.refused > MAX_REFUSED {
+                return Err(CloseCode::RateLimited);
+            }
         }
         Ok(())
     }

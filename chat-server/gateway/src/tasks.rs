@@ -43,7 +43,8 @@ impl Listener for Gateway {
         }
         if let Some(reader) = event.reader {
             // It had read all that others wrote before.
-            self.moved(reader, Moved { channel: event.channel, seq: event.seq, unread: Some(0) });
+            let CommittedEvent { channel, seq, .. } = **event;
+            self.moved(reader, Moved { channel, seq, unread: Some(0), head: Some(seq) });
         }
     }
 
@@ -61,8 +62,8 @@ impl Listener for Gateway {
                 let frame = wire::server_frame(&ServerFrame::Typing { channel: *channel, user: *user });
                 self.hub().signal(*channel, &frame, *user);
             }
-            Signal::Read { user, channel, seq, unread, .. } => {
-                self.moved(*user, Moved { channel: *channel, seq: *seq, unread: *unread });
+            Signal::Read { user, channel, seq, unread, head, .. } => {
+                self.moved(*user, Moved { channel: *channel, seq: *seq, unread: *unread, head: *head });
             }
             Signal::SessionRevoked { session } => {
                 let users = self.users.lock();

@@ -7,8 +7,12 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
+use base64::Engine as _;
 use chat_domain::chat::ChatError;
-use chat_http::HttpError;
+use chat_http::{
+    Guest, HttpError,
+    connection::{Seat, Stream},
+};
 use chat_protocol::{ErrorCode, SUBPROTOCOL};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper::upgrade::Upgraded;
@@ -18,13 +22,14 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{handshake::derive_accept_key, protocol::Role},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Gateway,
     conn::{Conn, SocketIo},
     session,
 };
-use crate::metrics::Refused;
+use crate::metrics::{GatewayMetrics, Refused};
 
 /// Answers an upgrade request.
 pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
@@ -41,13 +46,15 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
             return response;
         }
     };
-    let Some(place) = gateway.place() else {
+    if gateway.is_full() {
         gateway.metrics.refusals.inc(Refused::Capacity);
-        return HttpError(ChatError::overloaded(5_000)).into_response();
-    };
+        return HttpError(full()).into_response();
+    }
+    // A socket has no place among those of people before its hello: until then it is a stranger's.
+    let guest = request.extensions_mut().remove::<Guest>();
+    let stranger = Stranger::new(guest, &gateway.metrics);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let _place = place;
         // Bounded, or a client that does not read the answer would keep its place, and a drain waiting for it.
         let upgraded = match tokio::time::timeout(gateway.options.hello_timeout, upgraded).await {
             Ok(Ok(upgraded)) => upgraded,
@@ -61,7 +68,7 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
             }
         };
         let Some((stream, early)) = take_apart(upgraded) else {
-            tracing::error!("upgraded connection is not a TCP stream, so http_server does not serve it");
+            tracing::error!("upgraded connection is not one that http_server serves");
             return;
         };
         let conn = Conn::new(gateway.next_id(), stream, gateway.options.max_queued_bytes, gateway.started);
@@ -72,7 +79,7 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
             Some(session::websocket_config()),
         )
         .await;
-        session::run(gateway, conn, socket).await;
+        session::run(gateway, conn, socket, stranger).await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -93,8 +100,8 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
 /// The bare stream, and what the client sent behind its request. Copied, and in a function of its own: a reference to
 /// hyper's read buffer would keep all 8 KiB of it for the socket's whole life.
 fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+    let parts = downcast::<TokioIo<Stream>>(upgraded).ok()?;
+    Some((parts.io.into_inner().into_tcp(), parts.read_buf.to_vec()))
 }
 
 /// The request's key, when all is as §4.2.1 wants it.
@@ -124,10 +131,50 @@ fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, (Refused, 
         let error = ChatError::forbidden("this Origin is not on the server's allow-list");
         return Err((Refused::Malformed, error));
     }
-    headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .cloned()
-        .ok_or_else(|| malformed("the Sec-WebSocket-Key header is missing"))
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => Ok(key.clone()),
+        _ => Err(malformed("there must be one Sec-WebSocket-Key header with 16 bytes in base64")),
+    }
+}
+
+/// Whether it is 16 bytes in base64 (§4.2.1).
+fn is_key(key: &HeaderValue) -> bool {
+    base64::engine::general_purpose::STANDARD.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16)
+}
+
+/// Of a gateway that has as many sockets as it takes.
+pub(super) fn full() -> ChatError {
+    ChatError::overloaded(5_000)
+}
+
+/// A socket before its hello is accepted.
+pub(super) struct Stranger {
+    guest: Option<Guest>,
+    metrics: Arc<GatewayMetrics>,
+}
+
+impl Stranger {
+    fn new(guest: Option<Guest>, metrics: &Arc<GatewayMetrics>) -> Self {
+        metrics.strangers.inc();
+        Self { guest, metrics: Arc::clone(metrics) }
+    }
+
+    /// It is a person's from now on, and holds what is returned to its end.
+    pub(super) fn seat(mut self) -> Option<Seat> {
+        self.guest.take().map(Guest::seat)
+    }
+
+    /// Cancelled when it has to go for another one.
+    pub(super) fn away(&self) -> CancellationToken {
+        self.guest.as_ref().map(Guest::away).unwrap_or_default()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.metrics.strangers.dec();
+    }
 }
 
 /// Browsers say where a page came from; a page of another site must not use its visitor's credentials. Clients
@@ -153,6 +200,21 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_16_bytes_in_base64() {
+        for (key, expected) in [
+            ("dGhlIHNhbXBsZSBub25jZQ==", true),
+            ("AAAAAAAAAAAAAAAAAAAAAA==", true),
+            ("dGhlIHNhbXBsZSBub25jZQ", false),
+            ("dGhlIHNhbXBsZSBub25j", false),
+            ("dGhlIHNhbXBsZSBub25jZWFi", false),
+            ("not base64 at all!", false),
+            ("", false),
+        ] {
+            assert_eq!(is_key(&HeaderValue::from_static(key)), expected, "{key:?}");
+        }
+    }
 
     #[test]
     fn pages_of_other_sites_are_refused() {

@@ -9,8 +9,14 @@ use chat_domain::{
 };
 use chat_protocol::{ChannelState, CloseCode, ErrorCode, ServerFrame};
 
-use super::{Gateway, conn::Conn, wire};
-use crate::metrics::GatewayMetrics;
+use super::{
+    Gateway, Place,
+    conn::Conn,
+    session::Unwelcome,
+    upgrade::{Stranger, full},
+    wire,
+};
+use crate::metrics::{GatewayMetrics, Refused};
 
 /// A hello that is not answered yet.
 struct Waiting<'a>(&'a GatewayMetrics);
@@ -32,13 +38,20 @@ impl Gateway {
     /// Accepts a token and subscribes the socket to its user's channels, so that together with the heads of the
     /// welcome nothing can be missed: whatever is handed out after the subscription reaches the socket,
     /// whatever was before is covered by a head.
-    pub(super) async fn welcome(&self, conn: &Arc<Conn>, token: &str) -> Result<Actor, Option<CloseCode>> {
+    ///
+    /// Whose token is good is no `stranger` any more, and has a place for as long as the socket lives.
+    pub(super) async fn welcome(
+        &self,
+        conn: &Arc<Conn>,
+        token: &str,
+        stranger: &mut Option<Stranger>,
+    ) -> Result<(Actor, Place), Unwelcome> {
         let began = Instant::now();
         let _waiting = Waiting::new(&self.metrics);
         let refuse = |error: ChatError, code| {
             self.hub().unsubscribe_all(conn);
             conn.refuse(&wire::error_frame(error, None), code);
-            Err(Some(code))
+            Err(Unwelcome::from(Some(code)))
         };
         let actor = match self.verifier.verify(token).await {
             Ok(actor) => actor,
@@ -47,11 +60,13 @@ impl Gateway {
             }
             Err(error) => return refuse(error, CloseCode::TryLater),
         };
+        let Some(mut place) = self.place() else {
+            let refused = refuse(full(), CloseCode::TryLater);
+            return refused.map_err(|end| Unwelcome { why: Refused::Capacity, ..end });
+        };
+        place.seat = stranger.take().and_then(Stranger::seat);
         conn.identify(actor);
-        if !self.register(conn, actor.user) {
-            let error = ChatError::rate_limited(10_000);
-            return refuse(error, CloseCode::TooManySockets);
-        }
+        self.register(conn, actor.user);
         // A revocation or another role that came between the token check and the registration found no socket to close.
         if self.verifier.revoked().contains(actor.session) {
             let error = ChatError::new(ErrorCode::Unauthenticated, "the session was revoked");
@@ -81,7 +96,7 @@ impl Gateway {
             generation,
             channels,
         });
-        Ok(actor)
+        Ok((actor, place))
     }
 
     async fn subscribe(&self, conn: &Arc<Conn>, actor: &Actor) -> Result<Vec<ChannelState>, ChatError> {

@@ -8,6 +8,7 @@ use chat_protocol::{ClientId, CloseCode, ServerFrame};
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
+const PONG: u8 = 0x8A;
 
 /// A text frame around a JSON text.
 pub(super) fn text_frame(json: &[u8]) -> Bytes {
@@ -40,6 +41,17 @@ pub(super) fn close_frame(code: CloseCode) -> Bytes {
 /// An empty ping (§5.5.2).
 pub(super) fn ping_frame() -> Bytes {
     frame(PING, &[])
+}
+
+/// Whether an encoded frame is a pong (§5.5.3).
+pub(super) fn is_pong(frame: &Bytes) -> bool {
+    frame.first() == Some(&PONG)
+}
+
+/// A pong with this payload.
+#[cfg(test)]
+pub(super) fn pong_frame(payload: &[u8]) -> Bytes {
+    frame(PONG, payload)
 }
 
 /// The JSON text of a text frame made here.

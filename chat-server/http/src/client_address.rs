@@ -5,7 +5,7 @@
 //! RFC 7239 §5.2, with the caution of its §8.1). Hence: the rightmost address that is not a proxy of ours.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
 };
@@ -47,7 +47,7 @@ impl TrustedProxies {
     }
 
     /// The client of a request that came from `peer`.
-    fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
         if !self.contains(client) {
             return client;
@@ -64,6 +64,14 @@ impl TrustedProxies {
             }
         }
         client
+    }
+}
+
+/// What one subscriber has: an IPv4 address, or an IPv6 /64 (RFC 6177 §2: sites get at least that).
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

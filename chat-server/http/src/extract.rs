@@ -16,7 +16,7 @@ use http::{HeaderMap, header, request::Parts};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::HttpError;
+use super::{HttpError, connection::is_too_slow};
 
 /// A JSON body that is not whole after this long is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,7 +66,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 HttpError(ChatError::new(ErrorCode::TooLarge, "the body is too large"))
             }
-            _ => malformed("the body was cut off, or its encoding is broken"),
+            rejection => malformed(
+                is_too_slow(&rejection)
+                    .unwrap_or_else(|| "the body was cut off, or its encoding is broken".to_owned()),
+            ),
         })?;
         if let Some(allowed) = allowed {
             allowed.check()?;

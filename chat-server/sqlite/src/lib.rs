@@ -20,7 +20,8 @@ mod standing;
 mod writer;
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{DirBuilder, File, Permissions, TryLockError},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -225,10 +226,10 @@ fn rejected(rejected: Rejected) -> StoreError {
 fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(io)?;
+        // Folders that are there stay as they are: they may be others' too.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"));
-    let file = file.map_err(io)?;
+    let file = private(&path.with_extension("lock")).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
@@ -236,7 +237,26 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Opens a file that nobody else on this machine may read, and makes it if it is not there.
+fn private(path: &Path) -> std::io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    // It may be of a version that was not careful. That a file is another user's is no reason not to start.
+    if let Err(error) = file.set_permissions(Permissions::from_mode(0o600)) {
+        tracing::warn!(%error, path = %path.display(), "others on this machine may be able to read the store");
+    }
+    Ok(file)
+}
+
 fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    // SQLite gives its other files the permissions of this one.
+    for (suffix, must) in [("", true), ("-wal", false), ("-shm", false)] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let file = Path::new(&file);
+        if must || file.exists() {
+            private(file).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        }
+    }
     let mut db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(5))?;
     // FULL: a commit is answered when it is on the disk. secure_delete: deleted text must leave the file, its

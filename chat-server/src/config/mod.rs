@@ -69,6 +69,8 @@ pub struct ServerConfig {
     pub admin_token_file: PathBuf,
     /// Addresses, or blocks of them, of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// Connections and sockets without a valid token, of one address.
+    pub max_strangers_per_address: usize,
     /// `http://host:port` of a process with the role `api`, for those without; empty: there is no such path here.
     pub api_url: String,
     /// `http://host:port` of a process with the role `auth`, for those without; empty: there is no such path here.
@@ -91,6 +93,7 @@ impl Default for ServerConfig {
             admin_listen: ([127, 0, 0, 1], 8081).into(),
             admin_token_file: PathBuf::new(),
             trusted_proxies: Vec::new(),
+            max_strangers_per_address: 256,
             api_url: String::new(),
             auth_url: String::new(),
         }

@@ -193,6 +193,15 @@ pub const SETTINGS: &[Setting] = &[
          counts as coming from the rightmost address in `X-Forwarded-For` that is none of them. Empty: nobody's word is \
          taken."
     ),
+    number!(
+        "server.max_strangers_per_address",
+        1,
+        100_000,
+        server.max_strangers_per_address,
+        "Connections and sockets of one IPv4 address or IPv6 /64 that have shown no valid token yet; a newcomer takes the place of \
+         the oldest. At most half of those in all, of which there are more the more files may be open: docs/overload.md. Behind a proxy set \
+         `server.trusted_proxies`, or all users share its address."
+    ),
     text!(
         "server.api_url",
         Kind::OptionalText,
@@ -460,7 +469,8 @@ pub const SETTINGS: &[Setting] = &[
         1,
         1_000_000,
         gateway.max_sockets,
-        "Sockets held at once; more are refused with 503. Stay below the process's limit of open files."
+        "Sockets held at once of people who have said `hello`; more are refused with 503. Fewer where few files may be open: \
+         docs/overload.md."
     ),
     number!(
         "gateway.max_sockets_per_user",

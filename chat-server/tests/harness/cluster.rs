@@ -19,6 +19,7 @@ use chat_domain::{
 };
 use chat_gateway::metrics::GatewayMetrics;
 use chat_gateway::{Gateway, GatewayOptions};
+use chat_http::connection::Admission;
 use chat_protocol::{
     ChannelId, ChannelKind, SessionId, UserId,
     rest::{CreateChannel, Role, User},
@@ -137,7 +138,8 @@ impl TestCluster {
             );
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
             let base_url = format!("http://{}", listener.local_addr().expect("an address"));
-            tokio::spawn(http_server::serve(listener, gateway.router(), CancellationToken::new()));
+            let (admission, never) = (Admission::default(), CancellationToken::new());
+            tokio::spawn(http_server::serve(listener, gateway.router(), admission, never));
             TestGateway { base_url, chat, gateway, process, metrics, verifier, runtime: None }
         });
         let mut started = started.await.expect("starts");

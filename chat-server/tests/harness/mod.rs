@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod engines;
 pub mod operations;
 pub mod process;
+pub mod raw;
 pub mod wait;
 pub mod ws;
 

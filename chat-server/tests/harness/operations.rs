@@ -1,64 +1,98 @@
-//! The operations of the OpenAPI document that take a body, with the least that each takes.
+//! The operations of the OpenAPI document, with the least that each takes.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use chat_api::openapi;
-use chat_protocol::{ChannelId, rest::TokenResponse};
+use chat_protocol::{ChannelId, FileId, Seq, rest::TokenResponse};
 use http::Method;
 use serde_json::{Value, json};
 
-/// An operation that takes a body from somebody who is signed in.
+/// An operation for somebody who is signed in.
 pub struct Operation {
     pub method: Method,
     pub path: String,
+    /// Empty when it takes no body.
     pub media_type: String,
     pub body: Vec<u8>,
 }
 
-/// All of them, filled in for this person and channel.
+/// What operations are about.
+pub struct Subject<'a> {
+    pub user: &'a TokenResponse,
+    pub channel: ChannelId,
+    pub seq: Seq,
+    pub file: FileId,
+}
+
+/// All of them that take a body, filled in for this person and channel.
 pub fn operations(user: &TokenResponse, channel: ChannelId) -> Vec<Operation> {
+    let subject = Subject { user, channel, seq: 1, file: FileId::new() };
+    let all: Vec<Operation> = signed_operations(&subject)
+        .into_iter()
+        .map(|(operation, _)| operation)
+        .filter(|operation| !operation.media_type.is_empty())
+        .collect();
+    assert!(all.len() >= 8, "only {}: does the document still say who is signed in?", all.len());
+    all
+}
+
+/// All of them that name a channel, or a file, which is in a channel.
+pub fn operations_in_channel(subject: &Subject<'_>) -> Vec<Operation> {
+    let all = signed_operations(subject).into_iter();
+    all.filter_map(|(operation, in_channel)| in_channel.then_some(operation)).collect()
+}
+
+/// All of them, filled in, and whether they name a channel or a file.
+fn signed_operations(subject: &Subject<'_>) -> Vec<(Operation, bool)> {
     let document = serde_json::to_value(openapi::document()).expect("is JSON");
+    let values = [
+        ("user", subject.user.user.id.to_string()),
+        ("channel", subject.channel.to_string()),
+        ("file", subject.file.to_string()),
+        ("seq", subject.seq.to_string()),
+        ("emoji", "%F0%9F%91%8D".to_owned()),
+        ("name", "notes.txt".to_owned()),
+        // Of a session: one that is not there.
+        ("id", uuid::Uuid::new_v4().to_string()),
+    ];
     let mut all = Vec::new();
-    for (path, operations) in document["paths"].as_object().expect("is an object") {
+    for (template, operations) in document["paths"].as_object().expect("is an object") {
         for (method, operation) in operations.as_object().expect("is an object") {
             let signed = operation["security"]
                 .as_array()
                 .is_some_and(|all| all.iter().any(|one| one["bearer"].is_array()));
-            let Some(content) = operation["requestBody"]["content"].as_object().filter(|_| signed) else {
+            if !signed {
                 continue;
-            };
-            let (media_type, content) = content.iter().next().expect("one type of content");
-            let values = [
-                ("user", user.user.id.to_string()),
-                ("channel", channel.to_string()),
-                ("seq", "1".to_owned()),
-                ("name", "notes.txt".to_owned()),
-            ];
+            }
             let value = |name: &str| {
                 let found = values.iter().find(|(known, _)| *known == name);
-                found.unwrap_or_else(|| panic!("a value for {name} of {path}")).1.clone()
+                found.unwrap_or_else(|| panic!("a value for {name} of {template}")).1.clone()
             };
-            let (mut path, mut query) = (path.clone(), Vec::new());
+            let (mut path, mut query, mut in_channel) = (template.clone(), Vec::new(), false);
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let name = parameter["name"].as_str().expect("has a name");
                 match parameter["in"].as_str() {
                     Some("path") => path = path.replace(&format!("{{{name}}}"), &value(name)),
-                    Some("query") => query.push(format!("{name}={}", value(name))),
-                    _ => {}
+                    Some("query") if parameter["required"] == true => {
+                        query.push(format!("{name}={}", value(name)));
+                    }
+                    _ => continue,
                 }
+                in_channel |= matches!(name, "channel" | "file");
             }
-            let body = match media_type.as_str() {
-                "application/json" => example(&document, &content["schema"], user).to_string().into_bytes(),
-                _ => b"the bytes of a file".to_vec(),
+            let content = operation["requestBody"]["content"].as_object();
+            let (media_type, body) = match content.and_then(|content| content.iter().next()) {
+                None => (String::new(), Vec::new()),
+                Some((json, content)) if json == "application/json" => {
+                    let body = example(&document, &content["schema"], subject.user).to_string();
+                    (json.clone(), body.into_bytes())
+                }
+                Some((other, _)) => (other.clone(), b"the bytes of a file".to_vec()),
             };
-            all.push(Operation {
-                method: method.to_uppercase().parse().expect("a method"),
-                path: format!("{path}?{}", query.join("&")),
-                media_type: media_type.clone(),
-                body,
-            });
+            let method = method.to_uppercase().parse().expect("a method");
+            let path = format!("{path}?{}", query.join("&"));
+            all.push((Operation { method, path, media_type, body }, in_channel));
         }
     }
-    assert!(all.len() >= 8, "only {}: does the document still say who is signed in?", all.len());
     all
 }
 

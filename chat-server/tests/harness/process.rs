@@ -18,6 +18,7 @@ pub struct ServerProcess {
     data: PathBuf,
     settings: Vec<String>,
     ports: (u16, u16),
+    open_files: Option<u32>,
     pub base_url: String,
     pub admin_url: String,
 }
@@ -29,12 +30,17 @@ impl ServerProcess {
 
     /// With these settings, each `section.key=value`.
     pub fn start_with(data: &Path, settings: &[&str]) -> Self {
+        Self::start_limited(data, settings, None)
+    }
+
+    /// With these settings, and with so many files that it may have open at most.
+    pub fn start_limited(data: &Path, settings: &[&str], open_files: Option<u32>) -> Self {
         let ports = (free_port(), free_port());
         let (base_url, admin_url) =
             (format!("http://127.0.0.1:{}", ports.0), format!("http://127.0.0.1:{}", ports.1));
         let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let child = spawn(data, &settings, ports);
-        Self { child, data: data.to_owned(), settings, ports, base_url, admin_url }
+        let child = spawn(data, &settings, ports, open_files);
+        Self { child, data: data.to_owned(), settings, ports, open_files, base_url, admin_url }
     }
 
     #[must_use]
@@ -50,7 +56,7 @@ impl ServerProcess {
 
     /// Starts again on the same data and ports.
     pub fn restart(&mut self) {
-        self.child = spawn(&self.data, &self.settings, self.ports);
+        self.child = spawn(&self.data, &self.settings, self.ports, self.open_files);
     }
 
     /// SIGTERM, as Kubernetes ends a process.
@@ -64,6 +70,11 @@ impl ServerProcess {
         let child = &mut self.child;
         let ended = async || child.try_wait().expect("can be waited for");
         until_within(READY, "chat-server ends", ended).await.success()
+    }
+
+    /// The value of a metric; 0 when there is none.
+    pub async fn metric(&self, name: &str) -> f64 {
+        metric(self.ports.1, name).await.unwrap_or(0.0)
     }
 
     /// Waits until a metric has reached a value.
@@ -80,8 +91,16 @@ impl Drop for ServerProcess {
     }
 }
 
-fn spawn(data: &Path, settings: &[String], ports: (u16, u16)) -> Child {
-    let child = Command::new(BINARY)
+fn spawn(data: &Path, settings: &[String], ports: (u16, u16), open_files: Option<u32>) -> Child {
+    let mut command = match open_files {
+        None => Command::new(BINARY),
+        Some(most) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), BINARY]);
+            shell
+        }
+    };
+    let child = command
         .args(["dev", "--no-demo", "--data-dir"])
         .arg(data)
         .args(["--listen", &format!("127.0.0.1:{}", ports.0)])

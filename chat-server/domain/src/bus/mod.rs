@@ -108,6 +108,9 @@ pub enum Signal {
         /// Messages of others after it, when that was known.
         #[serde(default)]
         unread: Option<u64>,
+        /// The position up to which that counts.
+        #[serde(default)]
+        head: Option<Seq>,
         /// The life of the store, see [`CommittedEvent::generation`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         generation: Option<Generation>,

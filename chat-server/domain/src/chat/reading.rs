@@ -262,7 +262,9 @@ impl Chat {
         // The marker stands whatever becomes of this.
         let unread =
             self.unread(actor.user, vec![(place, end)]).await.ok().and_then(|unread| unread.first().copied());
-        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread, generation }).await;
+        let head = unread.map(|_| end.head);
+        self.signal(Signal::Read { user: actor.user, channel, seq: place.read, unread, head, generation })
+            .await;
         Ok(place.read)
     }
 

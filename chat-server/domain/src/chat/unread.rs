@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use chat_log::count::{RECOUNTED, Unread, unread};
+use chat_log::count::{RECOUNTED, Unread, standing, unread};
 use chat_protocol::{ChannelId, EventBody, Seq, UserId};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -85,8 +85,10 @@ impl Chat {
         let (recent, store) = (self.recent.get().and_then(Weak::upgrade), Arc::clone(&self.store));
         let read = || {
             async move {
-                let remembered =
-                    recent.and_then(|recent| recent::events_page(&*recent, channel, from, limit));
+                // What was committed last may not have been handed out yet.
+                let remembered = recent
+                    .and_then(|recent| recent::events_page(&*recent, channel, from, limit))
+                    .filter(|page| page.items.last().is_some_and(|event| event.seq >= head));
                 let events = match remembered {
                     Some(page) => page.items,
                     None => store.events(channel, from, limit).await?,
@@ -101,10 +103,9 @@ impl Chat {
 
 fn standing_in(events: &[StoredEvent], head: Seq) -> Standing {
     let up_to_end = events.iter().take_while(|event| event.seq <= head);
-    let stands = |event: &&StoredEvent| {
-        // A body of a newer version's kind counts for nothing here.
-        let body = serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
-        chat_log::count::stands(&body)
-    };
-    up_to_end.filter(stands).map(|event| (event.seq, event.by)).collect()
+    // A body of a newer version's kind counts for nothing here.
+    let body = |event: &StoredEvent| serde_json::from_str(&event.body).unwrap_or(EventBody::Unknown);
+    let bodies: Vec<(Seq, UserId, EventBody)> =
+        up_to_end.map(|event| (event.seq, event.by, body(event))).collect();
+    standing(bodies.iter().map(|(seq, by, body)| (*seq, *by, body))).into()
 }

@@ -22,6 +22,8 @@ pub trait Reason: Copy + PartialEq + 'static {
 pub enum Refused {
     /// There are as many sockets as the gateway takes.
     Capacity,
+    /// It had said no hello when another one needed its place.
+    Crowded,
     /// The gateway drains.
     Draining,
     /// The user has as many sockets as one may have.
@@ -49,7 +51,9 @@ impl Refused {
             Some(CloseCode::TooManySockets | CloseCode::RateLimited) => Self::RateLimited,
             Some(CloseCode::HelloTimeout | CloseCode::IdleTimeout) => Self::HelloTimeout,
             Some(CloseCode::TryLater | CloseCode::SlowConsumer) => Self::Overloaded,
-            Some(CloseCode::Protocol | CloseCode::Unsupported | CloseCode::TooBig) => Self::Malformed,
+            Some(CloseCode::Protocol | CloseCode::Unsupported | CloseCode::NotUtf8 | CloseCode::TooBig) => {
+                Self::Malformed
+            }
         }
     }
 }
@@ -57,6 +61,7 @@ impl Refused {
 impl Reason for Refused {
     const ALL: &'static [Self] = &[
         Self::Capacity,
+        Self::Crowded,
         Self::Draining,
         Self::RateLimited,
         Self::Overloaded,
@@ -69,6 +74,7 @@ impl Reason for Refused {
     fn name(self) -> &'static str {
         match self {
             Self::Capacity => "capacity",
+            Self::Crowded => "crowded",
             Self::Draining => "draining",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",

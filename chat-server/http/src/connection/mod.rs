@@ -1,0 +1,21 @@
+//! Connections from their first byte on: how many there may be and of whom, how long each of their phases may take, and how many
+//! bytes. Whoever has shown no authority yet is a stranger: strangers have bounds for each address and in all, and the newest
+//! wins, so that many who say nothing never keep out one who speaks. Whoever has a valid token is counted by person.
+//!
+//! `crowd` decides who goes, `limits` how many there may be, `admission` carries it out. `activity` knows how far a connection
+//! is, and `stream` and `bodies` keep that up to date.
+
+mod activity;
+mod admission;
+mod bodies;
+mod crowd;
+mod limits;
+mod metrics;
+mod stream;
+
+pub use activity::{Activity, Flight};
+pub use admission::{Admission, Guest, Seat};
+pub use bodies::{Answer, MIN_BODY_RATE, Paced, is_too_slow};
+pub use limits::AdmissionLimits;
+pub use metrics::{Closed, ConnectionMetrics};
+pub use stream::{Stream, is_too_much};
