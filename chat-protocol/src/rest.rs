@@ -163,7 +163,7 @@ pub struct CreateUser {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreatedUser {
-    /// The account.
+    /// The account that was made.
     pub user: User,
     /// Good for 7 days and one password.
     pub password: NewInvitation,

@@ -82,6 +82,7 @@ fn every_operation_is_named_guarded_and_fails_with_problems() {
         "post /v1/auth/register",
         "post /v1/auth/login",
         "post /v1/auth/refresh",
+        "post /v1/auth/redeem",
         "get /.well-known/jwks.json",
         "get /openapi.json",
         "get /asyncapi.json",

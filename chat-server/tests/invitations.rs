@@ -138,7 +138,12 @@ async fn an_invitation_that_was_ended_is_not_good() {
         refused(register(&server, "grace", Some(code)).await).await;
         refused(redeem(&server, code, NEW_PASSWORD).await).await;
     }
-    for body in [json!({ "uses": 0 }), json!({ "uses": 1_001 }), json!({ "expires_in": 59 }), json!({ "role": "bot" })] {
+    for body in [
+        json!({ "uses": 0 }),
+        json!({ "uses": 1_001 }),
+        json!({ "expires_in": 59 }),
+        json!({ "role": "bot" }),
+    ] {
         let answer = post(&server, "/v1/invitations", Some(&owner), body.clone()).await;
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");
     }
@@ -148,7 +153,8 @@ async fn an_invitation_that_was_ended_is_not_good() {
 async fn an_account_that_an_admin_made_gets_its_password_from_its_person() {
     let (server, owner) = closed().await;
     let body = json!({ "handle": "Grace", "display_name": "Grace Hopper" });
-    let made: CreatedUser = read(post(&server, "/v1/users", Some(&owner), body.clone()).await, StatusCode::CREATED).await;
+    let made: CreatedUser =
+        read(post(&server, "/v1/users", Some(&owner), body.clone()).await, StatusCode::CREATED).await;
     assert_eq!((made.user.handle.as_str(), made.user.role), ("grace", Role::Member));
     assert_eq!(post(&server, "/v1/users", Some(&owner), body).await.status(), StatusCode::CONFLICT);
     let code = &made.password.code;

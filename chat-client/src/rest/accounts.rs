@@ -4,8 +4,8 @@ use chat_protocol::{
     InvitationId, SessionId, UserId,
     limits::MAX_PAGE,
     rest::{
-        CreateInvitation, CreateUser, CreatedUser, Invitation, LoginRequest, NewInvitation, Page, PasswordRequest,
-        RedeemRequest, RegisterRequest, SessionInfo, TokenResponse, UpdateUser, User,
+        CreateInvitation, CreateUser, CreatedUser, Invitation, LoginRequest, NewInvitation, Page,
+        PasswordRequest, RedeemRequest, RegisterRequest, SessionInfo, TokenResponse, UpdateUser, User,
     },
 };
 use reqwest::Method;

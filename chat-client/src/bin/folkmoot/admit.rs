@@ -15,7 +15,9 @@ const DAY_SECONDS: u64 = 86_400;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admit {
     /// Make a code with which people make accounts; by an admin
-    #[command(after_help = "Examples:\n  folkmoot invite\n  folkmoot invite --role guest --uses 20 --days 1 --note 'workshop'")]
+    #[command(
+        after_help = "Examples:\n  folkmoot invite\n  folkmoot invite --role guest --uses 20 --days 1 --note 'workshop'"
+    )]
     Invite {
         /// What the accounts may do
         #[arg(long, value_enum, default_value = "member")]
@@ -39,7 +41,7 @@ pub(crate) enum Admit {
     },
     /// Make an account for somebody, who sets the password by the code that is printed; by an admin
     AddUser {
-        /// Their handle
+        /// The handle of their account
         handle: String,
         /// Name to show to others [default: the handle]
         #[arg(long, value_name = "NAME")]
@@ -50,7 +52,7 @@ pub(crate) enum Admit {
     },
     /// Make a code with which somebody who forgot their password sets another one; by an admin
     ResetPassword {
-        /// Their handle
+        /// The handle of their account
         handle: String,
     },
 }
@@ -58,7 +60,7 @@ pub(crate) enum Admit {
 /// A role that can be given to somebody.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Given {
-    /// Everything
+    /// Everything, as the first account
     Owner,
     /// Manages people and channels
     Admin,
@@ -92,7 +94,11 @@ impl Admit {
                 };
                 let made = rest.invite(&request).await?;
                 out.item(&made, || {
-                    format!("{}\nor: folkmoot register --user HANDLE --invitation {}", link(url, &made), made.code)
+                    format!(
+                        "{}\nor: folkmoot register --user HANDLE --invitation {}",
+                        link(url, &made),
+                        made.code
+                    )
                 })
             }
             Self::Invitations => {
