@@ -4,16 +4,13 @@
 //! account together, and for the account from wherever: only the last one lets a stranger hinder the owner, so it is wide,
 //! and does not hold for networks that the account is known from.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroUsize,
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
 use chat_domain::{
     bus::{Attempt, Limited},
     chat::ChatError,
 };
+use chat_http::network;
 use chat_protocol::UserId;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -203,14 +200,6 @@ fn key(text: &str) -> u64 {
 /// Of the network that an address is in. Never 0, which stores take for none.
 pub(super) fn network_key(address: IpAddr) -> u64 {
     key(&network(address).to_string()).max(1)
-}
-
-/// What one subscriber has: an IPv4 address, or an IPv6 /64 (RFC 6177 §2: sites get at least that).
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 #[cfg(test)]

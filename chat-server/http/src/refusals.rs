@@ -41,14 +41,14 @@ pub(super) async fn audit(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(caller.clone());
     let address = ClientAddress::from_request_parts(&mut parts, &()).await.map(|address| address.0).ok();
-    let what = format!("{} {}", parts.method, parts.uri.path());
+    let (method, uri) = (parts.method.clone(), parts.uri.clone());
     let response = next.run(Request::from_parts(parts, body)).await;
     let code = match response.status() {
         StatusCode::FORBIDDEN => ErrorCode::Forbidden,
         StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
         _ => return response,
     };
-    refused(code, caller.0.get().copied(), address, &what);
+    refused(code, caller.0.get().copied(), address, &format!("{method} {}", uri.path()));
     response
 }
 
