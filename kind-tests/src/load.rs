@@ -1,6 +1,7 @@
 //! chat-load against a chat's Service: sockets that send and listen through whatever happens, and the truth about what became of it.
 
 use std::{
+    collections::HashSet,
     fs,
     io::Write as _,
     sync::mpsc,
@@ -14,6 +15,7 @@ use chat_load::{
     report::Report,
     run::{Clock, Run, run_during},
     timeline::Timeline,
+    tokens::{self, Account},
 };
 use k8s_openapi::api::core::v1::Secret;
 use tempfile::{NamedTempFile, TempDir};
@@ -34,7 +36,7 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 const BEGUN: Duration = Duration::from_secs(60);
 
 /// Accounts that sockets can be opened with, in the order of their channels.
-pub struct Accounts(Vec<String>);
+pub struct Accounts(Vec<Account>);
 
 impl Accounts {
     /// Fills the tables of a chat that is ready with accounts, in channels of `members` each: `chat-server seed` past the chat, with the
@@ -62,17 +64,22 @@ impl Accounts {
             .env("FOLKMOOT_CASSANDRA__KEYSPACE", keyspace)
             .env("FOLKMOOT_AUTH__SIGNING_KEYS_FILE", &keys_file);
         command::run(&mut seed, "").await?.succeeded().context("chat-server seed")?;
-        let lines: Vec<_> = fs::read_to_string(&tokens)?.lines().map(str::to_owned).collect();
-        ensure!(lines.len() == users as usize, "expected {users} accounts, got {}", lines.len());
-        Ok(Self(lines))
+        let accounts = tokens::load(&tokens, users as usize)?;
+        ensure!(accounts.len() == users as usize, "expected {users} accounts, got {}", accounts.len());
+        Ok(Self(accounts))
     }
 
-    /// The next `count` of them.
+    /// The next `count` of them: all of each of their channels. A load compares with the logs as they are when it has ended, so nobody
+    /// else may write to its channels meanwhile.
     ///
     /// # Errors
-    /// When there are not so many.
+    /// When there are not so many, or some of those that are left have a channel in common with them.
     pub fn take(&mut self, count: usize) -> Result<Self> {
         ensure!(count <= self.0.len(), "expected {count} accounts, there are {}", self.0.len());
+        let (taken, left) = self.0.split_at(count);
+        let channels: HashSet<_> = taken.iter().flat_map(|account| &account.channels).collect();
+        let shared = left.iter().flat_map(|account| &account.channels).find(|id| channels.contains(id));
+        ensure!(shared.is_none(), "expected whole channels, {shared:?} has members beyond the first {count}");
         Ok(Self(self.0.drain(..count).collect()))
     }
 }
@@ -130,7 +137,10 @@ impl Load {
     pub async fn start(endpoint: &Endpoint, accounts: &Accounts, shape: Shape) -> Result<Self> {
         let sockets = u32::try_from(accounts.0.len())?;
         let mut tokens = NamedTempFile::new()?;
-        tokens.write_all(accounts.0.join("\n").as_bytes())?;
+        for account in &accounts.0 {
+            serde_json::to_writer(&mut tokens, account)?;
+            tokens.write_all(b"\n")?;
+        }
         let mut options = Options::new(&endpoint.url, sockets);
         options.tokens = Some(tokens.path().to_owned());
         (options.rate, options.ramp, options.seconds) = (shape.rate, shape.ramp, LONGEST.as_secs_f64());

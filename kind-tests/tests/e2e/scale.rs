@@ -40,7 +40,7 @@ pub(crate) async fn gateways_follow_their_sockets(scene: Scene) -> Result<()> {
         return Ok(());
     };
     let gateways = Gateways(&scene);
-    let mut accounts = Accounts::make(&scene, 90, 10).await?;
+    let mut accounts = Accounts::make(&scene, 90, 5).await?;
     let stay = Load::start(&endpoint, &accounts.take(STAY)?, Shape::of(5.0)).await?;
     gateways.are(1).await.context("one is enough at first")?;
     let first = gateways.names().await?;
