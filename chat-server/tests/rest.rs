@@ -335,3 +335,31 @@ async fn messages_are_sent_once_changed_and_paged() {
         assert_eq!(grace.get::<ReadMarker>(&marker).await.seq, now);
     }
 }
+
+#[tokio::test]
+async fn a_change_of_a_channel_that_is_refused_changes_nothing() {
+    let server = TestServer::start().await;
+    let who = server.register("ada").await;
+    let ada = Caller { server: &server, who: &who };
+    for name in ["taken", "own"] {
+        ada.post::<Channel>("/v1/channels", json!({ "kind": "public", "name": name })).await;
+    }
+    let mine: Vec<Channel> = ada.all("/v1/channels", 50).await;
+    let own = mine.iter().find(|channel| channel.name.as_deref() == Some("own")).expect("is there");
+    let path = format!("/v1/channels/{}", own.id);
+    for body in [
+        json!({ "name": "taken", "topic": "changed", "archived": true }),
+        json!({ "name": "taken", "topic": "changed" }),
+        json!({ "name": "taken", "archived": true }),
+    ] {
+        assert_eq!(ada.refused(Method::PATCH, &path, Some(body.clone())).await, ErrorCode::Conflict, "{body}");
+        assert_eq!(ada.get::<Channel>(&path).await, *own, "{body}");
+    }
+    let all = json!({ "name": "free", "topic": "changed", "archived": true });
+    let changed: Channel = read(ada.call(Method::PATCH, &path, Some(all)).await, StatusCode::OK).await;
+    assert_eq!((changed.name.as_deref(), changed.topic.as_str(), changed.archived), (Some("free"), "changed", true));
+    // Neither does one that would have brought it back.
+    let back = json!({ "name": "taken", "archived": false });
+    assert_eq!(ada.refused(Method::PATCH, &path, Some(back)).await, ErrorCode::Conflict);
+    assert_eq!(ada.get::<Channel>(&path).await, changed);
+}

@@ -135,12 +135,10 @@ impl Chat {
         };
         let at = now_ms();
         let event = NewEvent {
-            by: actor.user,
             id: Some(id),
-            at,
-            body: body.into(),
             authority: Some(actor.authority()),
             seen,
+            ..NewEvent::of_server(actor.user, at, body)
         };
         let submitted = self.logs.submit(channel, vec![event])?;
         Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted) })
