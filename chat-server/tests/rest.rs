@@ -363,3 +363,32 @@ async fn a_change_of_a_channel_that_is_refused_changes_nothing() {
     assert_eq!(ada.refused(Method::PATCH, &path, Some(back)).await, ErrorCode::Conflict);
     assert_eq!(ada.get::<Channel>(&path).await, changed);
 }
+
+#[tokio::test]
+async fn a_key_that_was_used_for_something_else_is_refused() {
+    let server = TestServer::start().await;
+    let who = server.register("ada").await;
+    let ada = Caller { server: &server, who: &who };
+    let channel: Channel = ada.post("/v1/channels", json!({ "kind": "public", "name": "den" })).await;
+    let path = format!("/v1/channels/{}/messages", channel.id);
+    let key = ClientId(uuid::Uuid::new_v4()).to_string();
+    let call = async |method: Method, path: &str, body: Option<Value>| {
+        let request = server.http.request(method, server.url(path)).bearer_auth(&who.access_token);
+        let request = body.iter().fold(request.header("idempotency-key", &key), reqwest::RequestBuilder::json);
+        request.send().await.expect("is answered")
+    };
+    let text = json!({ "text": "hi" });
+    let sent: Committed = read(call(Method::POST, &path, Some(text.clone())).await, StatusCode::CREATED).await;
+    let again: Committed = read(call(Method::POST, &path, Some(text)).await, StatusCode::OK).await;
+    assert_eq!((again.seq, again.duplicate), (sent.seq, true));
+    let message = format!("{path}/{}", sent.seq);
+    for (method, path, body) in [
+        (Method::POST, &path, Some(json!({ "text": "something else" }))),
+        (Method::PATCH, &message, Some(json!({ "text": "better" }))),
+        (Method::DELETE, &message, None),
+    ] {
+        assert_eq!(refusal(call(method.clone(), path, body).await).await, ErrorCode::Invalid, "{method}");
+    }
+    let shown: Vec<Message> = ada.all(&path, 50).await;
+    assert_eq!(shown.iter().map(|message| message.text.as_str()).collect::<Vec<_>>(), ["hi"]);
+}
