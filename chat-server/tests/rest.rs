@@ -352,12 +352,19 @@ async fn a_change_of_a_channel_that_is_refused_changes_nothing() {
         json!({ "name": "taken", "topic": "changed" }),
         json!({ "name": "taken", "archived": true }),
     ] {
-        assert_eq!(ada.refused(Method::PATCH, &path, Some(body.clone())).await, ErrorCode::Conflict, "{body}");
+        assert_eq!(
+            ada.refused(Method::PATCH, &path, Some(body.clone())).await,
+            ErrorCode::Conflict,
+            "{body}"
+        );
         assert_eq!(ada.get::<Channel>(&path).await, *own, "{body}");
     }
     let all = json!({ "name": "free", "topic": "changed", "archived": true });
     let changed: Channel = read(ada.call(Method::PATCH, &path, Some(all)).await, StatusCode::OK).await;
-    assert_eq!((changed.name.as_deref(), changed.topic.as_str(), changed.archived), (Some("free"), "changed", true));
+    assert_eq!(
+        (changed.name.as_deref(), changed.topic.as_str(), changed.archived),
+        (Some("free"), "changed", true)
+    );
     // Neither does one that would have brought it back.
     let back = json!({ "name": "taken", "archived": false });
     assert_eq!(ada.refused(Method::PATCH, &path, Some(back)).await, ErrorCode::Conflict);
@@ -374,11 +381,13 @@ async fn a_key_that_was_used_for_something_else_is_refused() {
     let key = ClientId(uuid::Uuid::new_v4()).to_string();
     let call = async |method: Method, path: &str, body: Option<Value>| {
         let request = server.http.request(method, server.url(path)).bearer_auth(&who.access_token);
-        let request = body.iter().fold(request.header("idempotency-key", &key), reqwest::RequestBuilder::json);
+        let request =
+            body.iter().fold(request.header("idempotency-key", &key), reqwest::RequestBuilder::json);
         request.send().await.expect("is answered")
     };
     let text = json!({ "text": "hi" });
-    let sent: Committed = read(call(Method::POST, &path, Some(text.clone())).await, StatusCode::CREATED).await;
+    let sent: Committed =
+        read(call(Method::POST, &path, Some(text.clone())).await, StatusCode::CREATED).await;
     let again: Committed = read(call(Method::POST, &path, Some(text)).await, StatusCode::OK).await;
     assert_eq!((again.seq, again.duplicate), (sent.seq, true));
     let message = format!("{path}/{}", sent.seq);

@@ -155,7 +155,8 @@ pub(crate) async fn what_belongs_together_is_committed_together_or_not_at_all(st
     events.extend(together(vec![topic("again"), archive()]));
     let outcomes = store.append(channel, events).await.unwrap();
     let new = |seq| Appended::New { seq };
-    let (no_effect, name_taken) = (Appended::Refused(Refusal::NoEffect), Appended::Refused(Refusal::NameTaken));
+    let (no_effect, name_taken) =
+        (Appended::Refused(Refusal::NoEffect), Appended::Refused(Refusal::NameTaken));
     assert_eq!(outcomes, [no_effect, new(2), new(3), name_taken, new(4), new(5)]);
     let row = store.channel(channel).await.unwrap().unwrap();
     assert_eq!((row.name.as_deref(), row.topic.as_str(), row.archived), (Some(free.as_str()), "again", true));

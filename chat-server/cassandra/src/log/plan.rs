@@ -62,7 +62,10 @@ impl Log {
         for (n, &index) in considered.iter().enumerate() {
             if !call.items[index].event.with_previous {
                 let next = considered.get(n + 1).filter(|next| call.items[**next].event.with_previous);
-                whole = Whole { began: next.map(|_| (plan.placed.len(), plan.released.len(), head, state.clone())), refused: None };
+                whole = Whole {
+                    began: next.map(|_| (plan.placed.len(), plan.released.len(), head, state.clone())),
+                    refused: None,
+                };
             }
             match call.repeats(index) {
                 Some(Appended::Duplicate { seq, at }) => {
