@@ -388,7 +388,7 @@ async fn a_key_that_was_used_for_something_else_is_refused() {
     let text = json!({ "text": "hi" });
     let sent: Committed =
         read(call(Method::POST, &path, Some(text.clone())).await, StatusCode::CREATED).await;
-    let again: Committed = read(call(Method::POST, &path, Some(text)).await, StatusCode::OK).await;
+    let again: Committed = read(call(Method::POST, &path, Some(text)).await, StatusCode::CREATED).await;
     assert_eq!((again.seq, again.duplicate), (sent.seq, true));
     let message = format!("{path}/{}", sent.seq);
     for (method, path, body) in [
