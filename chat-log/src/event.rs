@@ -79,13 +79,16 @@ pub struct NewEvent {
     /// The last position that the author had seen when they sent it. If nobody else has written since, their read marker
     /// moves to this event. `None` (scheduled, sent again from an outbox, by a bot): the marker stays.
     pub seen: Option<Seq>,
+    /// It belongs to the event before it in the call: when one of those that belong together is refused, for another reason than
+    /// having no effect, then all of them are, for that reason.
+    pub with_previous: bool,
 }
 
 impl NewEvent {
     /// An event of the server itself, without a client id.
     #[must_use]
     pub fn of_server(by: UserId, at: Millis, body: EventBody) -> Self {
-        Self { by, id: None, at, body: body.into(), authority: None, seen: None }
+        Self { by, id: None, at, body: body.into(), authority: None, seen: None, with_previous: false }
     }
 }
 

@@ -117,7 +117,7 @@ impl DecideCase {
     #[must_use]
     pub fn event(&self, at: Millis) -> NewEvent {
         let authority = self.role.map(|role| Authority { role, auth_version: 0 });
-        NewEvent { by: self.by, id: None, at, body: self.body.clone().into(), authority, seen: None }
+        NewEvent { authority, ..NewEvent::of_server(self.by, at, self.body.clone()) }
     }
 
     /// What this crate decides.

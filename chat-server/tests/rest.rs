@@ -335,3 +335,69 @@ async fn messages_are_sent_once_changed_and_paged() {
         assert_eq!(grace.get::<ReadMarker>(&marker).await.seq, now);
     }
 }
+
+#[tokio::test]
+async fn a_change_of_a_channel_that_is_refused_changes_nothing() {
+    let server = TestServer::start().await;
+    let who = server.register("ada").await;
+    let ada = Caller { server: &server, who: &who };
+    for name in ["taken", "own"] {
+        ada.post::<Channel>("/v1/channels", json!({ "kind": "public", "name": name })).await;
+    }
+    let mine: Vec<Channel> = ada.all("/v1/channels", 50).await;
+    let own = mine.iter().find(|channel| channel.name.as_deref() == Some("own")).expect("is there");
+    let path = format!("/v1/channels/{}", own.id);
+    for body in [
+        json!({ "name": "taken", "topic": "changed", "archived": true }),
+        json!({ "name": "taken", "topic": "changed" }),
+        json!({ "name": "taken", "archived": true }),
+    ] {
+        assert_eq!(
+            ada.refused(Method::PATCH, &path, Some(body.clone())).await,
+            ErrorCode::Conflict,
+            "{body}"
+        );
+        assert_eq!(ada.get::<Channel>(&path).await, *own, "{body}");
+    }
+    let all = json!({ "name": "free", "topic": "changed", "archived": true });
+    let changed: Channel = read(ada.call(Method::PATCH, &path, Some(all)).await, StatusCode::OK).await;
+    assert_eq!(
+        (changed.name.as_deref(), changed.topic.as_str(), changed.archived),
+        (Some("free"), "changed", true)
+    );
+    // Neither does one that would have brought it back.
+    let back = json!({ "name": "taken", "archived": false });
+    assert_eq!(ada.refused(Method::PATCH, &path, Some(back)).await, ErrorCode::Conflict);
+    assert_eq!(ada.get::<Channel>(&path).await, changed);
+}
+
+#[tokio::test]
+async fn a_key_that_was_used_for_something_else_is_refused() {
+    let server = TestServer::start().await;
+    let who = server.register("ada").await;
+    let ada = Caller { server: &server, who: &who };
+    let channel: Channel = ada.post("/v1/channels", json!({ "kind": "public", "name": "den" })).await;
+    let path = format!("/v1/channels/{}/messages", channel.id);
+    let key = ClientId(uuid::Uuid::new_v4()).to_string();
+    let call = async |method: Method, path: &str, body: Option<Value>| {
+        let request = server.http.request(method, server.url(path)).bearer_auth(&who.access_token);
+        let request =
+            body.iter().fold(request.header("idempotency-key", &key), reqwest::RequestBuilder::json);
+        request.send().await.expect("is answered")
+    };
+    let text = json!({ "text": "hi" });
+    let sent: Committed =
+        read(call(Method::POST, &path, Some(text.clone())).await, StatusCode::CREATED).await;
+    let again: Committed = read(call(Method::POST, &path, Some(text)).await, StatusCode::CREATED).await;
+    assert_eq!((again.seq, again.duplicate), (sent.seq, true));
+    let message = format!("{path}/{}", sent.seq);
+    for (method, path, body) in [
+        (Method::POST, &path, Some(json!({ "text": "something else" }))),
+        (Method::PATCH, &message, Some(json!({ "text": "better" }))),
+        (Method::DELETE, &message, None),
+    ] {
+        assert_eq!(refusal(call(method.clone(), path, body).await).await, ErrorCode::Invalid, "{method}");
+    }
+    let shown: Vec<Message> = ada.all(&path, 50).await;
+    assert_eq!(shown.iter().map(|message| message.text.as_str()).collect::<Vec<_>>(), ["hi"]);
+}

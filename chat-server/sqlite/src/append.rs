@@ -16,8 +16,11 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
     let mut log = Log::open(db, channel)?;
     let before = log.end;
     let mut outcomes = Vec::with_capacity(events.len());
-    for event in events {
-        outcomes.push(log.append_one(event)?);
+    for events in events.chunk_by(|_, next| next.with_previous) {
+        match events {
+            [event] => outcomes.push(log.append_one(event)?),
+            events => outcomes.extend(log.append_all_or_none(events)?),
+        }
     }
     if log.end.head != before.head {
         log.save()?;
@@ -115,6 +118,29 @@ impl<'a> Log<'a> {
 
     pub(super) fn key(&self) -> &[u8; 16] {
         self.channel.0.as_bytes()
+    }
+
+    /// Appends what belongs together.
+    fn append_all_or_none(&mut self, events: &[NewEvent]) -> Result<Vec<Appended>, JobError> {
+        let (end, message, ruled, facts) = (self.end, self.message, self.ruled, self.facts.clone());
+        let read = self.read.len();
+        self.db.prepare_cached("SAVEPOINT whole")?.execute(())?;
+        let mut outcomes = Vec::with_capacity(events.len());
+        for event in events {
+            let outcome = self.append_one(event)?;
+            if let Appended::Refused(refusal) = outcome
+                && refusal != Refusal::NoEffect
+            {
+                self.db.prepare_cached("ROLLBACK TO whole")?.execute(())?;
+                (self.end, self.message, self.ruled, self.facts) = (end, message, ruled, facts);
+                self.read.truncate(read);
+                outcomes = vec![outcome; events.len()];
+                break;
+            }
+            outcomes.push(outcome);
+        }
+        self.db.prepare_cached("RELEASE whole")?.execute(())?;
+        Ok(outcomes)
     }
 
     fn append_one(&mut self, event: &NewEvent) -> Result<Appended, JobError> {

@@ -120,3 +120,46 @@ pub(crate) async fn decisions_hold_within_one_batch(store: Arc<dyn Store>) {
     assert_eq!(append(&*store, channel, says(stranger)).await, denied(Denial::NotVisible));
     assert_eq!(append(&*store, channel, by(joined(stranger))).await, denied(Denial::NotVisible));
 }
+
+pub(crate) async fn what_belongs_together_is_committed_together_or_not_at_all(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let taken = unique("taken");
+    let first = ChannelId::new();
+    append(&*store, first, created(ada, ChannelKind::Public, Some(&taken))).await;
+    let channel = ChannelId::new();
+    append(&*store, channel, created(ada, ChannelKind::Public, Some(&unique("own")))).await;
+    let together = |bodies: Vec<EventBody>| -> Vec<NewEvent> {
+        let event = |(n, body)| NewEvent { with_previous: n > 0, ..event(ada, body) };
+        bodies.into_iter().enumerate().map(event).collect()
+    };
+    let (rename, topic) = (
+        |name: &str| EventBody::Renamed { name: name.into() },
+        |topic: &str| EventBody::TopicChanged { topic: topic.into() },
+    );
+    let archive = || EventBody::Archived { archived: true };
+    let refused = [Appended::Refused(Refusal::NameTaken); 3];
+
+    for bodies in [
+        vec![rename(&taken), topic("changed"), archive()],
+        vec![topic("changed"), archive(), rename(&taken)],
+        vec![topic("changed"), rename(&taken), archive()],
+    ] {
+        assert_eq!(store.append(channel, together(bodies)).await.unwrap(), refused);
+        let row = store.channel(channel).await.unwrap().unwrap();
+        assert_eq!((row.topic.as_str(), row.archived, row.end.head), ("", false, 1));
+    }
+    // What has no effect stands in nobody's way, and what is beside them is decided for itself.
+    let free = unique("free");
+    let mut events = together(vec![topic(""), rename(&free), topic("changed")]);
+    events.push(event(ada, rename(&taken)));
+    events.extend(together(vec![topic("again"), archive()]));
+    let outcomes = store.append(channel, events).await.unwrap();
+    let new = |seq| Appended::New { seq };
+    let (no_effect, name_taken) =
+        (Appended::Refused(Refusal::NoEffect), Appended::Refused(Refusal::NameTaken));
+    assert_eq!(outcomes, [no_effect, new(2), new(3), name_taken, new(4), new(5)]);
+    let row = store.channel(channel).await.unwrap().unwrap();
+    assert_eq!((row.name.as_deref(), row.topic.as_str(), row.archived), (Some(free.as_str()), "again", true));
+    // The name that was given up, and none that was only asked for, is free.
+    assert_eq!(append(&*store, first, event(ada, rename(&unique("other")))).await, new(2));
+}

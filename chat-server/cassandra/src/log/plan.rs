@@ -32,6 +32,14 @@ pub(super) struct Plan {
     pub(super) messages: HashMap<Seq, Target>,
 }
 
+/// Events that belong together: as things were before them, and why all of them are refused. What does not fit into one batch
+/// is decided in two.
+#[derive(Default)]
+struct Whole {
+    began: Option<(usize, usize, Seq, State)>,
+    refused: Option<Refusal>,
+}
+
 impl Log {
     /// Decides as many of the open events as fit into one batch.
     pub(super) async fn plan(
@@ -50,7 +58,15 @@ impl Log {
         let mut plan = Plan::default();
         let mut head = tail.end.head;
         let mut bytes = 0;
-        for index in considered {
+        let mut whole = Whole::default();
+        for (n, &index) in considered.iter().enumerate() {
+            if !call.items[index].event.with_previous {
+                let next = considered.get(n + 1).filter(|next| call.items[**next].event.with_previous);
+                whole = Whole {
+                    began: next.map(|_| (plan.placed.len(), plan.released.len(), head, state.clone())),
+                    refused: None,
+                };
+            }
             match call.repeats(index) {
                 Some(Appended::Duplicate { seq, at }) => {
                     call.duplicate(index, seq, at);
@@ -66,9 +82,19 @@ impl Log {
             bytes += item.event.body.json().len();
             if plan.placed.len() == capacity || (bytes > self.options.batch_bytes && !plan.placed.is_empty())
             {
+                if item.event.with_previous
+                    && let Some((placed, released, _, was)) = whole.began.take()
+                    && placed > 0
+                {
+                    // Together in the next batch.
+                    plan.placed.truncate(placed);
+                    plan.released.truncate(released);
+                    state = was;
+                }
                 break;
             }
             let refusal = match state.decide(&item.event) {
+                _ if whole.refused.is_some() => whole.refused,
                 Decision::Accept => None,
                 Decision::Refuse(refusal) => Some(refusal),
                 Decision::AcceptIfFree { key, gives_up } => {
@@ -83,7 +109,18 @@ impl Log {
                 }
             };
             match refusal {
-                Some(refusal) => plan.refused.push((index, refusal)),
+                Some(refusal) => {
+                    if refusal != Refusal::NoEffect
+                        && let Some((placed, released, before, was)) = whole.began.take()
+                    {
+                        // A name that was reserved for it meanwhile is free again after its grace.
+                        plan.refused.extend(plan.placed.drain(placed..).map(|(index, _)| (index, refusal)));
+                        plan.released.truncate(released);
+                        (head, state) = (before, was);
+                        whole.refused = Some(refusal);
+                    }
+                    plan.refused.push((index, refusal));
+                }
                 None => {
                     head += 1;
                     state.apply(head, item.event.by, &item.event.body);

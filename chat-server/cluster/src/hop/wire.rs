@@ -41,6 +41,8 @@ struct EventOut<'a> {
     authority: Option<Authority>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<Seq>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    with_previous: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +67,8 @@ struct EventIn<'a> {
     authority: Option<Authority>,
     #[serde(default)]
     seen: Option<Seq>,
+    #[serde(default)]
+    with_previous: bool,
 }
 
 /// A request as received.
@@ -115,8 +119,8 @@ pub(super) fn encode_request<'a>(
     events: &'a [NewEvent],
 ) -> Result<Vec<u8>, WireError> {
     let out = |event: &'a NewEvent| {
-        let NewEvent { by, id, at, ref body, authority, seen } = *event;
-        Ok(EventOut { by, id, at, body: serde_json::from_str(body.json())?, authority, seen })
+        let NewEvent { by, id, at, ref body, authority, seen, with_previous } = *event;
+        Ok(EventOut { by, id, at, body: serde_json::from_str(body.json())?, authority, seen, with_previous })
     };
     let events = events.iter().map(out).collect::<Result<_, WireError>>()?;
     Ok(serde_json::to_vec(&RequestOut { channel, within_ms, generation, events })?)
@@ -135,8 +139,8 @@ impl EventIn<'_> {
         if body == EventBody::Unknown || serde_json::to_string(&body)? != self.body.get() {
             return Err(WireError::Newer);
         }
-        let Self { by, id, at, authority, seen, .. } = self;
-        Ok(NewEvent { by, id: Some(id), at, body: body.into(), authority, seen })
+        let Self { by, id, at, authority, seen, with_previous, .. } = self;
+        Ok(NewEvent { by, id: Some(id), at, body: body.into(), authority, seen, with_previous })
     }
 }
 
@@ -194,6 +198,7 @@ mod tests {
             id: Some(ClientId::new()),
             authority: Some(Authority { role: Role::Guest, auth_version: 7 }),
             seen: Some(41),
+            with_previous: true,
             ..NewEvent::of_server(UserId::new(), 1_700_000_000_000, body)
         }
     }

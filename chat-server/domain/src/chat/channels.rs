@@ -96,7 +96,9 @@ impl Chat {
             bodies.insert(usize::from(brought_back), EventBody::Renamed { name: check_name(&name)? });
         }
         if !bodies.is_empty() {
-            let events = bodies.into_iter().map(|body| Self::new_event(actor, body)).collect();
+            // One request is one change: all of it or nothing.
+            let event = |(n, body)| NewEvent { with_previous: n > 0, ..Self::new_event(actor, body) };
+            let events = bodies.into_iter().enumerate().map(event).collect();
             tolerate_no_effect(&self.append(channel, events).await?)?;
         }
         self.channel(actor, channel).await

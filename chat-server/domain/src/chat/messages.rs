@@ -1,6 +1,8 @@
 //! Sending, editing, deleting and reacting.
 
-use chat_log::check_emoji;
+use std::sync::Arc;
+
+use chat_log::{Body, check_emoji, scrub};
 use chat_protocol::{
     ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, FileRef, Millis, Seq, limits,
     rest::Committed,
@@ -11,7 +13,7 @@ use super::{
     permissions::{ChannelAction, allow},
     unit::Submitted,
 };
-use crate::store::NewEvent;
+use crate::store::{Appended, NewEvent, Store};
 
 /// What a user can do to a channel's messages. All are idempotent by their client id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +83,26 @@ pub struct PendingCommit {
 }
 
 enum Stage {
-    Submitted(Submitted),
+    Submitted(Submitted, Sent),
     /// An earlier command with the same id was committed here.
     Before(Seq),
+}
+
+/// What was submitted, to be compared with what an earlier command with the same id did.
+struct Sent {
+    store: Arc<dyn Store>,
+    body: Body,
+}
+
+impl Sent {
+    /// Whether the event at this position is what was submitted.
+    async fn is_at(&self, channel: ChannelId, seq: Seq) -> Result<bool, ChatError> {
+        let Some(event) = self.store.event(channel, seq).await? else { return Ok(true) };
+        // Of a newer version's kind this one knows nothing.
+        let Ok(stored) = event.parsed().map(|event| event.body) else { return Ok(true) };
+        // Of a text that was deleted since nobody knows what it was.
+        Ok(stored == *self.body || scrub(&self.body).is_some_and(|scrubbed| stored == scrubbed))
+    }
 }
 
 impl PendingCommit {
@@ -92,14 +111,21 @@ impl PendingCommit {
     /// # Errors
     /// A refusal at commit, a store that failed, or `unavailable` when the outcome is not known.
     pub async fn committed(self) -> Result<Committed, ChatError> {
-        let submitted = match self.stage {
-            Stage::Submitted(submitted) => submitted,
+        let (submitted, sent) = match self.stage {
+            Stage::Submitted(submitted, sent) => (submitted, sent),
             Stage::Before(seq) => {
                 return Ok(Committed { channel: self.channel, seq, at: self.at, duplicate: true });
             }
         };
         let outcomes = submitted.outcome().await?;
         let outcome = outcomes.first().copied().ok_or_else(ChatError::unknown_outcome)?;
+        if let Appended::Duplicate { seq, .. } = outcome
+            && !sent.is_at(self.channel, seq).await?
+        {
+            return Err(ChatError::invalid(
+                "the id was used for another command in the last 24 hours; take a new one",
+            ));
+        }
         committed(self.channel, self.at, outcome)
     }
 }
@@ -135,15 +161,14 @@ impl Chat {
         };
         let at = now_ms();
         let event = NewEvent {
-            by: actor.user,
             id: Some(id),
-            at,
-            body: body.into(),
             authority: Some(actor.authority()),
             seen,
+            ..NewEvent::of_server(actor.user, at, body)
         };
+        let sent = Sent { store: Arc::clone(&self.store), body: event.body.clone() };
         let submitted = self.logs.submit(channel, vec![event])?;
-        Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted) })
+        Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted, sent) })
     }
 
     /// Sends a message.
