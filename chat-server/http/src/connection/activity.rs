@@ -215,7 +215,8 @@ mod tests {
                 assert!(activity.read(1));
             }
         };
-        let late = tokio::select! { late = overdue(&activity, true) => late, () = drip => unreachable!() };
+        let late =
+            tokio::select! { biased; late = overdue(&activity, true) => late, () = drip => unreachable!() };
         assert!((10..=11).contains(&late.0) && late.1 == Closed::NoRequest, "{late:?}");
     }
 
@@ -252,7 +253,8 @@ mod tests {
                 activity.answer(1);
             }
         };
-        let late = tokio::select! { late = overdue(&activity, false) => late, () = drip => unreachable!() };
+        let late =
+            tokio::select! { biased; late = overdue(&activity, false) => late, () = drip => unreachable!() };
         assert!((60..=66).contains(&late.0) && late.1 == Closed::SlowReader, "{late:?}");
     }
 
