@@ -124,7 +124,8 @@ pub struct App {
     stop: CancellationToken,
     /// Ends the admin server, which outlives the other.
     stop_admin: CancellationToken,
-    servers: TaskTracker,
+    public: TaskTracker,
+    admin: TaskTracker,
 }
 
 impl App {
@@ -239,28 +240,17 @@ impl App {
             ready,
             stop: CancellationToken::new(),
             stop_admin: CancellationToken::new(),
-            servers: TaskTracker::new(),
+            public: TaskTracker::new(),
+            admin: TaskTracker::new(),
         };
         let admitted = Admission::new(limits, config.server.proxies(), connection_metrics);
-        app.address = app.serve(listener, public, admitted, &app.stop).unwrap_or(app.address);
+        app.address = serve(&app.public, listener, public, admitted, &app.stop).unwrap_or(app.address);
         // Descriptors of its own: whatever the public does, it can be asked.
         let admitted = Admission::new(AdmissionLimits::admin(), TrustedProxies::default(), Arc::default());
-        let served = app.serve(admin_listener, admin, admitted, &app.stop_admin);
+        let served = serve(&app.admin, admin_listener, admin, admitted, &app.stop_admin);
         app.admin_address = served.unwrap_or(app.admin_address);
         tracing::info!(address = %app.address, admin = %app.admin_address, ?roles, "serving");
         Ok(app)
-    }
-
-    fn serve(
-        &self,
-        listener: TcpListener,
-        router: Router,
-        admission: Admission,
-        stop: &CancellationToken,
-    ) -> io::Result<SocketAddr> {
-        let address = listener.local_addr();
-        self.servers.spawn(http_server::serve(listener, router, admission, stop.clone()));
-        address
     }
 
     /// Where REST, sockets and the web client are.
@@ -314,12 +304,26 @@ impl App {
         // By now others know that this process owns nothing any more.
         self.hop.stop().await;
         self.follower.stop().await;
-        // The admin server still says "draining" while the last requests finish, then goes too.
+        // The admin server says "draining" until the last requests have finished, then goes too.
+        self.public.close();
+        self.public.wait().await;
         self.stop_admin.cancel();
-        self.servers.close();
-        self.servers.wait().await;
+        self.admin.close();
+        self.admin.wait().await;
         all_went
     }
+}
+
+fn serve(
+    servers: &TaskTracker,
+    listener: TcpListener,
+    router: Router,
+    admission: Admission,
+    stop: &CancellationToken,
+) -> io::Result<SocketAddr> {
+    let address = listener.local_addr();
+    servers.spawn(http_server::serve(listener, router, admission, stop.clone()));
+    address
 }
 
 /// Wakes consumers when events are committed.

@@ -8,13 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_protocol::{CloseCode, ServerFrame};
+use chat_protocol::{
+    CloseCode, ServerFrame,
+    rest::{Channel, TokenResponse},
+};
 use chat_server::app::{App, Role};
 use harness::{
-    TestServer,
+    PASSWORD, TestServer,
     process::{ServerProcess, seed},
+    raw::Raw,
     read,
-    wait::until_so,
+    wait::{DEADLINE, until_so},
     ws::{Incoming, TestSocket},
 };
 use reqwest::{Client, StatusCode};
@@ -288,4 +292,46 @@ async fn sockets_that_are_old_are_asked_to_reconnect_and_what_they_sent_is_finis
     let mut back = TestSocket::connect(&server.base_url, &ada.access_token).await;
     assert!(back.sync(channel, 0).await.0.len() > acked, "it resumes");
     assert!(server.begin_drain().await.expect("ends"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_address_says_draining_until_the_last_upload_has_ended() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut server = ServerProcess::start_with(dir.path(), &["gateway.drain_window_seconds=0"]);
+    let http = Client::builder().timeout(DEADLINE).no_proxy().build().expect("a client");
+    let ada = json!({ "handle": "ada", "password": PASSWORD, "device": "test" });
+    let made = http.post(format!("{}/v1/auth/register", server.base_url)).json(&ada).send().await;
+    let ada: TokenResponse = read(made.expect("answers"), StatusCode::CREATED).await;
+    let den = json!({ "kind": "private", "name": "den", "members": [] });
+    let made =
+        http.post(format!("{}/v1/channels", server.base_url)).bearer_auth(&ada.access_token).json(&den);
+    let den: Channel = read(made.send().await.expect("answers"), StatusCode::CREATED).await;
+    let channel = den.id;
+    // It waits for a body that is held back.
+    let head = format!(
+        "POST /v1/files?channel={channel}&name=x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+        ada.access_token
+    );
+    let mut upload = Raw::send(&server.base_url, head).await;
+    assert_eq!(upload.head().await.expect("is asked for").0, 100);
+    server.terminate();
+    let ready = format!("{}/readyz", server.admin_url);
+    until_so("it drains", async || {
+        let answer = http.get(&ready).send().await.expect("it is there");
+        answer.status() == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
+    loop {
+        match http.get(&ready).send().await {
+            Ok(answer) => {
+                assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(answer.text().await.expect("text"), "draining\n");
+            }
+            Err(_) => break,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(upload.has_ended(), "it was silent while a request was still served");
+    server.ended().await;
 }

@@ -9,7 +9,11 @@ mod wait;
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -313,4 +317,35 @@ async fn a_store_that_takes_no_appends_says_so_though_it_can_be_read() {
     assert!(!store.has_users().await.unwrap());
     let folder = tempfile::tempdir().unwrap();
     SqliteStore::open(&folder.path().join("folkmoot.db")).unwrap().check().await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_disk_is_full_it_says_so_until_a_write_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = Arc::new(AtomicU32::new(u32::MAX - 1));
+    let options = SqliteOptions { pages: Some(Arc::clone(&pages)), ..SqliteOptions::default() };
+    let store = SqliteStore::open_with(&folder.path().join("folkmoot.db"), options).unwrap();
+    let ada = UserId::new();
+    let channel = new_channel(&store, &[ada]).await;
+    store.check().await.unwrap();
+    // No more than there are.
+    pages.store(1, Ordering::Relaxed);
+    let text = "x".repeat(16_000);
+    let mut failed = None;
+    for _ in 0..1_000 {
+        if let Err(error) = store.append(channel, vec![message(ada, &text)]).await {
+            failed = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(failed, Some(StoreError::Failed(_) | StoreError::UnknownOutcome(_))), "{failed:?}");
+    for _ in 0..3 {
+        assert!(store.check().await.is_err(), "nothing was written since");
+    }
+    // Reading goes on.
+    assert!(store.heads(&[channel]).await.is_ok());
+    pages.store(u32::MAX - 1, Ordering::Relaxed);
+    store.check().await.unwrap();
+    commit(&store, channel, message(ada, &text)).await;
+    store.check().await.unwrap();
 }

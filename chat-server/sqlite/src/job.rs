@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_domain::store::StoreError;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 /// Whatever went wrong inside a job; the contract gives its callers no more than [`StoreError::Failed`].
@@ -24,6 +24,8 @@ pub(super) enum Fate {
 pub(super) struct Ran {
     /// False when its changes must be undone.
     pub(super) succeeded: bool,
+    /// There was no room on the disk for it.
+    pub(super) found_no_room: bool,
     /// Answers the caller. Dropped without being called, the caller learns that the outcome is unknown.
     pub(super) settle: Box<dyn FnOnce(Fate) + Send>,
 }
@@ -43,6 +45,7 @@ pub(super) fn write_job<T: Send + 'static>(
     let job: WriteJob = Box::new(move |transaction| {
         let result = transaction.map_err(Into::into).and_then(work);
         let succeeded = result.is_ok();
+        let found_no_room = result.as_ref().is_err_and(|error| is_full(&**error));
         let settle = Box::new(move |fate| {
             let result = match (result, fate) {
                 (Err(error), _) => Err(StoreError::Failed(error)),
@@ -53,9 +56,14 @@ pub(super) fn write_job<T: Send + 'static>(
             // A caller that is gone needs no answer; the write stands.
             let _ = answer.send(result);
         });
-        Ran { succeeded, settle }
+        Ran { succeeded, found_no_room, settle }
     });
     (job, receiver)
+}
+
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    code == Some(ErrorCode::DiskFull)
 }
 
 pub(super) fn read_job<T: Send + 'static>(

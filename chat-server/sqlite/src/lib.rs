@@ -23,7 +23,10 @@ use std::{
     fs::{DirBuilder, File, Permissions, TryLockError},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -63,11 +66,19 @@ pub struct SqliteOptions {
     /// For tests: where it says so the writer dies as by `kill -9`. Nobody in its group is answered, and the
     /// store is unavailable until it is opened anew.
     pub fault: Option<FaultHook>,
+    /// For tests: how many pages the file may have, looked at before each group: a disk that fills, and is emptied again.
+    pub pages: Option<Arc<AtomicU32>>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { write_queue: 4_096, read_queue: 16_384, deadline: Duration::from_secs(10), fault: None }
+        Self {
+            write_queue: 4_096,
+            read_queue: 16_384,
+            deadline: Duration::from_secs(10),
+            fault: None,
+            pages: None,
+        }
     }
 }
 
@@ -97,6 +108,8 @@ pub struct SqliteStore {
     writes: Arc<Queue<WriteJob>>,
     reads: Arc<Queue<ReadJob>>,
     deadline: Duration,
+    /// The last write that changed something failed.
+    failing: Arc<AtomicBool>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
     /// Held as long as the store lives.
@@ -130,6 +143,7 @@ impl SqliteStore {
             writes: Arc::clone(&writes),
             reads: Arc::clone(&reads),
             deadline: options.deadline,
+            failing: Arc::default(),
             writer: None,
             readers: Vec::with_capacity(connections.len()),
             _lock: lock,
@@ -138,7 +152,7 @@ impl SqliteStore {
         for connection in connections {
             store.readers.push(pool::spawn(connection, Arc::clone(&reads)).map_err(io)?);
         }
-        let writer = Writer::new(db, writes, options.fault);
+        let writer = Writer::new(db, writes, options, Arc::clone(&store.failing));
         let thread = std::thread::Builder::new().name("sqlite-writer".into());
         store.writer = Some(thread.spawn(move || writer.run()).map_err(io)?);
         Ok(store)

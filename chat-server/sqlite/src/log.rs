@@ -1,5 +1,7 @@
 //! [`LogStore`]: the logs.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use chat_domain::store::{Commit, End, LogStore, NewEvent, StoreError, StoredEvent};
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId, rest::Message};
@@ -8,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     SqliteStore, append,
     codec::{self, EVENT_COLUMNS, int, limit, stored_event},
-    project,
+    project, writer,
 };
 
 #[async_trait]
@@ -18,8 +20,13 @@ impl LogStore for SqliteStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        // An empty transaction: it goes through the writer's queue and thread, and touches no disk.
-        self.write(|_| Ok(())).await
+        if self.failing.load(Ordering::Acquire) {
+            // The disk is full, say: whether it still is shows when something is written.
+            self.write(writer::probe).await
+        } else {
+            // An empty transaction: it goes through the writer's queue and thread, and touches no disk.
+            self.write(|_| Ok(())).await
+        }
     }
 
     async fn events(

@@ -1,7 +1,10 @@
 //! The one thread that writes: group commit, and housekeeping while nothing is asked of it.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +13,7 @@ use chat_protocol::{Millis, limits::IDEMPOTENCY_WINDOW_MS};
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::{
-    FaultHook, FaultPoint, JobError,
+    FaultHook, FaultPoint, JobError, SqliteOptions,
     codec::{int, limit},
     job::{Fate, Ran, WriteJob},
     queue::{Queue, Taken},
@@ -33,14 +36,22 @@ pub(super) struct Writer {
     db: Connection,
     queue: Arc<Queue<WriteJob>>,
     fault: Option<FaultHook>,
+    pages: Option<Arc<AtomicU32>>,
+    /// The last write that changed something failed.
+    failing: Arc<AtomicBool>,
 }
 
 /// The thread's connection cannot be used any more; what it was doing is lost or of unknown outcome.
 struct Dead;
 
 impl Writer {
-    pub(super) fn new(db: Connection, queue: Arc<Queue<WriteJob>>, fault: Option<FaultHook>) -> Self {
-        Self { db, queue, fault }
+    pub(super) fn new(
+        db: Connection,
+        queue: Arc<Queue<WriteJob>>,
+        options: SqliteOptions,
+        failing: Arc<AtomicBool>,
+    ) -> Self {
+        Self { db, queue, fault: options.fault, pages: options.pages, failing }
     }
 
     /// Returns when the queue is closed and empty, or when the connection is dead.
@@ -75,6 +86,11 @@ impl Writer {
 
     /// Runs all of `jobs` in one transaction, each able to fail alone, and answers them after the commit.
     fn commit_group(&self, jobs: Vec<WriteJob>) -> Result<(), Dead> {
+        if let Some(pages) = &self.pages {
+            let most = pages.load(Ordering::Relaxed);
+            let _ = self.db.query_row(&format!("PRAGMA max_page_count = {most}"), (), |_| Ok(()));
+        }
+        let before = self.db.total_changes();
         let mut lost = self.db.execute_batch("BEGIN IMMEDIATE").map_err(Arc::new).err();
         let mut ran = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -92,6 +108,11 @@ impl Writer {
             }
             None => self.commit()?,
         };
+        if !matches!(fate, Fate::Committed) || ran.iter().any(|ran| ran.found_no_room) {
+            self.failing.store(true, Ordering::Release);
+        } else if self.db.total_changes() != before {
+            self.failing.store(false, Ordering::Release);
+        }
         let dead = matches!(&fate, Fate::Unknown(error) if is_fatal(error));
         for ran in ran {
             (ran.settle)(fate.clone());
@@ -176,6 +197,14 @@ fn is_fatal(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
     )
+}
+
+/// Writes about as much as a message with all that goes with it, and leaves nothing of it.
+pub(super) fn probe(db: &Connection) -> Result<(), JobError> {
+    db.execute_batch(
+        "CREATE TABLE probe (bytes BLOB); INSERT INTO probe VALUES (zeroblob(65536)); DROP TABLE probe;",
+    )?;
+    Ok(())
 }
 
 /// Removes one slice of client ids and one of sessions that are past their time. Answers how many rows.
