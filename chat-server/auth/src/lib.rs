@@ -29,7 +29,7 @@ pub use routes::{router, routes};
 pub use sessions::NewSession;
 pub use tokens::MAX_TOKEN_LIFE;
 
-pub use verifier::{Authenticated, TokenVerifier, outdated};
+pub use verifier::{Authenticated, TokenVerifier, outdated, recognise};
 
 use chat_domain::{
     bus::{BusError, BusMessage, Signal, Subscription},
