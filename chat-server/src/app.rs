@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::Router;
+use axum::{Router, middleware};
 use chat_api::ApiState;
 use chat_auth::Auth;
 use chat_cluster::{
@@ -210,8 +210,9 @@ impl App {
             }));
         }
         let routes = chat_api::stamped(routes, Arc::clone(&chat));
+        let recognised = middleware::from_fn_with_state(auth.verifier(), chat_auth::recognise);
         let public = harden(
-            routes.merge(elsewhere(config, roles, &metrics)?),
+            routes.merge(elsewhere(config, roles, &metrics)?.layer(recognised)),
             &HardenOptions {
                 allowed_origins: config.gateway.allowed_origins.clone(),
                 trusted_proxies: config.server.proxies(),

@@ -336,6 +336,26 @@ async fn what_does_not_move_any_more_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_drips_is_its_senders_fault() {
+    let server = TestServer::start().await;
+    let front = Front::before(&server.base_url, &[]).await;
+    let head = "POST /v1/auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100000";
+    let (mut reader, mut writer) = front.begin(head).await.into_split();
+    let drip = async {
+        while writer.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let mut status = [0; 12];
+    let answered = async {
+        tokio::select! { read = reader.read_exact(&mut status) => read.map(drop), () = drip => Ok(()) }
+    };
+    timeout(DEADLINE, answered).await.expect("in time").expect("answers");
+    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 400");
+    assert_eq!(front.metric("folkmoot_forward_failed_total"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_keeps_no_place() {
     let server = TestServer::start().await;
     // Long enough for answers that do move, on a machine that has other things to do.

@@ -32,7 +32,7 @@ pub use routes::{router, routes};
 pub use sessions::{Client, NewSession};
 pub use tokens::MAX_TOKEN_LIFE;
 
-pub use verifier::{Authenticated, TokenVerifier, outdated};
+pub use verifier::{Authenticated, TokenVerifier, outdated, recognise};
 
 use chat_domain::{
     bus::{Attempt, BusError, BusMessage, Signal, Subscription},

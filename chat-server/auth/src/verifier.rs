@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::{
+    extract::{FromRef, FromRequestParts, Request, State},
+    middleware::Next,
+    response::Response,
+};
 use chat_domain::{
     bus::Bus,
     chat::{Actor, AuthVersions, ChatError},
@@ -123,6 +127,20 @@ impl TokenVerifier {
     pub fn revoked(&self) -> &Revocations {
         &self.0.revoked
     }
+}
+
+/// Before requests that another process answers: whoever shows a valid token is no stranger here either. What else it is good for is
+/// decided there.
+pub async fn recognise(State(verifier): State<TokenVerifier>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    if let Some(guest) = parts.extensions.get::<Guest>().cloned()
+        && guest.is_stranger()
+        && let Ok(BearerToken(token)) = BearerToken::from_request_parts(&mut parts, &()).await
+        && let Ok(actor) = verifier.verify(&token).await
+    {
+        guest.known(actor.user);
+    }
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Of a session that was ended.

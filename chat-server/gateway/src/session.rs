@@ -53,9 +53,10 @@ pub(super) fn websocket_config() -> WebSocketConfig {
 
 /// Serves a socket until it ends. Whatever ends it, nothing of it stays behind.
 pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket, stranger: Stranger) {
-    let away = stranger.away();
+    let mut away = Some(stranger.away());
     let mut stranger = Some(stranger);
     let first = {
+        let away = away.clone().unwrap_or_default();
         let hello = Box::pin(hello(&gateway, &conn, &mut socket, &mut stranger));
         let hello = tokio::time::timeout(gateway.options.hello_timeout, hello);
         tokio::select! {
@@ -68,7 +69,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
     let mut place = None;
     let code = match first {
         Ok((actor, its)) => {
-            place = Some(its);
+            (place, away) = (Some(its), None);
             let session = Session {
                 limiter: RateLimiter::direct(gateway.quota),
                 gateway: &gateway,
@@ -96,11 +97,17 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
         // The answer to a close of the client's.
         conn.write_out().await;
     });
+    let needed_elsewhere = async {
+        match &away {
+            Some(away) => away.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         // First, so that a close frame is on its way whatever the others say.
         biased;
         _ = tokio::time::timeout(Duration::from_secs(READING_SECONDS), farewell) => {}
-        () = away.cancelled() => {}
+        () = needed_elsewhere => {}
     }
     drop((stranger, place));
 }

@@ -41,7 +41,7 @@ use prometheus_client::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{HttpError, TrustedProxies, fallback, method_not_allowed};
+use super::{HttpError, TrustedProxies, connection::is_too_slow, fallback, method_not_allowed};
 use connect::Connect;
 use flow::Activity;
 
@@ -254,6 +254,10 @@ impl Inner {
 
     /// What to say when nobody answered.
     fn failed(&self, error: &ClientError) -> ChatError {
+        if let Some(message) = is_too_slow(error) {
+            // The client's fault, and nothing was done.
+            return ChatError::new(ErrorCode::Malformed, message);
+        }
         self.failed.inc();
         let source = std::error::Error::source(error).map(ToString::to_string);
         let Self { options: ForwardOptions { role, to, .. }, .. } = self;
