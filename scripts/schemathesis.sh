@@ -9,10 +9,17 @@ shift
 tool=$("$ROOT/scripts/tools.sh" schemathesis)
 scratch
 
-# All requests come from one address, whose limits are the only ones lifted.
+# All requests come from one address and a few people, whose limits are the only ones lifted.
 export FOLKMOOT_AUTH__LOGIN_PER_MINUTE_ADDRESS=1000000
 export FOLKMOOT_AUTH__LOGIN_PER_MINUTE_ACCOUNT=100000
 export FOLKMOOT_AUTH__REGISTER_PER_HOUR_ADDRESS=1000000
+export FOLKMOOT_SERVER__REQUESTS_PER_SECOND=1000000
+export FOLKMOOT_SERVER__REQUEST_BURST=1000000
+export FOLKMOOT_SERVER__CHANNELS_PER_HOUR=1000000
+export FOLKMOOT_SERVER__INVITATIONS_PER_HOUR=1000000
+export FOLKMOOT_GATEWAY__COMMANDS_PER_SECOND=1000000
+export FOLKMOOT_GATEWAY__COMMAND_BURST=1000000
+export FOLKMOOT_FILES__UPLOADS_PER_HOUR=1000000
 start_server "$binary" --no-demo
 
 export FOLKMOOT_URL=http://127.0.0.1:$SERVER_PORT

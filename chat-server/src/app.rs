@@ -159,7 +159,7 @@ impl App {
         let store = guarded(config, store, &metrics);
         let has = |role| roles.contains(&role);
 
-        let chat = Chat::new(Arc::clone(&store), bus);
+        let chat = Chat::limited(Arc::clone(&store), bus, &config.rates());
         let auth = open_auth(&chat, &store, config).await?;
         let limits = connection_limits(config);
         let mut gateway_options = config.gateway.clone();
@@ -207,6 +207,7 @@ impl App {
                 files: Arc::new(Files::new(Arc::clone(&chat), blobs)),
                 auth: Arc::clone(&auth),
                 max_file_bytes: config.files.max_bytes,
+                uploads_at_once: config.files.uploads_at_once,
             }));
         }
         let routes = chat_api::stamped(routes, Arc::clone(&chat));

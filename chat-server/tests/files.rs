@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use chat_protocol::{ChannelId, ErrorCode, FileRef, Problem, limits::MAX_FILE_BYTES, rest::TokenResponse};
+use chat_server::config::Config;
 use futures_util::{StreamExt as _, future::join_all, stream};
 use harness::{
     TestServer,
@@ -31,8 +32,16 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut files = PathBuf::new();
-        let server = TestServer::with(|config| files = config.data.dir.join("files")).await;
+        let server = TestServer::with(|config| {
+            files = config.data.dir.join("files");
+            change(config);
+        })
+        .await;
         let ada = server.register("ada").await;
         let channel = server.channel_of(&ada, &[], "den").await;
         Self { server, ada, channel, files }
@@ -49,12 +58,16 @@ impl Scene {
 
     /// A connection on which the head of an upload was sent, and nothing else.
     async fn begin(&self, framing: &str) -> TcpStream {
+        self.begin_as(&self.ada, framing).await
+    }
+
+    async fn begin_as(&self, who: &TokenResponse, framing: &str) -> TcpStream {
         let host = self.server.base_url.strip_prefix("http://").expect("an http URL");
         let mut stream = TcpStream::connect(host).await.expect("connects");
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n{framing}\r\n\r\n",
             self.path(),
-            self.ada.access_token
+            who.access_token
         );
         stream.write_all(head.as_bytes()).await.expect("is sent");
         stream
@@ -149,7 +162,7 @@ async fn nothing_is_not_a_file() {
 
 #[tokio::test]
 async fn more_uploads_than_places_are_asked_to_come_later() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(|config| config.files.uploads_at_once = 33).await;
     let mut held = Vec::new();
     for _ in 0..32 {
         held.push(scene.begin("Content-Length: 10").await);
@@ -159,6 +172,37 @@ async fn more_uploads_than_places_are_asked_to_come_later() {
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
     assert_eq!(problem(refused).await.code, ErrorCode::Overloaded);
+    for stream in &mut held {
+        stream.write_all(b"0123456789").await.expect("is sent");
+        assert_eq!(answered(stream).await, "HTTP/1.1 201 Created");
+    }
+    assert_eq!(scene.upload("now there is room").await.status(), 201);
+}
+
+#[tokio::test]
+async fn whoever_drips_has_a_part_of_the_places() {
+    let scene = Scene::new().await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(scene.begin("Content-Length: 10").await);
+    }
+    scene.until_kept(4).await;
+    let refused = scene.upload("one too many").await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(problem(refused).await.code, ErrorCode::RateLimited);
+    // Others have places.
+    let grace = scene.server.register("grace").await;
+    let members = serde_json::json!({ "users": [grace.user.id] });
+    let add = scene.server.post(&format!("/v1/channels/{}/members", scene.channel)).json(&members);
+    let added = add.bearer_auth(&scene.ada.access_token).send().await.expect("is answered");
+    assert!(added.status().is_success());
+    let mut other = scene.begin_as(&grace, "Content-Length: 10").await;
+    other.write_all(b"0123456789").await.expect("is sent");
+    assert_eq!(answered(&mut other).await, "HTTP/1.1 201 Created");
+    // One that ends, however it ends, gives its place back.
+    drop(held.pop());
+    scene.until_kept(4).await;
     for stream in &mut held {
         stream.write_all(b"0123456789").await.expect("is sent");
         assert_eq!(answered(stream).await, "HTTP/1.1 201 Created");
@@ -183,7 +227,7 @@ fn memory(pid: u32, field: &str) -> u64 {
 #[tokio::test]
 async fn ten_uploads_at_once_cost_less_than_4_mib_each() {
     let data = tempfile::tempdir().expect("a directory");
-    let server = ServerProcess::start(data.path());
+    let server = ServerProcess::start_with(data.path(), &["files.uploads_at_once=10"]);
     let http = http_client();
     let account = serde_json::json!({ "handle": "ada", "password": "correct horse battery" });
     let register = http.post(format!("{}/v1/auth/register", server.base_url)).json(&account);

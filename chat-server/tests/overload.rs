@@ -127,6 +127,7 @@ impl Server {
             files: Arc::new(Files::new(Arc::clone(&chat), Arc::new(blobs))),
             auth,
             max_file_bytes: 1_000,
+            uploads_at_once: 4,
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let base_url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -7,7 +7,23 @@ import { size } from "./format.js";
 
 export const MAX_FILES = 10;
 const MAX_ATTEMPTS = 8;
+/** The server takes four at once of one person, who may have two windows. */
+const MAX_AT_ONCE = 2;
 let uploads = 0;
+let running = 0;
+const waiting = [];
+
+/** Resolves when it is an upload's turn; `over` gives the turn on. */
+async function turn() {
+  if (running < MAX_AT_ONCE) running++;
+  else await new Promise((resolve) => waiting.push(resolve));
+}
+
+function over() {
+  const next = waiting.shift();
+  if (next) next();
+  else running--;
+}
 
 /** `{ name, size, progress, state: "uploading" | "done" | "failed", ref, error }`, and how to steer it. */
 export class Upload {
@@ -38,7 +54,16 @@ export class Upload {
       this.#changed();
     };
     this.#changed();
-    for (let attempt = 0; ; attempt++) {
+    await turn();
+    try {
+      await this.#send(progress, signal);
+    } finally {
+      over();
+    }
+  }
+
+  async #send(progress, signal) {
+    for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         this.ref = await this.#api.upload(this.#channel, this.#file, { progress, signal });
         this.state = "done";
@@ -53,10 +78,9 @@ export class Upload {
         }
         progress(0);
         await new Promise((resolve) => setTimeout(resolve, (error.retryAfterMs ?? 300) + backoff(attempt)));
-        if (signal.aborted) return;
       }
     }
-    this.#changed();
+    if (!signal.aborted) this.#changed();
   }
 
   cancel() {

@@ -75,7 +75,8 @@ async fn upload_file(
     if announced(&headers).is_some_and(|length| length > state.max_file_bytes) {
         return Err(too_large(state.max_file_bytes).into());
     }
-    let place = uploads.enter()?;
+    let place = uploads.enter(actor.user)?;
+    state.chat.rates().upload(actor.user)?;
     let id = FileId::new();
     let staged = state.files.stage(id).await?;
     let Received { staged, size, sha256, media_type } = receive(body, staged, state.max_file_bytes).await?;

@@ -47,6 +47,8 @@ pub struct ApiState {
     pub auth: Arc<Auth>,
     /// Largest file, in bytes; at most [`limits::MAX_FILE_BYTES`] is promised to clients.
     pub max_file_bytes: u64,
+    /// Uploads of one person that may go on at one time.
+    pub uploads_at_once: usize,
 }
 
 impl FromRef<ApiState> for TokenVerifier {
@@ -60,7 +62,7 @@ impl FromRef<ApiState> for TokenVerifier {
 pub fn router(state: ApiState) -> Router {
     let description = RestDescription(Description::new(&openapi::document()));
     let (rest, _) = routes().split_for_parts();
-    rest.layer(Extension(Uploads::new(MAX_UPLOADS)))
+    rest.layer(Extension(Uploads::new(MAX_UPLOADS, state.uploads_at_once)))
         .layer(Extension(description))
         .with_state(state)
         .merge(web::router())

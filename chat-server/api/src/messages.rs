@@ -116,6 +116,7 @@ async fn send_message(
     IdempotencyKey(id): IdempotencyKey,
     JsonBody(message): JsonBody<SendMessage>,
 ) -> Result<(StatusCode, Json<Committed>), HttpError> {
+    state.chat.rates().command(actor.user)?;
     let committed = state.chat.send(&actor, channel, id, message.text, message.files, message.seen).await?;
     Ok((StatusCode::CREATED, Json(committed)))
 }
@@ -141,6 +142,7 @@ async fn edit_message(
     IdempotencyKey(id): IdempotencyKey,
     JsonBody(message): JsonBody<EditMessage>,
 ) -> Result<Json<Committed>, HttpError> {
+    state.chat.rates().command(actor.user)?;
     Ok(Json(state.chat.edit(&actor, channel, id, seq, message.text).await?))
 }
 
@@ -163,6 +165,7 @@ async fn delete_message(
     PathParams((channel, seq)): PathParams<(ChannelId, Seq)>,
     IdempotencyKey(id): IdempotencyKey,
 ) -> Result<Json<Committed>, HttpError> {
+    state.chat.rates().command(actor.user)?;
     Ok(Json(state.chat.delete(&actor, channel, id, seq).await?))
 }
 
@@ -187,6 +190,7 @@ async fn add_reaction(
     PathParams((channel, seq, emoji)): PathParams<(ChannelId, Seq, String)>,
     IdempotencyKey(id): IdempotencyKey,
 ) -> Result<Json<Committed>, HttpError> {
+    state.chat.rates().command(actor.user)?;
     Ok(Json(state.chat.react(&actor, channel, id, seq, emoji, false).await?))
 }
 
@@ -211,6 +215,7 @@ async fn remove_reaction(
     PathParams((channel, seq, emoji)): PathParams<(ChannelId, Seq, String)>,
     IdempotencyKey(id): IdempotencyKey,
 ) -> Result<Json<Committed>, HttpError> {
+    state.chat.rates().command(actor.user)?;
     Ok(Json(state.chat.react(&actor, channel, id, seq, emoji, true).await?))
 }
 

@@ -1,6 +1,6 @@
 //! Receives an upload: streamed, hashed, sniffed and bounded, never whole in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,8 +9,9 @@ use chat_domain::{
     chat::{ChatError, blob_failed},
 };
 use chat_http::connection::is_too_slow;
-use chat_protocol::ErrorCode;
+use chat_protocol::{ErrorCode, UserId};
 use futures_util::{StreamExt, stream::BoxStream};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -22,19 +23,54 @@ use super::sniff::Sniffer;
 /// An upload that is not whole after this long is given up; the largest file needs 350 kbit/s. One that comes too slowly is given
 /// up earlier, as every body is.
 const WHOLE: Duration = Duration::from_secs(600);
+/// When whoever found no place may try again, in milliseconds.
+const COME_AGAIN_MS: u64 = 2_000;
 
-/// Places for uploads.
+/// Places for uploads: so many in all, and so many for each person.
 #[derive(Clone)]
-pub(super) struct Uploads(Arc<Semaphore>);
+pub(super) struct Uploads {
+    places: Arc<Semaphore>,
+    each: usize,
+    /// How many are going on, of those who have any.
+    by_person: Arc<Mutex<HashMap<UserId, usize>>>,
+}
+
+/// A place for an upload, free again when it is dropped.
+pub(super) struct UploadPlace {
+    user: UserId,
+    by_person: Arc<Mutex<HashMap<UserId, usize>>>,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Uploads {
-    pub(super) fn new(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+    pub(super) fn new(places: usize, each: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), each, by_person: Arc::default() }
     }
 
     /// A place, while it is held.
-    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, ChatError> {
-        self.0.clone().try_acquire_owned().map_err(|_| ChatError::overloaded(2_000))
+    pub(super) fn enter(&self, user: UserId) -> Result<UploadPlace, ChatError> {
+        let mut by_person = self.by_person.lock();
+        if by_person.get(&user).is_some_and(|held| *held >= self.each) {
+            let message =
+                format!("too many uploads at once: at most {} of one person are allowed", self.each);
+            return Err(ChatError { message, ..ChatError::rate_limited(COME_AGAIN_MS) });
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| ChatError::overloaded(COME_AGAIN_MS))?;
+        *by_person.entry(user).or_default() += 1;
+        Ok(UploadPlace { user, by_person: Arc::clone(&self.by_person), _place: place })
+    }
+}
+
+impl Drop for UploadPlace {
+    fn drop(&mut self) {
+        let mut by_person = self.by_person.lock();
+        if let Some(held) = by_person.get_mut(&self.user) {
+            *held -= 1;
+            if *held == 0 {
+                by_person.remove(&self.user);
+            }
+        }
     }
 }
 

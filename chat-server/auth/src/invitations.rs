@@ -112,11 +112,12 @@ impl Auth {
     /// Makes an invitation with which people make accounts.
     ///
     /// # Errors
-    /// `forbidden`, `invalid`, `conflict` when there are too many.
+    /// `forbidden`, `invalid`, `rate_limited`, `conflict` when there are too many.
     pub async fn invite(&self, actor: &Actor, request: CreateInvitation) -> Result<NewInvitation, ChatError> {
         let actor = self.stored_actor(actor).await?;
         let terms = Terms::of(request)?;
         may_give(&actor, terms.role)?;
+        self.chat.rates().invitation(actor.user)?;
         make(&**self.store(), Some(actor.user), terms).await
     }
 
@@ -170,7 +171,7 @@ impl Auth {
     /// Makes an invitation with which somebody who forgot their password sets another one.
     ///
     /// # Errors
-    /// `forbidden`, `not_found`.
+    /// `forbidden`, `not_found`, `rate_limited`.
     pub async fn reset_password(&self, actor: &Actor, user: UserId) -> Result<NewInvitation, ChatError> {
         let actor = self.stored_actor(actor).await?;
         may_give(&actor, Role::Guest)?;
@@ -182,6 +183,7 @@ impl Auth {
                 "a closed account, or a bot's, has no password to set",
             ));
         }
+        self.chat.rates().invitation(actor.user)?;
         make(&**self.store(), Some(actor.user), Terms::password_of(&user)).await
     }
 

@@ -134,9 +134,16 @@ impl Auth {
         chat.follow_generation().await?;
         let (versions, generations) = (Arc::clone(chat.auth_versions()), chat.generations());
         let keys_file = &options.signing_keys_file;
-        let verifier =
-            TokenVerifier::load(&store, chat.bus(), versions, generations, keys_file, options.access_token)
-                .await?;
+        let verifier = TokenVerifier::load(
+            &store,
+            chat.bus(),
+            versions,
+            generations,
+            keys_file,
+            options.access_token,
+            Arc::clone(chat.rates()),
+        )
+        .await?;
         verifier.keys().ensure().await?;
         let limits = Limits::new(&options);
         Ok(Arc::new(Self {

@@ -8,70 +8,28 @@ use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
 use chat_domain::{
     bus::{Attempt, Limited},
-    chat::ChatError,
+    chat::{ChatError, Rate},
 };
 use chat_http::network;
 use chat_protocol::UserId;
 use lru::LruCache;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
 use super::AuthOptions;
 
-/// Keys that one limit remembers; beyond it, those that were used longest ago are forgotten.
+/// Keys that are remembered; beyond it, those that were used longest ago are forgotten.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(100_000).expect("is positive");
 /// Wrong passwords to an account from everywhere, for each one that is allowed from one network.
 const NETWORKS: u32 = 10;
 
-/// So many in a period for each key, which may all come at once (the generic cell rate algorithm).
-struct Limit {
-    interval: Duration,
-    burst: Duration,
-    /// When each key has its whole burst again.
-    full: Mutex<LruCache<u64, Instant>>,
-}
-
-impl Limit {
-    fn new(count: u32, period: Duration) -> Self {
-        let interval = period / count.max(1);
-        Self { interval, burst: period, full: Mutex::new(LruCache::new(MAX_KEYS)) }
-    }
-
-    fn take(&self, key: u64) -> Result<(), ChatError> {
-        let now = Instant::now();
-        let mut keys = self.full.lock();
-        let full = keys.get(&key).map_or(now, |full| now.max(*full)) + self.interval;
-        let wait = full.saturating_duration_since(now + self.burst);
-        if wait.is_zero() {
-            keys.put(key, full);
-            return Ok(());
-        }
-        Err(ChatError::rate_limited(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))
-    }
-
-    fn give_back(&self, key: u64) {
-        if let Some(full) = self.full.lock().get_mut(&key) {
-            *full -= self.interval;
-        }
-    }
-
-    fn forget_idle(&self) {
-        let now = Instant::now();
-        let mut keys = self.full.lock();
-        while keys.peek_lru().is_some_and(|(_, full)| *full <= now) {
-            keys.pop_lru();
-        }
-    }
-}
-
 /// The limits of one process, which knows what others count as well.
 pub(super) struct Limits {
-    login_pair: Limit,
-    login_network: Limit,
-    login_account: Limit,
-    register_network: Limit,
-    password: Limit,
+    login_pair: Rate<u64>,
+    login_network: Rate<u64>,
+    login_account: Rate<u64>,
+    register_network: Rate<u64>,
+    password: Rate<u64>,
     /// Accounts and networks that they were lately signed in from.
     known: Mutex<LruCache<u64, ()>>,
 }
@@ -107,10 +65,10 @@ impl Guess<'_> {
 
     /// It was not looked at.
     pub(super) fn give_back(&self) {
-        self.limits.login_network.give_back(self.network);
-        self.limits.login_pair.give_back(self.pair);
+        self.limits.login_network.give_back(&self.network);
+        self.limits.login_pair.give_back(&self.pair);
         if let Some(account) = self.account {
-            self.limits.login_account.give_back(account);
+            self.limits.login_account.give_back(&account);
         }
     }
 
@@ -129,11 +87,11 @@ impl Limits {
         const HOUR: Duration = Duration::from_secs(3_600);
         let per_account = options.login_per_minute_account;
         Self {
-            login_pair: Limit::new(per_account, MINUTE),
-            login_network: Limit::new(options.login_per_minute_address, MINUTE),
-            login_account: Limit::new(per_account.saturating_mul(NETWORKS), MINUTE),
-            register_network: Limit::new(options.register_per_hour_address, HOUR),
-            password: Limit::new(per_account, MINUTE),
+            login_pair: Rate::new(per_account, MINUTE),
+            login_network: Rate::new(options.login_per_minute_address, MINUTE),
+            login_account: Rate::new(per_account.saturating_mul(NETWORKS), MINUTE),
+            register_network: Rate::new(options.register_per_hour_address, HOUR),
+            password: Rate::new(per_account, MINUTE),
             known: Mutex::new(LruCache::new(MAX_KEYS)),
         }
     }
@@ -144,7 +102,7 @@ impl Limits {
         self.login_network.take(network)?;
         let pair = key(&format!("{handle} {network}"));
         if let Err(error) = self.login_pair.take(pair) {
-            self.login_network.give_back(network);
+            self.login_network.give_back(&network);
             return Err(error);
         }
         Ok(Guess { limits: self, network, pair, account: None })
@@ -157,7 +115,7 @@ impl Limits {
 
     /// It was right.
     pub(super) fn right_password(&self, user: UserId) {
-        self.password.give_back(key(&user.to_string()));
+        self.password.give_back(&key(&user.to_string()));
     }
 
     /// Counts a registration, and answers what other processes are to count as well.

@@ -13,7 +13,7 @@ use axum::{
 };
 use chat_domain::{
     bus::Bus,
-    chat::{Actor, AuthVersions, ChatError},
+    chat::{Actor, AuthVersions, ChatError, Rates},
     store::{GenerationRow, Store},
 };
 use chat_http::{BearerToken, Caller, Guest, HttpError, StillAllowed};
@@ -40,12 +40,13 @@ struct Inner {
     validation: Validation,
     generations: watch::Receiver<Option<GenerationRow>>,
     life: Duration,
+    rates: Arc<Rates>,
 }
 
 impl TokenVerifier {
     /// Reads keys, from this file unless its path is empty, and what was revoked, and follows the bus for more of that.
     /// `versions` learns whose role changed. When another of the store's `generations` begins, keys are read again and
-    /// older tokens are not believed. None is believed for longer than `life`.
+    /// older tokens are not believed. None is believed for longer than `life`. Requests with a good token are counted in `rates`.
     ///
     /// # Errors
     /// When the store cannot be asked, or the file cannot be used.
@@ -56,12 +57,20 @@ impl TokenVerifier {
         generations: watch::Receiver<Option<GenerationRow>>,
         signing_keys_file: &Path,
         life: Duration,
+        rates: Arc<Rates>,
     ) -> Result<Self, OpenError> {
         let keys = Arc::new(KeyRing::load(store, signing_keys_file).await?);
         let revoked = Revocations::load(Arc::clone(store), bus, versions).await?;
         keys.keep_fresh();
         tokio::spawn(follow(Arc::downgrade(&keys), generations.clone()));
-        Ok(Self(Arc::new(Inner { keys, revoked, validation: tokens::validation(), generations, life })))
+        Ok(Self(Arc::new(Inner {
+            keys,
+            revoked,
+            validation: tokens::validation(),
+            generations,
+            life,
+            rates,
+        })))
     }
 
     /// Whose token it is.
@@ -170,7 +179,7 @@ async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<Gen
     }
 }
 
-/// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on. Leaves [`StillAllowed`] with the request, for whoever
+/// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on, and the request is counted. Leaves [`StillAllowed`] with the request, for whoever
 /// waits for its body.
 pub struct Authenticated(pub Actor);
 
@@ -192,6 +201,7 @@ where
         if let Some(guest) = parts.extensions.get::<Guest>() {
             guest.known(actor.user);
         }
+        verifier.0.rates.request(actor.user)?;
         parts.extensions.insert(StillAllowed::new(move || {
             // A restore ends all sessions.
             if verifier.since() == since { verifier.still_stands(&actor) } else { Err(signed_out()) }

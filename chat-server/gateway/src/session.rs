@@ -330,6 +330,8 @@ impl Session<'_> {
     /// the client sends next.
     async fn submit(&mut self, id: ClientId, channel: ChannelId, command: Command) -> Result<(), ChatError> {
         let began = Instant::now();
+        // Whoever has several sockets is one person.
+        self.gateway.chat.rates().command(self.actor.user)?;
         let pending = self.gateway.chat.submit(&self.actor, channel, id, command).await?;
         let (conn, metrics) = (Arc::clone(self.conn), Arc::clone(&self.gateway.metrics));
         let user = self.actor.user;

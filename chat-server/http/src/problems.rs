@@ -26,7 +26,7 @@ macro_rules! problems {
 
 problems! {
     /// Any operation that needs a token.
-    SignedIn = Unauthenticated Internal Overloaded;
+    SignedIn = Unauthenticated RateLimited Internal Overloaded;
     /// Any other one.
     Open = Internal Overloaded;
     /// One that signs in.

@@ -17,6 +17,7 @@ use chat_auth::AuthOptions;
 use chat_blobs::config::S3Config;
 use chat_cassandra::config::CassandraConfig;
 use chat_cluster::config::ClusterConfig;
+use chat_domain::chat::RateOptions;
 use chat_gateway::GatewayOptions;
 use chat_http::TrustedProxies;
 use chat_pulsar::config::PulsarConfig;
@@ -71,6 +72,14 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<String>,
     /// Connections and sockets without a valid token, of one address.
     pub max_strangers_per_address: usize,
+    /// REST requests a second of one person, in the long run.
+    pub requests_per_second: u32,
+    /// REST requests of one person at once after a pause.
+    pub request_burst: u32,
+    /// Channels that one person may make in an hour.
+    pub channels_per_hour: u32,
+    /// Invitations and password codes that one person may make in an hour.
+    pub invitations_per_hour: u32,
     /// `http://host:port` of a process with the role `api`, for those without; empty: there is no such path here.
     pub api_url: String,
     /// `http://host:port` of a process with the role `auth`, for those without; empty: there is no such path here.
@@ -86,6 +95,22 @@ impl ServerConfig {
     }
 }
 
+impl Config {
+    /// How much one person may do in this process.
+    #[must_use]
+    pub const fn rates(&self) -> RateOptions {
+        RateOptions {
+            requests_per_second: self.server.requests_per_second,
+            request_burst: self.server.request_burst,
+            commands_per_second: self.gateway.commands_per_second,
+            command_burst: self.gateway.command_burst,
+            channels_per_hour: self.server.channels_per_hour,
+            invitations_per_hour: self.server.invitations_per_hour,
+            uploads_per_hour: self.files.uploads_per_hour,
+        }
+    }
+}
+
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
@@ -94,6 +119,10 @@ impl Default for ServerConfig {
             admin_token_file: PathBuf::new(),
             trusted_proxies: Vec::new(),
             max_strangers_per_address: 256,
+            requests_per_second: 200,
+            request_burst: 1_000,
+            channels_per_hour: 100,
+            invitations_per_hour: 100,
             api_url: String::new(),
             auth_url: String::new(),
         }
@@ -121,13 +150,22 @@ impl Default for DataConfig {
 pub struct FilesConfig {
     /// Largest file, in bytes.
     pub max_bytes: u64,
+    /// Uploads of one person that go on at one time.
+    pub uploads_at_once: usize,
+    /// Uploads that one person may begin in an hour.
+    pub uploads_per_hour: u32,
     /// Where they lie.
     pub store: FileEngine,
 }
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        Self { max_bytes: chat_protocol::limits::MAX_FILE_BYTES, store: FileEngine::default() }
+        Self {
+            max_bytes: chat_protocol::limits::MAX_FILE_BYTES,
+            uploads_at_once: 4,
+            uploads_per_hour: 500,
+            store: FileEngine::default(),
+        }
     }
 }
 

@@ -202,6 +202,35 @@ pub const SETTINGS: &[Setting] = &[
          the oldest. At most half of those in all, of which there are more the more files may be open: docs/overload.md. Behind a proxy set \
          `server.trusted_proxies`, or all users share its address."
     ),
+    number!(
+        "server.requests_per_second",
+        1,
+        1_000_000,
+        server.requests_per_second,
+        "REST requests a second that one person may sustain, of whatever kind. Like all limits of a person it holds in each process: \
+         with three `api` processes, up to three times as many."
+    ),
+    number!(
+        "server.request_burst",
+        1,
+        1_000_000,
+        server.request_burst,
+        "REST requests that one person may make at once after a pause."
+    ),
+    number!(
+        "server.channels_per_hour",
+        1,
+        1_000_000,
+        server.channels_per_hour,
+        "Channels that one person may make in an hour, direct ones too."
+    ),
+    number!(
+        "server.invitations_per_hour",
+        1,
+        1_000_000,
+        server.invitations_per_hour,
+        "Invitations and codes for passwords that one person may make in an hour."
+    ),
     text!(
         "server.api_url",
         Kind::OptionalText,
@@ -484,14 +513,15 @@ pub const SETTINGS: &[Setting] = &[
         1,
         1_000_000,
         gateway.commands_per_second,
-        "Commands a second that a socket may sustain."
+        "Commands a second that a socket may sustain; and messages, edits, deletions and reactions a second that a person may sustain \
+         over all their sockets and REST."
     ),
     number!(
         "gateway.command_burst",
         1,
         1_000_000,
         gateway.command_burst,
-        "Commands that a socket may send at once after a pause."
+        "Commands that a socket, or a person over all doors, may send at once after a pause."
     ),
     number!(
         "gateway.max_in_flight",
@@ -547,6 +577,20 @@ pub const SETTINGS: &[Setting] = &[
         MAX_FILE_BYTES,
         files.max_bytes,
         "Largest file that can be uploaded, in bytes."
+    ),
+    number!(
+        "files.uploads_at_once",
+        1,
+        1_000,
+        files.uploads_at_once,
+        "Uploads of one person that may go on at one time, of the 32 that a process takes in all."
+    ),
+    number!(
+        "files.uploads_per_hour",
+        1,
+        1_000_000,
+        files.uploads_per_hour,
+        "Uploads that one person may begin in an hour."
     ),
     choice!(
         "files.store",

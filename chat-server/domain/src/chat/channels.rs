@@ -23,7 +23,7 @@ impl Chat {
     /// Makes a public or private channel, with its creator and `members` in it.
     ///
     /// # Errors
-    /// A guest asks, a value is not allowed, or the name is taken.
+    /// A guest asks, a value is not allowed, the name is taken, or they have made too many.
     pub async fn create_channel(&self, actor: &Actor, request: CreateChannel) -> Result<Channel, ChatError> {
         allow_org(actor, OrgAction::CreateChannel)?;
         if request.kind.is_direct() {
@@ -38,6 +38,7 @@ impl Chat {
         self.check_users(&members).await?;
         let created = EventBody::ChannelCreated { channel_kind: request.kind, name: Some(name), topic };
         let channel = ChannelId::new();
+        self.rates().channel(actor.user)?;
         self.found(actor, channel, created, std::iter::once(actor.user).chain(members)).await?;
         self.channel(actor, channel).await
     }
@@ -46,7 +47,7 @@ impl Chat {
     /// several others.
     ///
     /// # Errors
-    /// Too many users, or one that does not exist.
+    /// Too many users, one that does not exist, or too many channels made.
     pub async fn open_direct(&self, actor: &Actor, users: Vec<UserId>) -> Result<Channel, ChatError> {
         allow_org(actor, OrgAction::OpenDirect)?;
         let mut members: BTreeSet<UserId> = users.into_iter().collect();
@@ -61,6 +62,7 @@ impl Chat {
         let channel = ChannelId(Uuid::new_v5(&DIRECT_NAMESPACE, &name));
         if self.store.channel(channel).await?.is_none() {
             self.check_users(&members).await?;
+            self.rates().channel(actor.user)?;
             let channel_kind = if members.len() > 2 { ChannelKind::Group } else { ChannelKind::Direct };
             let created = EventBody::ChannelCreated { channel_kind, name: None, topic: String::new() };
             self.found(actor, channel, created, members).await?;

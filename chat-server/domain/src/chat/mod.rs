@@ -21,6 +21,7 @@ mod names;
 pub mod paging;
 mod people;
 pub mod permissions;
+mod rates;
 mod reading;
 mod recent;
 mod unit;
@@ -48,6 +49,7 @@ pub use messages::{Command, PendingCommit};
 pub use names::display_name;
 pub use people::AccountChange;
 pub use permissions::Actor;
+pub use rates::{Rate, RateOptions, Rates};
 pub use reading::{EventsPage, bad_cursor};
 pub use recent::RecentEvents;
 
@@ -74,12 +76,19 @@ pub struct Chat {
     /// Who keeps recent events, if anybody does; not kept alive by this.
     recent: OnceLock<Weak<dyn RecentEvents>>,
     recounts: unread::Recounts,
+    rates: Arc<Rates>,
 }
 
 impl Chat {
-    /// A chat on this store and bus. Needs a Tokio runtime.
+    /// A chat on this store and bus, in which nobody is limited. Needs a Tokio runtime.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
+        Self::limited(store, bus, &RateOptions::NONE)
+    }
+
+    /// A chat in which people may do so much.
+    #[must_use]
+    pub fn limited(store: Arc<dyn Store>, bus: Arc<dyn Bus>, rates: &RateOptions) -> Arc<Self> {
         let directory = Arc::new(Directory::new(Arc::clone(&store)));
         let heads = Arc::new(RecentHeads::new());
         let auth_versions = Arc::new(AuthVersions::default());
@@ -95,7 +104,25 @@ impl Chat {
         let logs = ChannelLogs::new(writer, Arc::clone(&directory));
         let recent = OnceLock::new();
         let recounts = Flights::default();
-        Arc::new(Self { store, bus, directory, logs, heads, auth_versions, generation, recent, recounts })
+        let rates = Arc::new(Rates::new(rates));
+        Arc::new(Self {
+            store,
+            bus,
+            directory,
+            logs,
+            heads,
+            auth_versions,
+            generation,
+            recent,
+            recounts,
+            rates,
+        })
+    }
+
+    /// How much people may do.
+    #[must_use]
+    pub const fn rates(&self) -> &Arc<Rates> {
+        &self.rates
     }
 
     /// The realtime bus.
