@@ -27,6 +27,8 @@ pub enum ErrorCode {
     Archived,
     /// Larger than the limit.
     TooLarge,
+    /// There is no room for it: the person has stored as much as one may, or the disk is almost full.
+    NoSpace,
     /// The content's type is not accepted.
     UnsupportedMediaType,
     /// The requested range cannot be served.
@@ -64,6 +66,8 @@ impl ErrorCode {
             Self::RateLimited => 429,
             Self::Overloaded | Self::Unavailable => 503,
             Self::Internal | Self::Unknown => 500,
+            // RFC 4918 §11.5, RFC 4331 §6.
+            Self::NoSpace => 507,
         }
     }
 
@@ -87,6 +91,7 @@ impl ErrorCode {
             Self::TooManyReactions => "too many reactions",
             Self::Archived => "channel is archived",
             Self::TooLarge => "too large",
+            Self::NoSpace => "no space left",
             Self::UnsupportedMediaType => "media type not accepted",
             Self::RangeNotSatisfiable => "range not satisfiable",
             Self::MethodNotAllowed => "method not allowed",

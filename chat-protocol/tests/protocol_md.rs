@@ -84,6 +84,7 @@ fn every_error_code_has_its_row_with_its_status() {
         ErrorCode::TooManyReactions,
         ErrorCode::Archived,
         ErrorCode::TooLarge,
+        ErrorCode::NoSpace,
         ErrorCode::UnsupportedMediaType,
         ErrorCode::RangeNotSatisfiable,
         ErrorCode::MethodNotAllowed,

@@ -115,6 +115,7 @@ pub struct App {
     auth: Arc<Auth>,
     process: Arc<Process>,
     gateway: Option<Arc<Gateway>>,
+    files: Option<Arc<Files>>,
     follower: Arc<Follower>,
     hop: Hop,
     address: SocketAddr,
@@ -154,12 +155,13 @@ impl App {
             gateway_metrics.register(registry);
             cluster_metrics.register(registry);
             connection_metrics.register(registry);
+            chat_http::register_refusals(registry);
         });
         let Engines { store, follow, bus, blobs } = Engines::open(config, &metrics).await?;
         let store = guarded(config, store, &metrics);
         let has = |role| roles.contains(&role);
 
-        let chat = Chat::limited(Arc::clone(&store), bus, &config.rates());
+        let chat = Chat::with(Arc::clone(&store), bus, &config.chat());
         let auth = open_auth(&chat, &store, config).await?;
         let limits = connection_limits(config);
         let mut gateway_options = config.gateway.clone();
@@ -200,11 +202,13 @@ impl App {
             auth.spawn();
             routes = routes.merge(chat_auth::router(Arc::clone(&auth)).split_for_parts().0);
         }
-        if has(Role::Api) {
+        let files = has(Role::Api).then(|| Files::new(Arc::clone(&chat), blobs, config.file_limits()));
+        if let Some(files) = &files {
+            files.spawn();
             routes = routes.merge(chat_api::router(ApiState {
                 chat: Arc::clone(&chat),
                 verifier: auth.verifier(),
-                files: Arc::new(Files::new(Arc::clone(&chat), blobs)),
+                files: Arc::clone(files),
                 auth: Arc::clone(&auth),
                 max_file_bytes: config.files.max_bytes,
                 uploads_at_once: config.files.uploads_at_once,
@@ -235,6 +239,7 @@ impl App {
             auth,
             process,
             gateway,
+            files,
             follower,
             hop,
             address: config.server.listen,
@@ -289,6 +294,12 @@ impl App {
     #[must_use]
     pub const fn gateway(&self) -> Option<&Arc<Gateway>> {
         self.gateway.as_ref()
+    }
+
+    /// The files, if this process has the role `api`.
+    #[must_use]
+    pub const fn files(&self) -> Option<&Arc<Files>> {
+        self.files.as_ref()
     }
 
     /// Leaves: not ready, sockets sent away over the drain window, requests finished, all within a bounded time.

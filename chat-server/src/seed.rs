@@ -11,7 +11,7 @@ use std::{
 use chat_auth::{MAX_TOKEN_LIFE, OpenError, TokenVerifier};
 use chat_domain::{
     bus::{Bus, local::LocalBus},
-    chat::{Actor, ChatError, RateOptions, Rates, now_ms},
+    chat::{Actor, ChatError, now_ms},
     store::{Appended, NewEvent, SessionRow, Store, StoreError, initial_role},
 };
 use chat_protocol::{
@@ -127,11 +127,11 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
 
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
     // Tokens are only issued here.
-    let rates = Arc::new(Rates::new(&RateOptions::NONE));
     let (versions, generations) = (Arc::default(), watch::Sender::new(None).subscribe());
     let keys_file = &config.auth.signing_keys_file;
     let verifier =
-        TokenVerifier::load(&store, &bus, versions, generations, keys_file, MAX_TOKEN_LIFE, rates).await?;
+        TokenVerifier::load(&store, &bus, versions, generations, keys_file, MAX_TOKEN_LIFE, Arc::default())
+            .await?;
     verifier.keys().ensure().await?;
     for ((user, session), channels) in users.iter().zip(sessions).zip(&memberships) {
         let actor = Actor { user: user.id, role: user.role, auth_version: 0, session };

@@ -25,7 +25,7 @@ use chat_cluster::{
 use chat_domain::store::class::Class;
 use chat_domain::{
     bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, Files, now_ms},
+    chat::{Actor, Chat, FileLimits, Files, now_ms},
     store::{Appended, DirectoryStore as _, LogStore as _, NewEvent, Refusal, Store, StoreError},
 };
 use chat_follow::clock::ClockIsRight;
@@ -124,7 +124,11 @@ impl Server {
         let api = chat_api::router(ApiState {
             chat: Arc::clone(&chat),
             verifier: verifier.clone(),
-            files: Arc::new(Files::new(Arc::clone(&chat), Arc::new(blobs))),
+            files: Files::new(
+                Arc::clone(&chat),
+                Arc::new(blobs),
+                FileLimits { bytes_per_person: 0, unattached_per_person: 100, keep_free: 0 },
+            ),
             auth,
             max_file_bytes: 1_000,
             uploads_at_once: 4,

@@ -52,6 +52,7 @@ async fn requests_of_every_kind_are_counted_for_their_person() {
     };
     assert!(taken >= 5, "{taken}");
     is_limited(refused).await;
+    assert!(server.metric(r#"folkmoot_refused_total{reason="rate_limited"}"#).await >= 1.0);
     assert_eq!(send(server.get("/v1/users/me"), &grace).await.status(), StatusCode::OK);
 }
 

@@ -110,9 +110,17 @@ impl Process {
         let (store, dir) = Self::store();
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
         let generations = tokio::sync::watch::Sender::new(None).subscribe();
-        let verifier = TokenVerifier::load(&store, &bus, Arc::default(), generations, file, MAX_TOKEN_LIFE)
-            .await
-            .expect("keys");
+        let verifier = TokenVerifier::load(
+            &store,
+            &bus,
+            Arc::default(),
+            generations,
+            file,
+            MAX_TOKEN_LIFE,
+            Arc::default(),
+        )
+        .await
+        .expect("keys");
         Self { verifier, store, _auth: None, _dir: dir }
     }
 

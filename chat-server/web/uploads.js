@@ -70,7 +70,7 @@ export class Upload {
         break;
       } catch (error) {
         if (signal.aborted) return;
-        const again = !(error instanceof ApiError) || error.retryable || error.status >= 500;
+        const again = !(error instanceof ApiError) || error.retryable || (error.status >= 500 && error.status !== 507);
         if (!again || attempt + 1 >= MAX_ATTEMPTS) {
           this.state = "failed";
           this.error = explain(error);

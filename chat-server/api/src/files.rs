@@ -77,9 +77,18 @@ async fn upload_file(
     }
     let place = uploads.enter(actor.user)?;
     state.chat.rates().upload(actor.user)?;
+    let room = state.files.room(&actor, announced(&headers), state.max_file_bytes).await?;
     let id = FileId::new();
     let staged = state.files.stage(id).await?;
-    let Received { staged, size, sha256, media_type } = receive(body, staged, state.max_file_bytes).await?;
+    let beyond = || {
+        if room.bytes < state.max_file_bytes {
+            state.files.beyond_room()
+        } else {
+            too_large(state.max_file_bytes)
+        }
+    };
+    let received = receive(body, staged, room.bytes, beyond).await?;
+    let Received { staged, size, sha256, media_type } = received;
     // It took its time: whoever was signed out meanwhile has uploaded nothing.
     allowed.check()?;
     let UploadFile { channel, name } = query;
@@ -87,7 +96,7 @@ async fn upload_file(
     let keeping = tokio::spawn(async move {
         let upload = Upload { id, channel, name, media_type, size, sha256, staged };
         let kept = state.files.keep(&actor, upload).await;
-        drop(place);
+        drop((place, room));
         kept
     });
     let row = keeping
@@ -152,6 +161,7 @@ async fn get_file(
 async fn get_file_content(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
+    Extension(allowed): Extension<StillAllowed>,
     PathParams(file): PathParams<FileId>,
     method: Method,
     headers: HeaderMap,
@@ -184,7 +194,8 @@ async fn get_file_content(
         answer_headers.insert(header::CONTENT_RANGE, header_value(&sent)?);
     }
     if method != Method::HEAD {
-        *answer.body_mut() = Body::from_stream(state.files.read(file, part).await?);
+        *answer.body_mut() =
+            Body::from_stream(state.files.read(actor, file, part, move || allowed.check()).await?);
     }
     Ok(answer)
 }

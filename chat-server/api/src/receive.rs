@@ -82,11 +82,12 @@ pub(super) struct Received {
     pub(super) media_type: &'static str,
 }
 
-/// Writes the body to `staged`. On an error, dropping `staged` leaves nothing behind.
+/// Writes the body, of up to `limit` bytes, to `staged`. On an error, dropping `staged` leaves nothing behind.
 pub(super) async fn receive(
     body: Body,
     mut staged: Box<dyn Staged>,
     limit: u64,
+    beyond: impl Fn() -> ChatError,
 ) -> Result<Received, ChatError> {
     let mut chunks = body.into_data_stream().boxed();
     let (mut hash, mut sniffer, mut size) = (Sha256::new(), Sniffer::default(), 0_u64);
@@ -94,7 +95,7 @@ pub(super) async fn receive(
     while let Some(chunk) = next(&mut chunks, end).await? {
         size += chunk.len() as u64;
         if size > limit {
-            return Err(too_large(limit));
+            return Err(beyond());
         }
         hash.update(&chunk);
         sniffer.feed(&chunk);

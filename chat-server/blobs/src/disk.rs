@@ -113,6 +113,16 @@ impl BlobStore for DiskBlobs {
         })
         .await
     }
+
+    async fn free(&self) -> Result<Option<u64>, BlobError> {
+        let root = self.root.clone();
+        run(&self.operations, move || {
+            let found = rustix::fs::statvfs(&root)?;
+            // What is kept for the superuser is not for us.
+            Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+        })
+        .await
+    }
 }
 
 /// A blob that is being written. Its temporary file goes with it unless it was committed.

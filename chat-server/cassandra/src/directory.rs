@@ -1,14 +1,14 @@
-//! [`DirectoryStore`]: people, channels, memberships, markers, files' descriptions.
+//! [`DirectoryStore`]: people, channels, memberships, markers.
 //!
 //! Channels and memberships are read from the projections of the logs; see `log`.
 
 use async_trait::async_trait;
 use chat_domain::store::{
-    Account, ChannelRow, Counts, DirectoryStore, End, FileRow, LogStore as _, Membership, Standing,
-    StandingChange, StoreError, name_key,
+    Account, ChannelRow, Counts, DirectoryStore, End, LogStore as _, Membership, Standing, StandingChange,
+    StoreError, name_key,
 };
 use chat_protocol::{
-    ChannelId, FileId, Millis, Seq, UserId,
+    ChannelId, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     CassandraStore,
-    codec::{self, big, limit, number, text, uuid},
+    codec::{self, big, limit, number, uuid},
     cql::{Row, Statement, Value},
     log::{
         markers::mark_read,
@@ -40,12 +40,6 @@ const MEMBERSHIP: Statement = Statement::read(
 const MEMBERS: Statement = Statement::read("SELECT user, since FROM members WHERE channel = ? LIMIT ?");
 const MEMBERS_AFTER: Statement =
     Statement::read("SELECT user, since FROM members WHERE channel = ? AND user > ? LIMIT ?");
-const FILE: Statement = Statement::read(
-    "SELECT id, channel, owner, name, media_type, size, sha256, created_at FROM files WHERE id = ?",
-);
-const PUT_FILE: Statement = Statement::write(
-    "INSERT INTO files (id, channel, owner, name, media_type, size, sha256, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-);
 
 /// A place in a channel; `None` for a marker that was set while its user left.
 fn membership(row: &Row) -> Result<Option<Membership>, StoreError> {
@@ -223,23 +217,5 @@ impl DirectoryStore for CassandraStore {
 
     async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError> {
         self.changed_versions(since).await
-    }
-
-    async fn put_file(&self, file: &FileRow) -> Result<(), StoreError> {
-        let values = vec![
-            Value::Uuid(file.id.0),
-            Value::Uuid(file.channel.0),
-            Value::Uuid(file.owner.0),
-            text(&file.name),
-            text(&file.media_type),
-            big(file.size),
-            Value::Blob(file.sha256.to_vec()),
-            big(file.created_at),
-        ];
-        self.write(PUT_FILE, values).await
-    }
-
-    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
-        self.row(FILE, vec![Value::Uuid(id.0)]).await?.as_ref().map(codec::file).transpose()
     }
 }

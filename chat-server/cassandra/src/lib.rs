@@ -11,6 +11,7 @@ pub mod connect;
 pub mod cpp_driver;
 pub mod cql;
 mod directory;
+mod files;
 mod follow;
 mod generation;
 mod hours;
@@ -27,7 +28,10 @@ mod sessions;
 mod standing;
 mod users;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use cql::Cql;
 use hours::Hours;
@@ -43,6 +47,8 @@ pub struct CassandraStore {
     lists: follow::Lists,
     /// Whether there is anybody; once true, for good.
     has_users: AtomicBool,
+    /// Hours since the epoch before which nothing is to be done about files.
+    no_file_work_before: AtomicU64,
 }
 
 impl CassandraStore {
@@ -58,7 +64,8 @@ impl CassandraStore {
         let hours = Arc::new(Hours::new(logs.hour));
         let lists = follow::Lists { shards: logs.shards.max(1), kept: logs.lists_kept };
         let log = Arc::new(log::Log::new(Arc::clone(&cql), logs, Arc::clone(&hours)));
-        Self { cql, log, hours, lists, has_users: AtomicBool::new(false) }
+        let (has_users, no_file_work_before) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { cql, log, hours, lists, has_users, no_file_work_before }
     }
 
     /// Makes its metrics part of a registry.

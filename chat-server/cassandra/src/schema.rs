@@ -20,7 +20,10 @@ pub struct Step {
 pub const STEPS: &[Step] = &[
     Step { statements: &[LOGS, PEOPLE, FILES], works_with: 1 },
     // Version 0.2.0. It only adds, so servers of 0.1.0 serve beside it.
-    Step { statements: &[COUNTS, ROLES, SESSIONS, GENERATIONS, CONSUMERS, REACTIONS], works_with: 1 },
+    Step {
+        statements: &[COUNTS, ROLES, SESSIONS, GENERATIONS, CONSUMERS, REACTIONS, FILES_THAT_GO],
+        works_with: 1,
+    },
 ];
 
 /// The partition of `public_channels`. Some ten thousand names fit well; more partitions can be added beside it.
@@ -86,6 +89,21 @@ const FILES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS blob_chunks (file uuid, part int, n int, bytes blob, PRIMARY KEY ((file, part), n))",
     // Uploads that are going on, by the hour in which they began.
     "CREATE TABLE IF NOT EXISTS staged_blobs (hour int, file uuid, PRIMARY KEY ((hour), file))",
+];
+
+/// Files that go with their messages, see `files`.
+const FILES_THAT_GO: &[&str] = &[
+    // A file that is gone is no more served; its row goes behind its bytes.
+    "ALTER TABLE files ADD IF NOT EXISTS (gone boolean)",
+    // What a person has stored. `attached`: a message had it once. Files of 0.1.0 are not in it.
+    "CREATE TABLE IF NOT EXISTS files_of (
+        owner uuid, file uuid, bytes bigint, attached boolean, PRIMARY KEY ((owner), file))",
+    // Which messages have a file. `released`: the message was deleted; nothing sets that back.
+    "CREATE TABLE IF NOT EXISTS file_uses (
+        file uuid, channel uuid, seq bigint, released boolean, PRIMARY KEY ((file), channel, seq))",
+    // What is to be looked at later, see `FileWork`, by the hour in which it is due.
+    "CREATE TABLE IF NOT EXISTS file_work (
+        hour bigint, due bigint, file uuid, task blob, PRIMARY KEY ((hour), due, file, task))",
 ];
 
 /// Columns that count messages up to a position.

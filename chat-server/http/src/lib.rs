@@ -18,4 +18,4 @@ pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams
 pub use harden::{HardenOptions, harden};
 pub use host::has_good_host;
 pub use problem::{HttpError, fallback, method_not_allowed, panic_response};
-pub use refusals::{Caller, refused};
+pub use refusals::{Caller, refused, register_refusals};

@@ -46,7 +46,7 @@ problems! {
     /// One that the state of things may rule out.
     Clash = Conflict;
     /// One that takes an upload.
-    Upload = Malformed TooLarge Invalid;
+    Upload = Malformed TooLarge Invalid NoSpace;
     /// One that sends a download.
     Unsatisfiable = RangeNotSatisfiable;
 }

@@ -1,9 +1,10 @@
-//! Refusals in the audit log: of people who may not do what they tried, and of those who try too often.
+//! Refusals, counted and in the audit log: of people who may not do what they tried, of those who try too often, and of those who
+//! store too much.
 
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,10 @@ use axum::{
 use chat_protocol::{ErrorCode, UserId};
 use http::StatusCode;
 use parking_lot::Mutex;
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
 
 use super::ClientAddress;
 
@@ -46,22 +51,42 @@ pub(super) async fn audit(request: Request, next: Next) -> Response {
     let code = match response.status() {
         StatusCode::FORBIDDEN => ErrorCode::Forbidden,
         StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
+        StatusCode::INSUFFICIENT_STORAGE => ErrorCode::NoSpace,
         _ => return response,
     };
     refused(code, caller.0.get().copied(), address, &format!("{method} {}", uri.path()));
     response
 }
 
-/// Writes a line when the code is one of those that are written down.
+/// Counts it, and writes a line, when the code is one of those that are written down.
 pub fn refused(code: ErrorCode, user: Option<UserId>, address: Option<IpAddr>, what: &str) {
-    if !matches!(code, ErrorCode::Forbidden | ErrorCode::RateLimited) {
-        return;
-    }
+    let reason = match code {
+        ErrorCode::Forbidden => "forbidden",
+        ErrorCode::RateLimited => "rate_limited",
+        ErrorCode::NoSpace => "no_space",
+        _ => return,
+    };
+    COUNTED.get_or_create(&[("reason", reason)]).inc();
     let Some(left_out) = PACE.lock().line(Instant::now()) else { return };
     let what = what.get(..MAX_PATH).unwrap_or(what);
     let (user, address) = (Shown(user), Shown(address));
     tracing::info!(target: "audit", %user, %address, what, code = code.title(), left_out, "refused");
 }
+
+/// Makes what was counted in this process part of a registry.
+pub fn register_refusals(registry: &mut Registry) {
+    for reason in ["forbidden", "rate_limited", "no_space"] {
+        drop(COUNTED.get_or_create(&[("reason", reason)]));
+    }
+    registry.register(
+        "refused",
+        "Requests and commands that their sender may not make, or not so often, or that there is no room for",
+        COUNTED.clone(),
+    );
+}
+
+/// Of the process, as all metrics are; who refuses is in many places.
+static COUNTED: LazyLock<Family<[(&str, &str); 1], Counter>> = LazyLock::new(Family::default);
 
 static PACE: Mutex<Pace> = Mutex::new(Pace { began: None, lines: 0, left_out: 0 });
 

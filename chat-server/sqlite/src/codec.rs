@@ -35,7 +35,7 @@ pub(super) fn opt_uint(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<
         .transpose()
 }
 
-fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get(column).map(Uuid::from_bytes)
 }
 

@@ -2,17 +2,17 @@
 
 use async_trait::async_trait;
 use chat_domain::store::{
-    Account, ChannelRow, DirectoryStore, End, FileRow, Membership, Standing, StandingChange, StoreError,
+    Account, ChannelRow, DirectoryStore, End, Membership, Standing, StandingChange, StoreError,
 };
 use chat_protocol::{
-    ChannelId, FileId, Millis, Seq, UserId,
+    ChannelId, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{
     SqliteStore,
-    codec::{self, CHANNEL_COLUMNS, FILE_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit},
+    codec::{self, CHANNEL_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit},
     seed::insert_user,
     standing,
 };
@@ -190,32 +190,6 @@ impl DirectoryStore for SqliteStore {
             |row| Ok((codec::user_id(row, 0)?, codec::uint(row, 1)?)),
         )
         .await
-    }
-
-    async fn put_file(&self, file: &FileRow) -> Result<(), StoreError> {
-        let file = file.clone();
-        self.write(move |db| {
-            db.prepare_cached(&format!(
-                "INSERT INTO files ({FILE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-            ))?
-            .execute(params![
-                file.id.0.as_bytes(),
-                file.channel.0.as_bytes(),
-                file.owner.0.as_bytes(),
-                file.name,
-                file.media_type,
-                int(file.size),
-                file.sha256,
-                int(file.created_at)
-            ])?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
-        let sql = format!("SELECT {FILE_COLUMNS} FROM files WHERE id = ?1");
-        self.one(sql, (id.0.into_bytes(),), codec::file).await
     }
 }
 

@@ -1,12 +1,13 @@
 //! The embedded store: one SQLite file, one writer thread that commits in groups, a few reader threads.
 //!
 //! `writer` owns the only connection that writes; `append` is what it does for a log, `project` what depends on the kind of an
-//! event; `log`, `directory` and `auth` are the contract's three parts; `schema` is the file's format.
+//! event; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's format.
 
 mod append;
 mod auth;
 mod codec;
 mod directory;
+mod files;
 mod follow;
 mod generation;
 mod job;

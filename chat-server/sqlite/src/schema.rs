@@ -170,6 +170,26 @@ CREATE INDEX users_owners ON users (deactivated) WHERE role = 0;
 -- One row: the life of this store. A restore begins another one, `since` a time; the first one is `since` 0.
 CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, since INTEGER NOT NULL);
 
+-- A file that is gone is no more served; its row goes behind its bytes. `attached`: a message had it once.
+ALTER TABLE files ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN attached INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX files_owner ON files (owner, gone, attached, size);
+-- Which messages have which files. `released`: the message was deleted.
+CREATE TABLE file_uses (
+    file BLOB NOT NULL,
+    channel BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    released INTEGER NOT NULL,
+    PRIMARY KEY (file, channel, seq)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO file_uses (file, channel, seq, released)
+    SELECT unhex(replace(json_extract(ref.value, '$.id'), '-', '')), events.channel, events.seq, 0
+    FROM events, json_each(events.body, '$.files') AS ref WHERE events.kind = 1;
+UPDATE files SET attached = 1 WHERE id IN (SELECT file FROM file_uses);
+-- What is to be looked at later, see `FileWork`: first the uploads of an older version, after a day.
+CREATE TABLE file_work (due INTEGER NOT NULL, file BLOB NOT NULL, task BLOB NOT NULL, PRIMARY KEY (due, file, task)) WITHOUT ROWID;
+INSERT INTO file_work (due, file, task) SELECT created_at + 90000000, id, x'01' FROM files WHERE NOT attached;
+
 -- How far each consumer of the logs has come: `events.row` of the last event that it has had.
 CREATE TABLE consumers (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 -- Channels that a consumer could not have although its position is past them: it has had them up to `seq`, and must have
@@ -223,6 +243,40 @@ mod tests {
         migrate(&mut db).expect("is migrated already");
         let version: u32 = db.query_row("PRAGMA user_version", (), |row| row.get(0)).expect("has a version");
         assert_eq!(usize::try_from(version), Ok(MIGRATIONS.len()));
+    }
+
+    #[test]
+    fn messages_of_an_older_version_have_their_files() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        db.execute_batch(V1).expect("is made");
+        db.pragma_update(None, "user_version", 1).expect("sets the version");
+        let (sent, in_none) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+        for id in [sent, in_none] {
+            db.execute(
+                "INSERT INTO files VALUES (?1, x'01', x'02', 'a', 'text/plain', 1, x'03', 7)",
+                [id.as_bytes()],
+            )
+            .expect("is put");
+        }
+        let body = format!(r#"{{"kind":"message","text":"","files":[{{"id":"{sent}","name":"a"}}]}}"#);
+        let insert =
+            "INSERT INTO events (channel, seq, at, by, kind, body) VALUES (x'01', ?1, 7, x'02', 1, ?2)";
+        db.execute(insert, (4, &body)).expect("is put");
+        // Padded, as what was scrubbed is.
+        let scrubbed = r#"{"kind":"message","text":"","deleted":true}                       "#;
+        db.execute(insert, (5, scrubbed)).expect("is put");
+        migrate(&mut db).expect("migrates");
+        let uses: Vec<(Vec<u8>, i64)> = db
+            .prepare("SELECT file, seq FROM file_uses WHERE NOT released")
+            .and_then(|mut query| query.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+            .expect("is read");
+        assert_eq!(uses, [(sent.as_bytes().to_vec(), 4)]);
+        let waits: Vec<u8> = db
+            .query_row("SELECT file FROM file_work WHERE due = 90000007 AND task = x'01'", (), |row| {
+                row.get(0)
+            })
+            .expect("one of them is looked at after a day");
+        assert_eq!(waits, in_none.as_bytes());
     }
 
     #[test]

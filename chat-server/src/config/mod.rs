@@ -11,13 +11,13 @@ mod settings;
 mod sources;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use chat_auth::AuthOptions;
 use chat_blobs::config::S3Config;
 use chat_cassandra::config::CassandraConfig;
 use chat_cluster::config::ClusterConfig;
-use chat_domain::chat::RateOptions;
+use chat_domain::chat::{ChatOptions, FileLimits, RateOptions};
 use chat_gateway::GatewayOptions;
 use chat_http::TrustedProxies;
 use chat_pulsar::config::PulsarConfig;
@@ -96,10 +96,10 @@ impl ServerConfig {
 }
 
 impl Config {
-    /// How much one person may do in this process.
+    /// How much one person may do in this process, and how long uploads wait.
     #[must_use]
-    pub const fn rates(&self) -> RateOptions {
-        RateOptions {
+    pub const fn chat(&self) -> ChatOptions {
+        let rates = RateOptions {
             requests_per_second: self.server.requests_per_second,
             request_burst: self.server.request_burst,
             commands_per_second: self.gateway.commands_per_second,
@@ -107,6 +107,17 @@ impl Config {
             channels_per_hour: self.server.channels_per_hour,
             invitations_per_hour: self.server.invitations_per_hour,
             uploads_per_hour: self.files.uploads_per_hour,
+        };
+        ChatOptions { rates, unattached_life: self.files.unattached }
+    }
+
+    /// How much people may store.
+    #[must_use]
+    pub const fn file_limits(&self) -> FileLimits {
+        FileLimits {
+            bytes_per_person: self.files.max_bytes_per_person,
+            unattached_per_person: self.files.max_unattached_per_person,
+            keep_free: self.files.keep_free_bytes,
         }
     }
 }
@@ -154,6 +165,14 @@ pub struct FilesConfig {
     pub uploads_at_once: usize,
     /// Uploads that one person may begin in an hour.
     pub uploads_per_hour: u32,
+    /// Bytes of one person's files; 0: no limit.
+    pub max_bytes_per_person: u64,
+    /// Files of one person that are in no message.
+    pub max_unattached_per_person: u64,
+    /// An upload that is in no message after this long is removed.
+    pub unattached: Duration,
+    /// Bytes of the disk that uploads leave free.
+    pub keep_free_bytes: u64,
     /// Where they lie.
     pub store: FileEngine,
 }
@@ -164,6 +183,10 @@ impl Default for FilesConfig {
             max_bytes: chat_protocol::limits::MAX_FILE_BYTES,
             uploads_at_once: 4,
             uploads_per_hour: 500,
+            max_bytes_per_person: 5 * 1024 * 1024 * 1024,
+            max_unattached_per_person: 100,
+            unattached: Duration::from_secs(24 * 3_600),
+            keep_free_bytes: 1024 * 1024 * 1024,
             store: FileEngine::default(),
         }
     }

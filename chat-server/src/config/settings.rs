@@ -592,6 +592,41 @@ pub const SETTINGS: &[Setting] = &[
         files.uploads_per_hour,
         "Uploads that one person may begin in an hour."
     ),
+    Setting {
+        key: "files.max_bytes_per_person",
+        kind: Kind::IntegerOrZero(MIB, 1_024 * GIB),
+        help: "Bytes that the files of one person may have together, each counted as 64 KiB at least; beyond it an upload is \
+               answered 507. Files of deleted messages do not count. 0: no limit.",
+        get: |c| Value::Integer(c.files.max_bytes_per_person),
+        set: |c, v| {
+            if let Value::Integer(n) = v {
+                c.files.max_bytes_per_person = n;
+            }
+        },
+    },
+    number!(
+        "files.max_unattached_per_person",
+        1,
+        100_000,
+        files.max_unattached_per_person,
+        "Files of one person that are in no message yet; beyond it an upload is answered 507."
+    ),
+    seconds!(
+        "files.unattached_hours",
+        3_600,
+        1,
+        720,
+        files.unattached,
+        "An upload that is in no message after this long cannot be sent any more, and is removed an hour later."
+    ),
+    number!(
+        "files.keep_free_bytes",
+        0,
+        1_024 * GIB,
+        files.keep_free_bytes,
+        "Bytes of the disk that uploads leave free, so that messages can still be written: below it an upload is answered 507. Only \
+         where files lie on the disk of the embedded store."
+    ),
     choice!(
         "files.store",
         |c| c.files.store,

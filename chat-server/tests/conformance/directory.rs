@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use chat_domain::store::{Counts, End, FileRow, Membership, NewEvent, Store, name_key};
-use chat_protocol::{ChannelId, ChannelKind, EventBody, FileId, Seq, UserId, rest::User};
+use chat_domain::store::{Counts, End, Membership, NewEvent, Store, name_key};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, Seq, UserId, rest::User};
 
-use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, now, unique};
+use super::fixtures::{commit, created, event, joined, message, new_channel, new_user, unique};
 use crate::wait::{DEADLINE, until_within};
 
 pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
@@ -210,20 +210,4 @@ pub(crate) async fn users_are_listed_by_prefix_in_pages(store: Arc<dyn Store>) {
 
     let all = store.list_users(None, Some(&prefix), 2).await.unwrap();
     assert_eq!(all.first().map(|user| user.handle.clone()), Some(format!("{prefix}-0")));
-}
-
-pub(crate) async fn a_file_is_described(store: Arc<dyn Store>) {
-    let file = FileRow {
-        id: FileId::new(),
-        channel: ChannelId::new(),
-        owner: UserId::new(),
-        name: "plan.pdf".into(),
-        media_type: "application/pdf".into(),
-        size: 25 << 20,
-        sha256: [7; 32],
-        created_at: now(),
-    };
-    assert_eq!(store.file(file.id).await.unwrap(), None);
-    store.put_file(&file).await.unwrap();
-    assert_eq!(store.file(file.id).await.unwrap(), Some(file));
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod directory;
+pub(crate) mod files;
 pub(crate) mod fixtures;
 pub(crate) mod log;
 pub(crate) mod reactions;
@@ -50,7 +51,12 @@ macro_rules! conformance_suite {
             directory::handles_are_unique,
             directory::a_user_is_renamed,
             directory::users_are_listed_by_prefix_in_pages,
-            directory::a_file_is_described,
+            files::a_file_is_described,
+            files::a_file_lives_as_long_as_a_message_has_it,
+            files::a_deletion_that_overtakes_its_message_counts,
+            files::an_upload_in_no_message_is_retired,
+            files::what_a_person_has_stored_is_known,
+            files::work_comes_when_it_is_due_until_it_is_done,
             standing::a_standing_changes_once_on_what_was_read,
             standing::versions_are_listed_since,
             standing::a_rename_undoes_no_change_of_standing,

@@ -33,6 +33,12 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Removes a blob; one that is not there is fine.
     async fn delete(&self, id: FileId) -> Result<(), BlobError>;
+
+    /// Bytes that are free where blobs are written, when they lie beside the system of record; `None` where they take no room
+    /// of it.
+    async fn free(&self) -> Result<Option<u64>, BlobError> {
+        Ok(None)
+    }
 }
 
 /// A blob that is being written.

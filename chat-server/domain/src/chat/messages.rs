@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use chat_log::{Body, check_emoji, scrub};
 use chat_protocol::{
-    ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, FileRef, Millis, Seq, limits,
-    rest::Committed,
+    ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, Millis, Seq, limits, rest::Committed,
 };
 
 use super::{
-    Actor, Chat, ChatError, committed, now_ms,
+    Actor, Chat, ChatError,
+    attachments::{Touch, Touched, files_of, reference},
+    committed, now_ms,
     permissions::{ChannelAction, allow},
     unit::Submitted,
 };
-use crate::store::{Appended, NewEvent, Store};
+use crate::store::{Appended, NewEvent, Store, StoredEvent};
 
 /// What a user can do to a channel's messages. All are idempotent by their client id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub struct PendingCommit {
 }
 
 enum Stage {
-    Submitted(Submitted, Sent),
+    Submitted(Submitted, Sent, Touched),
     /// An earlier command with the same id was committed here.
     Before(Seq),
 }
@@ -111,8 +112,8 @@ impl PendingCommit {
     /// # Errors
     /// A refusal at commit, a store that failed, or `unavailable` when the outcome is not known.
     pub async fn committed(self) -> Result<Committed, ChatError> {
-        let (submitted, sent) = match self.stage {
-            Stage::Submitted(submitted, sent) => (submitted, sent),
+        let (submitted, sent, touched) = match self.stage {
+            Stage::Submitted(submitted, sent, touched) => (submitted, sent, touched),
             Stage::Before(seq) => {
                 return Ok(Committed { channel: self.channel, seq, at: self.at, duplicate: true });
             }
@@ -126,7 +127,9 @@ impl PendingCommit {
                 "the id was used for another command in the last 24 hours; take a new one",
             ));
         }
-        committed(self.channel, self.at, outcome)
+        let committed = committed(self.channel, self.at, outcome)?;
+        touched.settle(self.channel, committed.seq).await;
+        Ok(committed)
     }
 }
 
@@ -147,8 +150,8 @@ impl Chat {
             Command::Send { seen, .. } => seen,
             Command::Edit { .. } | Command::Delete { .. } | Command::React { .. } => None,
         };
-        let body = match self.body(actor, channel, command).await {
-            Ok(body) => body,
+        let (body, touched) = match self.body(actor, channel, command).await {
+            Ok(decided) => decided,
             // What was allowed then may not be allowed now (the channel was archived, its author has left), yet a
             // resend must learn that the first one was committed.
             Err(refused) if !refused.code.retryable() => {
@@ -160,6 +163,7 @@ impl Chat {
             Err(error) => return Err(error),
         };
         let at = now_ms();
+        let touched = self.touch(touched, actor, channel, id).await?;
         let event = NewEvent {
             id: Some(id),
             authority: Some(actor.authority()),
@@ -168,7 +172,7 @@ impl Chat {
         };
         let sent = Sent { store: Arc::clone(&self.store), body: event.body.clone() };
         let submitted = self.logs.submit(channel, vec![event])?;
-        Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted, sent) })
+        Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted, sent, touched) })
     }
 
     /// Sends a message.
@@ -237,59 +241,45 @@ impl Chat {
         actor: &Actor,
         channel: ChannelId,
         command: Command,
-    ) -> Result<EventBody, ChatError> {
+    ) -> Result<(EventBody, Touch), ChatError> {
         let view = self.view(actor, channel).await?;
         match command {
             Command::Send { text, files, .. } => {
                 allow(actor, &view, ChannelAction::Post)?;
                 check_text(&text, !files.is_empty())?;
-                let files = self.attachments(channel, files).await?;
-                Ok(EventBody::Message { text, files, deleted: false })
+                let rows = self.attachments(channel, files).await?;
+                let files = rows.iter().map(reference).collect();
+                let touch = if rows.is_empty() { Touch::Nothing } else { Touch::Attach(rows) };
+                Ok((EventBody::Message { text, files, deleted: false }, touch))
             }
             Command::Edit { target, text } => {
                 // Whoever may not read the channel learns nothing of what stands in it.
                 allow(actor, &view, ChannelAction::Edit { own: true })?;
-                let own = self.author_of(channel, target).await? == actor.user;
+                let own = self.target(channel, target).await?.by == actor.user;
                 allow(actor, &view, ChannelAction::Edit { own })?;
                 check_text(&text, false)?;
-                Ok(EventBody::Edited { target, text, deleted: false })
+                Ok((EventBody::Edited { target, text, deleted: false }, Touch::Nothing))
             }
             Command::Delete { target } => {
                 allow(actor, &view, ChannelAction::Delete { own: true })?;
-                let own = self.author_of(channel, target).await? == actor.user;
-                allow(actor, &view, ChannelAction::Delete { own })?;
-                Ok(EventBody::Deleted { target })
+                let message = self.target(channel, target).await?;
+                allow(actor, &view, ChannelAction::Delete { own: message.by == actor.user })?;
+                let files = files_of(&message);
+                let touch = if files.is_empty() { Touch::Nothing } else { Touch::Detach(files, target) };
+                Ok((EventBody::Deleted { target }, touch))
             }
             Command::React { target, emoji, removed } => {
                 allow(actor, &view, ChannelAction::Post)?;
                 check_emoji(&emoji).map_err(ChatError::invalid)?;
-                Ok(EventBody::Reaction { target, emoji, removed })
+                Ok((EventBody::Reaction { target, emoji, removed }, Touch::Nothing))
             }
         }
     }
 
-    /// Who wrote a message. That it still stands is checked by the store, at the commit.
-    async fn author_of(&self, channel: ChannelId, target: Seq) -> Result<chat_protocol::UserId, ChatError> {
+    /// The message that a command is about. That it still stands is checked by the store, at the commit.
+    async fn target(&self, channel: ChannelId, target: Seq) -> Result<StoredEvent, ChatError> {
         let event = self.store.event(channel, target).await?;
-        event.map(|e| e.by).ok_or_else(|| crate::store::Refusal::NoTarget.into())
-    }
-
-    async fn attachments(&self, channel: ChannelId, ids: Vec<FileId>) -> Result<Vec<FileRef>, ChatError> {
-        if ids.len() > limits::MAX_FILES_PER_MESSAGE {
-            return Err(ChatError::invalid(format!(
-                "too many files: at most {} are allowed, got {}",
-                limits::MAX_FILES_PER_MESSAGE,
-                ids.len()
-            )));
-        }
-        let mut files = Vec::with_capacity(ids.len());
-        for id in ids {
-            // A file of another channel is treated as one that does not exist: its name is not for these eyes.
-            let row = self.store.file(id).await?.filter(|row| row.channel == channel);
-            let row = row.ok_or_else(|| ChatError::invalid(format!("this channel has no file {id}")))?;
-            files.push(FileRef { id, name: row.name, media_type: row.media_type, size: row.size });
-        }
-        Ok(files)
+        event.ok_or_else(|| crate::store::Refusal::NoTarget.into())
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `log` sends
 //! them (as `unit`s) through `handover` to the process that owns the channel, or to this one's `writer`, which commits them
-//! in groups and hands them to the bus; `reading` shows what was committed, `directory` remembers what the decisions need.
+//! in groups and hands them to the bus; `attachments` follows the files of messages, `reading` shows what was committed, `directory` remembers what the decisions need.
 
+mod attachments;
 mod auth_versions;
 mod channels;
 pub mod directory;
@@ -35,13 +36,13 @@ use std::{
 
 use chat_protocol::{ChannelId, ErrorCode, Seq, rest::Committed};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use crate::clock::now_ms;
 pub use auth_versions::AuthVersions;
 pub use encode::event_json;
 pub use error::ChatError;
-pub use files::{Files, Upload, blob_failed};
+pub use files::{FileLimits, Files, Upload, blob_failed, no_space};
 pub use flight::{Flights, Read};
 pub use generation::are_strangers;
 pub use handover::{HandOverError, Owners, Remote};
@@ -63,6 +64,22 @@ use log::ChannelLogs;
 use permissions::{ChannelAction, ChannelView};
 use writer::Writer;
 
+/// What can be set about a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatOptions {
+    /// How much people may do.
+    pub rates: RateOptions,
+    /// An upload that no message has after this long is removed.
+    pub unattached_life: Duration,
+}
+
+impl Default for ChatOptions {
+    /// Nobody is limited; uploads wait for a day.
+    fn default() -> Self {
+        Self { rates: RateOptions::NONE, unattached_life: Duration::from_secs(86_400) }
+    }
+}
+
 /// The chat itself: what every door (socket, REST, demo data) goes through.
 pub struct Chat {
     store: Arc<dyn Store>,
@@ -77,18 +94,22 @@ pub struct Chat {
     recent: OnceLock<Weak<dyn RecentEvents>>,
     recounts: unread::Recounts,
     rates: Arc<Rates>,
+    /// For how long an upload may be attached.
+    unattached_life: Duration,
+    /// Files are gone, their bytes are to be removed.
+    file_work: Arc<Notify>,
 }
 
 impl Chat {
     /// A chat on this store and bus, in which nobody is limited. Needs a Tokio runtime.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
-        Self::limited(store, bus, &RateOptions::NONE)
+        Self::with(store, bus, &ChatOptions::default())
     }
 
-    /// A chat in which people may do so much.
+    /// A chat with these options. Needs a Tokio runtime.
     #[must_use]
-    pub fn limited(store: Arc<dyn Store>, bus: Arc<dyn Bus>, rates: &RateOptions) -> Arc<Self> {
+    pub fn with(store: Arc<dyn Store>, bus: Arc<dyn Bus>, options: &ChatOptions) -> Arc<Self> {
         let directory = Arc::new(Directory::new(Arc::clone(&store)));
         let heads = Arc::new(RecentHeads::new());
         let auth_versions = Arc::new(AuthVersions::default());
@@ -104,7 +125,7 @@ impl Chat {
         let logs = ChannelLogs::new(writer, Arc::clone(&directory));
         let recent = OnceLock::new();
         let recounts = Flights::default();
-        let rates = Arc::new(Rates::new(rates));
+        let rates = Arc::new(Rates::new(&options.rates));
         Arc::new(Self {
             store,
             bus,
@@ -116,6 +137,8 @@ impl Chat {
             recent,
             recounts,
             rates,
+            unattached_life: options.unattached_life,
+            file_work: Arc::default(),
         })
     }
 

@@ -114,6 +114,13 @@ pub struct Rates {
     uploads: Rate<UserId>,
 }
 
+impl Default for Rates {
+    /// Without limits.
+    fn default() -> Self {
+        Self::new(&RateOptions::NONE)
+    }
+}
+
 impl Rates {
     /// Nobody has done anything yet.
     #[must_use]

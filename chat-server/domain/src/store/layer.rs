@@ -13,9 +13,9 @@ use chat_protocol::{
 };
 
 use super::{
-    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, GenerationRow, GenerationStore,
-    InvitationRow, LogStore, Membership, NewEvent, Rotation, SessionRow, SigningKeyRow, Standing,
-    StandingChange, Store, StoreError, StoredEvent, class::Class,
+    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, FileStore, FileWork, GenerationRow,
+    GenerationStore, InvitationRow, LogStore, Membership, NewEvent, Rotation, SessionRow, SigningKeyRow,
+    Standing, StandingChange, Store, StoreError, Stored, StoredEvent, class::Class,
 };
 
 /// What kind of call is passed on.
@@ -153,8 +153,19 @@ layer! {
         change_standing(user: UserId, expected: u64, to: Standing, at: Millis) -> StandingChange =
             Call::write(Class::Directory);
         auth_versions_since(since: Millis) -> Vec<(UserId, u64)> = Call::read(Class::Auth);
+    }
+    impl FileStore {
         put_file(file: &FileRow) -> () = Call::write(Class::Upload);
         file(id: FileId) -> Option<FileRow> = Call::read(Class::Lookup);
+        stored_by(owner: UserId) -> Stored = Call::read(Class::Upload);
+        is_attached(file: FileId) -> bool = Call::read(Class::Lookup);
+        attach(files: &[FileRow], channel: ChannelId, seq: Seq) -> () = Call::write(Class::Lookup);
+        detach(files: &[FileId], channel: ChannelId, seq: Seq) -> Vec<FileId> = Call::write(Class::Lookup);
+        retire(file: FileId) -> bool = Call::write(Class::Upload);
+        erase_file(file: FileId) -> () = Call::write(Class::Upload);
+        add_file_work(work: &[FileWork]) -> () = Call::write(Class::Lookup);
+        due_file_work(now: Millis, limit: usize) -> Vec<FileWork> = Call::read(Class::Upload);
+        file_work_done(work: &[FileWork]) -> () = Call::write(Class::Upload);
     }
     impl AuthStore {
         password(user: UserId) -> Option<String> = Call::read(Class::Auth);

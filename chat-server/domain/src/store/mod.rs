@@ -5,6 +5,7 @@
 //! [`chat_protocol::EventBody`]s, in the same transaction where the engine has one.
 
 pub mod class;
+mod files;
 pub mod follow;
 mod generation;
 pub mod layer;
@@ -20,10 +21,11 @@ pub use chat_log::{
     name_key,
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, Event, FileId, InvitationId, Millis, Seq, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, Event, InvitationId, Millis, Seq, SessionId, UserId,
     rest::{Member, Message, Role, User},
 };
 
+pub use files::{FileRow, FileStore, FileTask, FileWork, LEAST_CHARGED, Stored};
 pub use generation::{GenerationRow, GenerationStore};
 pub use standing::{Account, Standing, StandingChange};
 
@@ -48,9 +50,9 @@ pub enum StoreError {
 }
 
 /// Everything a store does.
-pub trait Store: LogStore + DirectoryStore + AuthStore + GenerationStore {}
+pub trait Store: LogStore + DirectoryStore + FileStore + AuthStore + GenerationStore {}
 
-impl<T: LogStore + DirectoryStore + AuthStore + GenerationStore> Store for T {}
+impl<T: LogStore + DirectoryStore + FileStore + AuthStore + GenerationStore> Store for T {}
 
 /// What became of the events of one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -207,28 +209,7 @@ impl Membership {
     }
 }
 
-/// An uploaded file's description; the bytes are in a [`crate::blob::BlobStore`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileRow {
-    /// Id of the file.
-    pub id: FileId,
-    /// The channel whose readers may read it.
-    pub channel: ChannelId,
-    /// Who uploaded it.
-    pub owner: UserId,
-    /// Name as given, without a path.
-    pub name: String,
-    /// Media type as sniffed.
-    pub media_type: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// SHA-256 of the content.
-    pub sha256: [u8; 32],
-    /// When it was uploaded.
-    pub created_at: Millis,
-}
-
-/// People, channels, memberships, markers, files' descriptions.
+/// People, channels, memberships, markers.
 #[async_trait]
 pub trait DirectoryStore: Send + Sync + 'static {
     /// Reads one channel.
@@ -311,12 +292,6 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// The versions of users whose standing changed at or after `since`, a day back at most. A user may be in it twice; the
     /// highest version counts.
     async fn auth_versions_since(&self, since: Millis) -> Result<Vec<(UserId, u64)>, StoreError>;
-
-    /// Adds a file's description. The bytes must be in place already.
-    async fn put_file(&self, file: &FileRow) -> Result<(), StoreError>;
-
-    /// Reads the row of one file.
-    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError>;
 }
 
 /// A session as stored. Its refresh token is kept only as a hash.

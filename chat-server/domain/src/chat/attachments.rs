@@ -1,0 +1,147 @@
+//! Files of messages: when a message has them, when it has them no more, and what is noted in case that this process does not
+//! come to it.
+//!
+//! That a message has a file is written right behind its commit, and noted before it: whoever is sent to look later asks the
+//! log whether there was a commit. A deletion works in the same way. So neither is lost with a process, and what the log says
+//! is what counts.
+
+use std::sync::Arc;
+
+use chat_protocol::{ChannelId, ClientId, EventBody, FileId, FileRef, Millis, Seq, limits};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Notify;
+
+use super::{Actor, Chat, ChatError, now_ms};
+use crate::store::{FileRow, FileTask, FileWork, Store, StoreError, StoredEvent};
+
+/// When somebody else looks whether a commit was followed by what it means for files: longer than any commit takes.
+const LOOK_AFTER_MS: Millis = 10 * 60 * 1_000;
+
+/// Files that a command touches.
+pub(super) enum Touch {
+    /// None.
+    Nothing,
+    /// Those of a new message.
+    Attach(Vec<FileRow>),
+    /// Those of a message that is deleted, at its position.
+    Detach(Vec<FileId>, Seq),
+}
+
+/// Files that a command touches, noted before its commit.
+pub(super) struct Touched {
+    store: Arc<dyn Store>,
+    removals: Arc<Notify>,
+    touch: Touch,
+    noted: Vec<FileWork>,
+}
+
+impl Touched {
+    /// The command was committed at `seq`. What fails here is done by whoever looks at what was noted.
+    pub(super) async fn settle(self, channel: ChannelId, seq: Seq) {
+        let settled = match &self.touch {
+            Touch::Nothing => return,
+            Touch::Attach(files) => self.store.attach(files, channel, seq).await,
+            Touch::Detach(files, target) => {
+                let gone = detach(&*self.store, files, channel, *target).await;
+                if gone.as_ref().is_ok_and(|gone| *gone) {
+                    self.removals.notify_one();
+                }
+                gone.map(drop)
+            }
+        };
+        let settled = match settled {
+            Ok(()) => self.store.file_work_done(&self.noted).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = settled {
+            tracing::warn!(%error, %channel, seq, "files of a message are looked at later");
+        }
+    }
+}
+
+/// Takes files from a deleted message, and notes those that no message has for removal. Whether there are any.
+pub(super) async fn detach(
+    store: &dyn Store,
+    files: &[FileId],
+    channel: ChannelId,
+    seq: Seq,
+) -> Result<bool, StoreError> {
+    let gone = store.detach(files, channel, seq).await?;
+    let due = now_ms();
+    let work: Vec<_> = gone.into_iter().map(|file| FileWork { due, file, task: FileTask::Remove }).collect();
+    store.add_file_work(&work).await?;
+    Ok(!work.is_empty())
+}
+
+/// The files of the message at this position, as it stands now.
+pub(super) fn files_of(event: &StoredEvent) -> Vec<FileId> {
+    match event.parsed().map(|event| event.body) {
+        Ok(EventBody::Message { files, .. }) => files.into_iter().map(|file| file.id).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl Chat {
+    /// Notes which files a command touches, before it is committed.
+    pub(super) async fn touch(
+        &self,
+        touch: Touch,
+        actor: &Actor,
+        channel: ChannelId,
+        id: ClientId,
+    ) -> Result<Touched, ChatError> {
+        let due = now_ms() + LOOK_AFTER_MS;
+        let work = |file, task| FileWork { due, file, task };
+        let noted: Vec<FileWork> = match &touch {
+            Touch::Nothing => Vec::new(),
+            Touch::Attach(files) => {
+                let task = FileTask::Sent { channel, by: actor.user, id };
+                files.iter().map(|file| work(file.id, task)).collect()
+            }
+            Touch::Detach(files, seq) => {
+                files.iter().map(|file| work(*file, FileTask::Deleted { channel, seq: *seq })).collect()
+            }
+        };
+        if !noted.is_empty() {
+            self.store.add_file_work(&noted).await?;
+        }
+        Ok(Touched { store: Arc::clone(&self.store), removals: Arc::clone(&self.file_work), touch, noted })
+    }
+
+    /// Descriptions of files that a message in this channel is to have.
+    pub(super) async fn attachments(
+        &self,
+        channel: ChannelId,
+        ids: Vec<FileId>,
+    ) -> Result<Vec<FileRow>, ChatError> {
+        if ids.len() > limits::MAX_FILES_PER_MESSAGE {
+            return Err(ChatError::invalid(format!(
+                "too many files: at most {} are allowed, got {}",
+                limits::MAX_FILES_PER_MESSAGE,
+                ids.len()
+            )));
+        }
+        stream::iter(ids)
+            .map(|id| self.attachment(channel, id))
+            .buffered(limits::MAX_FILES_PER_MESSAGE)
+            .try_collect()
+            .await
+    }
+
+    async fn attachment(&self, channel: ChannelId, id: FileId) -> Result<FileRow, ChatError> {
+        let none = || ChatError::invalid(format!("this channel has no file {id}"));
+        // A file of another channel is treated as one that does not exist: its name is not for these eyes.
+        let row = self.store.file(id).await?.filter(|row| row.channel == channel).ok_or_else(none)?;
+        let life = u64::try_from(self.unattached_life.as_millis()).unwrap_or(u64::MAX);
+        // It may be removed before the message is committed.
+        if row.created_at.saturating_add(life) < now_ms() && !self.store.is_attached(id).await? {
+            return Err(none());
+        }
+        Ok(row)
+    }
+}
+
+/// What of a file a message shows.
+pub(super) fn reference(row: &FileRow) -> FileRef {
+    FileRef { id: row.id, name: row.name.clone(), media_type: row.media_type.clone(), size: row.size }
+}
