@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz load chaos chaos-cluster fmt lint screenshots dashboard clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz hostile load chaos chaos-cluster fmt lint screenshots dashboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ chaos-cluster: ## a chat on Kubernetes is scaled, replaced and killed under load
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs a nightly toolchain
 	@scripts/check-host.sh
 	@scripts/fuzz.sh $(ARGS)
+
+hostile: ## what nobody well-meaning sends, then the same changed by chance for HOSTILE_SECONDS (600) seconds
+	@scripts/check-host.sh
+	FOLKMOOT_HOSTILE_SECONDS=$(or $(HOSTILE_SECONDS),600) cargo test --locked --workspace --test hostile -- --nocapture
 
 fmt: ## format all Rust code
 	cargo fmt --all

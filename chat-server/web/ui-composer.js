@@ -5,8 +5,8 @@ import { Upload, refusal } from "./uploads.js";
 import { byId, h, perFrame, reconcile } from "./dom.js";
 import { names, size } from "./format.js";
 import { icon } from "./icons.js";
+import { MAX_TEXT_BYTES, excess } from "./kinds.js";
 
-const MAX_TEXT_BYTES = 16 * 1024;
 /** On a touch keyboard Enter makes a new line, because nothing else could; the button sends. */
 const TOUCH = matchMedia("(hover: none) and (pointer: coarse)");
 
@@ -72,13 +72,13 @@ export function setUpComposer({ chat, signal, wrote, editLast }) {
       if (bar) bar.value = upload.progress;
     });
     chips.hidden = !uploads.length;
-    const excess = new TextEncoder().encode(area.value).length - MAX_TEXT_BYTES;
-    const trouble = excess > 0 ? `Too long by ${excess} bytes; a message has up to ${size(MAX_TEXT_BYTES)}.` : problem;
+    const over = excess(area.value);
+    const trouble = over ? `Too long by ${over} bytes; a message has up to ${size(MAX_TEXT_BYTES)}.` : problem;
     note.textContent = trouble || (sending ? "Sends when the upload is done." : "");
     note.hidden = !note.textContent;
     note.classList.toggle("problem-text", Boolean(trouble));
     const something = area.value.trim() !== "" || uploads.some((upload) => upload.state !== "failed");
-    send.disabled = !something || excess > 0;
+    send.disabled = !something || over > 0;
     typists();
   };
   const render = perFrame(now);

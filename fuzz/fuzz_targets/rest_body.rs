@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         8 => round_trip::<rest::AddMembers>(body),
         9 => round_trip::<rest::SendMessage>(body),
         10 => round_trip::<rest::EditMessage>(body),
-        11 => round_trip::<rest::ReadMarker>(body),
+        11 => round_trip::<rest::MarkRead>(body),
         12 => round_trip::<rest::Page<Event>>(body),
         13 => round_trip::<rest::Page<rest::Message>>(body),
         14 => round_trip::<rest::TokenResponse>(body),

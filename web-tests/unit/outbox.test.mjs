@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Outbox } from "../../chat-server/web/outbox.js";
+import { excess } from "../../chat-server/web/kinds.js";
 import { backoff } from "../../chat-server/web/socket.js";
 
 class Storage extends Map {
@@ -43,6 +44,41 @@ test("one command a channel is on its way, in the order written", () => {
   assert.deepEqual(outbox.due(), []);
   outbox.acked(a.id, 1);
   assert.deepEqual(ids(outbox.due()), [b.id]);
+});
+
+/** A legal text that JSON makes six times as long. */
+const ESCAPED = "\u0001".repeat(16_384);
+
+test("what the socket would refuse fails before it is queued, and holds nothing up", () => {
+  const w = world();
+  const outbox = w.outbox();
+  const [large, next] = [outbox.add(send("x", ESCAPED)), outbox.add(send("x", "2"))];
+  assert.deepEqual([large.state, large.error.code], ["failed", "too_large"]);
+  assert.deepEqual(ids(outbox.due()), [next.id]);
+  const edit = outbox.add({ type: "edit", channel: "y", target: 1, text: ESCAPED });
+  assert.equal(edit.state, "failed");
+  assert.equal(outbox.add(send("z", "€".repeat(5_461))).state, "queued");
+  // One that an older version of this client has taken.
+  w.storage.setItem("folkmoot.outbox.ada.old", JSON.stringify({ type: "send", id: "old", channel: "x", at: w.now, text: ESCAPED }));
+  assert.equal(w.outbox().get("old").state, "failed");
+});
+
+test("a text is too long as it is, or as JSON", () => {
+  assert.equal(excess("a".repeat(16_384)), 0);
+  assert.equal(excess("a".repeat(16_385)), 1);
+  assert.equal(excess("é".repeat(8_193)), 2);
+  assert.ok(excess(ESCAPED) > 0);
+});
+
+test("a close because of a frame that is too large gives up the largest command, and sends the others again", () => {
+  const outbox = world().outbox();
+  const [small, large, waiting] = [send("x", "1"), send("y", "a".repeat(99)), send("z", "b".repeat(999))].map((c) => outbox.add(c));
+  outbox.wrote(small.id);
+  outbox.wrote(large.id);
+  assert.equal(outbox.disconnected({ tooLarge: true }), large);
+  assert.deepEqual([large.state, large.error.code], ["failed", "too_large"]);
+  assert.deepEqual(ids(outbox.due()), [small.id, waiting.id]);
+  assert.equal(outbox.disconnected({ tooLarge: true }), null);
 });
 
 test("a lost connection sends the same ids again", () => {

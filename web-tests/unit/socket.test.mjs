@@ -70,6 +70,30 @@ test("a role that changed, even twice, costs a new token and no wait", async (t)
   assert.ok(waits.every((wait) => wait <= 0), `${waits}`);
 });
 
+test("a welcome alone does not shorten the wait, an acknowledgement does", async (t) => {
+  const [random, now] = [Math.random, Date.now];
+  t.after(() => (Math.random = random));
+  Math.random = () => 0.01;
+  const it = world();
+  t.after(() => it.socket.stop());
+  const waits = [];
+  it.socket.addEventListener("state", () => {
+    if (it.socket.state === "waiting") waits.push(it.socket.retryAt - Date.now());
+  });
+  it.socket.start();
+  for (let n = 0; n < 6; n++) {
+    const connection = await it.hello();
+    it.welcome(connection);
+    if (n === 4) connection.onmessage({ data: JSON.stringify({ type: "ack", id: "a", channel: "x", seq: 1, at: 0 }) });
+    // The clock stands still, so that a busy machine makes no wait look shorter.
+    Date.now = () => 1_000_000;
+    connection.onclose({ code: 1009 });
+    Date.now = now;
+    assert.equal(it.socket.closedBy, 1009);
+  }
+  assert.deepEqual(waits, [4, 8, 16, 32, 4, 8]);
+});
+
 test("a session that was revoked does not come back", async (t) => {
   const it = world();
   t.after(() => it.socket.stop());

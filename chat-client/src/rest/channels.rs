@@ -4,7 +4,8 @@ use chat_protocol::{
     ChannelId, Event, GENERATION_HEADER, Generation, Seq, UserId,
     limits::MAX_PAGE,
     rest::{
-        AddMembers, Channel, CreateChannel, Member, Message, OpenDirect, Page, ReadMarker, UpdateChannel,
+        AddMembers, Channel, CreateChannel, MarkRead, Member, Message, OpenDirect, Page, ReadMarker,
+        UpdateChannel,
     },
 };
 use reqwest::Method;
@@ -167,6 +168,6 @@ impl Rest {
     /// # Errors
     /// When the server cannot be asked, or refuses.
     pub async fn mark_read(&self, channel: ChannelId, seq: Seq) -> Result<ReadMarker, RestError> {
-        self.with_body(Method::PUT, &format!("v1/channels/{channel}/read"), &ReadMarker { seq }).await
+        self.with_body(Method::PUT, &format!("v1/channels/{channel}/read"), &MarkRead { seq }).await
     }
 }

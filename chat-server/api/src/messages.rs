@@ -12,7 +12,7 @@ use chat_domain::chat::{ChatError, EventsPage, bad_cursor, event_json};
 use chat_http::{HttpError, IdempotencyKey, JsonBody, PathParams, QueryParams, problems};
 use chat_protocol::{
     ChannelId, ClientId, Event, Seq,
-    rest::{Committed, EditMessage, Message, Page, ReadMarker, SendMessage},
+    rest::{Committed, EditMessage, MarkRead, Message, Page, ReadMarker, SendMessage},
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -240,7 +240,7 @@ async fn get_read_marker(
 /// Moves the read marker forward; it never goes back. All devices of the user are notified.
 #[utoipa::path(
     put, path = "/v1/channels/{channel}/read", tag = "messages", security(("bearer" = [])),
-    params(("channel" = ChannelId, Path, description = "Id of the channel")), request_body = ReadMarker,
+    params(("channel" = ChannelId, Path, description = "Id of the channel")), request_body = MarkRead,
     responses(
         (status = 200, description = "The marker as it is now", body = ReadMarker),
         problems::SignedIn, problems::JsonBody, problems::Denied, problems::Missing,
@@ -250,7 +250,7 @@ async fn set_read_marker(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     PathParams(channel): PathParams<ChannelId>,
-    JsonBody(marker): JsonBody<ReadMarker>,
+    JsonBody(marker): JsonBody<MarkRead>,
 ) -> Result<Json<ReadMarker>, HttpError> {
     let seq = state.chat.mark_read(&actor, channel, marker.seq).await?;
     Ok(Json(ReadMarker { seq }))

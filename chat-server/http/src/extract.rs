@@ -80,9 +80,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => Err(malformed(rejection.body_text())),
+            Err(rejection) => {
+                let mut text = rejection.body_text();
+                if let Some(meant) = meant(&text) {
+                    text.push_str(&format!("; did you mean `{meant}`?"));
+                }
+                Err(malformed(text))
+            }
         }
     }
+}
+
+/// The known word that is most like the unknown one in a message of serde, "unknown field `a`, expected one of `b`, `c`" or the like.
+fn meant(message: &str) -> Option<&str> {
+    let (_, words) =
+        message.split_once("unknown field ").or_else(|| message.split_once("unknown variant "))?;
+    let mut words = words.split('`').skip(1).step_by(2);
+    let given = words.next()?.to_lowercase();
+    words.min_by_key(|known| strsim::damerau_levenshtein(&given, known))
 }
 
 /// `application/json`, or what is named after it (RFC 6839 §3.1).
@@ -179,6 +194,30 @@ mod tests {
         }
         let request = request.body(body).expect("a request");
         JsonBody::<Named>::from_request(request, &()).await.map(drop).map_err(|HttpError(error)| error.code)
+    }
+
+    #[tokio::test]
+    async fn what_is_misspelt_is_refused_with_what_is_most_like_it() {
+        use chat_protocol::rest::{RefreshRequest, UpdateUser};
+
+        async fn refused<T: DeserializeOwned>(body: &'static str) -> String {
+            let request = json().body(axum::body::Body::from(body)).expect("a request");
+            let Err(HttpError(error)) = JsonBody::<T>::from_request(request, &()).await else {
+                panic!("{body} was taken");
+            };
+            assert_eq!(error.code, ErrorCode::Malformed);
+            error.message
+        }
+        for (body, meant) in [
+            (r#"{"deactivate":true}"#, "did you mean `deactivated`?"),
+            (r#"{"displayName":"Ada","role":"owner"}"#, "did you mean `display_name`?"),
+            (r#"{"role":"Owner"}"#, "did you mean `owner`?"),
+        ] {
+            let message = refused::<UpdateUser>(body).await;
+            assert!(message.ends_with(meant), "{body}: {message}");
+        }
+        let message = refused::<RefreshRequest>(r#"{"refresh":"abc"}"#).await;
+        assert!(message.ends_with("did you mean `refresh_token`?"), "{message}");
     }
 
     fn json() -> http::request::Builder {

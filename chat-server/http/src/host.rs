@@ -12,9 +12,16 @@ pub fn has_good_host(version: Version, headers: &HeaderMap) -> bool {
         (Some(_), Some(_)) => false,
         (Some(host), None) => {
             let host = host.as_bytes();
-            host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+            host.is_empty()
+                || (!host.contains(&b'@') && Authority::try_from(host).is_ok_and(|host| has_good_port(&host)))
         }
     }
+}
+
+/// None, or digits that may be one (RFC 3986 §3.2.3 allows none behind the colon).
+fn has_good_port(host: &Authority) -> bool {
+    let behind = host.as_str().strip_prefix(host.host()).unwrap_or_default();
+    matches!(behind, "" | ":") || host.port_u16().is_some()
 }
 
 #[cfg(test)]
@@ -30,6 +37,10 @@ mod tests {
             (Version::HTTP_11, &[], false),
             (Version::HTTP_11, &["a", "a"], false),
             (Version::HTTP_11, &["a b"], false),
+            (Version::HTTP_11, &["a:"], true),
+            (Version::HTTP_11, &["a:b"], false),
+            (Version::HTTP_11, &["a:65536"], false),
+            (Version::HTTP_11, &["[::1]:b"], false),
             (Version::HTTP_11, &["a/b"], false),
             (Version::HTTP_11, &["who@a"], false),
             (Version::HTTP_11, &["a, b"], false),

@@ -4,11 +4,16 @@
 use chat_api::openapi;
 use chat_protocol::{ChannelId, FileId, Seq, rest::TokenResponse};
 use http::Method;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+
+use super::TestServer;
 
 /// An operation for somebody who is signed in.
 pub struct Operation {
     pub method: Method,
+    /// As in the document.
+    pub template: String,
     pub path: String,
     /// Empty when it takes no body.
     pub media_type: String,
@@ -16,6 +21,7 @@ pub struct Operation {
 }
 
 /// What operations are about.
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     pub user: &'a TokenResponse,
     pub channel: ChannelId,
@@ -42,7 +48,7 @@ pub fn operations_in_channel(subject: &Subject<'_>) -> Vec<Operation> {
 }
 
 /// All of them, filled in, and whether they name a channel or a file.
-fn signed_operations(subject: &Subject<'_>) -> Vec<(Operation, bool)> {
+pub fn signed_operations(subject: &Subject<'_>) -> Vec<(Operation, bool)> {
     let document = serde_json::to_value(openapi::document()).expect("is JSON");
     let values = [
         ("user", subject.user.user.id.to_string()),
@@ -90,10 +96,26 @@ fn signed_operations(subject: &Subject<'_>) -> Vec<(Operation, bool)> {
             };
             let method = method.to_uppercase().parse().expect("a method");
             let path = format!("{path}?{}", query.join("&"));
-            all.push((Operation { method, path, media_type, body }, in_channel));
+            all.push((Operation { method, template: template.clone(), path, media_type, body }, in_channel));
         }
     }
     all
+}
+
+impl Operation {
+    /// The request, by whoever has this token, under an idempotency key of its own.
+    pub fn request(&self, server: &TestServer, token: Option<&str>) -> RequestBuilder {
+        let request = server.http.request(self.method.clone(), server.url(&self.path));
+        let request = request.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        if self.media_type.is_empty() {
+            return request;
+        }
+        request.header("Content-Type", &self.media_type).body(self.body.clone())
+    }
 }
 
 /// The least that a schema takes.

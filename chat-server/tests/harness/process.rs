@@ -1,6 +1,7 @@
 //! The real binary, so that it can be killed.
 
 use std::{
+    fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -19,6 +20,7 @@ pub struct ServerProcess {
     settings: Vec<String>,
     ports: (u16, u16),
     open_files: Option<u32>,
+    log: Option<PathBuf>,
     pub base_url: String,
     pub admin_url: String,
 }
@@ -35,12 +37,22 @@ impl ServerProcess {
 
     /// With these settings, and with so many files that it may have open at most.
     pub fn start_limited(data: &Path, settings: &[&str], open_files: Option<u32>) -> Self {
+        Self::start_as(data, settings, open_files, None)
+    }
+
+    /// With these settings, and what it says in this file.
+    pub fn start_logged(data: &Path, settings: &[&str], log: &Path) -> Self {
+        Self::start_as(data, settings, None, Some(log))
+    }
+
+    fn start_as(data: &Path, settings: &[&str], open_files: Option<u32>, log: Option<&Path>) -> Self {
         let ports = (free_port(), free_port());
         let (base_url, admin_url) =
             (format!("http://127.0.0.1:{}", ports.0), format!("http://127.0.0.1:{}", ports.1));
         let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let child = spawn(data, &settings, ports, open_files);
-        Self { child, data: data.to_owned(), settings, ports, open_files, base_url, admin_url }
+        let child = spawn(data, &settings, ports, open_files, log);
+        let (data, log) = (data.to_owned(), log.map(Path::to_owned));
+        Self { child, data, settings, ports, open_files, log, base_url, admin_url }
     }
 
     #[must_use]
@@ -56,7 +68,7 @@ impl ServerProcess {
 
     /// Starts again on the same data and ports.
     pub fn restart(&mut self) {
-        self.child = spawn(&self.data, &self.settings, self.ports, self.open_files);
+        self.child = spawn(&self.data, &self.settings, self.ports, self.open_files, self.log.as_deref());
     }
 
     /// SIGTERM, as Kubernetes ends a process.
@@ -91,7 +103,16 @@ impl Drop for ServerProcess {
     }
 }
 
-fn spawn(data: &Path, settings: &[String], ports: (u16, u16), open_files: Option<u32>) -> Child {
+fn spawn(
+    data: &Path,
+    settings: &[String],
+    ports: (u16, u16),
+    open_files: Option<u32>,
+    log: Option<&Path>,
+) -> Child {
+    let said = log.map_or_else(Stdio::inherit, |path| {
+        Stdio::from(File::options().create(true).append(true).open(path).expect("can be written"))
+    });
     let mut command = match open_files {
         None => Command::new(BINARY),
         Some(most) => {
@@ -108,7 +129,7 @@ fn spawn(data: &Path, settings: &[String], ports: (u16, u16), open_files: Option
         .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(said)
         .spawn()
         .expect("chat-server starts");
     let deadline = Instant::now() + READY;
