@@ -57,9 +57,14 @@ impl Dev {
         Self { child, base_url, log }
     }
 
-    /// Waits for an audit line with all of these in it.
+    /// Waits for an audit line with a time in UTC and all of these in it.
     async fn until_logged(&self, parts: &[&str]) {
-        let says = |line: &String| line.contains(" audit: ") && parts.iter().all(|part| line.contains(part));
+        let says = |line: &String| {
+            let is_timed = line
+                .split_once('T')
+                .is_some_and(|(_, time)| time.split(' ').next().is_some_and(|t| t.ends_with('Z')));
+            is_timed && line.contains(" audit: ") && parts.iter().all(|part| line.contains(part))
+        };
         until(&format!("the log says {parts:?}"), || self.log.lock().iter().any(says)).await;
     }
 }

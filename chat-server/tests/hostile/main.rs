@@ -47,6 +47,12 @@ impl World {
             "auth.register_per_hour_address=1000000",
             "gateway.commands_per_second=1000000",
             "gateway.command_burst=1000000",
+            "server.requests_per_second=1000000",
+            "server.request_burst=1000000",
+            "server.channels_per_hour=1000000",
+            "server.invitations_per_hour=1000000",
+            "files.uploads_per_hour=1000000",
+            "files.max_unattached_per_person=100000",
         ];
         let server = ServerProcess::start_logged(data, &settings, log);
         let _ = rustls::crypto::ring::default_provider().install_default();
