@@ -52,6 +52,10 @@ impl TestServer {
         config.auth.login_per_minute_account = 1_000;
         config.auth.login_per_minute_address = 1_000;
         config.auth.register_per_hour_address = 1_000;
+        // Tests do in a minute what people do in a day.
+        config.server.channels_per_hour = 10_000;
+        config.server.invitations_per_hour = 10_000;
+        config.files.uploads_per_hour = 10_000;
         change(&mut config);
         // Without it, reqwest does not know which of its TLS providers to take, though no test speaks TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
