@@ -92,6 +92,8 @@ pub(crate) struct Driver {
     /// The token that the server does not accept, and whether another one was tried since.
     rejected: Option<String>,
     replaced: bool,
+    /// How many tokens in a row opened no socket.
+    refused: u32,
 }
 
 impl Driver {
@@ -121,6 +123,7 @@ impl Driver {
             failures: 0,
             rejected: None,
             replaced: false,
+            refused: 0,
         }
     }
 

@@ -128,9 +128,12 @@ pub fn check_emoji(emoji: &str) -> Result<(), String> {
     let symbol =
         |c| matches!(c, '\u{2100}'..='\u{2bff}' | '\u{3200}'..='\u{32ff}' | '\u{1f000}'..='\u{1ffff}');
     // What puts emoji together or chooses how one looks, and shows nothing alone.
-    let joiner = |c| matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
-    let mark = |c| is_invisible(c) && !joiner(c);
-    let bad = |c: char| c.is_whitespace() || c.is_control() || mark(c) || (c.is_alphabetic() && !symbol(c));
+    let joiner =
+        |c| matches!(c, '\u{200d}' | '\u{20e3}' | '\u{fe0e}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
+    let mark = |c| (is_invisible(c) || is_combining(c)) && !joiner(c);
+    let bad = |c: char| {
+        c.is_whitespace() || c.is_control() || mark(c) || is_no_symbol(c) || (c.is_alphabetic() && !symbol(c))
+    };
     let shows = emoji.chars().any(|c| !joiner(c));
     if emoji.len() > MAX_EMOJI_BYTES || emoji.is_ascii() || emoji.contains(bad) || !shows {
         return Err(format!(
@@ -139,6 +142,20 @@ pub fn check_emoji(emoji: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether it is drawn on what stands before it, and on nothing when it stands alone (the blocks of combining marks).
+const fn is_combining(c: char) -> bool {
+    matches!(
+        c,
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}'
+    )
+}
+
+/// Whether it will never be a symbol that all see alike: noncharacters, private use, and stand-ins for what is missing.
+const fn is_no_symbol(c: char) -> bool {
+    matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fff9}'..='\u{ffff}')
+        || c as u32 & 0xfffe == 0xfffe
 }
 
 /// May this one be added, or taken back?
@@ -576,6 +593,15 @@ mod tests {
             "\u{2800}",
             "\u{3164}",
             "\u{fffa}",
+            "\u{fffc}",
+            "\u{fffd}",
+            "\u{e000}",
+            "\u{fdd0}",
+            "\u{1ffff}",
+            "\u{10ffff}",
+            "\u{301}",
+            "👍\u{301}",
+            "\u{20e3}",
             "\u{1d173}",
             "\u{e0001}",
             "\u{e0067}\u{e007f}",

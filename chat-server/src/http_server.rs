@@ -15,7 +15,7 @@ use axum::{
 use chat_domain::chat::ChatError;
 use chat_http::{
     Guest, HttpError,
-    connection::{Activity, Admission, Answer, Closed, Paced, Stream, is_too_much},
+    connection::{Activity, Admission, Answer, Closed, Paced, StrangersBody, Stream, is_too_much},
     has_good_host,
 };
 use chat_protocol::ErrorCode;
@@ -160,15 +160,18 @@ async fn answer(
     guest.answering(request.body().is_end_stream());
     let mut request = request;
     request.extensions_mut().insert(guest.clone());
+    let place = if request.body().is_end_stream() { None } else { guest.body() };
+    let pushed_out = place.as_ref().map_or_else(CancellationToken::new, StrangersBody::away);
     let request = request.map(|body| {
         if body.is_end_stream() {
             Body::empty()
         } else {
-            Body::new(Paced::new(body, flight.clone(), guest.clone()))
+            Body::new(Paced::new(body, flight.clone(), guest.clone(), place))
         }
     });
     let answered = tokio::select! {
         answered = router.oneshot(request) => answered?,
+        () = pushed_out.cancelled() => closing(HttpError(ChatError::overloaded(1_000)).into_response()),
         () = guest.sent_away() => closing(HttpError(ChatError::overloaded(1_000)).into_response()),
     };
     drop(work);

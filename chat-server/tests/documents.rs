@@ -1,4 +1,5 @@
-//! `docs/security.md` can be looked up: the tests, files and sections that it names exist, and it counts rightly.
+//! `docs/security.md` and `docs/limits.md` can be looked up: the tests, files, sections, settings and metrics that they name exist, and
+//! what they count and quote is right.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 use std::{
@@ -8,6 +9,9 @@ use std::{
 };
 
 const PAGE: &str = include_str!("../../docs/security.md");
+
+const LIMITS: &str = include_str!("../../docs/limits.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// Requirements of ASVS 5.0.0 at its levels 1 and 2.
 const REQUIREMENTS: usize = 253;
@@ -102,13 +106,13 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn every_test_that_is_named_exists() {
     let sources = sources();
-    let named: Vec<(&str, &str)> = spans(PAGE).filter_map(named_test).collect();
-    assert!(named.len() > 100, "{} tests are named", named.len());
+    let named: Vec<(&str, &str)> = spans(PAGE).chain(spans(LIMITS)).filter_map(named_test).collect();
+    assert!(named.len() > 150, "{} tests are named", named.len());
     let exists = |file: &str, test: &str| {
         sources.iter().any(|(path, text)| is_called(path, file) && has_test(path, text, test))
     };
     let missing: Vec<_> = named.into_iter().filter(|(file, test)| !exists(file, test)).collect();
-    assert!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:#?}");
+    assert!(missing.is_empty(), "these tests are named, and are not there: {missing:#?}");
 }
 
 #[test]
@@ -174,5 +178,57 @@ fn every_file_and_section_that_is_named_exists() {
             && !span.starts_with('/')
             && !span.contains([' ', ':']);
         assert!(!is_path || root().join(span).exists(), "there is no file {span}");
+    }
+}
+
+/// What, for each what, limit, setting, at it, metric, test.
+fn limits() -> Vec<[&'static str; 7]> {
+    let lines = LIMITS.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what |"));
+    let row = |line: &'static str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        <[&str; 7]>::try_from(cells).unwrap_or_else(|cells| panic!("not seven cells: {cells:?}"))
+    };
+    lines.map(row).collect()
+}
+
+/// Settings with their defaults, as the reference has them.
+fn settings() -> BTreeMap<String, &'static str> {
+    let (mut section, mut found) = ("", BTreeMap::new());
+    for line in CONFIGURATION.lines() {
+        if let Some(name) = line.strip_prefix("## `[").and_then(|line| line.strip_suffix("]`")) {
+            section = name;
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            found.insert(format!("{section}.{}", cells[0]), cells[2]);
+        }
+    }
+    assert!(found.len() > 50, "{found:?}");
+    found
+}
+
+/// The numbers in a text, without what parts their thousands.
+fn numbers(text: &str) -> Vec<String> {
+    let text = text.replace(',', "");
+    text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn settings_and_metrics_of_limits_exist_and_defaults_are_those() {
+    let (limits, settings, sources) = (limits(), settings(), sources());
+    assert!(limits.len() > 50, "{} limits", limits.len());
+    for [what, _, limit, setting, _, metric, _] in limits {
+        if let Some(key) = spans(setting).next() {
+            let default = settings.get(key).unwrap_or_else(|| panic!("{what}: there is no setting {key}"));
+            let said = numbers(limit);
+            assert!(
+                said.is_empty() || said.iter().any(|number| number == default),
+                "{what}: {limit}, but {default}"
+            );
+        }
+        if let Some(name) = spans(metric).next() {
+            let bare = name.trim_start_matches("folkmoot_").trim_end_matches("_total");
+            let is_there = sources.iter().any(|(_, text)| text.contains(&format!("\"{bare}\"")));
+            assert!(is_there, "{what}: there is no metric {name}");
+        }
     }
 }

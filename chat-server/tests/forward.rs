@@ -89,8 +89,12 @@ impl Front {
     }
 
     fn metric(&self, name: &str) -> u64 {
-        let text = self.metrics.text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("{role=\"api\"} "));
+        self.metric_of("api", name)
+    }
+
+    fn metric_of(&self, role: &str, name: &str) -> u64 {
+        let (text, label) = (self.metrics.text(), format!("{{role=\"{role}\"}} "));
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(&*label));
         value.map_or(0, |value| value.parse().expect("a number"))
     }
 
@@ -324,6 +328,28 @@ async fn more_than_there_are_places_for_are_sent_away_at_once() {
     upstream.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_strangers_hold_back_leave_places_for_others() {
+    let server = TestServer::start().await;
+    server.register("ada").await;
+    let front = Front::with(&server.base_url, &[], |options| options.places = 40).await;
+    let head = "POST /v1/auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100";
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        held.push(front.begin(head).await);
+    }
+    // Of an address the oldest goes for the newest, with an answer.
+    let mut answer = [0; 12];
+    timeout(DEADLINE, held[0].read_exact(&mut answer)).await.expect("in time").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    let under_way = || front.metric_of("auth", "folkmoot_forward_in_flight") >= 30;
+    until("as many are under way as may be", under_way).await;
+    let login = json!({ "handle": "ada", "password": PASSWORD });
+    let answer = front.http.post(front.url("/v1/auth/login")).json(&login).send().await.expect("answers");
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(front.metric_of("auth", "folkmoot_forward_refused_total"), 0);
+}
+
 #[tokio::test]
 async fn what_does_not_move_any_more_is_given_up() {
     let (url, upstream) = silent().await;
@@ -418,9 +444,10 @@ async fn nothing_is_upgraded_or_followed_and_what_is_for_one_hop_stays_there() {
     let head = heads.recv().await.expect("a head");
     assert!(head.starts_with("get /v1/elsewhere?q=1 http/1.1\r\n"), "{head}");
     let host = front.base_url.strip_prefix("http://").expect("an http URL");
-    for line in [&format!("host: {host}"), "x-forwarded-for: 127.0.0.1", "via: 1.1 folkmoot"] {
+    for line in [&format!("host: {host}"), "x-forwarded-for: 127.0.0.1"] {
         assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} in {head}");
     }
+    assert!(head.contains("\r\nvia: 1.1 folkmoot-"), "{head}");
     for name in ["upgrade", "connection", "x-mine", "x-forwarded-proto"] {
         assert!(!head.contains(&format!("\r\n{name}:")), "{name} in {head}");
     }

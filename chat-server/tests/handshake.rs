@@ -5,6 +5,7 @@ mod harness;
 use chat_protocol::{ClientFrame, ClientId, CloseCode, ErrorCode, ServerFrame};
 use harness::{
     TestServer,
+    raw::Raw,
     ws::{Incoming, TestSocket},
 };
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -33,6 +34,34 @@ async fn without_a_valid_hello_there_is_no_socket() {
     let mut rude = TestSocket::upgrade(&server.base_url, None, None).await.expect("upgrades");
     rude.send(&ClientFrame::Ping { id: None }).await;
     assert_eq!(rude.closed().await, Some(CloseCode::Protocol.code()));
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_pinged_and_then_closed() {
+    let server = TestServer::with(|config| {
+        config.gateway.ping_after = std::time::Duration::from_secs(1);
+        config.gateway.idle_timeout = std::time::Duration::from_secs(12);
+    })
+    .await;
+    let ada = server.register("ada").await;
+    let mut silent = Raw::upgrade(&server.base_url, "").await;
+    let hello = ClientFrame::Hello { token: ada.access_token, client: None };
+    let hello = serde_json::to_vec(&hello).expect("serialises");
+    let length = u16::try_from(hello.len()).expect("is short").to_be_bytes();
+    silent
+        .write([&[0x81, 0xfe, length[0], length[1], 0, 0, 0, 0], &hello[..]].concat())
+        .await
+        .expect("is sent");
+    let mut pinged = false;
+    loop {
+        let (first, payload) = silent.next_frame().await.expect("a close comes first");
+        pinged |= first == 0x89;
+        if first == 0x88 {
+            assert_eq!(payload[..2], CloseCode::IdleTimeout.code().to_be_bytes());
+            break;
+        }
+    }
+    assert!(pinged);
 }
 
 #[tokio::test]

@@ -11,6 +11,10 @@ const fn gateways() -> i32 {
     2
 }
 
+const fn max_connection_age_seconds() -> u32 {
+    86_400
+}
+
 const fn drain_seconds() -> u32 {
     30
 }
@@ -49,8 +53,8 @@ pub struct GatewaySpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// Age at which sockets are asked to reconnect, to whichever gateway has room, in seconds and give or take a fifth; 0: at none.
-    /// After more gateways were started this spreads the sockets over them.
-    #[serde(default)]
+    /// After more gateways were started this spreads the sockets over them; and a session that is over by time keeps no socket for longer.
+    #[serde(default = "max_connection_age_seconds")]
     #[schemars(range(min = 0, max = 604_800))]
     pub max_connection_age_seconds: u32,
     /// Has the number of gateways follow the sockets that they hold. Without it there are `replicas`.
@@ -68,7 +72,7 @@ impl Default for GatewaySpec {
             drain_seconds: drain_seconds(),
             termination_grace_period_seconds: None,
             max_connections: max_connections(),
-            max_connection_age_seconds: 0,
+            max_connection_age_seconds: max_connection_age_seconds(),
             autoscaling: None,
             resources: ResourceRequirements::default(),
         }

@@ -221,7 +221,7 @@ fn the_example_gets_the_defaults() {
     let spec = with(&json!({})).spec;
     assert_eq!((spec.gateway.replicas, spec.api.replicas, spec.auth.replicas), (2, 2, 2));
     assert_eq!((spec.gateway.drain_seconds, spec.gateway.max_connections), (30, 19_000));
-    assert_eq!((spec.gateway.max_connection_age_seconds, spec.gateway.autoscaling), (0, None));
+    assert_eq!((spec.gateway.max_connection_age_seconds, spec.gateway.autoscaling), (86_400, None));
     assert_eq!((spec.pulsar.tenant.as_str(), spec.pulsar.partitions), ("folkmoot", 8));
     assert_eq!(spec.cassandra.local_datacenter, "dc1");
     assert!(spec.network_policy.enabled && spec.monitoring.enabled);

@@ -16,6 +16,8 @@ use crate::{
 const MAX_BATCH: usize = 64;
 /// How long after the announced time the commands under way may still be answered.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
+/// Tokens in a row that open no socket, though refreshing goes on to give new ones.
+const MAX_REFUSED: u32 = 5;
 /// Shortest pause after a refused `sync`.
 const SYNC_PAUSE: Duration = Duration::from_millis(250);
 
@@ -236,13 +238,14 @@ impl Driver {
         let known = code.and_then(CloseCode::from_code);
         match known {
             Some(CloseCode::Unauthenticated) => {
-                // A token that was welcomed was good: the role has changed since, perhaps not for the first time lately.
-                // One that was not, though it was new, is not made better by refreshing once more.
+                // A token that was welcomed was good: the role has changed since. One that was not may be of before a change
+                // too, when several follow each other; but not for ever.
                 let welcomed = matches!(self.link, Link::Open(_));
-                let again = std::mem::replace(&mut self.replaced, true);
-                if again && !welcomed {
+                self.refused = if welcomed { 0 } else { self.refused + 1 };
+                if self.refused >= MAX_REFUSED {
                     return Err(End::SignedOut);
                 }
+                let again = std::mem::replace(&mut self.replaced, true);
                 self.rejected = token;
                 self.lost(
                     (!again).then_some(Duration::ZERO),

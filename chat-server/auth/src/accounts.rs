@@ -32,9 +32,8 @@ impl Auth {
         request: RegisterRequest,
         address: IpAddr,
     ) -> Result<TokenResponse, ChatError> {
-        let counted = self.limits.register(address).inspect_err(|_| {
-            tracing::info!(target: "audit", %address, "registration limited");
-        })?;
+        // Who comes too often is in the audit log with all others whom REST refuses, so many lines a second.
+        let counted = self.limits.register(address)?;
         self.publish(counted);
         let RegisterRequest { handle, password, display_name, device, invitation } = request;
         let invitation = match invitation {
@@ -121,17 +120,13 @@ impl Auth {
     pub async fn login(&self, request: LoginRequest, address: IpAddr) -> Result<TokenResponse, ChatError> {
         let LoginRequest { handle, password, device } = request;
         let handle: String = handle.trim().to_lowercase().chars().take(MAX_HANDLE_CHARS + 1).collect();
-        let limited = |error: &ChatError| {
-            tracing::info!(target: "audit", handle, %address, wait_ms = error.retry_after_ms, "login limited");
-        };
-        let mut guess = self.limits.login(&handle, address).inspect_err(limited)?;
+        let mut guess = self.limits.login(&handle, address)?;
         let user = self.store().user_by_handle(&handle).await?.filter(may_sign_in);
         if let Err(error) = guess.anywhere(&handle)
             && !guess.is_known()
             && !self.is_known_from(user.as_ref(), address).await?
         {
             guess.give_back();
-            limited(&error);
             return Err(error);
         }
         let phc = match &user {
@@ -145,9 +140,14 @@ impl Auth {
                 return Err(error);
             }
         };
+        let account = user.as_ref().map(|user| user.id);
         let (Some(user), Some(phc)) = (user.filter(|_| checked != Checked::Wrong), phc) else {
             self.publish(guess.wrong());
-            tracing::info!(target: "audit", handle, %address, "login refused");
+            match account {
+                Some(user) => tracing::info!(target: "audit", %user, %address, "login refused"),
+                // What was typed may be a password in the wrong field.
+                None => tracing::info!(target: "audit", %address, "login refused: no such account"),
+            }
             return Err(wrong_credentials());
         };
         guess.right();
@@ -166,7 +166,7 @@ impl Auth {
             && self.passwords.check(&password, now.as_deref()).await? == Checked::Wrong
         {
             self.revoke(tokens.session).await?;
-            tracing::info!(target: "audit", handle, %address, "login refused: the password has changed");
+            tracing::info!(target: "audit", user = %user.id, %address, "login refused: the password has changed");
             return Err(wrong_credentials());
         }
         tracing::info!(target: "audit", user = %user.id, session = %tokens.session, %address, "signed in");
@@ -204,6 +204,8 @@ impl Auth {
         }
         self.limits.right_password(user.id);
         let new = self.passwords.hash(&Passwords::acceptable(&new)?).await?;
+        // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
+        self.revoke_others(user.id, Some(actor.session)).await?;
         if !self.store().replace_password(user.id, &phc, &new).await? {
             return Err(ChatError::new(
                 ErrorCode::Conflict,

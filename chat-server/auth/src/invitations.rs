@@ -171,12 +171,16 @@ impl Auth {
     /// Makes an invitation with which somebody who forgot their password sets another one.
     ///
     /// # Errors
-    /// `forbidden`, `not_found`, `rate_limited`.
+    /// `forbidden`, also for oneself; `not_found`, `rate_limited`.
     pub async fn reset_password(&self, actor: &Actor, user: UserId) -> Result<NewInvitation, ChatError> {
         let actor = self.stored_actor(actor).await?;
         may_give(&actor, Role::Guest)?;
         let user = self.store().user(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
         may_give(&actor, user.role)?;
+        if user.id == actor.user {
+            // Whoever got hold of a token would have the account for good.
+            return Err(ChatError::forbidden("one's own password is changed with the current one"));
+        }
         if user.deactivated || user.role == Role::Bot {
             return Err(ChatError::new(
                 ErrorCode::Conflict,
@@ -199,6 +203,8 @@ impl Auth {
         let user = self.store().user(user).await?.filter(|user| !user.deactivated).ok_or_else(not_good)?;
         self.may_still(&row, user.role).await?;
         let phc = self.passwords.hash(&password).await?;
+        // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
+        self.revoke_all(user.id).await?;
         self.take(&row).await?;
         self.store().set_password(user.id, &phc).await?;
         self.revoke_all(user.id).await?;

@@ -55,7 +55,7 @@ impl Default for GatewayOptions {
             max_queued_bytes: 1024 * 1024,
             allowed_origins: Vec::new(),
             drain_window: Duration::from_secs(10),
-            max_connection_age: None,
+            max_connection_age: Some(Duration::from_secs(86_400)),
             recent_events: 1_000,
             recent_bytes: 64 * 1024 * 1024,
             recent_of_all: false,

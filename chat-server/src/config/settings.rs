@@ -549,7 +549,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "gateway.max_connection_age_seconds",
         kind: Kind::IntegerOrZero(60, 604_800),
         help: "Sockets older than this, give or take a fifth by chance, are asked to reconnect, so that gateways which were \
-               added get their share. 0: never.",
+               added get their share, and a session that is over by time keeps no socket for longer. 0: never.",
         get: |c| Value::Integer(c.gateway.max_connection_age.map_or(0, |age| age.as_secs())),
         set: |c, v| {
             if let Value::Integer(n) = v {

@@ -1,5 +1,7 @@
 //! Bodies, parameters and headers of REST that are not what an operation takes.
 
+use serde_json::json;
+
 use crate::World;
 
 /// Operations with a JSON body, and one that is good but for whom it is about.
@@ -102,8 +104,30 @@ pub(crate) async fn all(world: &mut World) {
         let answer = request.send().await.expect("answers");
         world.ends(&format!("{method} {path} 200 kB"), answer, &[413]).await;
     }
+    lists(world).await;
     parameters(world).await;
     keys(world).await;
+}
+
+/// Lists that are one longer than they may be.
+async fn lists(world: &mut World) {
+    let ids = |count: usize| (0..count).map(|_| uuid::Uuid::new_v4().to_string()).collect::<Vec<_>>();
+    let channel = format!("/v1/channels/{}", world.channel);
+    for (method, path, body) in [
+        ("POST", "/v1/dms".to_owned(), json!({ "users": ids(16) })),
+        ("POST", format!("{channel}/members"), json!({ "users": ids(101) })),
+        (
+            "POST",
+            "/v1/channels".to_owned(),
+            json!({ "kind": "private", "name": "crowd", "members": ids(101) }),
+        ),
+        ("POST", format!("{channel}/messages"), json!({ "text": "", "files": ids(11) })),
+        ("POST", "/v1/invitations".to_owned(), json!({ "uses": 1_001 })),
+        ("POST", "/v1/invitations".to_owned(), json!({ "expires_in": 2_592_001 })),
+    ] {
+        let answer = world.call(method, &path).json(&body).send().await.expect("answers");
+        world.ends(&format!("{method} {path} {:.60}", body.to_string()), answer, &[422]).await;
+    }
 }
 
 /// Parts of the path and of the query.
@@ -172,12 +196,8 @@ async fn parameters(world: &mut World) {
     ] {
         for value in strange {
             let path = template.replace("CHANNEL", &channel).replace('X', value);
-            let answer = world
-                .call(method, &path)
-                .json(&serde_json::json!({ "text": "x" }))
-                .send()
-                .await
-                .expect("answers");
+            let answer =
+                world.call(method, &path).json(&json!({ "text": "x" })).send().await.expect("answers");
             // A thumb is one that can be put up, and taken back once.
             world.ends(&format!("{method} {path}"), answer, &[200, 204, 400, 403, 404, 405, 409, 422]).await;
         }
@@ -191,10 +211,10 @@ async fn keys(world: &mut World) {
     {
         let request =
             world.http.post(&path).bearer_auth(&world.owner.access_token).header("Idempotency-Key", key);
-        let answer = request.json(&serde_json::json!({ "text": "x" })).send().await.expect("answers");
+        let answer = request.json(&json!({ "text": "x" })).send().await.expect("answers");
         world.ends(&format!("a key {key:.40}"), answer, &[400]).await;
     }
     let request = world.http.post(&path).bearer_auth(&world.owner.access_token);
-    let answer = request.json(&serde_json::json!({ "text": "x" })).send().await.expect("answers");
+    let answer = request.json(&json!({ "text": "x" })).send().await.expect("answers");
     world.ends("no key", answer, &[400]).await;
 }

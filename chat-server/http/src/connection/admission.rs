@@ -1,6 +1,7 @@
 //! Lets connections in, and sends away those that have to go for them.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -34,7 +35,12 @@ struct Inner {
 struct Crowds {
     strangers: Crowd<IpAddr, Sent>,
     people: Crowd<Known, Sent>,
+    /// Bodies that strangers have yet to send: with HTTP/2 one connection may have many.
+    bodies: Crowd<IpAddr, Sent>,
 }
+
+/// Bodies that strangers of one address may have under way. They hold memory, and places for what is handed to other processes.
+const BODIES: usize = 32;
 
 /// What sends a connection away.
 #[derive(Debug)]
@@ -60,7 +66,7 @@ impl Admission {
     /// One that nobody has entered yet.
     #[must_use]
     pub fn new(limits: AdmissionLimits, proxies: TrustedProxies, metrics: Arc<ConnectionMetrics>) -> Self {
-        let crowds = Crowds { strangers: Crowd::new(), people: Crowd::new() };
+        let crowds = Crowds { strangers: Crowd::new(), people: Crowd::new(), bodies: Crowd::new() };
         let at_once = Arc::new(Semaphore::new(limits.all + CLOSING));
         Self(Arc::new(Inner { limits, proxies, crowds: Mutex::new(crowds), metrics, at_once }))
     }
@@ -151,6 +157,7 @@ impl Inner {
             address,
             away,
             place: Mutex::new(Some(place)),
+            bodies: Mutex::default(),
             permit: Mutex::new(permit),
             connection,
         }))
@@ -198,14 +205,47 @@ impl Inner {
 #[derive(Clone)]
 pub struct Guest(Arc<Entered>);
 
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest").field("address", &self.0.address).finish_non_exhaustive()
+    }
+}
+
 struct Entered {
     admission: Arc<Inner>,
     address: IpAddr,
     away: CancellationToken,
     place: Mutex<Option<Place>>,
+    /// What its requests hold of [`Crowds::bodies`].
+    bodies: Mutex<Vec<(IpAddr, Member)>>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// Of a request behind a proxy: the proxy's connection.
     connection: Option<Guest>,
+}
+
+/// What the body of a stranger's request holds until it is there, or is not waited for any more.
+#[derive(Debug)]
+pub struct StrangersBody {
+    guest: Guest,
+    key: IpAddr,
+    member: Member,
+    away: CancellationToken,
+}
+
+impl StrangersBody {
+    /// Cancelled when it has to go for another one.
+    #[must_use]
+    pub fn away(&self) -> CancellationToken {
+        self.away.clone()
+    }
+}
+
+impl Drop for StrangersBody {
+    fn drop(&mut self) {
+        let held = (self.key, self.member);
+        self.guest.0.bodies.lock().retain(|one| *one != held);
+        self.guest.0.admission.crowds.lock().bodies.leave(self.key, self.member);
+    }
 }
 
 /// What a socket of a person holds for as long as it is open: its part of all that may be open.
@@ -234,11 +274,30 @@ impl Guest {
         Seat(connection.permit.lock().take())
     }
 
+    /// A body begins. `None`: people's have no bound here.
+    #[must_use]
+    pub fn body(&self) -> Option<StrangersBody> {
+        let entered = &*self.0;
+        let place = entered.place.lock();
+        let Some(Place::Stranger(key, _)) = *place else { return None };
+        let away = CancellationToken::new();
+        let sent = Sent { away: away.clone(), address: entered.address };
+        let (member, gone) = entered.admission.crowds.lock().bodies.enter(key, (BODIES, usize::MAX), sent);
+        entered.bodies.lock().push((key, member));
+        if let Some((_, sent, _)) = gone {
+            entered.admission.send_away(&sent, Closed::BodiesFull);
+        }
+        Some(StrangersBody { guest: self.clone(), key, member, away })
+    }
+
     /// A valid token was shown: from now on it is a person's.
     pub fn known(&self, user: UserId) {
         let entered = &*self.0;
         let mut place = entered.place.lock();
         let Some(Place::Stranger(key, member)) = *place else { return };
+        for (key, member) in entered.bodies.lock().drain(..) {
+            entered.admission.crowds.lock().bodies.leave(key, member);
+        }
         if entered.admission.leave(Place::Stranger(key, member)) {
             let who = Known::Person(user);
             let sent = Sent { away: entered.away.clone(), address: entered.address };
@@ -366,6 +425,28 @@ mod tests {
         let (second, third) = (request(1, "192.0.2.1"), request(2, "192.0.2.1"));
         assert!(is_sent_away(&first) && ![&other, &second, &third].into_iter().any(is_sent_away));
         assert!(!connections.iter().any(is_sent_away), "the connection stays for others");
+    }
+
+    #[tokio::test]
+    async fn of_the_bodies_of_strangers_the_oldest_of_an_address_goes_and_those_of_people_stay() {
+        let admission = admission("10.0.0.0/8");
+        let (one, other) = (enter(&admission, "192.0.2.1").await, enter(&admission, "192.0.2.1").await);
+        let elsewhere = enter(&admission, "192.0.2.2").await.body().expect("is a stranger's");
+        let persons = one.body().expect("is a stranger's");
+        one.known(UserId::new());
+        assert!(one.body().is_none(), "a person's");
+        let mut bodies: Vec<_> = (0..BODIES).filter_map(|_| other.body()).collect();
+        let is_gone = |body: &StrangersBody| body.away().is_cancelled();
+        assert!(!bodies.iter().any(is_gone));
+        bodies.push(other.body().expect("is a stranger's"));
+        assert_eq!(bodies.iter().filter(|body| is_gone(body)).count(), 1);
+        assert!(is_gone(&bodies[0]) && !is_gone(&persons) && !is_gone(&elsewhere));
+        // Those that are there make room.
+        bodies.drain(..10);
+        bodies.extend((0..9).filter_map(|_| other.body()));
+        assert!(!bodies.iter().any(is_gone));
+        drop((bodies, persons, elsewhere));
+        assert_eq!(admission.0.crowds.lock().bodies.len(), 0);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Closed, Flight, Guest, activity::Work};
+use super::{Closed, Flight, Guest, StrangersBody, activity::Work};
 
 /// Bytes a second that a body must bring on average, beyond [`GRACE`]. Only the time counts in which the server waits for them.
 pub const MIN_BODY_RATE: u64 = 8 * 1024;
@@ -52,6 +52,8 @@ pub struct Paced {
     body: Incoming,
     flight: Flight,
     guest: Guest,
+    /// Held until all of it is there.
+    place: Option<StrangersBody>,
     got: u64,
     /// How long was waited before.
     waited: Duration,
@@ -62,8 +64,8 @@ pub struct Paced {
 impl Paced {
     /// Of a request that is in flight.
     #[must_use]
-    pub const fn new(body: Incoming, flight: Flight, guest: Guest) -> Self {
-        Self { body, flight, guest, got: 0, waited: Duration::ZERO, waiting: None }
+    pub const fn new(body: Incoming, flight: Flight, guest: Guest, place: Option<StrangersBody>) -> Self {
+        Self { body, flight, guest, place, got: 0, waited: Duration::ZERO, waiting: None }
     }
 
     fn may_wait(&self) -> Duration {
@@ -92,6 +94,7 @@ impl hyper::body::Body for Paced {
                 }
                 if frame.is_none() || self.body.is_end_stream() {
                     self.guest.answering(true);
+                    self.place = None;
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }

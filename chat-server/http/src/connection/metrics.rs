@@ -26,6 +26,8 @@ pub enum Closed {
     PersonFull,
     /// There are as many connections of people as there may be.
     PeopleFull,
+    /// Its address has as many bodies of requests under way as strangers may have, and this one was the oldest.
+    BodiesFull,
     /// No descriptor was left to accept the next one with.
     OpenFiles,
     /// No whole request came in time.
@@ -43,11 +45,12 @@ pub enum Closed {
 }
 
 impl Closed {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::AddressFull,
         Self::StrangersFull,
         Self::PersonFull,
         Self::PeopleFull,
+        Self::BodiesFull,
         Self::OpenFiles,
         Self::NoRequest,
         Self::Idle,
@@ -63,6 +66,7 @@ impl Closed {
             Self::StrangersFull => "strangers_full",
             Self::PersonFull => "person_full",
             Self::PeopleFull => "people_full",
+            Self::BodiesFull => "bodies_full",
             Self::OpenFiles => "open_files",
             Self::NoRequest => "no_request",
             Self::Idle => "idle",

@@ -14,7 +14,7 @@ mod metrics;
 mod stream;
 
 pub use activity::{Activity, Flight};
-pub use admission::{Admission, Guest, Seat};
+pub use admission::{Admission, Guest, Seat, StrangersBody};
 pub use bodies::{Answer, MIN_BODY_RATE, Paced, is_too_slow};
 pub use limits::AdmissionLimits;
 pub use metrics::{Closed, ConnectionMetrics};

@@ -1,11 +1,12 @@
 //! What is said to the process that a request is handed to, and what of its answer is for the client.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 
-/// What we call ourselves in `Via` (RFC 9110 §7.6.3). The names of processes are nobody's business.
-const PSEUDONYM: &str = "folkmoot";
+/// What this process calls itself in `Via` (RFC 9110 §7.6.3). The names of processes are nobody's business, and a client that could
+/// guess this one would make its requests look as if they went in a circle.
+static PSEUDONYM: LazyLock<String> = LazyLock::new(|| format!("folkmoot-{:016x}", rand::random::<u64>()));
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -30,12 +31,12 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Whether a process like this one handed the request on already.
+/// Whether this process handed the request on already.
 pub(super) fn came_from_us(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::VIA).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|hop| {
         // Protocol, then who received it by it.
-        hop.split_whitespace().nth(1) == Some(PSEUDONYM)
+        hop.split_whitespace().nth(1) == Some(&**PSEUDONYM)
     })
 }
 
@@ -63,7 +64,7 @@ pub(super) fn request(
         headers.insert(header::HOST, host);
     }
     let protocol = if version == Version::HTTP_2 { "2" } else { "1.1" };
-    append(headers, header::VIA, &format!("{protocol} {PSEUDONYM}"));
+    append(headers, header::VIA, &format!("{protocol} {}", *PSEUDONYM));
 }
 
 /// Changes the headers of an answer.
@@ -110,6 +111,11 @@ mod tests {
         lines.collect()
     }
 
+    /// What this process adds to `Via`.
+    fn ours(protocol: &str) -> &'static str {
+        String::leak(format!("{protocol} {}", *PSEUDONYM))
+    }
+
     fn shown(headers: &HeaderMap) -> Vec<(&str, &str)> {
         let mut lines: Vec<_> =
             headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("is text"))).collect();
@@ -134,12 +140,12 @@ mod tests {
             ("x-forwarded-host", "evil.example"),
             ("forwarded", "for=198.51.100.1"),
         ];
-        let expected = [("host", "chat.example"), ("via", "1.1 folkmoot"), ("x-forwarded-for", "192.0.2.1")];
+        let expected = [("host", "chat.example"), ("via", ours("1.1")), ("x-forwarded-for", "192.0.2.1")];
         assert_eq!(shown(&sent(&received, false)), expected);
         let expected = [
             ("forwarded", "for=198.51.100.1"),
             ("host", "chat.example"),
-            ("via", "1.1 folkmoot"),
+            ("via", ours("1.1")),
             ("x-forwarded-for", "198.51.100.1, 203.0.113.5, 203.0.113.6, 192.0.2.1"),
             ("x-forwarded-host", "evil.example"),
             ("x-forwarded-proto", "https"),
@@ -168,7 +174,7 @@ mod tests {
             ("authorization", "Bearer x"),
             ("content-length", "5"),
             ("host", "chat.example"),
-            ("via", "1.1 folkmoot"),
+            ("via", ours("1.1")),
             ("x-forwarded-for", "192.0.2.1"),
         ];
         assert_eq!(shown(&sent(&received, false)), expected);
@@ -177,7 +183,7 @@ mod tests {
         assert_eq!(shown(&headers), [("etag", "\"1\"")]);
         // Nobody makes us keep our own word back.
         let headers = sent(&[("connection", "x-forwarded-for, via, host"), ("host", "chat.example")], false);
-        assert_eq!(shown(&headers), [("via", "1.1 folkmoot"), ("x-forwarded-for", "192.0.2.1")]);
+        assert_eq!(shown(&headers), [("via", ours("1.1")), ("x-forwarded-for", "192.0.2.1")]);
     }
 
     #[test]
@@ -185,16 +191,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         let uri = Uri::from_static("https://chat.example/v1/users/me");
         request(&mut headers, &uri, Version::HTTP_2, None, false);
-        assert_eq!(shown(&headers), [("host", "chat.example"), ("via", "2 folkmoot")]);
+        assert_eq!(shown(&headers), [("host", "chat.example"), ("via", ours("2"))]);
     }
 
     #[test]
     fn requests_that_were_handed_on_are_known() {
         for (via, expected) in [
             (&[] as &[(&str, &str)], false),
-            (&[("via", "1.1 folkmoot")], true),
-            (&[("via", "1.1 vegur"), ("via", "1.0 a, 2 folkmoot (x)")], true),
+            (&[("via", ours("1.1"))], true),
+            (&[("via", "1.1 vegur"), ("via", String::leak(format!("1.0 a, {} (x)", ours("2"))))], true),
             (&[("via", "1.1 folkmoot.example")], false),
+            // A client can say so too, and is none of us.
+            (&[("via", "1.1 folkmoot")], false),
         ] {
             assert_eq!(came_from_us(&map(via)), expected, "{via:?}");
         }

@@ -149,10 +149,7 @@ fn variables(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
 
     settings.set("gateway.max_sockets", gateway.max_connections.to_string());
     settings.set("gateway.drain_window_seconds", gateway.drain_seconds.to_string());
-    if gateway.max_connection_age_seconds > 0 {
-        let age = gateway.max_connection_age_seconds;
-        settings.set("gateway.max_connection_age_seconds", age.to_string());
-    }
+    settings.set("gateway.max_connection_age_seconds", gateway.max_connection_age_seconds.to_string());
 
     settings.set("files.max_bytes", cluster.max_file_bytes().to_string());
     settings.set(

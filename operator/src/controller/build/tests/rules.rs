@@ -382,12 +382,13 @@ fn an_autoscaler_is_made_on_request_and_writes_the_scale_of_the_chat() {
 }
 
 #[test]
-fn sockets_may_be_of_any_age_unless_the_spec_says_otherwise() {
+fn sockets_are_of_a_day_unless_the_spec_says_otherwise() {
     let age = |gateway: Value| {
         let config = Config::of(&validated(&cluster(with("gateway", gateway))), &SecretHashes::default());
         config.variables.get("FOLKMOOT_GATEWAY__MAX_CONNECTION_AGE_SECONDS").cloned()
     };
-    assert_eq!(age(json!({})), None);
+    assert_eq!(age(json!({})).as_deref(), Some("86400"));
+    assert_eq!(age(json!({"maxConnectionAgeSeconds": 0})).as_deref(), Some("0"));
     assert_eq!(age(json!({"maxConnectionAgeSeconds": 3_600})).as_deref(), Some("3600"));
 }
 
