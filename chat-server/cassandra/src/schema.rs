@@ -5,7 +5,8 @@
 //! `signing_keys`, `cursors`, `checkpoints`) are written with `IF` only (but for `users` and `passwords` by servers of 0.1.0, see `standing`).
 //! Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
-//! marker's is the marker itself), so that repeating or reordering them changes nothing.
+//! marker's is the marker itself), so that repeating or reordering them changes nothing. What is known of files is plain
+//! writes too: each cell is written with one value only, or the row goes for good.
 
 /// From one version of the tables to the next.
 #[derive(Debug, Clone, Copy)]
