@@ -19,7 +19,7 @@ const LOOK_AFTER_MS: Millis = 10 * 60 * 1_000;
 
 /// Files that a command touches.
 pub(super) enum Touch {
-    /// None.
+    /// None: what most commands do.
     Nothing,
     /// Those of a new message.
     Attach(Vec<FileRow>),

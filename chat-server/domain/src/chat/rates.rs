@@ -115,7 +115,7 @@ pub struct Rates {
 }
 
 impl Default for Rates {
-    /// Without limits.
+    /// Limits that nobody reaches: [`RateOptions::NONE`].
     fn default() -> Self {
         Self::new(&RateOptions::NONE)
     }

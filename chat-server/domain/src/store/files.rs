@@ -67,7 +67,7 @@ pub enum FileTask {
     Sent {
         /// The message's channel.
         channel: ChannelId,
-        /// Its author.
+        /// Who wrote it, and uploaded the file.
         by: UserId,
         /// The id that it was sent with.
         id: ClientId,
@@ -76,7 +76,7 @@ pub enum FileTask {
     Deleted {
         /// The message's channel.
         channel: ChannelId,
-        /// Its position.
+        /// The position of that message.
         seq: Seq,
     },
     /// No message has it: its bytes go, then what is known of it.
