@@ -67,7 +67,7 @@ pub enum FileTask {
     Sent {
         /// The message's channel.
         channel: ChannelId,
-        /// Who wrote it, and uploaded the file.
+        /// Who sent that message.
         by: UserId,
         /// The id that it was sent with.
         id: ClientId,
