@@ -63,12 +63,19 @@ pub struct State {
     pub targets: HashMap<Seq, Target>,
 }
 
+/// Whether channels of this kind have their names to themselves. Only public ones: that a private one is called something must
+/// not show to those who may not know of it.
+#[must_use]
+pub const fn claims_name(kind: ChannelKind) -> bool {
+    matches!(kind, ChannelKind::Public)
+}
+
 /// What is to become of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It is appended.
     Accept,
-    /// It is appended if no other channel has the name `key`; else it is [`Refusal::NameTaken`].
+    /// It is appended if no other public channel has the name `key`; else it is [`Refusal::NameTaken`].
     AcceptIfFree {
         /// The name in the form that is compared, see [`name_key`].
         key: String,
@@ -87,7 +94,7 @@ impl State {
         if let EventBody::ChannelCreated { channel_kind, name, .. } = body {
             return match name {
                 _ if self.exists => Decision::Refuse(Refusal::ChannelExists),
-                Some(name) if !channel_kind.is_direct() => {
+                Some(name) if claims_name(*channel_kind) => {
                     Decision::AcceptIfFree { key: name_key(name), gives_up: None }
                 }
                 _ => Decision::Accept,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     NewEvent,
     decide::{ChannelFacts, Decision, State},
-    name_key,
+    claims_name, name_key,
     permission::{ChannelAction, Denial},
     text::is_invisible,
 };
@@ -33,7 +33,7 @@ pub enum Refusal {
     NoChannel,
     /// [`EventBody::ChannelCreated`] on a channel that exists.
     ChannelExists,
-    /// Another public or private channel has this name (compared by [`crate::name_key`]).
+    /// Another public channel has this name (compared by [`crate::name_key`]).
     NameTaken,
     /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
     NoEffect,
@@ -64,7 +64,7 @@ impl Refusal {
         match self {
             Self::NoChannel => "no such channel, or not yours to see",
             Self::ChannelExists => "the channel exists already",
-            Self::NameTaken => "another channel has this name",
+            Self::NameTaken => "another public channel has this name",
             Self::NoEffect => "already in that state; nothing was changed",
             Self::NoTarget => "the target is not a message, or it is deleted",
             Self::TooManyReactions => {
@@ -419,7 +419,7 @@ pub(crate) fn effective(event: &NewEvent, state: &State) -> Decision {
             Some((kind, Some(now))) if now != name && !kind.is_direct() => {
                 let (key, old) = (name_key(name), name_key(now));
                 // A name that only changes its case is the channel's own already.
-                if key == old {
+                if key == old || !claims_name(kind) {
                     Decision::Accept
                 } else {
                     Decision::AcceptIfFree { key, gives_up: Some(old) }

@@ -18,7 +18,7 @@ pub mod permission;
 pub mod text;
 pub mod vectors;
 
-pub use decide::{ChannelFacts, Decision, State, needs, needs_for};
+pub use decide::{ChannelFacts, Decision, State, claims_name, needs, needs_for};
 pub use event::{Appended, Authority, Body, NewEvent};
 pub use kind::*;
 

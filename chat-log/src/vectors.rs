@@ -36,7 +36,7 @@ pub struct DecideCase {
     pub name: String,
     /// The log, from its first event on. Texts of deleted messages stand in it as they were sent.
     pub log: Vec<Entry>,
-    /// Names that another channel has.
+    /// Names that other public channels have.
     pub taken: Vec<String>,
     /// Who tries something.
     pub by: UserId,

@@ -128,6 +128,8 @@ ALTER TABLE channels ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN message INTEGER NOT NULL DEFAULT 0;
 UPDATE channels SET message =
     (SELECT coalesce(max(seq), 0) FROM events WHERE events.channel = channels.id AND events.kind = 1);
+-- Only public channels have their names to themselves, and `channels_public` finds them.
+DROP INDEX channels_name;
 -- The same three up to each event; NULL for events of an older version.
 ALTER TABLE events ADD COLUMN n INTEGER;
 ALTER TABLE events ADD COLUMN d INTEGER;

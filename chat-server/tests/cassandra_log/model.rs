@@ -159,7 +159,7 @@ impl Model {
         assert_eq!(listed, key.iter().map(String::as_str).collect::<Vec<_>>());
 
         self.check_reactions(cql, channel).await;
-        if let Some(name) = &self.name {
+        if let Some(name) = self.name.as_ref().filter(|_| self.kind == Some(ChannelKind::Public)) {
             let read = Statement::serial_read("SELECT channel FROM channel_names WHERE name_key = ?");
             let rows = cql.execute(read, vec![Value::Text(name_key(name))]).await.unwrap();
             assert_eq!(rows.first().and_then(|row| row.uuid("channel")), Some(channel.0), "{name}");

@@ -1,0 +1,56 @@
+//! What names leave behind in Cassandra, by servers of 0.1.0 too.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
+
+mod harness;
+mod keyspace;
+
+use std::sync::Arc;
+
+use chat_cassandra::{
+    CassandraStore,
+    cql::{Statement, Value},
+    migrate::migrate,
+};
+use chat_domain::{
+    clock::now_ms,
+    store::{Appended, LogStore as _, NewEvent, Refusal},
+};
+use chat_protocol::{ChannelId, ChannelKind, EventBody, UserId};
+use keyspace::Keyspace;
+
+async fn migrated() -> Keyspace {
+    let keyspace = Keyspace::create().await;
+    migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+    keyspace
+}
+
+/// A server of 0.1.0 reserves the names of private channels as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_private_channel_reserved_is_free_at_once() {
+    let keyspace = migrated().await;
+    let store = CassandraStore::new(Arc::clone(&keyspace.cql));
+    let ada = UserId::new();
+    let create = async |kind: ChannelKind, name: &str| {
+        let channel = ChannelId::new();
+        let body =
+            EventBody::ChannelCreated { channel_kind: kind, name: Some(name.into()), topic: String::new() };
+        let event = NewEvent::of_server(ada, now_ms(), body);
+        (channel, store.append(channel, vec![event]).await.unwrap().remove(0))
+    };
+    let reserve = async |name: &str, channel: ChannelId| {
+        let statement = Statement::conditional(
+            "INSERT INTO channel_names (name_key, channel, reserved_at) VALUES (?, ?, ?) IF NOT EXISTS",
+        );
+        let now = i64::try_from(now_ms()).unwrap();
+        let values = vec![Value::Text(name.into()), Value::Uuid(channel.0), Value::BigInt(now)];
+        assert!(keyspace.cql.execute(statement, values).await.unwrap()[0].applied());
+    };
+    let (secret, _) = create(ChannelKind::Private, "layoffs").await;
+    reserve("layoffs", secret).await;
+    assert_eq!(create(ChannelKind::Public, "Layoffs").await.1, Appended::New { seq: 1 });
+    assert_eq!(create(ChannelKind::Public, "layoffs").await.1, Appended::Refused(Refusal::NameTaken));
+    // A channel that is being made may still become a public one.
+    reserve("plans", ChannelId::new()).await;
+    assert_eq!(create(ChannelKind::Public, "plans").await.1, Appended::Refused(Refusal::NameTaken));
+    keyspace.drop().await;
+}
