@@ -5,7 +5,7 @@ use chat_domain::store::{
     Account, ChannelRow, DirectoryStore, End, Membership, Standing, StandingChange, StoreError,
 };
 use chat_protocol::{
-    ChannelId, Millis, Seq, UserId,
+    ChannelId, ChannelKind, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -26,6 +26,19 @@ impl DirectoryStore for SqliteStore {
     async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<ChannelRow>, StoreError> {
         let sql = format!("SELECT {CHANNEL_COLUMNS} FROM channels WHERE id = ?1");
         self.each(sql, ids.iter().map(|id| id.0.into_bytes()).collect(), channel_row).await
+    }
+
+    async fn all_channels(
+        &self,
+        after: Option<ChannelId>,
+        most: usize,
+    ) -> Result<Vec<(ChannelId, Option<ChannelKind>)>, StoreError> {
+        // An empty blob comes before every id.
+        let after = after.map_or(Vec::new(), |id| id.0.into_bytes().to_vec());
+        self.all("SELECT id, kind FROM channels WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit(most)), |row| {
+            Ok((codec::channel_id(row, 0)?, Some(codec::channel_kind(row, 1)?)))
+        })
+        .await
     }
 
     async fn public_channels(
@@ -72,6 +85,22 @@ impl DirectoryStore for SqliteStore {
             (channel.0.into_bytes(), after, limit(most)),
             codec::member,
         )
+        .await
+    }
+
+    async fn members_among(&self, channel: ChannelId, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let users = users.to_vec();
+        self.read(move |db| {
+            let mut query =
+                db.prepare_cached("SELECT 1 FROM members WHERE channel = ?1 AND user = ?2")?;
+            let mut members = Vec::new();
+            for user in users {
+                if query.exists(params![channel.0.as_bytes(), user.0.as_bytes()])? {
+                    members.push(user);
+                }
+            }
+            Ok(members)
+        })
         .await
     }
 

@@ -23,10 +23,19 @@ pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
     assert_eq!(store.membership(channels[1], grace).await.unwrap(), Some(expected[1]));
     let members = store.members(channels[0], None, 10).await.unwrap();
     assert!(members.iter().any(|member| member.user == grace && member.since == 3));
+    // Also when more are asked for than fit into one statement.
+    let mut asked: Vec<UserId> = (0..250).map(|_| UserId::new()).collect();
+    asked.extend([grace, ada]);
+    let mut among = store.members_among(channels[0], &asked).await.unwrap();
+    among.sort_unstable();
+    let mut both = [ada, grace];
+    both.sort_unstable();
+    assert_eq!(among, both);
 
     commit(&*store, channels[1], event(grace, EventBody::MemberLeft { user: grace })).await;
     assert_eq!(store.memberships(grace).await.unwrap(), [expected[0], expected[2]]);
     assert_eq!(store.membership(channels[1], grace).await.unwrap(), None);
+    assert_eq!(store.members_among(channels[1], &[grace, ada]).await.unwrap(), [ada]);
     let members = store.members(channels[1], None, 10).await.unwrap();
     assert_eq!(members.iter().map(|member| member.user).collect::<Vec<_>>(), [ada]);
 
@@ -156,6 +165,27 @@ pub(crate) async fn public_channels_come_in_pages_by_name(store: Arc<dyn Store>)
     seen.retain(|(name, _)| name.starts_with(&prefix));
     assert_eq!(seen, expected);
     assert!(!store.public_channels(None, 1).await.unwrap().is_empty());
+}
+
+pub(crate) async fn all_channels_come_in_pages(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let mut made = Vec::new();
+    for kind in [ChannelKind::Private, ChannelKind::Public, ChannelKind::Direct, ChannelKind::Private] {
+        let (id, name) = (ChannelId::new(), (kind != ChannelKind::Direct).then(|| unique("one-of-all")));
+        commit(&*store, id, created(ada, kind, name.as_deref())).await;
+        made.push((id, Some(kind)));
+    }
+    let (mut after, mut seen) = (None, Vec::new());
+    while let page = store.all_channels(after, 3).await.unwrap()
+        && !page.is_empty()
+    {
+        assert!(page.len() <= 3);
+        after = page.last().map(|(id, _)| *id);
+        seen.extend(page.into_iter().filter(|channel| made.contains(channel)));
+    }
+    seen.sort_unstable_by_key(|(id, _)| *id);
+    made.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(seen, made, "each of them once");
 }
 
 pub(crate) async fn handles_are_unique(store: Arc<dyn Store>) {

@@ -49,6 +49,7 @@ macro_rules! conformance_suite {
             directory::who_writes_on_top_of_what_they_had_read_has_read_it,
             directory::markers_and_ends_carry_what_was_counted,
             directory::public_channels_come_in_pages_by_name,
+            directory::all_channels_come_in_pages,
             directory::handles_are_unique,
             directory::a_user_is_renamed,
             directory::users_are_listed_by_prefix_in_pages,
