@@ -11,7 +11,7 @@ use chat_protocol::{ChannelKind, EventBody, Seq, UserId, rest::Role};
 use crate::{
     NewEvent,
     kind::{Needs, Refusal, Target, action, effective, follow, need},
-    name_key,
+    name_claim,
     permission::{ChannelView, Denial, allow},
 };
 
@@ -77,7 +77,7 @@ pub enum Decision {
     Accept,
     /// It is appended if no other public channel has the name `key`; else it is [`Refusal::NameTaken`].
     AcceptIfFree {
-        /// The name in the form that is compared, see [`name_key`].
+        /// The name in the form that is compared, see [`name_claim`].
         key: String,
         /// The key that the channel gives up by it, when it is another one.
         gives_up: Option<String>,
@@ -95,7 +95,7 @@ impl State {
             return match name {
                 _ if self.exists => Decision::Refuse(Refusal::ChannelExists),
                 Some(name) if claims_name(*channel_kind) => {
-                    Decision::AcceptIfFree { key: name_key(name), gives_up: None }
+                    Decision::AcceptIfFree { key: name_claim(name), gives_up: None }
                 }
                 _ => Decision::Accept,
             };

@@ -130,7 +130,7 @@ impl DecideCase {
         match state.decide(&self.event(0)) {
             Decision::Accept => None,
             Decision::AcceptIfFree { key, .. } => {
-                let taken = self.taken.iter().any(|name| crate::name_key(name) == key);
+                let taken = self.taken.iter().any(|name| crate::name_claim(name) == key);
                 taken.then_some(Refusal::NameTaken)
             }
             Decision::Refuse(refusal) => Some(refusal),

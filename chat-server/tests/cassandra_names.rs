@@ -13,9 +13,12 @@ use chat_cassandra::{
 };
 use chat_domain::{
     clock::now_ms,
-    store::{Appended, LogStore as _, NewEvent, Refusal},
+    store::{Appended, DirectoryStore as _, LogStore as _, NewEvent, Refusal},
 };
-use chat_protocol::{ChannelId, ChannelKind, EventBody, UserId};
+use chat_protocol::{
+    ChannelId, ChannelKind, EventBody, UserId,
+    rest::{Role, User},
+};
 use keyspace::Keyspace;
 
 async fn migrated() -> Keyspace {
@@ -52,5 +55,50 @@ async fn what_a_private_channel_reserved_is_free_at_once() {
     // A channel that is being made may still become a public one.
     reserve("plans", ChannelId::new()).await;
     assert_eq!(create(ChannelKind::Public, "plans").await.1, Appended::Refused(Refusal::NameTaken));
+    keyspace.drop().await;
+}
+
+/// What a server of 0.1.0 made is found and compared as well, once `migrate` has run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_before_are_folded_once() {
+    let keyspace = migrated().await;
+    let store = CassandraStore::new(Arc::clone(&keyspace.cql));
+    let execute = async |statement: &'static str, values: Vec<Value>| {
+        keyspace.cql.execute(Statement::conditional(statement), values).await.unwrap();
+    };
+    let text = |text: &str| Value::Text(text.into());
+    let ada = User {
+        id: UserId::new(),
+        handle: "countess".into(),
+        display_name: "Ada Lovelace".into(),
+        role: Role::Member,
+        created_at: now_ms(),
+        deactivated: false,
+    };
+    assert!(store.create_user(&ada).await.unwrap());
+    for prefix in ["l", "lo", "lov", "lovel", "lovelace"] {
+        let delete = Statement::write("DELETE FROM users_by_name WHERE prefix = ? AND handle = ?");
+        keyspace.cql.execute(delete, vec![text(prefix), text(&ada.handle)]).await.unwrap();
+    }
+    let channel = ChannelId::new();
+    let create = |name: &str| {
+        let body = EventBody::ChannelCreated {
+            channel_kind: ChannelKind::Public,
+            name: Some(name.into()),
+            topic: String::new(),
+        };
+        vec![NewEvent::of_server(ada.id, now_ms(), body)]
+    };
+    store.append(channel, create("cafe\u{301}")).await.unwrap();
+    execute("DELETE FROM channel_names WHERE name_key = ? IF EXISTS", vec![text("caf\u{e9}")]).await;
+    execute("DELETE FROM schema_state WHERE what = ? IF EXISTS", vec![text("names")]).await;
+    assert_eq!(store.list_users(Some("lovelace"), None, 10).await.unwrap(), []);
+
+    for _again in 0..2 {
+        migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+        assert_eq!(store.list_users(Some("lovelace"), None, 10).await.unwrap().first(), Some(&ada));
+        let taken = store.append(ChannelId::new(), create("caf\u{e9}")).await.unwrap();
+        assert_eq!(taken, [Appended::Refused(Refusal::NameTaken)]);
+    }
     keyspace.drop().await;
 }

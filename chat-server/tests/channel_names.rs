@@ -35,7 +35,6 @@ async fn the_name_of_a_private_channel_is_free_for_all() {
         }
     }
     // Public ones have their names to themselves.
-    let taken: Problem =
-        read(create(&server, &owner, "public", "Layoffs").await, StatusCode::CONFLICT).await;
+    let taken: Problem = read(create(&server, &owner, "public", "Layoffs").await, StatusCode::CONFLICT).await;
     assert_eq!(taken.code, ErrorCode::Conflict);
 }

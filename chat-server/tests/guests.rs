@@ -49,7 +49,11 @@ async fn answers(server: &TestServer, guest: &TokenResponse, user: UserId) -> Ve
         (Method::POST, format!("{path}/password-reset"), None),
         (Method::GET, format!("/v1/users?ids={user}"), None),
         (Method::POST, "/v1/dms".to_owned(), Some(json!({ "users": [user] }))),
-        (Method::POST, "/v1/channels".to_owned(), Some(json!({ "kind": "private", "name": "x", "members": [user] }))),
+        (
+            Method::POST,
+            "/v1/channels".to_owned(),
+            Some(json!({ "kind": "private", "name": "x", "members": [user] })),
+        ),
     ];
     let mut answers = Vec::new();
     for (method, path, body) in requests {
@@ -104,7 +108,8 @@ async fn a_guest_finds_and_writes_to_those_they_share_a_channel_with() {
     assert_eq!(answers(&server, &guest, ada.user.id).await, nothing);
     // Who writes to a guest shares a channel with them.
     let dm = json!({ "users": [guest.user.id] });
-    let dm: Channel = read(call(&server, &ada, Method::POST, "/v1/dms", Some(dm)).await, StatusCode::OK).await;
+    let dm: Channel =
+        read(call(&server, &ada, Method::POST, "/v1/dms", Some(dm)).await, StatusCode::OK).await;
     read::<User>(call(&server, &guest, Method::GET, &path, None).await, StatusCode::OK).await;
     let again = json!({ "users": [ada.user.id] });
     let again: Channel =

@@ -30,7 +30,7 @@ pub(super) struct Guests {
 
 struct Asked {
     guest: UserId,
-    /// In order.
+    /// Sorted, each of them once.
     users: Vec<UserId>,
     /// Another one whenever what the store said may be no longer true.
     version: u64,
@@ -98,7 +98,12 @@ impl Presence {
 
 impl Gateway {
     /// Whom a socket watches from now on, answered with how they are.
-    pub(super) async fn watch(&self, conn: &Conn, actor: &Actor, users: Vec<UserId>) -> Result<(), ChatError> {
+    pub(super) async fn watch(
+        &self,
+        conn: &Conn,
+        actor: &Actor,
+        users: Vec<UserId>,
+    ) -> Result<(), ChatError> {
         if actor.role != Role::Guest {
             let users = self.presence.lock().watch(conn.id, users);
             conn.send(&ServerFrame::Presence { users });
@@ -162,7 +167,7 @@ impl Gateway {
     async fn grant_one_again(&self, conn: u64, guest: UserId) {
         let Some(conn) = self.conns_of(guest).into_iter().find(|other| other.id == conn) else { return };
         let Some(actor) = conn.actor() else { return };
-        if let Err(error) = self.grant(&conn, &actor).await {
+        if let Err(error) = self.grant(&conn, actor).await {
             tracing::debug!(%guest, %error, "a guest watches nobody any more");
         }
     }

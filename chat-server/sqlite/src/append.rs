@@ -199,7 +199,7 @@ impl<'a> Log<'a> {
     fn name_is_taken(&self, key: &str) -> Result<bool, JobError> {
         Ok(self
             .db
-            .prepare_cached("SELECT 1 FROM channels WHERE kind = 0 AND name_key = ?2 AND id <> ?1")?
+            .prepare_cached("SELECT 1 FROM channels WHERE claim = ?2 AND id <> ?1")?
             .exists(params![self.key(), key])?)
     }
 

@@ -7,7 +7,7 @@ use chat_cassandra::{
     cql::{Cql, Statement, Value},
     schema::PUBLIC_SHARD,
 };
-use chat_domain::store::{LogStore, StoredEvent, name_key};
+use chat_domain::store::{LogStore, StoredEvent, name_claim, name_key};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Reactions, Seq, UserId};
 
 use crate::harness::wait::until_so;
@@ -161,7 +161,7 @@ impl Model {
         self.check_reactions(cql, channel).await;
         if let Some(name) = self.name.as_ref().filter(|_| self.kind == Some(ChannelKind::Public)) {
             let read = Statement::serial_read("SELECT channel FROM channel_names WHERE name_key = ?");
-            let rows = cql.execute(read, vec![Value::Text(name_key(name))]).await.unwrap();
+            let rows = cql.execute(read, vec![Value::Text(name_claim(name))]).await.unwrap();
             assert_eq!(rows.first().and_then(|row| row.uuid("channel")), Some(channel.0), "{name}");
         }
     }

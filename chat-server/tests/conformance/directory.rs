@@ -241,3 +241,34 @@ pub(crate) async fn users_are_listed_by_prefix_in_pages(store: Arc<dyn Store>) {
     let all = store.list_users(None, Some(&prefix), 2).await.unwrap();
     assert_eq!(all.first().map(|user| user.handle.clone()), Some(format!("{prefix}-0")));
 }
+
+pub(crate) async fn users_are_found_by_each_word_of_their_names(store: Arc<dyn Store>) {
+    let word = unique("lovelace");
+    let ada = new_user(&unique("ada"), &format!("Ada Zoe\u{308}-{word} King"));
+    let grace = new_user(&unique("grace"), &format!("{word} {word}"));
+    for user in [&ada, &grace] {
+        assert!(store.create_user(user).await.unwrap());
+    }
+    let found = async |sought: &str| -> Vec<UserId> {
+        let all = store.list_users(Some(sought), None, 100).await.unwrap();
+        all.iter().map(|user| user.id).filter(|id| [ada.id, grace.id].contains(id)).collect()
+    };
+    for sought in [word.clone(), word.to_uppercase(), format!(" {word}")] {
+        assert_eq!(found(&sought).await, [ada.id, grace.id], "{sought}");
+    }
+    let whole = format!("ada zo\u{eb}-{word} ki");
+    for sought in
+        [&whole[..], &format!("ZOE\u{308}-{word}"), &format!("zo\u{eb}-{word}"), &format!("{word} king")]
+    {
+        assert_eq!(found(sought).await, [ada.id], "{sought}");
+    }
+    for sought in [&word[1..], &format!("zoe-{word}"), &format!("ada {word}")] {
+        assert_eq!(found(sought).await, [], "{sought}");
+    }
+    // A name that was given up leads nowhere, but for the words that are in the new one, too.
+    assert!(store.set_display_name(ada.id, &format!("Countess {word}")).await.unwrap());
+    assert_eq!(found(&whole).await, []);
+    for sought in [format!("countess {word}"), word.clone()] {
+        assert!(found(&sought).await.contains(&ada.id), "{sought}");
+    }
+}

@@ -179,6 +179,32 @@ pub(crate) async fn names_of_public_channels_are_unique_without_regard_to_case(s
     commit(&*store, three, created(ada, ChannelKind::Public, Some(&name))).await;
 }
 
+pub(crate) async fn names_of_public_channels_are_unique_in_any_form(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let taken = Appended::Refused(Refusal::NameTaken);
+    let base = unique("caf");
+    let (composed, decomposed) = (format!("{base}\u{e9} x"), format!("{base}e\u{301} x"));
+    let (one, two) = (ChannelId::new(), ChannelId::new());
+    commit(&*store, one, created(ada, ChannelKind::Public, Some(&decomposed))).await;
+    for same in [
+        composed.clone(),
+        format!("{base}\u{e9}  X"),
+        format!("{base}\u{e9} ｘ"),
+        format!("{composed}\u{200b}"),
+    ] {
+        assert_eq!(
+            append(&*store, two, created(ada, ChannelKind::Public, Some(&same))).await,
+            taken,
+            "{same}"
+        );
+    }
+    // Another form of its own name is its own.
+    let rename = |name: &str| event(ada, EventBody::Renamed { name: name.into() });
+    commit(&*store, one, rename(&composed)).await;
+    commit(&*store, one, rename(&unique("moved"))).await;
+    commit(&*store, two, created(ada, ChannelKind::Public, Some(&decomposed))).await;
+}
+
 /// So that nobody learns what private channels are called by asking for their names.
 pub(crate) async fn a_private_channel_shares_its_name_with_anything(store: Arc<dyn Store>) {
     let ada = UserId::new();

@@ -4,7 +4,10 @@
 //! than an append can take, is taken over by whoever wants the name. So is, at once, that of a private channel: servers of
 //! 0.1.0 make such ones.
 
-use chat_domain::{clock::now_ms, store::name_key};
+use chat_domain::{
+    clock::now_ms,
+    store::{StoreError, name_claim},
+};
 use chat_log::claims_name;
 use chat_protocol::{ChannelId, Millis};
 
@@ -72,6 +75,11 @@ impl Log {
         Err(LogError::Late)
     }
 
+    /// [`Log::reserve`] of a name that the channel has already.
+    pub(crate) async fn reserve_own(&self, channel: ChannelId, key: &str) -> Result<bool, StoreError> {
+        Ok(self.reserve(channel, key).await?)
+    }
+
     /// The reservation of a name as it is now, if it is this channel's.
     pub(super) async fn held(&self, channel: ChannelId, key: &str) -> Result<Option<Held>, LogError> {
         let rows = self.cql.execute(cql::NAME_HOLDER, vec![Value::Text(key.to_owned())]).await?;
@@ -99,7 +107,7 @@ impl Log {
         if !claims_name(kind(row.tinyint("kind").ok_or_else(|| missing("kind"))?)?) {
             return Ok(Claim::Never);
         }
-        let has = row.text("name").is_some_and(|name| name_key(name) == key);
+        let has = row.text("name").is_some_and(|name| name_claim(name) == key);
         Ok(if has { Claim::Holds } else { Claim::MayCome })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chat_log::text::is_name;
+use chat_log::text::{is_name, tidy};
 use chat_protocol::{
     ChannelId, ChannelKind, EventBody, UserId, limits,
     rest::{Channel, CreateChannel, UpdateChannel},
@@ -237,16 +237,16 @@ pub(super) fn tolerate_no_effect(outcomes: &[Appended]) -> Result<(), ChatError>
 }
 
 fn check_name(name: &str) -> Result<String, ChatError> {
-    let name = name.trim();
+    let name = tidy(name.trim());
     let chars = name.chars().count();
-    if chars > limits::MAX_CHANNEL_NAME_CHARS || !is_name(name) {
+    if chars > limits::MAX_CHANNEL_NAME_CHARS || !is_name(&name) {
         return Err(ChatError::invalid(format!(
-            "not a usable channel name: it takes 1 to {} characters that show, without control characters and marks that turn \
-             the direction of text",
+            "not a usable channel name: it takes 1 to {} characters that show, without control characters, characters that do \
+             not show, and marks that turn the direction of text",
             limits::MAX_CHANNEL_NAME_CHARS
         )));
     }
-    Ok(name.to_owned())
+    Ok(name)
 }
 
 fn check_topic(topic: &str) -> Result<String, ChatError> {

@@ -44,7 +44,8 @@ impl Chat {
         let asked: Vec<_> = private.iter().map(|channel| self.is_orphaned(*channel)).collect();
         let orphaned: Vec<bool> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
         let both = private.into_iter().zip(orphaned);
-        let mut found: Vec<ChannelId> = both.filter_map(|(channel, orphaned)| orphaned.then_some(channel)).collect();
+        let mut found: Vec<ChannelId> =
+            both.filter_map(|(channel, orphaned)| orphaned.then_some(channel)).collect();
         if found.len() > limit {
             found.truncate(limit);
             next = found.last().copied();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use chat_log::text::fold;
 use chat_protocol::{
     UserId, limits,
     rest::{Page, Role, UpdateUser, User},
@@ -94,7 +95,8 @@ impl Chat {
         if cursor.is_some_and(|cursor| !is_handle(cursor)) {
             return Err(bad_cursor());
         }
-        let prefix = prefix.filter(|prefix| !prefix.is_empty());
+        // What does not show is not looked for.
+        let prefix = prefix.filter(|prefix| !fold(prefix).is_empty());
         if prefix.is_some_and(|prefix| prefix.chars().count() > limits::MAX_DISPLAY_NAME_CHARS) {
             return Err(ChatError::invalid(format!(
                 "q is too long: at most {} characters are allowed",
