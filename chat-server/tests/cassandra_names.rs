@@ -80,6 +80,16 @@ async fn names_of_before_are_folded_once() {
         let delete = Statement::write("DELETE FROM users_by_name WHERE prefix = ? AND handle = ?");
         keyspace.cql.execute(delete, vec![text(prefix), text(&ada.handle)]).await.unwrap();
     }
+    // More than are read at a time, most of them listed by 0.1.0 as well as by us.
+    for n in 0..520 {
+        let other = User {
+            id: UserId::new(),
+            handle: format!("other-{n}"),
+            display_name: format!("Other {n}"),
+            ..ada.clone()
+        };
+        assert!(store.create_user(&other).await.unwrap());
+    }
     let channel = ChannelId::new();
     let create = |name: &str| {
         let body = EventBody::ChannelCreated {

@@ -1,6 +1,6 @@
 //! What names are compared and found by, of channels and people that servers of 0.1.0 made: done once, by `migrate`.
 //!
-//! It may be done again, and while servers of 0.1.0 run. Whom those make afterwards is found by the beginning of the whole name
+//! What is interrupted goes on where it was. It may be done again, and while servers of 0.1.0 run. Whom those make afterwards is found by the beginning of the whole name
 //! only, until they are renamed.
 
 use chat_domain::store::{StoreError, name_claim};
@@ -9,7 +9,7 @@ use chat_protocol::ChannelId;
 
 use super::{
     CassandraStore,
-    codec::{self, undone, uuid},
+    codec::{self, limit, undone, uuid},
     cql::{Row, Statement, Value},
     schema::PUBLIC_SHARD,
     users::listed_by_name,
@@ -19,21 +19,36 @@ use super::{
 const SLICE: usize = 500;
 
 /// Goes through a whole table, see docs/cassandra.md.
-const USERS: Statement =
-    Statement::read("SELECT id, handle, display_name, role, created_at, deactivated FROM users");
+const USERS: Statement = Statement::read(
+    "SELECT id, handle, display_name, role, created_at, deactivated, token(id) AS place FROM users
+     WHERE token(id) > ? LIMIT ?",
+);
 const PUBLIC: Statement = Statement::read("SELECT name_key, id FROM public_channels WHERE shard = ?");
-const DONE: Statement = Statement::serial_read("SELECT version FROM schema_state WHERE what = 'names'");
+/// `version` 0: it has come to the token `since`; 1: it is done.
+const STATE: Statement =
+    Statement::serial_read("SELECT version, since FROM schema_state WHERE what = 'names'");
+const BEGINS: Statement = Statement::conditional(
+    "INSERT INTO schema_state (what, version, since) VALUES ('names', 0, ?) IF NOT EXISTS",
+);
+const COMES_TO: Statement =
+    Statement::conditional("UPDATE schema_state SET since = ? WHERE what = 'names' IF version = 0");
 const IS_DONE: Statement =
-    Statement::conditional("INSERT INTO schema_state (what, version) VALUES ('names', 1) IF NOT EXISTS");
+    Statement::conditional("UPDATE schema_state SET version = 1 WHERE what = 'names' IF version = 0");
 
 impl CassandraStore {
-    /// Does it, unless it was done.
+    /// Does it, or the rest of it, unless it was done.
     pub(super) async fn fold_names(&self) -> Result<(), StoreError> {
-        if self.row(DONE, Vec::new()).await?.is_some() {
-            return Ok(());
+        let state = self.row(STATE, Vec::new()).await?;
+        let came_to = state.as_ref().and_then(|row| row.bigint("since")).unwrap_or(i64::MIN);
+        match state.and_then(|row| row.int("version")) {
+            Some(0) => {}
+            Some(_) => return Ok(()),
+            None => {
+                self.cql.execute(BEGINS, vec![Value::BigInt(came_to)]).await.map_err(undone)?;
+            }
         }
         self.fold_channels().await?;
-        let people = self.fold_people().await?;
+        let people = self.fold_people(came_to).await?;
         self.cql.execute(IS_DONE, Vec::new()).await.map_err(undone)?;
         tracing::info!(people, "names can be found by each of their words");
         Ok(())
@@ -51,28 +66,27 @@ impl CassandraStore {
         Ok(())
     }
 
-    async fn fold_people(&self) -> Result<usize, StoreError> {
-        let (mut people, mut from) = (0, None);
+    async fn fold_people(&self, mut came_to: i64) -> Result<usize, StoreError> {
+        let mut people = 0;
         loop {
-            let page = self.cql.page(USERS, Vec::new(), SLICE, from).await.map_err(undone)?;
+            let rows = self.rows(USERS, vec![Value::BigInt(came_to), limit(SLICE)]).await?;
             // Rows that lack columns are of an interrupted write.
             let whole = |row: &&Row| row.text("handle").is_some() && row.text("display_name").is_some();
             let mut writes = Vec::new();
-            for row in page.rows.iter().filter(whole) {
+            for row in rows.iter().filter(whole) {
                 let user = codec::user(row)?;
-                let old = user.display_name.to_lowercase();
                 let folded = fold(&user.display_name);
                 people += 1;
                 // Most have one word, and are listed already.
-                if folded != old || from_each_word(&folded).count() > 1 {
+                if folded != user.display_name.to_lowercase() || from_each_word(&folded).count() > 1 {
                     writes.extend(listed_by_name(&user));
                 }
             }
             self.writes(writes).await?;
-            from = page.next;
-            if from.is_none() {
-                return Ok(people);
-            }
+            let Some(last) = rows.last().filter(|_| rows.len() == SLICE) else { return Ok(people) };
+            came_to = last.bigint("place").ok_or_else(|| codec::damaged("a token"))?;
+            // Whoever goes on after this one was stopped goes on here.
+            self.cql.execute(COMES_TO, vec![Value::BigInt(came_to)]).await.map_err(undone)?;
         }
     }
 }
