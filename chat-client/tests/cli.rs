@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 const ADA: &str = "0190b6a4-7c1e-7d52-9f3a-000000000001";
 const GRACE: &str = "0190b6a4-7c1e-7d52-9f3a-000000000002";
 const GENERAL: &str = "0190b6a4-7c1e-7d52-9f3a-0000000000aa";
+const TWICE: [&str; 2] = ["0190b6a4-7c1e-7d52-9f3a-2b6c1d8e4fa1", "0190b6a4-7c1e-7d52-9f3a-2b6c1d8e4fa2"];
+const ORPHAN: &str = "0190b6a4-7c1e-7d52-9f3a-2b6c1d8e4fa3";
 const DIRECT: &str = "0190b6a4-7c1e-7d52-9f3a-0000000000bb";
 
 /// Answers of a server, by method and path; what was asked is written down.
@@ -110,9 +112,21 @@ fn script(asked: &Asked) -> (&'static str, Value) {
         "GET /v1/channels" if asked.line.contains("scope=public") => {
             ("200 OK", json!({"items": [channel(DIRECT, "public", Some("random"))]}))
         }
+        "GET /v1/channels" if asked.line.contains("scope=orphaned") => {
+            ("200 OK", json!({"items": [channel(ORPHAN, "private", Some("left"))]}))
+        }
+        _ if path == format!("POST /v1/channels/{ORPHAN}/take-over") => {
+            ("200 OK", channel(ORPHAN, "private", Some("left")))
+        }
         "GET /v1/channels" => {
-            let items = json!([channel(GENERAL, "public", Some("general")), channel(DIRECT, "direct", None)]);
+            let twice = TWICE.map(|id| channel(id, "private", Some("twice")));
+            let mut items =
+                vec![channel(GENERAL, "public", Some("general")), channel(DIRECT, "direct", None)];
+            items.extend(twice);
             ("200 OK", json!({"items": items}))
+        }
+        _ if path == format!("GET /v1/channels/{}", TWICE[1]) => {
+            ("200 OK", channel(TWICE[1], "private", Some("twice")))
         }
         _ if path == format!("GET /v1/channels/{GENERAL}/messages") => {
             let message = |seq: u64, text: &str| json!({"channel": GENERAL, "seq": seq, "at": 1_700_000_000_000u64 + seq, "by": GRACE, "text": text});
@@ -252,11 +266,33 @@ fn wrong_usage_exits_2_and_no_server_says_what_to_do() {
 fn channels_have_names_people_know() {
     let (_server, home) = signed_in();
     let (out, _) = check(home.path(), &["channels"], "", 0);
-    assert_eq!(out, "#general (3 unread)\n@grace (3 unread)\n");
+    assert_eq!(out, "#general (3 unread)\n@grace (3 unread)\n#twice (3 unread)\n#twice (3 unread)\n");
     let (out, _) = check(home.path(), &["channels", "--json"], "", 0);
     let ids: Vec<_> =
         out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
-    assert_eq!(ids, [GENERAL, DIRECT]);
+    assert_eq!(ids, [GENERAL, DIRECT, TWICE[0], TWICE[1]]);
+}
+
+#[test]
+fn a_name_that_several_channels_have_is_no_address() {
+    let (server, home) = signed_in();
+    let (_, err) = check(home.path(), &["send", "twice", "hello"], "", 1);
+    let [one, two] = TWICE;
+    let expected = format!(
+        "2 of your channels are called #twice: give the id of one, {one} (private) or {two} (private)"
+    );
+    assert_eq!(err, format!("error: {expected}\n"));
+    check(home.path(), &["send", two, "hello"], "", 0);
+    assert_eq!(server.asked(&format!("POST /v1/channels/{two}/messages")).len(), 1);
+}
+
+#[test]
+fn an_owner_takes_over_what_nobody_is_in() {
+    let (server, home) = signed_in();
+    let (out, _) = check(home.path(), &["channels", "--orphaned"], "", 0);
+    assert_eq!(out, format!("{ORPHAN}  #left (3 unread)\n"));
+    check(home.path(), &["take-over", ORPHAN], "", 0);
+    assert_eq!(server.asked(&format!("POST /v1/channels/{ORPHAN}/take-over")).len(), 1);
 }
 
 #[test]

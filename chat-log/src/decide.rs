@@ -11,7 +11,7 @@ use chat_protocol::{ChannelKind, EventBody, Seq, UserId, rest::Role};
 use crate::{
     NewEvent,
     kind::{Needs, Refusal, Target, action, effective, follow, need},
-    name_key,
+    name_claim,
     permission::{ChannelView, Denial, allow},
 };
 
@@ -63,14 +63,21 @@ pub struct State {
     pub targets: HashMap<Seq, Target>,
 }
 
+/// Whether channels of this kind have their names to themselves. Only public ones: that a private one is called something must
+/// not show to those who may not know of it.
+#[must_use]
+pub const fn claims_name(kind: ChannelKind) -> bool {
+    matches!(kind, ChannelKind::Public)
+}
+
 /// What is to become of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It is appended.
     Accept,
-    /// It is appended if no other channel has the name `key`; else it is [`Refusal::NameTaken`].
+    /// It is appended if no other public channel has the name `key`; else it is [`Refusal::NameTaken`].
     AcceptIfFree {
-        /// The name in the form that is compared, see [`name_key`].
+        /// The name in the form that is compared, see [`name_claim`].
         key: String,
         /// The key that the channel gives up by it, when it is another one.
         gives_up: Option<String>,
@@ -87,8 +94,8 @@ impl State {
         if let EventBody::ChannelCreated { channel_kind, name, .. } = body {
             return match name {
                 _ if self.exists => Decision::Refuse(Refusal::ChannelExists),
-                Some(name) if !channel_kind.is_direct() => {
-                    Decision::AcceptIfFree { key: name_key(name), gives_up: None }
+                Some(name) if claims_name(*channel_kind) => {
+                    Decision::AcceptIfFree { key: name_claim(name), gives_up: None }
                 }
                 _ => Decision::Accept,
             };

@@ -9,9 +9,9 @@ use chat_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NewEvent,
+    NewEvent, claims_name,
     decide::{ChannelFacts, Decision, State},
-    name_key,
+    name_claim,
     permission::{ChannelAction, Denial},
     text::is_invisible,
 };
@@ -33,7 +33,7 @@ pub enum Refusal {
     NoChannel,
     /// [`EventBody::ChannelCreated`] on a channel that exists.
     ChannelExists,
-    /// Another public or private channel has this name (compared by [`crate::name_key`]).
+    /// Another public channel has this name (compared by [`crate::name_claim`]).
     NameTaken,
     /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
     NoEffect,
@@ -64,7 +64,7 @@ impl Refusal {
         match self {
             Self::NoChannel => "no such channel, or not yours to see",
             Self::ChannelExists => "the channel exists already",
-            Self::NameTaken => "another channel has this name",
+            Self::NameTaken => "another public channel has this name",
             Self::NoEffect => "already in that state; nothing was changed",
             Self::NoTarget => "the target is not a message, or it is deleted",
             Self::TooManyReactions => {
@@ -417,9 +417,9 @@ pub(crate) fn effective(event: &NewEvent, state: &State) -> Decision {
         EventBody::MemberLeft { user } => changes(state.members.contains(user)),
         EventBody::Renamed { name } => match channel.map(|channel| (channel.kind, &channel.name)) {
             Some((kind, Some(now))) if now != name && !kind.is_direct() => {
-                let (key, old) = (name_key(name), name_key(now));
+                let (key, old) = (name_claim(name), name_claim(now));
                 // A name that only changes its case is the channel's own already.
-                if key == old {
+                if key == old || !claims_name(kind) {
                     Decision::Accept
                 } else {
                     Decision::AcceptIfFree { key, gives_up: Some(old) }

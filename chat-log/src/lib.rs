@@ -18,12 +18,20 @@ pub mod permission;
 pub mod text;
 pub mod vectors;
 
-pub use decide::{ChannelFacts, Decision, State, needs, needs_for};
+pub use decide::{ChannelFacts, Decision, State, claims_name, needs, needs_for};
 pub use event::{Appended, Authority, Body, NewEvent};
 pub use kind::*;
 
-/// What channel names are compared by: lower case, surrounding space gone.
+/// What public channels are listed by: their names in lower case, surrounding space gone.
 #[must_use]
 pub fn name_key(name: &str) -> String {
     name.trim().to_lowercase()
+}
+
+/// What no two public channels may have in common: see [`text::fold`].
+#[must_use]
+pub fn name_claim(name: &str) -> String {
+    let folded = text::fold(name);
+    // Of old names of which nothing shows.
+    if folded.is_empty() { name_key(name) } else { folded }
 }

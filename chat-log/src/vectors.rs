@@ -36,7 +36,7 @@ pub struct DecideCase {
     pub name: String,
     /// The log, from its first event on. Texts of deleted messages stand in it as they were sent.
     pub log: Vec<Entry>,
-    /// Names that another channel has.
+    /// Names that other public channels have.
     pub taken: Vec<String>,
     /// Who tries something.
     pub by: UserId,
@@ -130,7 +130,7 @@ impl DecideCase {
         match state.decide(&self.event(0)) {
             Decision::Accept => None,
             Decision::AcceptIfFree { key, .. } => {
-                let taken = self.taken.iter().any(|name| crate::name_key(name) == key);
+                let taken = self.taken.iter().any(|name| crate::name_claim(name) == key);
                 taken.then_some(Refusal::NameTaken)
             }
             Decision::Refuse(refusal) => Some(refusal),

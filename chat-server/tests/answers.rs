@@ -281,7 +281,7 @@ Every REST operation and every command of the socket, by every kind of caller, a
 channel a moment ago. Operations without a token (registration, signing in, invitations that are used) are not here.
 
 What holds throughout: a token that is over is `401`, whatever is asked for; and of a private channel nobody learns that it is there,
-neither admins nor the owner: `404`, as for one that is not there.
+neither admins nor the owner: `404`, as for one that is not there. (When nobody with an open account is in it any more, an owner may take it over.)
 ";
 
 #[tokio::test]

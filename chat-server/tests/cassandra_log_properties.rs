@@ -43,7 +43,7 @@ async fn play(cql: Arc<dyn Cql>, scenario: Scenario) {
     let name = |kind: &str, i: usize| format!("{kind}-{i}-{marker}");
     let mut channels = Vec::new();
     for i in 0..scenario.channels {
-        let channel_kind = if i == 0 { ChannelKind::Public } else { ChannelKind::Private };
+        let channel_kind = if i == 2 { ChannelKind::Private } else { ChannelKind::Public };
         let body =
             EventBody::ChannelCreated { channel_kind, name: Some(name("first", i)), topic: String::new() };
         let channel = ChannelId::new();
@@ -110,7 +110,7 @@ async fn check(cql: &dyn Cql, clean: &CassandraStore, cast: &Cast, senders: &[Se
         assert_eq!(appended, [Appended::New { seq: head }]);
         assert_eq!(clean.heads(&[channel]).await.unwrap(), [(channel, head)]);
         let model = Model::replay(&log);
-        if let Some(other) = model.name.clone().and_then(|name| names.insert(name, channel)) {
+        if let Some(other) = model.own_name().and_then(|name| names.insert(name, channel)) {
             panic!("{other} and {channel} have the same name");
         }
         model.check(cql, clean, channel, &cast.users).await;

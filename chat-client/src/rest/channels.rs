@@ -29,6 +29,14 @@ impl Rest {
         self.all("v1/channels", &[("scope", "public".to_owned())]).await
     }
 
+    /// Private channels that nobody with an open account is in; for owners.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn orphaned_channels(&self) -> Result<Vec<Channel>, RestError> {
+        self.all("v1/channels", &[("scope", "orphaned".to_owned())]).await
+    }
+
     /// One channel.
     ///
     /// # Errors
@@ -63,6 +71,15 @@ impl Rest {
     /// When the server cannot be asked, or refuses.
     pub async fn join(&self, channel: ChannelId) -> Result<Channel, RestError> {
         let path = format!("v1/channels/{channel}/join");
+        read(self.signed(Method::POST, &path, |request| request).await?, &path).await
+    }
+
+    /// Joins a private channel that nobody with an open account is in; for owners.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub async fn take_over(&self, channel: ChannelId) -> Result<Channel, RestError> {
+        let path = format!("v1/channels/{channel}/take-over");
         read(self.signed(Method::POST, &path, |request| request).await?, &path).await
     }
 

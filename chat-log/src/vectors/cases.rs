@@ -109,9 +109,17 @@ pub fn decide_cases() -> Vec<DecideCase> {
         "a name is taken without regard to case",
         vec![],
         server(ada),
-        created(K::Private, Some(" tAKEN ")),
+        created(K::Public, Some(" tAKEN ")),
         Some(Refusal::NameTaken),
     );
+    case(
+        "a name is taken in any form",
+        vec![],
+        server(ada),
+        created(K::Public, Some("Ｔａｋｅｎ")),
+        Some(Refusal::NameTaken),
+    );
+    case("a private channel takes no name", vec![], server(ada), created(K::Private, Some("Taken")), None);
     case(
         "a direct channel has no name to take",
         vec![],

@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(get_channel, update_channel))
         .routes(routes!(join_channel))
         .routes(routes!(leave_channel))
+        .routes(routes!(take_over_channel))
         .routes(routes!(list_members, add_members))
         .routes(routes!(remove_member))
         .routes(routes!(open_direct))
@@ -37,12 +38,15 @@ pub(super) enum Scope {
     Mine,
     /// All public ones.
     Public,
+    /// Private ones that nobody with an open account is in; for owners.
+    Orphaned,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListChannels {
-    /// Whose: `mine` in order of id, or `public` in order of name.
+    /// Whose: `mine` in order of id, `public` in order of name, or, for owners, `orphaned`: private ones that nobody with an open
+    /// account is in. A page of those may have fewer items than `limit`, or none, although there is a `next`.
     #[serde(default)]
     #[param(inline, required = false)]
     scope: Scope,
@@ -80,6 +84,7 @@ async fn list_channels(
     let page = match query.scope {
         Scope::Mine => state.chat.my_channels(&actor, cursor, limit).await?,
         Scope::Public => state.chat.public_channels(&actor, cursor, limit).await?,
+        Scope::Orphaned => state.chat.orphaned_channels(&actor, cursor, limit).await?,
     };
     Ok(Json(page))
 }
@@ -169,6 +174,23 @@ async fn leave_channel(
 ) -> Result<StatusCode, HttpError> {
     state.chat.leave(&actor, channel).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Joins a private channel that nobody with an open account is in; by an owner. The channel's log says so.
+#[utoipa::path(
+    post, path = "/v1/channels/{channel}/take-over", tag = "channels", security(("bearer" = [])),
+    params(("channel" = ChannelId, Path, description = "Id of the channel")),
+    responses(
+        (status = 200, description = "The channel", body = Channel),
+        problems::SignedIn, problems::Parameters, problems::Denied, problems::Missing, problems::Clash,
+    ),
+)]
+async fn take_over_channel(
+    State(state): State<ApiState>,
+    Authenticated(actor): Authenticated,
+    PathParams(channel): PathParams<ChannelId>,
+) -> Result<Json<Channel>, HttpError> {
+    Ok(Json(state.chat.take_over(&actor, channel).await?))
 }
 
 /// A channel's members, in order of user id.

@@ -39,7 +39,8 @@ pub(super) struct ListUsers {
     /// What the handle or a word of the display name begins with, without regard to case.
     #[param(max_length = 64)]
     q: Option<String>,
-    /// Instead of all: these, separated by commas; at most 100. Those that do not exist are left out.
+    /// Instead of all: these, separated by commas; at most 100. Those that do not exist are left out, and for guests those
+    /// whom they share no channel with.
     ids: Option<String>,
 }
 
@@ -58,7 +59,7 @@ async fn list_users(
 ) -> Result<Json<Page<User>>, HttpError> {
     let limit = page_limit(query.limit)?;
     if let Some(ids) = query.ids.as_deref() {
-        let items = state.chat.users(&parse_ids(ids)?).await?;
+        let items = state.chat.users(&actor, &parse_ids(ids)?).await?;
         return Ok(Json(Page { items, next: None }));
     }
     Ok(Json(state.chat.list_users(&actor, query.q.as_deref(), query.cursor.as_deref(), limit).await?))
@@ -73,10 +74,10 @@ async fn get_me(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
 ) -> Result<Json<User>, HttpError> {
-    Ok(Json(state.chat.user(actor.user).await?))
+    Ok(Json(state.chat.user(&actor, actor.user).await?))
 }
 
-/// Gets one user.
+/// Gets one user. To guests only those exist whom they share a channel with.
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "users", security(("bearer" = [])),
     params(("user" = UserId, Path, description = "Id of the user")),
@@ -87,10 +88,10 @@ async fn get_me(
 )]
 async fn get_user(
     State(state): State<ApiState>,
-    Authenticated(_actor): Authenticated,
+    Authenticated(actor): Authenticated,
     PathParams(user): PathParams<UserId>,
 ) -> Result<Json<User>, HttpError> {
-    Ok(Json(state.chat.user(user).await?))
+    Ok(Json(state.chat.user(&actor, user).await?))
 }
 
 /// Changes a user: one's own display name, or anything by an admin. Closing an account ends its sessions.

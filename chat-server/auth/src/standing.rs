@@ -37,10 +37,12 @@ impl Auth {
         user: UserId,
         change: &AccountChange,
     ) -> Result<User, ChatError> {
+        // Whether somebody is there is not for every guest to know.
+        self.chat.check_visible(actor, user).await?;
         let after = if change.is_of_standing() {
             self.change_standing(actor, user, change).await?
         } else {
-            let before = self.chat.user(user).await?;
+            let before = self.chat.user(actor, user).await?;
             let actor = if actor.user == user { *actor } else { self.stored_actor(actor).await? };
             change.applied(&actor, &before)?;
             before

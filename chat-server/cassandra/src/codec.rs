@@ -70,7 +70,7 @@ pub(super) fn channel(row: &Row) -> Result<Option<ChannelRow>, StoreError> {
     }))
 }
 
-fn channel_kind(number: i8) -> Result<ChannelKind, StoreError> {
+pub(super) fn channel_kind(number: i8) -> Result<ChannelKind, StoreError> {
     numbers::kind(number.into())
         .ok_or_else(|| damaged(format!("a kind of channel from 0 to 3, found {number}")))
 }

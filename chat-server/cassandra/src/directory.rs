@@ -8,7 +8,7 @@ use chat_domain::store::{
     StoreError, name_key,
 };
 use chat_protocol::{
-    ChannelId, Millis, Seq, UserId,
+    ChannelId, ChannelKind, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use super::{
     cql::{Row, Statement, Value},
     log::{
         markers::mark_read,
-        statements::{MARK_READ, MARK_READ_UNCOUNTED},
+        statements::{MARK_READ, MARK_READ_UNCOUNTED, MEMBERS_AMONG},
     },
     schema::PUBLIC_SHARD,
 };
@@ -28,6 +28,10 @@ use super::{
 const CHANNEL: Statement = Statement::read(
     "SELECT id, kind, name, topic, archived, created_by, created_at FROM channels WHERE id = ?",
 );
+/// All of them, a slice at a time; see docs/cassandra.md.
+const ALL: Statement = Statement::read("SELECT id, kind FROM channels LIMIT ?");
+const ALL_AFTER: Statement =
+    Statement::read("SELECT id, kind FROM channels WHERE token(id) > token(?) LIMIT ?");
 const PUBLIC: Statement = Statement::read(
     "SELECT name_key, id FROM public_channels WHERE shard = ? AND (name_key, id) > (?, ?) LIMIT ?",
 );
@@ -40,6 +44,9 @@ const MEMBERSHIP: Statement = Statement::read(
 const MEMBERS: Statement = Statement::read("SELECT user, since FROM members WHERE channel = ? LIMIT ?");
 const MEMBERS_AFTER: Statement =
     Statement::read("SELECT user, since FROM members WHERE channel = ? AND user > ? LIMIT ?");
+
+/// Users that one statement asks for.
+const USERS_ASKED_FOR: usize = 100;
 
 /// A place in a channel; `None` for a marker that was set while its user left.
 fn membership(row: &Row) -> Result<Option<Membership>, StoreError> {
@@ -82,6 +89,22 @@ impl DirectoryStore for CassandraStore {
         let keys = ids.iter().map(|id| Value::Uuid(id.0)).collect();
         let rows = self.each(CHANNEL, keys, codec::channel).await?;
         self.with_heads(rows.into_iter().flatten().collect()).await
+    }
+
+    async fn all_channels(
+        &self,
+        after: Option<ChannelId>,
+        most: usize,
+    ) -> Result<Vec<(ChannelId, Option<ChannelKind>)>, StoreError> {
+        let rows = match after {
+            None => self.rows(ALL, vec![limit(most)]).await?,
+            Some(id) => self.rows(ALL_AFTER, vec![Value::Uuid(id.0), limit(most)]).await?,
+        };
+        let read = |row: &Row| {
+            let kind = row.tinyint("kind").map(codec::channel_kind).transpose()?;
+            Ok((ChannelId(uuid(row, "id")?), kind))
+        };
+        rows.iter().map(read).collect()
     }
 
     async fn public_channels(
@@ -139,6 +162,18 @@ impl DirectoryStore for CassandraStore {
             Some(user) => self.rows(MEMBERS_AFTER, vec![channel, Value::Uuid(user.0), limit(most)]).await?,
         };
         rows.iter().map(member).collect()
+    }
+
+    async fn members_among(&self, channel: ChannelId, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let mut members = Vec::new();
+        for some in users.chunks(USERS_ASKED_FOR) {
+            let some = Value::List(some.iter().map(|user| Value::Uuid(user.0)).collect());
+            let rows = self.rows(MEMBERS_AMONG, vec![Value::Uuid(channel.0), some]).await?;
+            for row in &rows {
+                members.push(UserId(uuid(row, "user")?));
+            }
+        }
+        Ok(members)
     }
 
     async fn set_read(

@@ -12,6 +12,7 @@ pub mod cpp_driver;
 pub mod cql;
 mod directory;
 mod files;
+mod fold;
 mod follow;
 mod generation;
 mod hours;

@@ -1,11 +1,12 @@
 //! Users in order of handle, all of them or those whose handle or display name begins with something.
 //!
-//! Handles that begin with something are a range of one partition. Display names are kept by beginnings of some lengths;
-//! the longest that is no longer than what is sought leads to few rows, and the rest of it is compared here.
+//! Handles that begin with something are a range of one partition. Display names are kept by beginnings of some lengths, from each
+//! of their words on; the longest that is no longer than what is sought leads to few rows, and the rest of it is compared here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chat_domain::store::StoreError;
+use chat_log::text::{fold, from_each_word, has_beginning};
 use chat_protocol::{UserId, rest::User};
 
 use super::{
@@ -36,9 +37,11 @@ pub(super) fn initial(handle: &str) -> &str {
     handle.chars().next().map_or("", |first| &handle[..first.len_utf8()])
 }
 
-/// The beginnings by which a display name (lower case) is kept.
-pub(super) fn prefixes(name_key: &str) -> Vec<String> {
-    LENGTHS.iter().filter_map(|&length| beginning(name_key, length)).map(Into::into).collect()
+/// The beginnings by which a folded display name is kept, in order.
+pub(super) fn prefixes(folded: &str) -> Vec<String> {
+    let of = |end| LENGTHS.iter().filter_map(move |&length| beginning(end, length));
+    let all: BTreeSet<&str> = from_each_word(folded).flat_map(of).collect();
+    all.into_iter().map(Into::into).collect()
 }
 
 fn beginning(text: &str, length: usize) -> Option<&str> {
@@ -58,7 +61,7 @@ impl CassandraStore {
         after: Option<&str>,
         most: usize,
     ) -> Result<Vec<User>, StoreError> {
-        let sought = prefix.unwrap_or_default().to_lowercase();
+        let sought = fold(prefix.unwrap_or_default());
         let mut after = after.unwrap_or_default().to_owned();
         let mut users = Vec::new();
         while users.len() < most {
@@ -75,8 +78,7 @@ impl CassandraStore {
             users.extend(read.into_iter().filter(|user| {
                 let listed = page.binary_search_by(|(handle, _)| handle.cmp(&user.handle));
                 listed.is_ok_and(|at| page[at].1 == user.id)
-                    && (user.handle.starts_with(&sought)
-                        || user.display_name.to_lowercase().starts_with(&sought))
+                    && (user.handle.starts_with(&sought) || has_beginning(&fold(&user.display_name), &sought))
             }));
             if !more {
                 break;
@@ -134,8 +136,10 @@ impl CassandraStore {
         let mut from = None;
         loop {
             let page = self.cql.page(BY_NAME, values.clone(), SLICE, from).await.map_err(undone)?;
-            for row in
-                page.rows.iter().filter(|row| row.text("name_key").is_some_and(|key| key.starts_with(sought)))
+            for row in page
+                .rows
+                .iter()
+                .filter(|row| row.text("name_key").is_some_and(|key| has_beginning(key, sought)))
             {
                 if found.len() < most {
                     found.insert(codec::string(row, "handle")?, UserId(codec::uuid(row, "user")?));
@@ -155,7 +159,8 @@ mod tests {
 
     #[test]
     fn names_are_kept_by_beginnings_of_their_characters() {
-        assert_eq!(prefixes("ädä x"), ["ä", "äd", "ädä", "ädä x"]);
+        assert_eq!(prefixes("ädä x"), ["x", "ä", "äd", "ädä", "ädä x"]);
+        assert_eq!(prefixes("ada ad"), ["a", "ad", "ada", "ada a"]);
         assert_eq!(prefixes(""), Vec::<String>::new());
         assert_eq!((bucket("äd"), bucket("ädä "), bucket("")), (Some("äd"), Some("ädä"), None));
         assert_eq!((initial("äda"), initial("")), ("ä", ""));

@@ -70,6 +70,9 @@ pub enum MigrateError {
     /// The first generation cannot be made. Running it again does.
     #[error("failed to give the tables a generation")]
     Generation(#[source] StoreError),
+    /// Names of before cannot be made to be found by their words. Running it again goes on.
+    #[error("failed to list the names that are there by their words")]
+    Names(#[source] StoreError),
     /// Cassandra did not do it. Running it again goes on where it ended.
     #[error("failed to change the schema in cassandra")]
     Cassandra(#[from] CqlError),
@@ -144,8 +147,9 @@ fn check_name(keyspace: &str) -> Result<(), MigrateError> {
 pub async fn migrate(cql: &Arc<dyn Cql>, keyspace: &str) -> Result<Report, MigrateError> {
     let report = migrate_by(cql, keyspace, STEPS).await?;
     // Whoever comes first makes it; a server that finds none does, too.
-    let generation = CassandraStore::new(Arc::clone(cql)).generation().await;
-    generation.map_err(MigrateError::Generation)?;
+    let store = CassandraStore::new(Arc::clone(cql));
+    store.generation().await.map_err(MigrateError::Generation)?;
+    store.fold_names().await.map_err(MigrateError::Names)?;
     Ok(report)
 }
 

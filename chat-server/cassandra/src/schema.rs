@@ -64,7 +64,7 @@ const PEOPLE: &[&str] = &[
     // All users in order of handle: a partition for each first character, and which these are.
     "CREATE TABLE IF NOT EXISTS users_by_handle (initial text, handle text, user uuid, PRIMARY KEY ((initial), handle))",
     "CREATE TABLE IF NOT EXISTS initials (ring tinyint, initial text, PRIMARY KEY ((ring), initial))",
-    // Users by beginnings of their lower-case display name of some lengths, each in order of handle.
+    // Users by beginnings of their display name, folded and from each word on, of some lengths, each in order of handle.
     "CREATE TABLE IF NOT EXISTS users_by_name (
         prefix text, handle text, user uuid, name_key text, PRIMARY KEY ((prefix), handle))",
     "CREATE TABLE IF NOT EXISTS passwords (user uuid PRIMARY KEY, phc text)",

@@ -6,6 +6,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use chat_domain::{clock::now_ms, store::StoreError};
+use chat_log::text::fold;
 use chat_protocol::{Millis, UserId, rest::User};
 use tokio::time::Instant;
 
@@ -144,9 +145,11 @@ impl CassandraStore {
     }
 
     async fn unlist(&self, before: &User, now: &User) -> Result<(), StoreError> {
-        let kept = prefixes(&now.display_name.to_lowercase());
-        let gone =
-            prefixes(&before.display_name.to_lowercase()).into_iter().filter(|prefix| !kept.contains(prefix));
+        let kept = prefixes(&fold(&now.display_name));
+        // What a server of 0.1.0 listed as well.
+        let mut gone = prefixes(&fold(&before.display_name));
+        gone.extend(prefixes(&before.display_name.to_lowercase()));
+        let gone = gone.into_iter().filter(|prefix| !kept.contains(prefix));
         let gone = gone.map(|prefix| (UNLIST_BY_NAME, vec![text(&prefix), text(&now.handle)])).collect();
         self.writes(gone).await?;
         // Another one may have renamed him at the same time, and these may have been the new name's.
@@ -157,8 +160,8 @@ impl CassandraStore {
     }
 }
 
-fn listed_by_name(user: &User) -> Vec<(Statement, Vec<Value>)> {
-    let key = user.display_name.to_lowercase();
+pub(super) fn listed_by_name(user: &User) -> Vec<(Statement, Vec<Value>)> {
+    let key = fold(&user.display_name);
     let row =
         |prefix: String| (LIST_BY_NAME, vec![text(&prefix), text(&user.handle), id(user.id), text(&key)]);
     prefixes(&key).into_iter().map(row).collect()

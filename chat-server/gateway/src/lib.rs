@@ -12,6 +12,7 @@ mod decode;
 mod drain;
 mod feed;
 mod generation;
+mod guests;
 mod hub;
 pub mod metrics;
 mod options;
@@ -70,6 +71,8 @@ pub struct Gateway {
     metrics: Arc<GatewayMetrics>,
     feed: Arc<Feed>,
     presence: Mutex<Presence>,
+    /// Somebody came to a channel or left one whom a guest watches.
+    guests_moved: watch::Sender<()>,
     /// Sockets that said hello, by user.
     users: Mutex<HashMap<UserId, Vec<Arc<Conn>>>>,
     reads: Reads,
@@ -106,6 +109,7 @@ impl Gateway {
             metrics,
             feed,
             presence: Mutex::default(),
+            guests_moved: watch::Sender::new(()),
             users: Mutex::default(),
             places: Arc::new(Semaphore::new(options.max_sockets)),
             next_id: AtomicU64::new(1),

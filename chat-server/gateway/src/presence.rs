@@ -11,7 +11,7 @@ use std::{
 
 use chat_protocol::{PresenceStatus, UserId, UserPresence};
 
-use super::{answer::Answer, roster::Roster};
+use super::{answer::Answer, guests::Guests, roster::Roster};
 
 /// How long after the last socket went a user counts as gone.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ pub(super) struct Presence {
     watching: HashMap<u64, Vec<UserId>>,
     /// The same, the other way round.
     watchers: HashMap<UserId, HashSet<u64>>,
+    /// Whom guests want to watch.
+    pub(super) guests: Guests,
 }
 
 impl Presence {
@@ -79,8 +81,13 @@ impl Presence {
     }
 
     /// Replaces a socket's watch list. Answers how all of them are now.
-    pub(super) fn watch(&mut self, conn: u64, mut users: Vec<UserId>) -> Vec<UserPresence> {
-        self.unwatch(conn);
+    pub(super) fn watch(&mut self, conn: u64, users: Vec<UserId>) -> Vec<UserPresence> {
+        self.guests.forget(conn);
+        self.put_watch(conn, users)
+    }
+
+    pub(super) fn put_watch(&mut self, conn: u64, mut users: Vec<UserId>) -> Vec<UserPresence> {
+        self.stop(conn);
         users.sort_unstable();
         users.dedup();
         let now = users.iter().map(|user| UserPresence { user: *user, status: self.roster.status(*user) });
@@ -96,6 +103,12 @@ impl Presence {
 
     /// Forgets a socket's watch list.
     pub(super) fn unwatch(&mut self, conn: u64) {
+        self.guests.forget(conn);
+        self.stop(conn);
+    }
+
+    /// A socket gets no changes any more.
+    pub(super) fn stop(&mut self, conn: u64) {
         for user in self.watching.remove(&conn).unwrap_or_default() {
             if let Some(watchers) = self.watchers.get_mut(&user) {
                 watchers.remove(&conn);

@@ -312,9 +312,7 @@ impl Session<'_> {
                         users.len()
                     )));
                 }
-                let users = self.gateway.presence.lock().watch(self.conn.id, users);
-                self.conn.send(&ServerFrame::Presence { users });
-                Ok(())
+                self.gateway.watch(self.conn, &self.actor, users).await
             }
             ClientFrame::Sync { id, channel, after } => self.sync(id, channel, after).await,
             ClientFrame::Ping { id } => {

@@ -33,11 +33,13 @@ impl Listener for Gateway {
                     self.hub().subscribe(event.channel, &conn);
                 }
                 self.feed.committed(event);
+                self.somebody_moved(Some(user));
             }
             // Whoever leaves gets the event of it, and nothing that follows.
             EventBody::MemberLeft { user } => {
                 self.feed.committed(event);
                 self.hub().depart(event.channel, &self.conns_of(user));
+                self.somebody_moved(Some(user));
             }
             _ => self.feed.committed(event),
         }
@@ -50,6 +52,7 @@ impl Listener for Gateway {
 
     fn missed(&self) {
         self.feed.missed();
+        self.somebody_moved(None);
     }
 
     fn begins(&self, generation: Option<Generation>) {
@@ -160,6 +163,7 @@ impl Gateway {
     /// Starts the gateway's own tasks; they end when it is dropped. It must also be among the listeners of the process.
     pub fn spawn(self: &Arc<Self>) {
         tokio::spawn(sweep_loop(Arc::downgrade(self)));
+        self.spawn_guests();
         self.spawn_ageing();
     }
 

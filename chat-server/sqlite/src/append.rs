@@ -195,11 +195,11 @@ impl<'a> Log<'a> {
             .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
     }
 
-    /// By another channel than this one.
+    /// By another public channel than this one.
     fn name_is_taken(&self, key: &str) -> Result<bool, JobError> {
         Ok(self
             .db
-            .prepare_cached("SELECT 1 FROM channels WHERE name_key = ?2 AND id <> ?1")?
+            .prepare_cached("SELECT 1 FROM channels WHERE claim = ?2 AND id <> ?1")?
             .exists(params![self.key(), key])?)
     }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use chat_domain::store::{
     Account, ChannelRow, DirectoryStore, End, Membership, Standing, StandingChange, StoreError,
 };
+use chat_log::text::fold;
 use chat_protocol::{
-    ChannelId, Millis, Seq, UserId,
+    ChannelId, ChannelKind, Millis, Seq, UserId,
     rest::{Member, User},
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use super::{
     SqliteStore,
     codec::{self, CHANNEL_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit},
-    seed::insert_user,
+    seed::{delete_words, insert_user, insert_words},
     standing,
 };
 
@@ -26,6 +27,21 @@ impl DirectoryStore for SqliteStore {
     async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<ChannelRow>, StoreError> {
         let sql = format!("SELECT {CHANNEL_COLUMNS} FROM channels WHERE id = ?1");
         self.each(sql, ids.iter().map(|id| id.0.into_bytes()).collect(), channel_row).await
+    }
+
+    async fn all_channels(
+        &self,
+        after: Option<ChannelId>,
+        most: usize,
+    ) -> Result<Vec<(ChannelId, Option<ChannelKind>)>, StoreError> {
+        // An empty blob comes before every id.
+        let after = after.map_or(Vec::new(), |id| id.0.into_bytes().to_vec());
+        self.all(
+            "SELECT id, kind FROM channels WHERE id > ?1 ORDER BY id LIMIT ?2",
+            (after, limit(most)),
+            |row| Ok((codec::channel_id(row, 0)?, Some(codec::channel_kind(row, 1)?))),
+        )
+        .await
     }
 
     async fn public_channels(
@@ -72,6 +88,21 @@ impl DirectoryStore for SqliteStore {
             (channel.0.into_bytes(), after, limit(most)),
             codec::member,
         )
+        .await
+    }
+
+    async fn members_among(&self, channel: ChannelId, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let users = users.to_vec();
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT 1 FROM members WHERE channel = ?1 AND user = ?2")?;
+            let mut members = Vec::new();
+            for user in users {
+                if query.exists(params![channel.0.as_bytes(), user.0.as_bytes()])? {
+                    members.push(user);
+                }
+            }
+            Ok(members)
+        })
         .await
     }
 
@@ -146,13 +177,15 @@ impl DirectoryStore for SqliteStore {
             return self.all(sql, (after, limit(most)), codec::user).await;
         };
         // Each half is a range of an index; U+10FFFF comes after every character that a name can go on with.
-        let from = prefix.to_lowercase();
+        let from = fold(prefix);
         let to = format!("{from}\u{10FFFF}");
         let sql = format!(
-            "SELECT {USER_COLUMNS} FROM users WHERE handle >= ?1 AND handle < ?2 AND handle > ?3
-             UNION
-             SELECT {USER_COLUMNS} FROM users WHERE display_key >= ?1 AND display_key < ?2 AND handle > ?3
-             ORDER BY handle LIMIT ?4"
+            "SELECT {USER_COLUMNS} FROM users WHERE handle IN (
+                 SELECT handle FROM users WHERE handle >= ?1 AND handle < ?2 AND handle > ?3
+                 UNION
+                 SELECT handle FROM user_words WHERE word >= ?1 AND word < ?2 AND handle > ?3
+                 ORDER BY handle LIMIT ?4)
+             ORDER BY handle"
         );
         self.all(sql, (from, to, after, limit(most)), codec::user).await
     }
@@ -165,10 +198,16 @@ impl DirectoryStore for SqliteStore {
     async fn set_display_name(&self, user: UserId, name: &str) -> Result<bool, StoreError> {
         let name = name.to_owned();
         self.write(move |db| {
-            let renamed = db
-                .prepare_cached("UPDATE users SET display_name = ?2, display_key = ?3 WHERE id = ?1")?
-                .execute(params![user.0.as_bytes(), name, name.to_lowercase()])?;
-            Ok(renamed > 0)
+            let before: Option<(String, String)> = db
+                .prepare_cached("SELECT handle, display_name FROM users WHERE id = ?1")?
+                .query_row([user.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((handle, old)) = before else { return Ok(false) };
+            delete_words(db, &handle, &old)?;
+            insert_words(db, &handle, &name)?;
+            db.prepare_cached("UPDATE users SET display_name = ?2 WHERE id = ?1")?
+                .execute(params![user.0.as_bytes(), name])?;
+            Ok(true)
         })
         .await
     }

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use chat_domain::store::{NewEvent, StoredEvent, name_key, numbers::kind_number};
-use chat_log::{ChannelChange, Effect, State, Target, count::stands, effect, fold, needs, scrub};
+use chat_domain::store::{NewEvent, StoredEvent, name_claim, name_key, numbers::kind_number};
+use chat_log::{
+    ChannelChange, Effect, State, Target, claims_name, count::stands, effect, fold, needs, scrub,
+};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Reactions, Seq, UserId, rest::Message};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
@@ -72,8 +74,8 @@ impl Log<'_> {
                 self.create(kind, name, topic, event)
             }
             Effect::Channel(ChannelChange::Renamed(name)) => self.update(
-                "UPDATE channels SET name = ?2, name_key = ?3 WHERE id = ?1",
-                params![self.key(), name, name_key(name)],
+                "UPDATE channels SET name = ?2, name_key = ?3, claim = CASE kind WHEN 0 THEN ?4 END WHERE id = ?1",
+                params![self.key(), name, name_key(name), name_claim(name)],
             ),
             Effect::Channel(ChannelChange::Topic(topic)) => {
                 self.update("UPDATE channels SET topic = ?2 WHERE id = ?1", params![self.key(), topic])
@@ -100,10 +102,20 @@ impl Log<'_> {
         event: &NewEvent,
     ) -> Result<(), JobError> {
         let key = name.filter(|_| !kind.is_direct()).map(name_key);
+        let claim = name.filter(|_| claims_name(kind)).map(name_claim);
         self.update(
-            "INSERT INTO channels (id, kind, name, name_key, topic, archived, created_by, created_at, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, 0)",
-            params![self.key(), kind_number(kind), name, key, topic, event.by.0.as_bytes(), int(event.at)],
+            "INSERT INTO channels (id, kind, name, name_key, claim, topic, archived, created_by, created_at, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, FALSE, ?7, ?8, 0)",
+            params![
+                self.key(),
+                kind_number(kind),
+                name,
+                key,
+                claim,
+                topic,
+                event.by.0.as_bytes(),
+                int(event.at)
+            ],
         )
     }
 

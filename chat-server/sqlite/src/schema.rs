@@ -1,8 +1,9 @@
 //! Tables, and how a file of an older version becomes one of this version.
 
-use rusqlite::Connection;
+use chat_domain::store::name_claim;
+use rusqlite::{Connection, Row, params};
 
-use super::OpenError;
+use super::{OpenError, seed::insert_words};
 
 /// One step per version, in order; `PRAGMA user_version` counts those that were taken. Steps are never changed
 /// once released, only added.
@@ -128,6 +129,14 @@ ALTER TABLE channels ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN message INTEGER NOT NULL DEFAULT 0;
 UPDATE channels SET message =
     (SELECT coalesce(max(seq), 0) FROM events WHERE events.channel = channels.id AND events.kind = 1);
+-- Only public channels have their names to themselves: `claim` is what is compared, NULL for all others.
+DROP INDEX channels_name;
+ALTER TABLE channels ADD COLUMN claim TEXT;
+CREATE INDEX channels_claim ON channels (claim) WHERE claim IS NOT NULL;
+-- Users by the words of their names: the rest of the name from each word on, folded.
+CREATE TABLE user_words (word TEXT NOT NULL, handle TEXT NOT NULL, PRIMARY KEY (word, handle)) WITHOUT ROWID;
+DROP INDEX users_display;
+ALTER TABLE users DROP COLUMN display_key;
 -- The same three up to each event; NULL for events of an older version.
 ALTER TABLE events ADD COLUMN n INTEGER;
 ALTER TABLE events ADD COLUMN d INTEGER;
@@ -223,12 +232,32 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
     for (version, step) in (1_u32..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
         let step_taken = db.transaction()?;
         step_taken.execute_batch(step)?;
+        if version == 2 {
+            fold_names(&step_taken)?;
+        }
         step_taken.pragma_update(None, "user_version", version)?;
         step_taken.commit()?;
     }
     // Not part of a step, since those are only text.
     let first = uuid::Uuid::now_v7();
     db.execute("INSERT OR IGNORE INTO generation (one, id, since) VALUES (1, ?1, 0)", [first.as_bytes()])?;
+    Ok(())
+}
+
+/// What step 2 compares and finds names by, of channels and people that are there already.
+fn fold_names(db: &Connection) -> rusqlite::Result<()> {
+    let mut channels = db.prepare("SELECT id, name FROM channels WHERE kind = 0 AND name IS NOT NULL")?;
+    let mut claim = db.prepare("UPDATE channels SET claim = ?2 WHERE id = ?1")?;
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let named: Vec<(Vec<u8>, String)> = channels.query_map((), read)?.collect::<Result<_, _>>()?;
+    for (id, name) in named {
+        claim.execute(params![id, name_claim(&name)])?;
+    }
+    let mut users = db.prepare("SELECT handle, display_name FROM users")?;
+    let mut rows = users.query(())?;
+    while let Some(row) = rows.next()? {
+        insert_words(db, row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?)?;
+    }
     Ok(())
 }
 
@@ -277,6 +306,30 @@ mod tests {
             })
             .expect("one of them is looked at after a day");
         assert_eq!(waits, in_none.as_bytes());
+    }
+
+    #[test]
+    fn names_of_before_are_folded() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        db.execute_batch(V1).expect("is version 1");
+        db.execute_batch(
+            "INSERT INTO users VALUES (X'01', 'countess', 'Ada Lovelace', 'ada lovelace', 2, 0, FALSE);
+             INSERT INTO channels VALUES (X'02', 0, 'Cafe\u{301}', 'cafe\u{301}', '', FALSE, X'01', 0, 1);
+             INSERT INTO channels VALUES (X'03', 1, 'Secret', 'secret', '', FALSE, X'01', 0, 1);
+             PRAGMA user_version = 1",
+        )
+        .expect("has names");
+        migrate(&mut db).expect("migrates");
+        let texts = |sql: &str| -> Vec<Option<String>> {
+            let mut query = db.prepare(sql).expect("is SQL");
+            query.query_map((), |row| row.get(0)).expect("runs").collect::<Result<_, _>>().expect("are texts")
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(texts("SELECT claim FROM channels ORDER BY id"), [some("caf\u{e9}"), None]);
+        assert_eq!(
+            texts("SELECT word FROM user_words ORDER BY word"),
+            [some("ada lovelace"), some("lovelace")]
+        );
     }
 
     #[test]

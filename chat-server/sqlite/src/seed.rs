@@ -1,6 +1,7 @@
 //! Filling a store in bulk, for load tests and demonstrations.
 
 use chat_domain::store::{Appended, NewEvent, StoreError, numbers::role_number};
+use chat_log::text::{fold, from_each_word};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, UserId, rest::User};
 use rusqlite::{Connection, params};
 
@@ -92,19 +93,39 @@ fn insert_users(db: &Connection, users: &[User]) -> Result<usize, JobError> {
 pub(super) fn insert_user(db: &Connection, user: &User) -> Result<bool, JobError> {
     let inserted = db
         .prepare_cached(
-            "INSERT INTO users (id, handle, display_name, display_key, role, created_at, deactivated)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (handle) DO NOTHING",
+            "INSERT INTO users (id, handle, display_name, role, created_at, deactivated)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (handle) DO NOTHING",
         )?
         .execute(params![
             user.id.0.as_bytes(),
             user.handle,
             user.display_name,
-            user.display_name.to_lowercase(),
             role_number(user.role),
             int(user.created_at),
             user.deactivated
         ])?;
+    if inserted > 0 {
+        insert_words(db, &user.handle, &user.display_name)?;
+    }
     Ok(inserted > 0)
+}
+
+/// Lets somebody be found by this display name.
+pub(super) fn insert_words(db: &Connection, handle: &str, display_name: &str) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached("INSERT OR IGNORE INTO user_words (word, handle) VALUES (?1, ?2)")?;
+    for word in from_each_word(&fold(display_name)) {
+        insert.execute(params![word, handle])?;
+    }
+    Ok(())
+}
+
+/// Lets somebody be found by this display name no more.
+pub(super) fn delete_words(db: &Connection, handle: &str, display_name: &str) -> rusqlite::Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM user_words WHERE word = ?1 AND handle = ?2")?;
+    for word in from_each_word(&fold(display_name)) {
+        delete.execute(params![word, handle])?;
+    }
+    Ok(())
 }
 
 fn insert_channels(db: &Connection, channels: &[SeedChannel]) -> Result<Seeded, JobError> {

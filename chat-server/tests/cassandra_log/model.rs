@@ -7,7 +7,7 @@ use chat_cassandra::{
     cql::{Cql, Statement, Value},
     schema::PUBLIC_SHARD,
 };
-use chat_domain::store::{LogStore, StoredEvent, name_key};
+use chat_domain::store::{LogStore, StoredEvent, name_claim, name_key};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Reactions, Seq, UserId};
 
 use crate::harness::wait::until_so;
@@ -24,7 +24,7 @@ struct Text {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     kind: Option<ChannelKind>,
-    pub(crate) name: Option<String>,
+    name: Option<String>,
     topic: String,
     archived: bool,
     members: BTreeMap<UserId, Seq>,
@@ -59,6 +59,11 @@ impl Model {
             .collect();
         assert_eq!(scrubbed, expected, "exactly the texts of deleted messages are gone");
         model
+    }
+
+    /// The name that no other channel may have: of a public one.
+    pub(crate) fn own_name(&self) -> Option<String> {
+        self.name.as_deref().filter(|_| self.kind == Some(ChannelKind::Public)).map(name_claim)
     }
 
     fn follow(&mut self, event: &StoredEvent, body: EventBody) {
@@ -159,9 +164,9 @@ impl Model {
         assert_eq!(listed, key.iter().map(String::as_str).collect::<Vec<_>>());
 
         self.check_reactions(cql, channel).await;
-        if let Some(name) = &self.name {
+        if let Some(name) = self.own_name() {
             let read = Statement::serial_read("SELECT channel FROM channel_names WHERE name_key = ?");
-            let rows = cql.execute(read, vec![Value::Text(name_key(name))]).await.unwrap();
+            let rows = cql.execute(read, vec![Value::Text(name.clone())]).await.unwrap();
             assert_eq!(rows.first().and_then(|row| row.uuid("channel")), Some(channel.0), "{name}");
         }
     }

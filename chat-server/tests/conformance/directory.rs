@@ -23,10 +23,19 @@ pub(crate) async fn membership_is_known_from_both_sides(store: Arc<dyn Store>) {
     assert_eq!(store.membership(channels[1], grace).await.unwrap(), Some(expected[1]));
     let members = store.members(channels[0], None, 10).await.unwrap();
     assert!(members.iter().any(|member| member.user == grace && member.since == 3));
+    // Also when more are asked for than fit into one statement.
+    let mut asked: Vec<UserId> = (0..250).map(|_| UserId::new()).collect();
+    asked.extend([grace, ada]);
+    let mut among = store.members_among(channels[0], &asked).await.unwrap();
+    among.sort_unstable();
+    let mut both = [ada, grace];
+    both.sort_unstable();
+    assert_eq!(among, both);
 
     commit(&*store, channels[1], event(grace, EventBody::MemberLeft { user: grace })).await;
     assert_eq!(store.memberships(grace).await.unwrap(), [expected[0], expected[2]]);
     assert_eq!(store.membership(channels[1], grace).await.unwrap(), None);
+    assert_eq!(store.members_among(channels[1], &[grace, ada]).await.unwrap(), [ada]);
     let members = store.members(channels[1], None, 10).await.unwrap();
     assert_eq!(members.iter().map(|member| member.user).collect::<Vec<_>>(), [ada]);
 
@@ -158,6 +167,27 @@ pub(crate) async fn public_channels_come_in_pages_by_name(store: Arc<dyn Store>)
     assert!(!store.public_channels(None, 1).await.unwrap().is_empty());
 }
 
+pub(crate) async fn all_channels_come_in_pages(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let mut made = Vec::new();
+    for kind in [ChannelKind::Private, ChannelKind::Public, ChannelKind::Direct, ChannelKind::Private] {
+        let (id, name) = (ChannelId::new(), (kind != ChannelKind::Direct).then(|| unique("one-of-all")));
+        commit(&*store, id, created(ada, kind, name.as_deref())).await;
+        made.push((id, Some(kind)));
+    }
+    let (mut after, mut seen) = (None, Vec::new());
+    while let page = store.all_channels(after, 3).await.unwrap()
+        && !page.is_empty()
+    {
+        assert!(page.len() <= 3);
+        after = page.last().map(|(id, _)| *id);
+        seen.extend(page.into_iter().filter(|channel| made.contains(channel)));
+    }
+    seen.sort_unstable_by_key(|(id, _)| *id);
+    made.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(seen, made, "each of them once");
+}
+
 pub(crate) async fn handles_are_unique(store: Arc<dyn Store>) {
     let handle = unique("ada");
     let ada = new_user(&handle, "Ada");
@@ -210,4 +240,35 @@ pub(crate) async fn users_are_listed_by_prefix_in_pages(store: Arc<dyn Store>) {
 
     let all = store.list_users(None, Some(&prefix), 2).await.unwrap();
     assert_eq!(all.first().map(|user| user.handle.clone()), Some(format!("{prefix}-0")));
+}
+
+pub(crate) async fn users_are_found_by_each_word_of_their_names(store: Arc<dyn Store>) {
+    let word = unique("lovelace");
+    let ada = new_user(&unique("ada"), &format!("Ada Zoe\u{308}-{word} King"));
+    let grace = new_user(&unique("grace"), &format!("{word} {word}"));
+    for user in [&ada, &grace] {
+        assert!(store.create_user(user).await.unwrap());
+    }
+    let found = async |sought: &str| -> Vec<UserId> {
+        let all = store.list_users(Some(sought), None, 100).await.unwrap();
+        all.iter().map(|user| user.id).filter(|id| [ada.id, grace.id].contains(id)).collect()
+    };
+    for sought in [word.clone(), word.to_uppercase(), format!(" {word}")] {
+        assert_eq!(found(&sought).await, [ada.id, grace.id], "{sought}");
+    }
+    let whole = format!("ada zo\u{eb}-{word} ki");
+    for sought in
+        [&whole[..], &format!("ZOE\u{308}-{word}"), &format!("zo\u{eb}-{word}"), &format!("{word} king")]
+    {
+        assert_eq!(found(sought).await, [ada.id], "{sought}");
+    }
+    for sought in [&word[1..], &format!("zoe-{word}"), &format!("ada {word}")] {
+        assert_eq!(found(sought).await, [], "{sought}");
+    }
+    // A name that was given up leads nowhere, but for the words that are in the new one, too.
+    assert!(store.set_display_name(ada.id, &format!("Countess {word}")).await.unwrap());
+    assert_eq!(found(&whole).await, []);
+    for sought in [format!("countess {word}"), word.clone()] {
+        assert!(found(&sought).await.contains(&ada.id), "{sought}");
+    }
 }

@@ -158,18 +158,18 @@ pub(crate) async fn what_changes_nothing_is_refused(store: Arc<dyn Store>) {
     assert_eq!(append(&*store, direct, rename).await, Appended::Refused(Refusal::NoEffect));
 }
 
-pub(crate) async fn names_are_unique_without_regard_to_case(store: Arc<dyn Store>) {
+pub(crate) async fn names_of_public_channels_are_unique_without_regard_to_case(store: Arc<dyn Store>) {
     let ada = UserId::new();
     let taken = Appended::Refused(Refusal::NameTaken);
     let name = unique("Général");
     let (one, two, three) = (ChannelId::new(), ChannelId::new(), ChannelId::new());
     commit(&*store, one, created(ada, ChannelKind::Public, Some(&name))).await;
     let shouted = name.to_uppercase();
-    assert_eq!(append(&*store, two, created(ada, ChannelKind::Private, Some(&shouted))).await, taken);
+    assert_eq!(append(&*store, two, created(ada, ChannelKind::Public, Some(&shouted))).await, taken);
     assert_eq!(store.channel(two).await.unwrap(), None);
 
     let other = unique("other");
-    commit(&*store, two, created(ada, ChannelKind::Private, Some(&other))).await;
+    commit(&*store, two, created(ada, ChannelKind::Public, Some(&other))).await;
     let rename = |name: &str| event(ada, EventBody::Renamed { name: name.into() });
     assert_eq!(append(&*store, two, rename(&shouted)).await, taken);
     // Its own name in another case is no conflict, and a name that was given up is free.
@@ -177,6 +177,50 @@ pub(crate) async fn names_are_unique_without_regard_to_case(store: Arc<dyn Store
     assert_eq!(store.channel(one).await.unwrap().unwrap().name, Some(shouted));
     commit(&*store, one, rename(&unique("moved"))).await;
     commit(&*store, three, created(ada, ChannelKind::Public, Some(&name))).await;
+}
+
+pub(crate) async fn names_of_public_channels_are_unique_in_any_form(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let taken = Appended::Refused(Refusal::NameTaken);
+    let base = unique("caf");
+    let (composed, decomposed) = (format!("{base}\u{e9} x"), format!("{base}e\u{301} x"));
+    let (one, two) = (ChannelId::new(), ChannelId::new());
+    commit(&*store, one, created(ada, ChannelKind::Public, Some(&decomposed))).await;
+    for same in [
+        composed.clone(),
+        format!("{base}\u{e9}  X"),
+        format!("{base}\u{e9} ｘ"),
+        format!("{composed}\u{200b}"),
+    ] {
+        assert_eq!(
+            append(&*store, two, created(ada, ChannelKind::Public, Some(&same))).await,
+            taken,
+            "{same}"
+        );
+    }
+    // Another form of its own name is its own.
+    let rename = |name: &str| event(ada, EventBody::Renamed { name: name.into() });
+    commit(&*store, one, rename(&composed)).await;
+    commit(&*store, one, rename(&unique("moved"))).await;
+    commit(&*store, two, created(ada, ChannelKind::Public, Some(&decomposed))).await;
+}
+
+/// So that nobody learns what private channels are called by asking for their names.
+pub(crate) async fn a_private_channel_shares_its_name_with_anything(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    let rename = |name: &str| event(ada, EventBody::Renamed { name: name.into() });
+    let (secret, open) = (unique("layoffs"), unique("open"));
+    let [first, second, third, fourth] = [(); 4].map(|()| ChannelId::new());
+    commit(&*store, first, created(ada, ChannelKind::Private, Some(&secret))).await;
+    commit(&*store, second, created(ada, ChannelKind::Private, Some(&secret))).await;
+    commit(&*store, third, created(ada, ChannelKind::Public, Some(&secret))).await;
+    commit(&*store, fourth, created(ada, ChannelKind::Public, Some(&open))).await;
+    commit(&*store, first, rename(&open)).await;
+    commit(&*store, third, rename(&unique("moved"))).await;
+    commit(&*store, fourth, rename(&secret)).await;
+    // What a private channel is called belongs to nobody when it is given up, either.
+    commit(&*store, second, rename(&unique("elsewhere"))).await;
+    assert_eq!(append(&*store, third, rename(&secret)).await, Appended::Refused(Refusal::NameTaken));
 }
 
 pub(crate) async fn events_follow_into_the_channel(store: Arc<dyn Store>) {

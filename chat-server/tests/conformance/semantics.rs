@@ -19,7 +19,7 @@ async fn run(store: &dyn Store, case: &DecideCase) {
         name.replace(trimmed, &format!("{prefix} {trimmed}"))
     });
     for name in &case.taken {
-        commit(store, ChannelId::new(), created(case.by, ChannelKind::Private, Some(name))).await;
+        commit(store, ChannelId::new(), created(case.by, ChannelKind::Public, Some(name))).await;
     }
     let channel = ChannelId::new();
     let log: Vec<NewEvent> = case.log.iter().map(|entry| event(entry.by, entry.body.clone())).collect();

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use chat_protocol::ChannelId;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{admit::Admit, write::Write};
@@ -98,11 +99,19 @@ pub(crate) enum Command {
         /// Those that you could join instead
         #[arg(long)]
         public: bool,
+        /// Private ones that nobody with an open account is in instead; for owners
+        #[arg(long, conflicts_with = "public")]
+        orphaned: bool,
     },
     /// Join a public channel
     Join {
         /// Name or id
         channel: String,
+    },
+    /// Join a private channel that nobody with an open account is in; for owners
+    TakeOver {
+        /// Id, as `folkmoot channels --orphaned` prints it
+        channel: ChannelId,
     },
     #[command(flatten)]
     Write(Write),

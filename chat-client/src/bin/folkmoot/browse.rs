@@ -1,4 +1,4 @@
-//! `channels`, `join`, `users`, `history`.
+//! `channels`, `join`, `take-over`, `users`, `history`.
 
 use chat_client::{Rest, RestError};
 use chat_protocol::{
@@ -15,19 +15,38 @@ use crate::{
     text,
 };
 
-pub(crate) async fn channels(global: &Global, out: Output, public: bool) -> anyhow::Result<()> {
+pub(crate) async fn channels(
+    global: &Global,
+    out: Output,
+    public: bool,
+    orphaned: bool,
+) -> anyhow::Result<()> {
     let session = Session::open(global).await?;
-    let channels =
-        if public { session.rest.public_channels().await? } else { session.rest.channels().await? };
+    let channels = match (public, orphaned) {
+        (true, _) => session.rest.public_channels().await?,
+        (_, true) => session.rest.orphaned_channels().await?,
+        _ => session.rest.channels().await?,
+    };
     let mut people = People::default();
     people.learn(&session.rest, channels.iter().flat_map(|channel| channel.users.iter().copied())).await?;
-    if channels.is_empty() {
+    if channels.is_empty() && orphaned {
+        out.note("none");
+    } else if channels.is_empty() {
         out.note("none; `folkmoot channels --public` lists those to join");
     }
     for channel in &channels {
-        out.item(channel, || summary(out, &people.channel(channel, session.me), channel))?;
+        let name = people.channel(channel, session.me);
+        // Two of them may have the same name, and what takes one over takes its id.
+        let name = if orphaned { format!("{}  {name}", channel.id) } else { name };
+        out.item(channel, || summary(out, &name, channel))?;
     }
     Ok(())
+}
+
+pub(crate) async fn take_over(global: &Global, out: Output, channel: ChannelId) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let channel = session.rest.take_over(channel).await?;
+    out.item(&channel, || format!("joined {}", People::default().channel(&channel, session.me)))
 }
 
 fn summary(out: Output, name: &str, channel: &Channel) -> String {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 use chat_client::{Rest, RestError};
+use chat_log::text::fold;
 use chat_protocol::{
-    ChannelId, UserId,
+    ChannelId, ChannelKind, UserId,
     rest::{Channel, User},
 };
 
@@ -72,15 +73,26 @@ pub(crate) async fn find_channel(rest: &Rest, given: &str) -> anyhow::Result<Cha
         return rest.channel(id).await.with_context(|| format!("could not open channel {id}"));
     }
     let name = given.strip_prefix('#').unwrap_or(given);
-    let named = |channels: Vec<Channel>| {
-        let matches = |c: &Channel| c.name.as_ref().is_some_and(|n| n.to_lowercase() == name.to_lowercase());
-        channels.into_iter().find(matches)
+    let sought = fold(name);
+    let named = |channels: Vec<Channel>| -> Vec<Channel> {
+        let matches = |c: &Channel| c.name.as_ref().is_some_and(|name| fold(name) == sought);
+        channels.into_iter().filter(matches).collect()
     };
-    if let Some(channel) = named(rest.channels().await?) {
+    let mut own = named(rest.channels().await?);
+    let name = text::one_line(name);
+    if own.len() > 1 {
+        // Private channels may be called what others are. What is written must not land in the wrong one.
+        let each = own.iter().map(|channel| format!("{} ({})", channel.id, kind(channel.kind)));
+        bail!(
+            "{} of your channels are called #{name}: give the id of one, {}",
+            own.len(),
+            each.collect::<Vec<_>>().join(" or ")
+        );
+    }
+    if let Some(channel) = own.pop() {
         return Ok(channel);
     }
-    let name = text::one_line(name);
-    if named(rest.public_channels().await?).is_some() {
+    if !named(rest.public_channels().await?).is_empty() {
         bail!("you are not in #{name}: join it with `folkmoot join {name}`");
     }
     bail!(
@@ -89,21 +101,31 @@ pub(crate) async fn find_channel(rest: &Rest, given: &str) -> anyhow::Result<Cha
     )
 }
 
+const fn kind(kind: ChannelKind) -> &'static str {
+    match kind {
+        ChannelKind::Public => "public",
+        ChannelKind::Private => "private",
+        ChannelKind::Direct => "direct",
+        ChannelKind::Group => "group",
+    }
+}
+
 /// A public channel that one may not be in yet.
 pub(crate) async fn find_public(rest: &Rest, given: &str) -> anyhow::Result<ChannelId> {
     if let Ok(id) = given.parse() {
         return Ok(id);
     }
-    let name = given.strip_prefix('#').unwrap_or(given).to_lowercase();
+    let name = given.strip_prefix('#').unwrap_or(given);
+    let sought = fold(name);
     let channels = rest.public_channels().await?.into_iter().chain(rest.channels().await?);
     channels
         .into_iter()
-        .find(|channel| channel.name.as_ref().is_some_and(|n| n.to_lowercase() == name))
+        .find(|channel| channel.name.as_ref().is_some_and(|name| fold(name) == sought))
         .map(|channel| channel.id)
         .with_context(|| {
             format!(
                 "found no public channel #{}: `folkmoot channels --public` lists them",
-                text::one_line(&name)
+                text::one_line(name)
             )
         })
 }

@@ -1,14 +1,19 @@
-//! Names of channels are unique: a name is reserved before the event that gives it is appended.
+//! Names of public channels are unique: a name is reserved before the event that gives it is appended.
 //!
 //! Between the two a process may die. So a reservation whose channel turns out not to have the name, and which is older
-//! than an append can take, is taken over by whoever wants the name.
+//! than an append can take, is taken over by whoever wants the name. So is, at once, that of a private channel: servers of
+//! 0.1.0 make such ones.
 
-use chat_domain::{clock::now_ms, store::name_key};
+use chat_domain::{
+    clock::now_ms,
+    store::{StoreError, name_claim},
+};
+use chat_log::claims_name;
 use chat_protocol::{ChannelId, Millis};
 
 use super::{
     Log,
-    codec::{big, channel_value, number, uuid},
+    codec::{big, channel_value, kind, missing, number, uuid},
     error::LogError,
     statements as cql,
 };
@@ -22,6 +27,16 @@ const ROUNDS: usize = 8;
 pub(super) struct Held {
     key: String,
     reserved_at: Millis,
+}
+
+/// What a channel makes of a reservation.
+enum Claim {
+    /// It has the name.
+    Holds,
+    /// It does not have it, but may be about to.
+    MayCome,
+    /// It has no name to itself.
+    Never,
 }
 
 impl Log {
@@ -38,8 +53,10 @@ impl Log {
             let (holder, reserved_at) = holder(row)?;
             if holder != channel {
                 let grace = Millis::try_from(self.options.name_grace.as_millis()).unwrap_or(Millis::MAX);
-                if self.has_name(holder, key).await? || reserved_at.saturating_add(grace) > now {
-                    return Ok(false);
+                match self.claim(holder, key).await? {
+                    Claim::Holds => return Ok(false),
+                    Claim::MayCome if reserved_at.saturating_add(grace) > now => return Ok(false),
+                    Claim::MayCome | Claim::Never => {}
                 }
             }
             // Its own reservation is renewed too: so that whoever is about to release it on account of what it was
@@ -58,6 +75,11 @@ impl Log {
         Err(LogError::Late)
     }
 
+    /// [`Log::reserve`] of a name that the channel has already.
+    pub(crate) async fn reserve_own(&self, channel: ChannelId, key: &str) -> Result<bool, StoreError> {
+        Ok(self.reserve(channel, key).await?)
+    }
+
     /// The reservation of a name as it is now, if it is this channel's.
     pub(super) async fn held(&self, channel: ChannelId, key: &str) -> Result<Option<Held>, LogError> {
         let rows = self.cql.execute(cql::NAME_HOLDER, vec![Value::Text(key.to_owned())]).await?;
@@ -74,14 +96,19 @@ impl Log {
         }
     }
 
-    async fn has_name(&self, channel: ChannelId, key: &str) -> Result<bool, LogError> {
+    async fn claim(&self, channel: ChannelId, key: &str) -> Result<Claim, LogError> {
         let mut tail = self.read_tail(channel, &self.tails.entry(channel)).await?;
         if tail.end.head == 0 {
-            return Ok(false);
+            return Ok(Claim::MayCome);
         }
         self.ensure_applied(channel, &mut tail).await?;
         let rows = self.cql.execute(cql::CHANNEL, vec![channel_value(channel)]).await?;
-        Ok(rows.first().and_then(|row| row.text("name")).is_some_and(|name| name_key(name) == key))
+        let Some(row) = rows.first() else { return Ok(Claim::MayCome) };
+        if !claims_name(kind(row.tinyint("kind").ok_or_else(|| missing("kind"))?)?) {
+            return Ok(Claim::Never);
+        }
+        let has = row.text("name").is_some_and(|name| name_claim(name) == key);
+        Ok(if has { Claim::Holds } else { Claim::MayCome })
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) const SET_ASIDE: Statement =
 pub(super) const CHANNEL: Statement =
     Statement::read("SELECT kind, name, topic, archived, created_by FROM channels WHERE id = ?");
 /// Which of these users are members.
-pub(super) const MEMBERS_AMONG: Statement =
+pub(crate) const MEMBERS_AMONG: Statement =
     Statement::read("SELECT user, since FROM members WHERE channel = ? AND user IN ?");
 
 /// A channel's row.

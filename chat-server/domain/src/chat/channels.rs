@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chat_log::text::is_name;
+use chat_log::text::{is_name, tidy};
 use chat_protocol::{
     ChannelId, ChannelKind, EventBody, UserId, limits,
     rest::{Channel, CreateChannel, UpdateChannel},
@@ -35,7 +35,7 @@ impl Chat {
         let topic = check_topic(&request.topic)?;
         let mut members: BTreeSet<UserId> = request.members.into_iter().collect();
         members.remove(&actor.user);
-        self.check_users(&members).await?;
+        self.check_users(actor, &members).await?;
         let created = EventBody::ChannelCreated { channel_kind: request.kind, name: Some(name), topic };
         let channel = ChannelId::new();
         self.rates().channel(actor.user)?;
@@ -61,7 +61,7 @@ impl Chat {
         let name: Vec<u8> = members.iter().flat_map(|user| user.0.into_bytes()).collect();
         let channel = ChannelId(Uuid::new_v5(&DIRECT_NAMESPACE, &name));
         if self.store.channel(channel).await?.is_none() {
-            self.check_users(&members).await?;
+            self.check_users(actor, &members).await?;
             self.rates().channel(actor.user)?;
             let channel_kind = if members.len() > 2 { ChannelKind::Group } else { ChannelKind::Direct };
             let created = EventBody::ChannelCreated { channel_kind, name: None, topic: String::new() };
@@ -140,7 +140,7 @@ impl Chat {
     ) -> Result<(), ChatError> {
         self.authorize(actor, channel, ChannelAction::AddMembers).await?;
         let users: BTreeSet<UserId> = users.into_iter().collect();
-        self.check_users(&users).await?;
+        self.check_users(actor, &users).await?;
         self.add(actor, channel, users).await
     }
 
@@ -202,7 +202,7 @@ impl Chat {
         tolerate_no_effect(&self.append(channel, vec![event]).await?)
     }
 
-    async fn check_users(&self, users: &BTreeSet<UserId>) -> Result<(), ChatError> {
+    async fn check_users(&self, actor: &Actor, users: &BTreeSet<UserId>) -> Result<(), ChatError> {
         if users.len() > limits::MAX_ADD_MEMBERS {
             return Err(ChatError::invalid(format!(
                 "too many users at once: at most {} are allowed, got {}",
@@ -212,8 +212,7 @@ impl Chat {
         }
         let ids: Vec<UserId> = users.iter().copied().collect();
         let known: BTreeSet<UserId> = self
-            .store
-            .users(&ids)
+            .users(actor, &ids)
             .await?
             .into_iter()
             .filter(|user| !user.deactivated)
@@ -227,7 +226,7 @@ impl Chat {
 }
 
 /// Doing what is done already is fine for the one who asks; any other refusal is not.
-fn tolerate_no_effect(outcomes: &[Appended]) -> Result<(), ChatError> {
+pub(super) fn tolerate_no_effect(outcomes: &[Appended]) -> Result<(), ChatError> {
     outcomes
         .iter()
         .find_map(|outcome| match outcome {
@@ -238,16 +237,16 @@ fn tolerate_no_effect(outcomes: &[Appended]) -> Result<(), ChatError> {
 }
 
 fn check_name(name: &str) -> Result<String, ChatError> {
-    let name = name.trim();
+    let name = tidy(name.trim());
     let chars = name.chars().count();
-    if chars > limits::MAX_CHANNEL_NAME_CHARS || !is_name(name) {
+    if chars > limits::MAX_CHANNEL_NAME_CHARS || !is_name(&name) {
         return Err(ChatError::invalid(format!(
-            "not a usable channel name: it takes 1 to {} characters that show, without control characters and marks that turn \
-             the direction of text",
+            "not a usable channel name: it takes 1 to {} characters that show, without control characters, characters that do \
+             not show, and marks that turn the direction of text",
             limits::MAX_CHANNEL_NAME_CHARS
         )));
     }
-    Ok(name.to_owned())
+    Ok(name)
 }
 
 fn check_topic(topic: &str) -> Result<String, ChatError> {

@@ -1,20 +1,21 @@
 //! What is kept of the name of a file.
 
+use chat_log::text::without_tricks;
 use chat_protocol::limits::MAX_FILE_NAME_BYTES;
 
 /// The name without a path, without characters that are not for showing, and short enough; `file` when nothing is left
 /// (ASVS 5.0 §5.4.1).
 pub(super) fn sanitise(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let shown: String = last.chars().filter(|c| !c.is_control() && !is_invisible(*c)).collect();
+    let shown: String = without_tricks(last).filter(|c| !c.is_control() && !is_break(*c)).collect();
     let name = shown.trim();
     let name = shorten(if name.chars().all(|c| c == '.') { "file" } else { name });
     name.trim().to_owned()
 }
 
-/// Marks that reorder or hide text, with which `gpj.exe` is made to look like `exe.jpg`.
-const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Of lines and paragraphs.
+const fn is_break(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Cuts the middle out of a name that is too long, so that its extension stays.
@@ -46,6 +47,11 @@ mod tests {
             ("a\u{0}b\r\nc.txt", "abc.txt"),
             ("invoice\u{202e}gpj.exe", "invoicegpj.exe"),
             ("übergröße 👍.txt", "übergröße 👍.txt"),
+            ("می\u{200c}خواهم.txt", "می\u{200c}خواهم.txt"),
+            ("क्\u{200d}ष.txt", "क्\u{200d}ष.txt"),
+            ("👩\u{200d}🚀.png", "👩\u{200d}🚀.png"),
+            ("no\u{200c}thing\u{200d}\u{ad}\u{2800}.txt", "nothing.txt"),
+            ("\u{200b}\u{2060}", "file"),
             ("  padded.txt  ", "padded.txt"),
             ("", "file"),
             ("..", "file"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat_log::{Body, check_emoji, scrub};
+use chat_log::{Body, check_emoji, scrub, text::shows};
 use chat_protocol::{
     ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, Millis, Seq, limits, rest::Committed,
 };
@@ -293,7 +293,7 @@ fn check_text(text: &str, may_be_empty: bool) -> Result<(), ChatError> {
     if text.contains('\0') {
         return Err(ChatError::invalid("the text contains NUL characters"));
     }
-    if text.trim().is_empty() && !may_be_empty {
+    if !shows(text) && !may_be_empty {
         return Err(ChatError::invalid("the text is empty"));
     }
     Ok(())

@@ -19,6 +19,7 @@ mod heads;
 mod log;
 mod messages;
 mod names;
+mod orphans;
 pub mod paging;
 mod people;
 pub mod permissions;

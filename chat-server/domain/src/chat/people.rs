@@ -1,9 +1,13 @@
 //! People: who they are, and what of them may be changed by whom.
 
+use std::collections::HashSet;
+
+use chat_log::text::fold;
 use chat_protocol::{
     UserId, limits,
     rest::{Page, Role, UpdateUser, User},
 };
+use futures_util::future::try_join_all;
 
 use super::{
     Actor, Chat, ChatError, display_name, paging,
@@ -12,22 +16,66 @@ use super::{
 };
 use crate::store::Standing;
 
-impl Chat {
-    /// One user.
-    ///
-    /// # Errors
-    /// No such user.
-    pub async fn user(&self, user: UserId) -> Result<User, ChatError> {
-        self.store.user(user).await?.ok_or_else(|| ChatError::not_found("user"))
-    }
+/// Channels of a guest that are looked through for people at the same time.
+const CHANNELS_AT_ONCE: usize = 8;
 
-    /// These users, in order of handle; those that do not exist are left out. Guests may ask too, since they need the names
-    /// of those they share a channel with; ids are not guessable.
+impl Chat {
+    /// Those of these people whom the actor may know of: all, but for guests only themselves and whom they share a channel
+    /// with, a direct one too. Ids of people who do not exist may be among them.
     ///
     /// # Errors
     /// As the store fails.
-    pub async fn users(&self, ids: &[UserId]) -> Result<Vec<User>, ChatError> {
-        let mut users = self.store.users(ids).await?;
+    pub async fn visible(&self, actor: &Actor, users: &[UserId]) -> Result<HashSet<UserId>, ChatError> {
+        if actor.role != Role::Guest {
+            return Ok(users.iter().copied().collect());
+        }
+        let (mut seen, mut rest): (HashSet<_>, HashSet<_>) =
+            users.iter().copied().partition(|user| *user == actor.user);
+        if rest.is_empty() {
+            return Ok(seen);
+        }
+        let channels = self.directory.memberships(actor.user).await?;
+        for some in channels.chunks(CHANNELS_AT_ONCE) {
+            let wanted: Vec<UserId> = rest.iter().copied().collect();
+            let members: Vec<_> =
+                some.iter().map(|place| self.store.members_among(place.channel, &wanted)).collect();
+            for user in try_join_all(members).await?.into_iter().flatten() {
+                rest.remove(&user);
+                seen.insert(user);
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Whether the actor may know of somebody.
+    ///
+    /// # Errors
+    /// `not_found` when not, as for somebody who does not exist.
+    pub async fn check_visible(&self, actor: &Actor, user: UserId) -> Result<(), ChatError> {
+        let visible = self.visible(actor, &[user]).await?;
+        if visible.contains(&user) { Ok(()) } else { Err(ChatError::not_found("user")) }
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// No such user, or not the actor's to see.
+    pub async fn user(&self, actor: &Actor, user: UserId) -> Result<User, ChatError> {
+        self.check_visible(actor, user).await?;
+        self.store.user(user).await?.ok_or_else(|| ChatError::not_found("user"))
+    }
+
+    /// These users, in order of handle; those that do not exist, or are not the actor's to see, are left out.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn users(&self, actor: &Actor, ids: &[UserId]) -> Result<Vec<User>, ChatError> {
+        let visible = self.visible(actor, ids).await?;
+        let ids: Vec<UserId> = ids.iter().copied().filter(|id| visible.contains(id)).collect();
+        let mut users = self.store.users(&ids).await?;
         users.sort_by(|a, b| a.handle.cmp(&b.handle));
         Ok(users)
     }
@@ -47,7 +95,8 @@ impl Chat {
         if cursor.is_some_and(|cursor| !is_handle(cursor)) {
             return Err(bad_cursor());
         }
-        let prefix = prefix.filter(|prefix| !prefix.is_empty());
+        // What does not show is not looked for.
+        let prefix = prefix.filter(|prefix| !fold(prefix).is_empty());
         if prefix.is_some_and(|prefix| prefix.chars().count() > limits::MAX_DISPLAY_NAME_CHARS) {
             return Err(ChatError::invalid(format!(
                 "q is too long: at most {} characters are allowed",

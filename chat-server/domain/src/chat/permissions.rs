@@ -40,6 +40,8 @@ pub enum OrgAction {
     Browse,
     /// Make a public or private channel.
     CreateChannel,
+    /// Find private channels that nobody is in, and join them.
+    TakeOver,
     /// Open a direct or group channel.
     OpenDirect,
     /// Change one's own display name.
@@ -60,6 +62,7 @@ pub enum OrgAction {
 pub fn allow_org(actor: &Actor, action: OrgAction) -> Result<(), ChatError> {
     let allowed = match action {
         OrgAction::Browse | OrgAction::CreateChannel => rank(actor.role) >= 2,
+        OrgAction::TakeOver => matches!(actor.role, Role::Owner),
         OrgAction::OpenDirect | OrgAction::UpdateSelf => true,
         OrgAction::Administer { from, to } => {
             is_admin(actor.role)
@@ -73,6 +76,7 @@ pub fn allow_org(actor: &Actor, action: OrgAction) -> Result<(), ChatError> {
     Err(ChatError::forbidden(match action {
         OrgAction::Browse => "guests see only the channels they were added to",
         OrgAction::CreateChannel => "only members, admins and the owner may create channels",
+        OrgAction::TakeOver => "only the owner may take over channels that nobody is in",
         OrgAction::OpenDirect | OrgAction::UpdateSelf => "not permitted",
         OrgAction::Administer { .. } => "only the owner, or an admin for roles below their own, may do this",
     }))

@@ -285,7 +285,7 @@ impl Chat {
     }
 
     /// Channels as the actor sees them, each with their place in it.
-    async fn show_all(
+    pub(super) async fn show_all(
         &self,
         actor: &Actor,
         rows: Vec<(ChannelRow, Option<Membership>)>,

@@ -8,7 +8,7 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use chat_protocol::{
-    ChannelId, ClientId, FileId, InvitationId, Millis, Seq, SessionId, UserId,
+    ChannelId, ChannelKind, ClientId, FileId, InvitationId, Millis, Seq, SessionId, UserId,
     rest::{Member, Message, User},
 };
 
@@ -136,11 +136,14 @@ layer! {
     impl DirectoryStore {
         channel(id: ChannelId) -> Option<ChannelRow> = Call::read(Class::Lookup);
         channels(ids: &[ChannelId]) -> Vec<ChannelRow> = Call::read(Class::Directory);
+        all_channels(after: Option<ChannelId>, limit: usize) -> Vec<(ChannelId, Option<ChannelKind>)> =
+            Call::read(Class::Directory);
         public_channels(after: Option<(String, ChannelId)>, limit: usize) -> Vec<ChannelRow> =
             Call::read(Class::Directory);
         memberships(user: UserId) -> Vec<Membership> = Call::read(Class::Connect);
         membership(channel: ChannelId, user: UserId) -> Option<Membership> = Call::read(Class::Lookup);
         members(channel: ChannelId, after: Option<UserId>, limit: usize) -> Vec<Member> = Call::read(Class::Directory);
+        members_among(channel: ChannelId, users: &[UserId]) -> Vec<UserId> = Call::read(Class::Lookup);
         set_read(user: UserId, channel: ChannelId, seq: Seq) -> Option<(Membership, End)> = Call::write(Class::Lookup);
         create_user(user: &User) -> bool = Call::write(Class::Directory);
         has_users() -> bool = Call::read(Class::Directory);

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 pub use chat_log::{
     Appended, Authority, Body, NewEvent, Refusal,
     count::{Counts, End, Marker},
-    name_key,
+    name_claim, name_key,
 };
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, Event, InvitationId, Millis, Seq, SessionId, UserId,
@@ -218,6 +218,14 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// Several channels; those that do not exist are left out. Any order.
     async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<ChannelRow>, StoreError>;
 
+    /// Up to `limit` channels of all, in an order of the store's own, after that one; with their
+    /// kind, unless they are just being made.
+    async fn all_channels(
+        &self,
+        after: Option<ChannelId>,
+        limit: usize,
+    ) -> Result<Vec<(ChannelId, Option<ChannelKind>)>, StoreError>;
+
     /// Up to `limit` public channels in order of `(name_key, id)`, after that position. Archived ones included.
     async fn public_channels(
         &self,
@@ -238,6 +246,9 @@ pub trait DirectoryStore: Send + Sync + 'static {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Vec<Member>, StoreError>;
+
+    /// Those of these users who are members. Any order.
+    async fn members_among(&self, channel: ChannelId, users: &[UserId]) -> Result<Vec<UserId>, StoreError>;
 
     /// Moves a read marker forward, never back and never beyond the head. Answers the place with the marker as it is now,
     /// and where the log ends; `None` when the user is not a member.

@@ -1,0 +1,92 @@
+//! What names are compared and found by, of channels and people that servers of 0.1.0 made: done once, by `migrate`.
+//!
+//! What is interrupted goes on where it was. It may be done again, and while servers of 0.1.0 run. Whom those make afterwards is found by the beginning of the whole name
+//! only, until they are renamed.
+
+use chat_domain::store::{StoreError, name_claim};
+use chat_log::text::{fold, from_each_word};
+use chat_protocol::ChannelId;
+
+use super::{
+    CassandraStore,
+    codec::{self, limit, undone, uuid},
+    cql::{Row, Statement, Value},
+    schema::PUBLIC_SHARD,
+    users::listed_by_name,
+};
+
+/// Rows that are read at a time.
+const SLICE: usize = 500;
+
+/// Goes through a whole table, see docs/cassandra.md.
+const USERS: Statement = Statement::read(
+    "SELECT id, handle, display_name, role, created_at, deactivated, token(id) AS place FROM users
+     WHERE token(id) > ? LIMIT ?",
+);
+const PUBLIC: Statement = Statement::read("SELECT name_key, id FROM public_channels WHERE shard = ?");
+/// `version` 0: it has come to the token `since`; 1: it is done.
+const STATE: Statement =
+    Statement::serial_read("SELECT version, since FROM schema_state WHERE what = 'names'");
+const BEGINS: Statement = Statement::conditional(
+    "INSERT INTO schema_state (what, version, since) VALUES ('names', 0, ?) IF NOT EXISTS",
+);
+const COMES_TO: Statement =
+    Statement::conditional("UPDATE schema_state SET since = ? WHERE what = 'names' IF version = 0");
+const IS_DONE: Statement =
+    Statement::conditional("UPDATE schema_state SET version = 1 WHERE what = 'names' IF version = 0");
+
+impl CassandraStore {
+    /// Does it, or the rest of it, unless it was done.
+    pub(super) async fn fold_names(&self) -> Result<(), StoreError> {
+        let state = self.row(STATE, Vec::new()).await?;
+        let came_to = state.as_ref().and_then(|row| row.bigint("since")).unwrap_or(i64::MIN);
+        match state.and_then(|row| row.int("version")) {
+            Some(0) => {}
+            Some(_) => return Ok(()),
+            None => {
+                self.cql.execute(BEGINS, vec![Value::BigInt(came_to)]).await.map_err(undone)?;
+            }
+        }
+        self.fold_channels().await?;
+        let people = self.fold_people(came_to).await?;
+        self.cql.execute(IS_DONE, Vec::new()).await.map_err(undone)?;
+        tracing::info!(people, "names can be found by each of their words");
+        Ok(())
+    }
+
+    /// Channels whose names are compared by something else than they were reserve that, too.
+    async fn fold_channels(&self) -> Result<(), StoreError> {
+        for row in self.all(PUBLIC, vec![Value::TinyInt(PUBLIC_SHARD)]).await? {
+            let (name, channel) = (codec::string(&row, "name_key")?, ChannelId(uuid(&row, "id")?));
+            let claim = name_claim(&name);
+            if claim != name && !self.log.reserve_own(channel, &claim).await? {
+                tracing::warn!(%channel, name, "channel keeps a name that another one has in another form");
+            }
+        }
+        Ok(())
+    }
+
+    async fn fold_people(&self, mut came_to: i64) -> Result<usize, StoreError> {
+        let mut people = 0;
+        loop {
+            let rows = self.rows(USERS, vec![Value::BigInt(came_to), limit(SLICE)]).await?;
+            // Rows that lack columns are of an interrupted write.
+            let whole = |row: &&Row| row.text("handle").is_some() && row.text("display_name").is_some();
+            let mut writes = Vec::new();
+            for row in rows.iter().filter(whole) {
+                let user = codec::user(row)?;
+                let folded = fold(&user.display_name);
+                people += 1;
+                // Most have one word, and are listed already.
+                if folded != user.display_name.to_lowercase() || from_each_word(&folded).count() > 1 {
+                    writes.extend(listed_by_name(&user));
+                }
+            }
+            self.writes(writes).await?;
+            let Some(last) = rows.last().filter(|_| rows.len() == SLICE) else { return Ok(people) };
+            came_to = last.bigint("place").ok_or_else(|| codec::damaged("a token"))?;
+            // Whoever goes on after this one was stopped goes on here.
+            self.cql.execute(COMES_TO, vec![Value::BigInt(came_to)]).await.map_err(undone)?;
+        }
+    }
+}
