@@ -12,9 +12,14 @@ mod scenario;
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use chat_cassandra::{CassandraStore, LogOptions, cql::Cql, migrate::migrate};
+use chat_cassandra::{
+    CassandraStore, LogOptions,
+    cql::{Cql, Statement, Value},
+    migrate::migrate,
+};
 use chat_domain::store::{Appended, LogStore, NewEvent, StoredEvent};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, UserId};
+use harness::wait::until_so;
 use keyspace::{
     Keyspace,
     faulty::{Fault, FaultyCql, Hits},
@@ -223,6 +228,54 @@ async fn a_refusal_is_not_decided_at_an_end_that_has_moved() {
     assert_eq!(first.append(channel, vec![joined.clone()]).await.unwrap(), [Appended::New { seq: 5 }]);
     let resent = second.append(channel, vec![joined.clone()]).await.unwrap();
     assert_eq!(resent, [Appended::Duplicate { seq: 5, at: joined.at }]);
+    keyspace.drop().await;
+}
+
+/// A server of 0.1.0 knows nothing of reactions: the bucket that it opened does not say up to where there are any, and what was not
+/// written yet of those before it is found nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reactions_before_what_an_older_server_wrote_are_found() {
+    let keyspace = Keyspace::create().await;
+    migrate(&keyspace.cql, &keyspace.name).await.unwrap();
+    let store = CassandraStore::with_logs(keyspace.connect().await, options());
+    let (channel, ada) = (ChannelId::new(), UserId::new());
+    let append = async |body| {
+        let event = NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(ada, now(), body) };
+        assert!(matches!(store.append(channel, vec![event]).await.unwrap()[..], [Appended::New { .. }]));
+    };
+    let message = || EventBody::Message { text: "hi".into(), files: Vec::new(), deleted: false };
+    let created = EventBody::ChannelCreated {
+        channel_kind: ChannelKind::Private,
+        name: Some("older".into()),
+        topic: String::new(),
+    };
+    append(created).await;
+    append(message()).await;
+    append(EventBody::Reaction { target: 2, emoji: "👍".into(), removed: false }).await;
+    let id = Value::Uuid(channel.0);
+    let written = async || {
+        let read = Statement::read("SELECT aside FROM channels WHERE id = ?");
+        let rows = keyspace.cql.execute(read, vec![id.clone()]).await.unwrap();
+        rows.first().and_then(|row| row.bigint("aside")) == Some(3)
+    };
+    until_so("the reaction is written", written).await;
+    // The next bucket: its fourth event fills the first one.
+    for _ in 0..3 {
+        append(message()).await;
+    }
+    // As if the process had ended before it wrote the reaction, and 0.1.0 had gone on.
+    for statement in [
+        Statement::write("UPDATE channels USING TIMESTAMP 1000 SET aside = 1 WHERE id = ?"),
+        Statement::write("DELETE FROM reactions USING TIMESTAMP 1000 WHERE channel = ? AND bucket = 0"),
+        Statement::write("DELETE counted FROM events WHERE channel = ? AND bucket = 1"),
+    ] {
+        keyspace.cql.execute(statement, vec![id.clone()]).await.unwrap();
+    }
+    let other = CassandraStore::with_logs(keyspace.connect().await, options());
+    let page = other.messages(channel, Seq::MAX, 10).await.unwrap();
+    let reacted: Vec<(Seq, usize)> =
+        page.iter().map(|message| (message.seq, message.reactions.len())).collect();
+    assert_eq!(reacted, [(6, 0), (5, 0), (4, 0), (2, 1)]);
     keyspace.drop().await;
 }
 
