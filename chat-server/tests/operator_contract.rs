@@ -154,3 +154,10 @@ fn every_section_is_taken_by_the_resource_or_is_the_operators() {
         assert!(of_operator.contains(&section), "{section}: is it for spec.settings, or for the operator?");
     }
 }
+
+#[test]
+fn what_the_operator_leaves_unsaid_is_what_the_server_does_by_itself() {
+    let age = Config::default().gateway.max_connection_age.expect("sockets have an age").as_secs();
+    let resource = source("charts/folkmoot-crds/templates/chatclusters.yaml");
+    assert!(resource.contains(&format!("maxConnectionAgeSeconds: {age}\n")), "{age}");
+}

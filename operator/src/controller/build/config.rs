@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use folkmoot_crds::{CassandraSpec, Registration};
+use folkmoot_crds::{CassandraSpec, GatewaySpec, Registration};
 
 use super::{
     mounts::{self, Path},
@@ -149,7 +149,11 @@ fn variables(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
 
     settings.set("gateway.max_sockets", gateway.max_connections.to_string());
     settings.set("gateway.drain_window_seconds", gateway.drain_seconds.to_string());
-    settings.set("gateway.max_connection_age_seconds", gateway.max_connection_age_seconds.to_string());
+    // What chat-server does by itself is not said: it would be part of the pods' templates.
+    if gateway.max_connection_age_seconds != GatewaySpec::default().max_connection_age_seconds {
+        let age = gateway.max_connection_age_seconds;
+        settings.set("gateway.max_connection_age_seconds", age.to_string());
+    }
 
     settings.set("files.max_bytes", cluster.max_file_bytes().to_string());
     settings.set(
