@@ -68,7 +68,7 @@ export class Server {
     await rm(this.dir, { recursive: true, force: true });
   }
 
-  /** A request with a person's token, for what a test needs but is not about. */
+  /** A request with a person's token, for what a test needs but is not about; again, when it comes too soon after others. */
   async request(method, path, { token, body, headers } = {}) {
     const response = await fetch(this.url + path, {
       method,
@@ -80,6 +80,10 @@ export class Server {
       body: body && JSON.stringify(body),
     });
     const text = await response.text();
+    if (response.status === 429) {
+      await new Promise((resolve) => setTimeout(resolve, JSON.parse(text).retry_after_ms));
+      return this.request(method, path, { token, body, headers });
+    }
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
     return text ? JSON.parse(text) : null;
   }
