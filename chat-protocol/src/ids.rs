@@ -13,7 +13,7 @@ pub struct ParseIdError {
 
 impl fmt::Display for ParseIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} is not a UUID such as 0190b6a4-7c1e-7d52-9f3a-2b6c1d8e4f50", self.what)
+        write!(f, "not {}: a UUID such as 0190b6a4-7c1e-7d52-9f3a-2b6c1d8e4f50 is expected", self.what)
     }
 }
 

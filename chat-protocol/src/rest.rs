@@ -79,7 +79,7 @@ pub struct RegisterRequest {
     /// 2 to 32 of `a-z 0-9 . _ -`, starting with a letter or digit. Upper case is folded.
     #[cfg_attr(feature = "schema", schema(min_length = 2, max_length = 32))]
     pub handle: String,
-    /// 8 characters to 256 bytes; anything else goes.
+    /// 8 characters to 256 bytes that can be typed (RFC 8265); anything else goes.
     #[cfg_attr(feature = "schema", schema(min_length = 8, max_length = 256))]
     pub password: String,
     /// Name to show; the handle when absent.
@@ -299,7 +299,7 @@ pub struct Channel {
 pub struct CreateChannel {
     /// `public` or `private`; direct and group channels are made at `/v1/dms`.
     pub kind: ChannelKind,
-    /// 1 to 80 characters, no control characters; unique among public and private channels, without regard
+    /// 1 to 80 characters, no control characters; that of a public channel is unique among public ones, without regard
     /// to case.
     pub name: String,
     /// At most 250 characters.

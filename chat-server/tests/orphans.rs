@@ -71,7 +71,11 @@ async fn an_owner_takes_over_what_nobody_is_in() {
     }
     // An owner takes nothing that others are in.
     for channel in [alive, public.id, ChannelId::new()] {
-        let _: Problem = read(post(&server, &owner, channel, "take-over").await, StatusCode::NOT_FOUND).await;
+        let hidden: Problem =
+            read(post(&server, &owner, channel, "take-over").await, StatusCode::NOT_FOUND).await;
+        let nowhere = post(&server, &owner, ChannelId::new(), "take-over").await;
+        let nowhere: Problem = read(nowhere, StatusCode::NOT_FOUND).await;
+        assert_eq!(hidden.detail, nowhere.detail, "it says nothing of what is there");
     }
     for channel in [left, closed] {
         for _again in 0..2 {

@@ -68,7 +68,7 @@ impl Chat {
         allow_org(actor, OrgAction::TakeOver)?;
         let view = self.view(actor, channel).await?;
         if view.kind != ChannelKind::Private || !(view.member || self.is_orphaned(channel).await?) {
-            return Err(ChatError::not_found("orphaned channel"));
+            return Err(ChatError::not_found("channel"));
         }
         if !view.member {
             // Nobody in it could allow it.
