@@ -6,8 +6,8 @@ mod harness;
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use chat_protocol::{
-    ChannelId, ClientFrame, ClientId, CloseCode, FileId, FileRef, Problem, Seq, ServerFrame,
-    rest::{Channel, Committed, TokenResponse},
+    ChannelId, ClientFrame, ClientId, CloseCode, FileId, Problem, Seq, ServerFrame,
+    rest::{Channel, TokenResponse},
 };
 use harness::{
     PASSWORD, TestServer,
@@ -129,18 +129,12 @@ impl World {
         let made = self.server.post("/v1/channels").bearer_auth(token).json(&body);
         let channel: Channel = read(made.send().await.expect("answers"), StatusCode::CREATED).await;
         let channel = channel.id;
-        let upload = self.server.post(&format!("/v1/files?channel={channel}&name=notes.txt"));
-        let upload = upload.bearer_auth(token).body("secret").send().await.expect("answers");
-        let file: FileRef = read(upload, StatusCode::CREATED).await;
-        let send = self.server.post(&format!("/v1/channels/{channel}/messages")).bearer_auth(token);
-        let send = send.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
-        let send = send.json(&json!({ "text": "hello", "files": [file.id] })).send().await.expect("answers");
-        let sent: Committed = read(send, StatusCode::CREATED).await;
+        let (seq, file) = self.server.message_with_file(&self.author, channel).await;
         let removed = self.callers["removed"].user.id;
         let url = self.server.url(&format!("/v1/channels/{channel}/members/{removed}"));
         let remove = self.server.http.delete(url).bearer_auth(token).send().await.expect("answers");
         assert_eq!(remove.status(), StatusCode::NO_CONTENT);
-        Place { channel, seq: sent.seq, file: file.id }
+        Place { channel, seq, file }
     }
 
     /// All operations about a place, with bodies that ask for something.

@@ -5,7 +5,7 @@ mod harness;
 use chat_protocol::{ClientFrame, ClientId, CloseCode, ErrorCode, ServerFrame};
 use harness::{
     TestServer,
-    raw::Raw,
+    raw::{Raw, masked_frame},
     ws::{Incoming, TestSocket},
 };
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -47,11 +47,7 @@ async fn who_says_nothing_is_pinged_and_then_closed() {
     let mut silent = Raw::upgrade(&server.base_url, "").await;
     let hello = ClientFrame::Hello { token: ada.access_token, client: None };
     let hello = serde_json::to_vec(&hello).expect("serialises");
-    let length = u16::try_from(hello.len()).expect("is short").to_be_bytes();
-    silent
-        .write([&[0x81, 0xfe, length[0], length[1], 0, 0, 0, 0], &hello[..]].concat())
-        .await
-        .expect("is sent");
+    silent.write(masked_frame(0x81, &hello, 2)).await.expect("is sent");
     let mut pinged = false;
     loop {
         let (first, payload) = silent.next_frame().await.expect("a close comes first");

@@ -4,8 +4,8 @@
 mod harness;
 
 use chat_protocol::{
-    ChannelId, ClientFrame, ClientId, ErrorCode, FileId, FileRef, Problem, Seq, ServerFrame,
-    rest::{Channel, Committed, TokenResponse},
+    ChannelId, ClientFrame, ClientId, ErrorCode, FileId, Problem, Seq, ServerFrame,
+    rest::{Channel, TokenResponse},
 };
 use harness::{
     PASSWORD, TestServer,
@@ -20,20 +20,8 @@ use serde_json::json;
 /// A private channel with a message and a file.
 async fn den(server: &TestServer, owner: &TokenResponse, name: &str) -> (ChannelId, Seq, FileId) {
     let channel = server.channel_of(owner, &[], name).await;
-    let (seq, file) = fill(server, owner, channel).await;
+    let (seq, file) = server.message_with_file(owner, channel).await;
     (channel, seq, file)
-}
-
-/// A message with a file.
-async fn fill(server: &TestServer, owner: &TokenResponse, channel: ChannelId) -> (Seq, FileId) {
-    let upload = server.post(&format!("/v1/files?channel={channel}&name=notes.txt"));
-    let upload = upload.bearer_auth(&owner.access_token).body("secret").send().await.expect("answers");
-    let file: FileRef = read(upload, StatusCode::CREATED).await;
-    let send = server.post(&format!("/v1/channels/{channel}/messages")).bearer_auth(&owner.access_token);
-    let send = send.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
-    let sent = send.json(&json!({ "text": "secret", "files": [file.id] })).send().await.expect("answers");
-    let sent: Committed = read(sent, StatusCode::CREATED).await;
-    (sent.seq, file.id)
 }
 
 /// The direct channel of two, and a public channel.
@@ -99,7 +87,7 @@ async fn what_is_in_a_channel_cannot_be_counted_from_outside() {
     let (stranger, guest) = (server.register("stranger").await, guest(&server, &owner).await);
     let [direct, public] = direct_and_public(&server, &owner, &other).await;
     for (channel, outside) in [(direct, &stranger), (direct, &guest), (public, &guest)] {
-        let (there, file) = fill(&server, &owner, channel).await;
+        let (there, file) = server.message_with_file(&owner, channel).await;
         let before = server.events(&owner, channel, 0).await;
         let about = |channel, seq, file| operations_in_channel(&Subject { user: &owner, channel, seq, file });
         let mut unknown = Vec::new();
@@ -162,7 +150,7 @@ async fn over_a_socket_neither() {
     let [direct, public] = direct_and_public(&server, &owner, &other).await;
     let (private, ..) = den(&server, &owner, "den").await;
     for channel in [direct, public] {
-        fill(&server, &owner, channel).await;
+        server.message_with_file(&owner, channel).await;
     }
     for (outside, channels) in [(&stranger, vec![direct, private]), (&guest, vec![direct, private, public])] {
         let mut socket = TestSocket::connect(&server.base_url, &outside.access_token).await;

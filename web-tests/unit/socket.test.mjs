@@ -29,6 +29,11 @@ function world() {
     },
   };
   it.socket = new Socket(it.session);
+  /** How long it waits before each next connection. */
+  it.waits = [];
+  it.socket.addEventListener("state", () => {
+    if (it.socket.state === "waiting") it.waits.push(it.socket.retryAt - Date.now());
+  });
   /** The next connection, open, after its hello. */
   it.hello = async () => {
     const connection = await until(() => it.connections.shift());
@@ -54,10 +59,6 @@ async function until(holds) {
 test("a role that changed, even twice, costs a new token and no wait", async (t) => {
   const it = world();
   t.after(() => it.socket.stop());
-  const waits = [];
-  it.socket.addEventListener("state", () => {
-    if (it.socket.state === "waiting") waits.push(it.socket.retryAt - Date.now());
-  });
   it.socket.start();
   for (let n = 0; n < 3; n++) {
     const connection = await it.hello();
@@ -67,7 +68,7 @@ test("a role that changed, even twice, costs a new token and no wait", async (t)
     if (n < 2) connection.onclose({ code: 4002 });
   }
   assert.deepEqual(it.tokens, [null, "token-0", "token-1"]);
-  assert.ok(waits.every((wait) => wait <= 0), `${waits}`);
+  assert.ok(it.waits.every((wait) => wait <= 0), `${it.waits}`);
 });
 
 test("a welcome alone does not shorten the wait, an acknowledgement does", async (t) => {
@@ -76,10 +77,6 @@ test("a welcome alone does not shorten the wait, an acknowledgement does", async
   Math.random = () => 0.01;
   const it = world();
   t.after(() => it.socket.stop());
-  const waits = [];
-  it.socket.addEventListener("state", () => {
-    if (it.socket.state === "waiting") waits.push(it.socket.retryAt - Date.now());
-  });
   it.socket.start();
   for (let n = 0; n < 6; n++) {
     const connection = await it.hello();
@@ -91,7 +88,7 @@ test("a welcome alone does not shorten the wait, an acknowledgement does", async
     Date.now = now;
     assert.equal(it.socket.closedBy, 1009);
   }
-  assert.deepEqual(waits, [4, 8, 16, 32, 4, 8]);
+  assert.deepEqual(it.waits, [4, 8, 16, 32, 4, 8]);
 });
 
 test("a session that was revoked does not come back", async (t) => {

@@ -42,7 +42,7 @@ impl Auth {
         let after = if change.is_of_standing() {
             self.change_standing(actor, user, change).await?
         } else {
-            let before = self.chat.user(actor, user).await?;
+            let before = self.store().user(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
             let actor = if actor.user == user { *actor } else { self.stored_actor(actor).await? };
             change.applied(&actor, &before)?;
             before

@@ -179,8 +179,8 @@ async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<Gen
     }
 }
 
-/// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on, and the request is counted. Leaves [`StillAllowed`] with the request, for whoever
-/// waits for its body.
+/// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on, and the request is
+/// counted. Leaves [`StillAllowed`] with the request, for whoever waits for its body.
 pub struct Authenticated(pub Actor);
 
 impl<S> FromRequestParts<S> for Authenticated

@@ -95,8 +95,7 @@ impl FileStore for CassandraStore {
         let rows = self.all(OWNED, vec![Value::Uuid(owner.0)]).await?;
         let mut stored = Stored::default();
         // A row without them is what an attachment left of a file that went.
-        for bytes in rows.iter().filter_map(|row| Some((row, row.bigint("bytes")?))) {
-            let (row, bytes) = bytes;
+        for (row, bytes) in rows.iter().filter_map(|row| Some((row, row.bigint("bytes")?))) {
             stored.bytes += u64::try_from(bytes).unwrap_or(0);
             stored.unattached += u64::from(!row.boolean("attached").unwrap_or(false));
         }

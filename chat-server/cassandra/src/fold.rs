@@ -1,7 +1,7 @@
 //! What names are compared and found by, of channels and people that servers of 0.1.0 made: done once, by `migrate`.
 //!
-//! What is interrupted goes on where it was. It may be done again, and while servers of 0.1.0 run. Whom those make afterwards is found by the beginning of the whole name
-//! only, until they are renamed.
+//! What is interrupted goes on where it was. It may be done again, and while servers of 0.1.0 run. Whom those make afterwards is
+//! found by the beginning of the whole name only, until they are renamed.
 
 use chat_domain::store::{StoreError, name_claim};
 use chat_log::text::{fold, from_each_word};

@@ -12,8 +12,8 @@ pub mod ws;
 use std::{sync::Arc, time::Duration};
 
 use chat_protocol::{
-    ChannelId, Event, Seq,
-    rest::{Channel, Page, TokenResponse},
+    ChannelId, Event, FileId, FileRef, Seq,
+    rest::{Channel, Committed, Page, TokenResponse},
 };
 use chat_server::{app::App, config::Config};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -152,6 +152,19 @@ impl TestServer {
         let request = self.post("/v1/channels").bearer_auth(&owner.access_token).json(&body);
         let channel: Channel = read(request.send().await.expect("answers"), StatusCode::CREATED).await;
         channel.id
+    }
+
+    /// A message of this author with a file, in a channel that they are in: where it stands, and the file.
+    pub async fn message_with_file(&self, author: &TokenResponse, channel: ChannelId) -> (Seq, FileId) {
+        let token = &author.access_token;
+        let upload = self.post(&format!("/v1/files?channel={channel}&name=notes.txt")).bearer_auth(token);
+        let file: FileRef =
+            read(upload.body("secret").send().await.expect("answers"), StatusCode::CREATED).await;
+        let send = self.post(&format!("/v1/channels/{channel}/messages")).bearer_auth(token);
+        let send = send.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
+        let sent = send.json(&json!({ "text": "secret", "files": [file.id] })).send().await.expect("answers");
+        let sent: Committed = read(sent, StatusCode::CREATED).await;
+        (sent.seq, file.id)
     }
 
     /// All events of a channel after a position, page by page.

@@ -44,10 +44,9 @@ impl Raw {
         timeout(DEADLINE, self.0.write_all(bytes.as_ref())).await.expect("in time")
     }
 
-    /// Sends a frame: its first byte, and its payload below 126 bytes, masked with zeros.
+    /// Sends a frame: its first byte, and its payload below 126 bytes.
     pub async fn frame(&mut self, first: u8, payload: &[u8]) -> std::io::Result<()> {
-        let length = u8::try_from(payload.len()).expect("is short") | 0x80;
-        self.write([&[first, length, 0, 0, 0, 0], payload].concat()).await
+        self.write(masked_frame(first, payload, 0)).await
     }
 
     /// The status and headers of an answer; `None` when the connection ends before.
@@ -105,6 +104,25 @@ impl Raw {
         // A reset is an end too.
         let _ = timeout(DEADLINE, self.0.read_to_end(&mut rest)).await.expect("ends in time");
     }
+}
+
+/// A frame with a mask of zeros, and a length that takes as many bytes as are asked for beside the usual one: 0, 2 or 8.
+pub fn masked_frame(first: u8, payload: &[u8], length_bytes: usize) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match length_bytes {
+        0 => bytes.push(0x80 | u8::try_from(payload.len()).expect("is short")),
+        2 => {
+            bytes.push(0x80 | 126);
+            bytes.extend(u16::try_from(payload.len()).expect("is short").to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            bytes.extend((payload.len() as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes
 }
 
 /// A request for a socket with these lines of headers.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     World,
     harness::{
-        raw::{KEY, Raw},
+        raw::{KEY, Raw, masked_frame as frame},
         ws::{Incoming, TestSocket},
     },
 };
@@ -14,25 +14,6 @@ use crate::{
 const CLOSED_BAD: u16 = 1002;
 const CLOSED_TEXT: u16 = 1007;
 const CLOSED_LARGE: u16 = 1009;
-
-/// A frame with a mask of zeros, and a length that takes as many bytes as are asked for: 0, 2 or 8.
-fn frame(first: u8, payload: &[u8], length_bytes: usize) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match length_bytes {
-        0 => bytes.push(0x80 | u8::try_from(payload.len()).expect("is short")),
-        2 => {
-            bytes.push(0x80 | 126);
-            bytes.extend(u16::try_from(payload.len()).expect("is short").to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend((payload.len() as u64).to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
-    bytes
-}
 
 /// What comes, and the codes with which it may be closed.
 fn frames() -> Vec<(Vec<u8>, &'static [u16])> {

@@ -132,9 +132,10 @@ impl Chat {
         let none = || ChatError::invalid(format!("this channel has no file {id}"));
         // A file of another channel is treated as one that does not exist: its name is not for these eyes.
         let row = self.store.file(id).await?.filter(|row| row.channel == channel).ok_or_else(none)?;
-        let life = u64::try_from(self.unattached_life.as_millis()).unwrap_or(u64::MAX);
         // It may be removed before the message is committed.
-        if row.created_at.saturating_add(life) < now_ms() && !self.store.is_attached(id).await? {
+        if row.created_at.saturating_add(self.unattached_life_ms) < now_ms()
+            && !self.store.is_attached(id).await?
+        {
             return Err(none());
         }
         Ok(row)

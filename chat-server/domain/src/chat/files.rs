@@ -241,9 +241,8 @@ impl Files {
         // It took its time: whoever left the channel meanwhile has uploaded nothing.
         self.may_upload(actor, channel).await?;
         let now = now_ms();
-        let life = u64::try_from(self.chat.unattached_life.as_millis()).unwrap_or(u64::MAX);
         // First, so that bytes whose description is never written go as well.
-        let due = now.saturating_add(life).saturating_add(GRACE_MS);
+        let due = now.saturating_add(self.chat.unattached_life_ms).saturating_add(GRACE_MS);
         self.chat.store.add_file_work(&[FileWork { due, file: id, task: FileTask::Uploaded }]).await?;
         staged.commit().await.map_err(|error| blob_failed(&error))?;
         let row = FileRow {

@@ -2,7 +2,8 @@
 //!
 //! In reading order: `permissions` decides, `messages` and `channels` turn commands into events, `log` sends
 //! them (as `unit`s) through `handover` to the process that owns the channel, or to this one's `writer`, which commits them
-//! in groups and hands them to the bus; `attachments` follows the files of messages, `reading` shows what was committed, `directory` remembers what the decisions need.
+//! in groups and hands them to the bus; `attachments` follows the files of messages, `reading` shows what was committed,
+//! `directory` remembers what the decisions need.
 
 mod attachments;
 mod auth_versions;
@@ -35,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-use chat_protocol::{ChannelId, ErrorCode, Seq, rest::Committed};
+use chat_protocol::{ChannelId, ErrorCode, Millis, Seq, rest::Committed};
 
 use tokio::sync::{Notify, watch};
 
@@ -95,8 +96,8 @@ pub struct Chat {
     recent: OnceLock<Weak<dyn RecentEvents>>,
     recounts: unread::Recounts,
     rates: Arc<Rates>,
-    /// For how long an upload may be attached.
-    unattached_life: Duration,
+    /// For how long an upload may be attached, in milliseconds.
+    unattached_life_ms: Millis,
     /// Files are gone, their bytes are to be removed.
     file_work: Arc<Notify>,
 }
@@ -138,7 +139,7 @@ impl Chat {
             recent,
             recounts,
             rates,
-            unattached_life: options.unattached_life,
+            unattached_life_ms: u64::try_from(options.unattached_life.as_millis()).unwrap_or(Millis::MAX),
             file_work: Arc::default(),
         })
     }

@@ -61,11 +61,11 @@ impl Chat {
     /// # Errors
     /// The actor is no owner, or there is no such channel among the orphaned ones.
     pub async fn take_over(&self, actor: &Actor, channel: ChannelId) -> Result<Channel, ChatError> {
-        if allow_org(actor, OrgAction::TakeOver).is_err() {
+        if let Err(refused) = allow_org(actor, OrgAction::TakeOver) {
             // Whether it is there is not for everybody to know.
             self.authorize(actor, channel, ChannelAction::Read).await?;
+            return Err(refused);
         }
-        allow_org(actor, OrgAction::TakeOver)?;
         let view = self.view(actor, channel).await?;
         if view.kind != ChannelKind::Private || !(view.member || self.is_orphaned(channel).await?) {
             return Err(ChatError::not_found("channel"));
