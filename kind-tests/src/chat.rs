@@ -40,6 +40,9 @@ fn new_name(name: &str) -> String {
 const PASSWORD: &str = "correct horse battery";
 /// How soon something that was sent is to be heard.
 const HEARD: Duration = Duration::from_secs(20);
+/// Longest time for one try to connect. A node changes its rules one table after the other: a packet between the two is no longer
+/// refused and not yet led to a pod, and connection tracking sends what follows it the same wrong way. Another try is judged anew.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A way to the chat's Service.
 pub struct Endpoint {
@@ -71,7 +74,7 @@ pub async fn endpoint(scene: &Scene) -> Result<Endpoint> {
         (format!("127.0.0.1:{local}"), Some(forward))
     };
     until("the chat's Service to take connections", HEARD, async || {
-        TcpStream::connect(&address).await?;
+        tokio::time::timeout(CONNECT, TcpStream::connect(&address)).await??;
         Ok(())
     })
     .await?;
