@@ -13,7 +13,6 @@ use crate::{
     decide::{ChannelFacts, Decision, State},
     name_claim,
     permission::{ChannelAction, Denial},
-    text::is_invisible,
 };
 
 /// Kinds of reactions to one message, at most.
@@ -22,9 +21,6 @@ pub const MAX_REACTION_KINDS: usize = 20;
 pub const MAX_REACTIONS_PER_PERSON: usize = 10;
 /// Reactions to one message, at most.
 pub const MAX_REACTIONS: usize = 1_000;
-/// Length of an emoji in bytes, at most: those that are put together from many have up to 41 (Unicode 16, emoji-zwj-sequences).
-pub const MAX_EMOJI_BYTES: usize = 64;
-
 /// Why an event was not committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -116,46 +112,6 @@ pub fn react(reactions: &mut Reactions, by: UserId, emoji: &str, removed: bool) 
         reactions.remove(emoji);
     }
     changed
-}
-
-/// Whether a text can be a reaction. Which sequences are emoji changes with each version of Unicode, so what is asked for is
-/// what distinguishes them from words, and from what changes the text around it.
-///
-/// # Errors
-/// What was expected.
-pub fn check_emoji(emoji: &str) -> Result<(), String> {
-    // Some emoji are letters in a circle or square.
-    let symbol =
-        |c| matches!(c, '\u{2100}'..='\u{2bff}' | '\u{3200}'..='\u{32ff}' | '\u{1f000}'..='\u{1ffff}');
-    // What puts emoji together or chooses how one looks, and shows nothing alone.
-    let joiner =
-        |c| matches!(c, '\u{200d}' | '\u{20e3}' | '\u{fe0e}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
-    let mark = |c| (is_invisible(c) || is_combining(c)) && !joiner(c);
-    let bad = |c: char| {
-        c.is_whitespace() || c.is_control() || mark(c) || is_no_symbol(c) || (c.is_alphabetic() && !symbol(c))
-    };
-    let shows = emoji.chars().any(|c| !joiner(c));
-    if emoji.len() > MAX_EMOJI_BYTES || emoji.is_ascii() || emoji.contains(bad) || !shows {
-        return Err(format!(
-            "not an emoji: allowed are at most {MAX_EMOJI_BYTES} bytes, something that shows, no words, no white space, no \
-             control characters"
-        ));
-    }
-    Ok(())
-}
-
-/// Whether it is drawn on what stands before it, and on nothing when it stands alone (the blocks of combining marks).
-const fn is_combining(c: char) -> bool {
-    matches!(
-        c,
-        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}'
-    )
-}
-
-/// Whether it will never be a symbol that all see alike: noncharacters, private use, and stand-ins for what is missing.
-const fn is_no_symbol(c: char) -> bool {
-    matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fff9}'..='\u{ffff}')
-        || c as u32 & 0xfffe == 0xfffe
 }
 
 /// May this one be added, or taken back?
@@ -561,53 +517,5 @@ mod tests {
         assert_eq!(reaction(&reactions, last, "👍", true), Decision::Accept, "one can be taken back");
         assert!(react(&mut reactions, last, "👍", true));
         assert_eq!(reaction(&reactions, UserId::new(), "👍", false), Decision::Accept);
-    }
-
-    #[test]
-    fn words_are_no_reactions() {
-        for good in ["👍", "❤️", "1️⃣", "ℹ️", "Ⓜ️", "㊗️", "🅰️", "🇩🇪", "👩🏽‍❤️‍💋‍👨🏿", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
-        {
-            assert_eq!(check_emoji(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
-            "ok",
-            ":+1:",
-            "да",
-            "日本",
-            "é",
-            "\u{202e}",
-            "👍\u{202e}",
-            "👍 ",
-            "👍\n",
-            "\u{0}",
-            ".",
-            "\u{fe0f}",
-            "\u{ad}",
-            "👍\u{ad}",
-            "\u{200d}",
-            "\u{200d}\u{fe0f}",
-            "\u{34f}",
-            "\u{180e}",
-            "\u{2063}",
-            "\u{2800}",
-            "\u{3164}",
-            "\u{fffa}",
-            "\u{fffc}",
-            "\u{fffd}",
-            "\u{e000}",
-            "\u{fdd0}",
-            "\u{1ffff}",
-            "\u{10ffff}",
-            "\u{301}",
-            "👍\u{301}",
-            "\u{20e3}",
-            "\u{1d173}",
-            "\u{e0001}",
-            "\u{e0067}\u{e007f}",
-            &"👍".repeat(17),
-        ] {
-            assert!(check_emoji(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod count;
 mod decide;
+mod emoji;
 mod event;
 pub mod fold;
 mod kind;
@@ -19,6 +20,7 @@ pub mod text;
 pub mod vectors;
 
 pub use decide::{ChannelFacts, Decision, State, claims_name, needs, needs_for};
+pub use emoji::check_emoji;
 pub use event::{Appended, Authority, Body, NewEvent};
 pub use kind::*;
 
@@ -28,10 +30,10 @@ pub fn name_key(name: &str) -> String {
     name.trim().to_lowercase()
 }
 
-/// What no two public channels may have in common: see [`text::fold`].
+/// What no two public channels may have in common: see [`text::look`].
 #[must_use]
 pub fn name_claim(name: &str) -> String {
-    let folded = text::fold(name);
+    let look = text::look(name);
     // Of old names of which nothing shows.
-    if folded.is_empty() { name_key(name) } else { folded }
+    if look.is_empty() { name_key(name) } else { look }
 }

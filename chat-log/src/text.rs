@@ -1,14 +1,18 @@
 //! Texts that people see: characters that do not show, or that change how others show; and names, how they are kept, compared and
-//! looked for. By Unicode 16 and RFC 8266 (PRECIS nicknames): its string class is not asked for, since it knows no emoji that are
-//! put together.
+//! looked for. By RFC 8266 (PRECIS nicknames) and UTS 39 (what looks alike). Which characters a name may have follows the PRECIS
+//! class of free form, in the words of a newer Unicode and with emoji that are put together, which the class does not know.
 
 use precis_profiles::precis_core::context::{rule_zero_width_joiner, rule_zero_width_nonjoiner};
-use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+use unicode_security::skeleton;
 
 /// Words of a name by which it is found.
 const WORDS: usize = 8;
 /// Folding comes to rest after so many rounds at most (RFC 8264 §7).
 const ROUNDS: usize = 4;
+/// Marks that one letter has, at most: more are towers that cover the lines above. Burmese has five.
+const MARKS: usize = 8;
 
 /// Marks that turn the direction of the text around them (property `Bidi_Control`), with which `gpj.exe` is made to look like
 /// `exe.jpg`.
@@ -25,7 +29,7 @@ pub const fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}')
         || matches!(c, '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}')
-        || matches!(c, '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether anything of a text can be seen.
@@ -34,11 +38,49 @@ pub fn shows(text: &str) -> bool {
     text.chars().any(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c))
 }
 
-/// Whether a text can be the name of somebody or something: some of it shows, all that does not is needed where it stands, and
-/// none of it changes what stands around it.
+/// Whether a text can be the name of somebody or something: some of it shows, and it is one [line](is_line).
 #[must_use]
 pub fn is_name(text: &str) -> bool {
-    shows(text) && !text.chars().any(char::is_control) && without_tricks(text).count() == text.chars().count()
+    shows(text) && is_line(text)
+}
+
+/// Whether a text is one line that shows as what it is: what does not show is needed where it stands, nothing changes what
+/// stands around it, all characters are assigned, and marks stand on letters.
+#[must_use]
+pub fn is_line(text: &str) -> bool {
+    let is_plain = |c: char| is_invisible(c) || is_picture(c) || is_assigned(c);
+    text.chars().all(is_plain)
+        && marks_stand_on_letters(text)
+        && without_tricks(text).count() == text.chars().count()
+}
+
+/// Whether others will see what the writer meant: no control characters, nothing for private use, nothing that is not assigned yet
+/// (RFC 8264 §9.12 to §9.14).
+fn is_assigned(c: char) -> bool {
+    !matches!(
+        c.general_category(),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Surrogate
+            | GeneralCategory::Unassigned
+    )
+}
+
+fn marks_stand_on_letters(text: &str) -> bool {
+    let mut room = 0_usize;
+    text.nfd().filter(|c| !is_invisible(*c)).all(|c| {
+        if is_combining_mark(c) {
+            let stands = room > 0;
+            room = room.saturating_sub(1);
+            stands
+        } else {
+            room = if c.is_whitespace() { 0 } else { MARKS };
+            true
+        }
+    })
 }
 
 /// The characters of a text, but for marks that turn its direction and characters that do not show and are not needed where they
@@ -111,6 +153,14 @@ pub fn fold(name: &str) -> String {
         folded = again;
     }
     folded
+}
+
+/// A name as it looks: what no two names in one place may have in common. The skeleton of UTS 39 §4 of its folded form, but for
+/// `m`, which it takes apart.
+#[must_use]
+pub fn look(name: &str) -> String {
+    let skeleton: String = skeleton(&fold(name)).collect();
+    fold(&skeleton).replace("rn", "m")
 }
 
 fn single_spaces(text: &str) -> String {
@@ -207,6 +257,56 @@ mod tests {
         }
         assert_eq!(tidy("  Cafe\u{301} \u{3000} Ａ  "), "Caf\u{e9} Ａ");
         assert_eq!(tidy("a\tb"), "a\tb", "which is refused");
+    }
+
+    #[test]
+    fn names_that_only_look_alike_have_one_look() {
+        for (one, other) in [
+            ("general", "g\u{435}neral"),
+            ("team", "t\u{435}\u{430}m"),
+            ("alice", "a1ice"),
+            ("bob", "b0b"),
+            ("mark", "rnark"),
+            ("Caf\u{e9}", "cafe\u{301}"),
+            ("paypal", "\u{440}\u{430}\u{443}\u{440}\u{430}l"),
+        ] {
+            assert_eq!(look(one), look(other), "{one:?} {other:?}");
+        }
+        for name in ["general", "random", "ada", "build-2", "release.3"] {
+            assert_eq!(look(name), name, "what looks like itself stays");
+        }
+        for (one, other) in
+            [("general", "generals"), ("zoë", "zoe"), ("mail", "mall"), ("\u{434}\u{430}", "da")]
+        {
+            assert_ne!(look(one), look(other), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_shows_as_what_it_is() {
+        for good in
+            ["", "Ada's notes: 50 % (draft)", "မြွှို", "שָׁלוֹם", "नमस्ते", "ว่า", "e\u{301}\u{302}", "\u{1fae9}"]
+        {
+            assert!(is_line(good), "{good:?}");
+        }
+        for bad in [
+            "\u{e000}",
+            "\u{f0000}",
+            "\u{378}",
+            "\u{fdd0}",
+            "\u{ffff}",
+            "\u{600}",
+            "\u{1d159}",
+            "\u{301}a",
+            "a \u{301}",
+            "a\u{2028}b",
+            "a\nb",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            &format!("a{}", "\u{301}".repeat(9)),
+        ] {
+            assert!(!is_line(bad) && !is_name(&format!("a{bad}")) || bad == "\u{301}a", "{bad:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,14 @@ use http::Method;
 use reqwest::StatusCode;
 use serde_json::json;
 
-const BAD: [&str; 12] = [
+const BAD: [&str; 19] = [
+    "Ada \u{e000}",
+    "Ada \u{378}",
+    "Ada \u{fdd0}",
+    "Ada \u{600}",
+    "Ada\u{1d159}",
+    "\u{301}Ada",
+    "Ada \u{301}",
     "ada\u{202e}gpj",
     "\u{2066}ada",
     "ada\u{200f}",
@@ -35,10 +42,14 @@ async fn names_that_turn_text_around_or_show_nothing_are_refused() {
         let me = server.http.patch(server.url(&format!("/v1/users/{}", ada.user.id)));
         let register = server.post("/v1/auth/register");
         let channel = server.post("/v1/channels");
+        let topic = server.post("/v1/channels");
+        let invitation = server.post("/v1/invitations");
         for (request, body) in [
             (me, json!({ "display_name": name })),
             (register, json!({ "handle": "grace", "password": PASSWORD, "display_name": name })),
             (channel, json!({ "kind": "public", "name": name })),
+            (topic, json!({ "kind": "public", "name": "den", "topic": format!("about {name}") })),
+            (invitation, json!({ "note": format!("for {name}") })),
         ] {
             let answer = request.bearer_auth(&ada.access_token).json(&body).send().await.expect("answers");
             let problem: Problem = read(answer, StatusCode::UNPROCESSABLE_ENTITY).await;
@@ -81,6 +92,34 @@ async fn names_are_kept_composed_and_with_single_spaces() {
         assert_eq!(read::<Problem>(taken, StatusCode::CONFLICT).await.code, ErrorCode::Conflict, "{same}");
     }
     read::<Channel>(create("cafe").send().await.expect("answers"), StatusCode::CREATED).await;
+}
+
+#[tokio::test]
+async fn names_that_look_alike_are_one_too_many() {
+    let server = TestServer::start().await;
+    let ada = server.register("alice").await;
+    let create = |name: &str| {
+        let body = json!({ "kind": "public", "name": name });
+        server.post("/v1/channels").bearer_auth(&ada.access_token).json(&body)
+    };
+    let register = |handle: &str| {
+        server.post("/v1/auth/register").json(&json!({ "handle": handle, "password": PASSWORD }))
+    };
+    read::<Channel>(create("my team").send().await.expect("answers"), StatusCode::CREATED).await;
+    for alike in [
+        create("my t\u{435}\u{430}m"),
+        create("rny team"),
+        create("MY T\u{415}\u{410}M"),
+        register("a1ice"),
+        register("ALICE"),
+    ] {
+        let taken = alike.send().await.expect("answers");
+        assert_eq!(read::<Problem>(taken, StatusCode::CONFLICT).await.code, ErrorCode::Conflict);
+    }
+    let request = json!({ "handle": "a1ice", "password": PASSWORD });
+    let login = server.post("/v1/auth/login").json(&request).send().await.expect("answers");
+    assert_eq!(login.status(), StatusCode::UNAUTHORIZED, "it is not another way to write alice");
+    read::<TokenResponse>(register("alicia").send().await.expect("answers"), StatusCode::CREATED).await;
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ impl Auth {
     /// Makes an account and signs it in. The first one on a server is its owner.
     ///
     /// # Errors
-    /// `rate_limited`, `forbidden` when registration is closed, `invalid`, `conflict` when the handle is taken,
+    /// `rate_limited`, `forbidden` when registration is closed, `invalid`, `conflict` when the handle is taken or looks like another,
     /// `overloaded`.
     pub async fn register(
         &self,
@@ -271,7 +271,7 @@ fn may_sign_in(user: &User) -> bool {
 }
 
 fn taken() -> ChatError {
-    ChatError::new(ErrorCode::Conflict, "the handle is taken; choose another one")
+    ChatError::new(ErrorCode::Conflict, "the handle is taken, or looks like one that is; choose another one")
 }
 
 fn wrong_credentials() -> ChatError {

@@ -13,6 +13,7 @@ use chat_domain::{
     },
     store::{Account, InvitationRow, MAX_INVITATIONS, Store, initial_role},
 };
+use chat_log::text::is_line;
 use chat_protocol::{
     ErrorCode, InvitationId, SessionId, UserId,
     rest::{
@@ -99,9 +100,10 @@ impl Terms {
                 "expires_in is {seconds}: {SHORTEST_LIFE} to {LONGEST_LIFE} seconds are allowed"
             )));
         }
-        if note.chars().count() > MAX_NOTE_CHARS || note.chars().any(char::is_control) {
+        if note.chars().count() > MAX_NOTE_CHARS || !is_line(&note) {
             return Err(ChatError::invalid(format!(
-                "not a usable note: at most {MAX_NOTE_CHARS} characters are allowed, in one line"
+                "not a usable note: it takes one line of at most {MAX_NOTE_CHARS} characters that show, without marks that turn the \
+                 direction of text"
             )));
         }
         Ok(Self { account: None, role, uses, seconds, note })
@@ -153,7 +155,7 @@ impl Auth {
     /// Makes an account for somebody else, with an invitation to set its first password.
     ///
     /// # Errors
-    /// `forbidden`, `invalid`, `conflict` when the handle is taken.
+    /// `forbidden`, `invalid`, `conflict` when the handle is taken or looks like another.
     pub async fn create_user(&self, actor: &Actor, request: CreateUser) -> Result<CreatedUser, ChatError> {
         let actor = self.stored_actor(actor).await?;
         let CreateUser { handle, display_name, role } = request;

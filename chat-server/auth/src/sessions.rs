@@ -7,6 +7,7 @@ use chat_domain::{
     chat::{Actor, ChatError, now_ms},
     store::{Account, Rotation, SessionRow},
 };
+use chat_log::text::without_tricks;
 use chat_protocol::{
     ErrorCode, Millis, SessionId, UserId,
     rest::{SessionInfo, TokenResponse, User},
@@ -48,7 +49,8 @@ impl NewSession {
     #[must_use]
     pub fn on(device: Option<String>, address: IpAddr) -> Self {
         let device = device.unwrap_or_default();
-        let readable = device.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>();
+        let readable =
+            without_tricks(&device).filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect::<String>();
         Self { device: readable.trim().to_owned(), address: Some(address) }
     }
 }

@@ -5,7 +5,8 @@
 
 use chat_domain::store::{StoreError, name_claim};
 use chat_log::text::{fold, from_each_word};
-use chat_protocol::ChannelId;
+use chat_protocol::{ChannelId, rest::User};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     CassandraStore,
@@ -17,6 +18,8 @@ use super::{
 
 /// Rows that are read at a time.
 const SLICE: usize = 500;
+/// Handles that are claimed at a time.
+const AT_ONCE: usize = 32;
 
 /// Goes through a whole table, see docs/cassandra.md.
 const USERS: Statement = Statement::read(
@@ -66,6 +69,19 @@ impl CassandraStore {
         Ok(())
     }
 
+    /// Nobody else may look like these. Some of them may look like each other already, and keep their handles.
+    async fn claim_looks(&self, users: &[User]) -> Result<(), StoreError> {
+        stream::iter(users.to_vec())
+            .map(Ok)
+            .try_for_each_concurrent(AT_ONCE, async |user| {
+                if !self.claim_look(&user.handle, user.id).await? {
+                    tracing::warn!(user = %user.id, handle = user.handle, "handle looks like one that somebody else has");
+                }
+                Ok(())
+            })
+            .await
+    }
+
     async fn fold_people(&self, mut came_to: i64) -> Result<usize, StoreError> {
         let mut people = 0;
         loop {
@@ -73,8 +89,9 @@ impl CassandraStore {
             // Rows that lack columns are of an interrupted write.
             let whole = |row: &&Row| row.text("handle").is_some() && row.text("display_name").is_some();
             let mut writes = Vec::new();
-            for row in rows.iter().filter(whole) {
-                let user = codec::user(row)?;
+            let users = rows.iter().filter(whole).map(codec::user).collect::<Result<Vec<_>, _>>()?;
+            self.claim_looks(&users).await?;
+            for user in users {
                 let folded = fold(&user.display_name);
                 people += 1;
                 // Most have one word, and are listed already.

@@ -59,7 +59,7 @@ const LOGS: &[&str] = &[
 const PEOPLE: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS users (
         id uuid PRIMARY KEY, handle text, display_name text, role tinyint, created_at bigint, deactivated boolean)",
-    // Whose a handle is. It is taken once its user exists; until then it is only claimed.
+    // Whose a handle is, or what it looks like. It is taken once its user exists; until then it is only claimed.
     "CREATE TABLE IF NOT EXISTS handles (handle text PRIMARY KEY, user uuid, claimed_at bigint)",
     // All users in order of handle: a partition for each first character, and which these are.
     "CREATE TABLE IF NOT EXISTS users_by_handle (initial text, handle text, user uuid, PRIMARY KEY ((initial), handle))",

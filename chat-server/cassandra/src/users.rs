@@ -6,7 +6,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use chat_domain::{clock::now_ms, store::StoreError};
-use chat_log::text::fold;
+use chat_log::text::{fold, look};
 use chat_protocol::{Millis, UserId, rest::User};
 use tokio::time::Instant;
 
@@ -56,7 +56,7 @@ fn id(user: UserId) -> Value {
 impl CassandraStore {
     pub(super) async fn insert_user(&self, user: &User) -> Result<bool, StoreError> {
         let claimed = Instant::now();
-        if !self.claim(&user.handle, user.id).await? {
+        if !self.claim_look(&user.handle, user.id).await? || !self.claim(&user.handle, user.id).await? {
             return Ok(false);
         }
         let first = initial(&user.handle);
@@ -82,6 +82,12 @@ impl CassandraStore {
             Decided::Applied => Ok(true),
             Decided::Refused(_) => Err(codec::damaged("a user's id to be new")),
         }
+    }
+
+    /// Claims what a handle looks like, so that no other may look like it.
+    pub(super) async fn claim_look(&self, handle: &str, user: UserId) -> Result<bool, StoreError> {
+        let look = look(handle);
+        if look == handle { Ok(true) } else { self.claim(&look, user).await }
     }
 
     async fn claim(&self, handle: &str, user: UserId) -> Result<bool, StoreError> {
@@ -123,7 +129,9 @@ impl CassandraStore {
 
     pub(super) async fn read_user_by_handle(&self, handle: &str) -> Result<Option<User>, StoreError> {
         let Some(row) = self.row(OWNER, vec![text(handle)]).await? else { return Ok(None) };
-        self.read_user(UserId(codec::uuid(&row, "user")?)).await
+        let user = self.read_user(UserId(codec::uuid(&row, "user")?)).await?;
+        // It may be what another handle looks like.
+        Ok(user.filter(|user| user.handle == handle))
     }
 
     pub(super) async fn rename_user(&self, user: UserId, name: &str) -> Result<bool, StoreError> {

@@ -3,7 +3,10 @@
 use chat_domain::store::name_claim;
 use rusqlite::{Connection, Row, params};
 
-use super::{OpenError, seed::insert_words};
+use super::{
+    OpenError,
+    seed::{claim_look, insert_words},
+};
 
 /// One step per version, in order; `PRAGMA user_version` counts those that were taken. Steps are never changed
 /// once released, only added.
@@ -135,6 +138,8 @@ ALTER TABLE channels ADD COLUMN claim TEXT;
 CREATE INDEX channels_claim ON channels (claim) WHERE claim IS NOT NULL;
 -- Users by the words of their names: the rest of the name from each word on, folded.
 CREATE TABLE user_words (word TEXT NOT NULL, handle TEXT NOT NULL, PRIMARY KEY (word, handle)) WITHOUT ROWID;
+-- What handles look like: no two may look alike.
+CREATE TABLE handle_looks (look TEXT PRIMARY KEY) WITHOUT ROWID;
 DROP INDEX users_display;
 ALTER TABLE users DROP COLUMN display_key;
 -- The same three up to each event; NULL for events of an older version.
@@ -256,7 +261,11 @@ fn fold_names(db: &Connection) -> rusqlite::Result<()> {
     let mut users = db.prepare("SELECT handle, display_name FROM users")?;
     let mut rows = users.query(())?;
     while let Some(row) = rows.next()? {
-        insert_words(db, row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?)?;
+        let (handle, name) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        if !claim_look(db, handle)? {
+            tracing::warn!(handle, "handle looks like one that somebody else has");
+        }
+        insert_words(db, handle, name)?;
     }
     Ok(())
 }

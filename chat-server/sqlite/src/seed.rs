@@ -1,7 +1,7 @@
 //! Filling a store in bulk, for load tests and demonstrations.
 
 use chat_domain::store::{Appended, NewEvent, StoreError, numbers::role_number};
-use chat_log::text::{fold, from_each_word};
+use chat_log::text::{fold, from_each_word, look};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, UserId, rest::User};
 use rusqlite::{Connection, params};
 
@@ -89,8 +89,11 @@ fn insert_users(db: &Connection, users: &[User]) -> Result<usize, JobError> {
     Ok(added)
 }
 
-/// False when the handle is taken.
+/// False when the handle is taken, or looks like one that is.
 pub(super) fn insert_user(db: &Connection, user: &User) -> Result<bool, JobError> {
+    if !claim_look(db, &user.handle)? {
+        return Ok(false);
+    }
     let inserted = db
         .prepare_cached(
             "INSERT INTO users (id, handle, display_name, role, created_at, deactivated)
@@ -108,6 +111,14 @@ pub(super) fn insert_user(db: &Connection, user: &User) -> Result<bool, JobError
         insert_words(db, &user.handle, &user.display_name)?;
     }
     Ok(inserted > 0)
+}
+
+/// False when a handle has this look already.
+pub(super) fn claim_look(db: &Connection, handle: &str) -> rusqlite::Result<bool> {
+    let claimed = db
+        .prepare_cached("INSERT OR IGNORE INTO handle_looks (look) VALUES (?1)")?
+        .execute(params![look(handle)])?;
+    Ok(claimed > 0)
 }
 
 /// Lets somebody be found by this display name.

@@ -200,6 +200,22 @@ pub(crate) async fn handles_are_unique(store: Arc<dyn Store>) {
     assert_eq!(store.users(&[UserId::new(), ada.id]).await.unwrap(), [ada]);
 }
 
+pub(crate) async fn handles_that_look_alike_are_one_too_many(store: Arc<dyn Store>) {
+    let rest = unique("s-handle");
+    let handle = |name: &str| format!("{name}{rest}");
+    for (first, others) in
+        [("alice", ["a1ice", "alicc"]), ("b0b", ["bob", "bub"]), ("mark", ["rnark", "nark"])]
+    {
+        let user = new_user(&handle(first), "First");
+        assert!(store.create_user(&user).await.unwrap());
+        let [alike, unlike] = others.map(|other| new_user(&handle(other), "Other"));
+        assert!(!store.create_user(&alike).await.unwrap(), "{}", alike.handle);
+        assert_eq!(store.user_by_handle(&alike.handle).await.unwrap(), None, "nobody has it");
+        assert_eq!(store.user_by_handle(&user.handle).await.unwrap(), Some(user));
+        assert!(store.create_user(&unlike).await.unwrap(), "{}", unlike.handle);
+    }
+}
+
 pub(crate) async fn a_user_is_renamed(store: Arc<dyn Store>) {
     let grace = new_user(&unique("grace"), "Grace");
     assert!(!store.set_display_name(grace.id, "Hopper").await.unwrap());

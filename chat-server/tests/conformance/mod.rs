@@ -52,6 +52,7 @@ macro_rules! conformance_suite {
             directory::public_channels_come_in_pages_by_name,
             directory::all_channels_come_in_pages,
             directory::handles_are_unique,
+            directory::handles_that_look_alike_are_one_too_many,
             directory::a_user_is_renamed,
             directory::users_are_listed_by_prefix_in_pages,
             directory::users_are_found_by_each_word_of_their_names,

@@ -1,6 +1,7 @@
 //! `channels`, `join`, `take-over`, `users`, `history`.
 
 use chat_client::{Rest, RestError};
+use chat_log::text::is_name;
 use chat_protocol::{
     ChannelId,
     limits::MAX_PAGE,
@@ -49,6 +50,11 @@ pub(crate) async fn take_over(global: &Global, out: Output, channel: ChannelId) 
     out.item(&channel, || format!("joined {}", People::default().channel(&channel, session.me)))
 }
 
+/// A remark on names that are there from before they were checked.
+fn refused_today(out: Output, name: &str) -> String {
+    if is_name(name) { String::new() } else { out.paint.dim("  (a name that is given no more; rename)") }
+}
+
 fn summary(out: Output, name: &str, channel: &Channel) -> String {
     let unread = channel.unread.unwrap_or(0);
     let mut line =
@@ -56,6 +62,7 @@ fn summary(out: Output, name: &str, channel: &Channel) -> String {
     if channel.archived {
         line.push_str(" (archived)");
     }
+    line.push_str(&refused_today(out, channel.name.as_deref().unwrap_or("-")));
     if !channel.topic.is_empty() {
         line = format!("{line}  {}", out.paint.dim(&text::one_line(&channel.topic)));
     }
@@ -78,9 +85,10 @@ pub(crate) async fn users(global: &Global, out: Output, prefix: Option<&str>) ->
             out.item(user, || {
                 let closed = if user.deactivated { "  (closed)" } else { "" };
                 format!(
-                    "@{}  {}{closed}",
+                    "@{}  {}{closed}{}",
                     out.paint.name(&text::one_line(&user.handle)),
-                    text::one_line(&user.display_name)
+                    text::one_line(&user.display_name),
+                    refused_today(out, &user.display_name)
                 )
             })?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chat_log::text::{is_name, tidy};
+use chat_log::text::{is_line, is_name, tidy};
 use chat_protocol::{
     ChannelId, ChannelKind, EventBody, UserId, limits,
     rest::{Channel, CreateChannel, UpdateChannel},
@@ -251,9 +251,9 @@ fn check_name(name: &str) -> Result<String, ChatError> {
 
 fn check_topic(topic: &str) -> Result<String, ChatError> {
     let topic = topic.trim();
-    if topic.chars().count() > limits::MAX_TOPIC_CHARS || topic.chars().any(char::is_control) {
+    if topic.chars().count() > limits::MAX_TOPIC_CHARS || !is_line(topic) {
         return Err(ChatError::invalid(format!(
-            "not a usable topic: it takes at most {} characters without control characters",
+            "not a usable topic: it takes one line of at most {} characters that show, without marks that turn the direction of text",
             limits::MAX_TOPIC_CHARS
         )));
     }

@@ -259,7 +259,7 @@ pub trait DirectoryStore: Send + Sync + 'static {
         seq: Seq,
     ) -> Result<Option<(Membership, End)>, StoreError>;
 
-    /// Adds a user. False when the handle is taken; nothing was done then.
+    /// Adds a user. False when the handle is taken, or [looks](chat_log::text::look) like one that is; nothing was done then.
     async fn create_user(&self, user: &User) -> Result<bool, StoreError>;
 
     /// Whether any user exists.

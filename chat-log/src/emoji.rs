@@ -1,0 +1,137 @@
+//! Which texts can be reactions.
+
+use unicode_properties::{GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
+
+/// Length of an emoji in bytes, at most: those that are put together from many have up to 41 (Unicode 16, emoji-zwj-sequences).
+const MAX_EMOJI_BYTES: usize = 64;
+
+/// Makes one picture of the two that it stands between.
+const JOINER: char = '\u{200d}';
+/// Puts a key around a digit.
+const KEY: char = '\u{20e3}';
+/// Ends the tags of a flag.
+const LAST_TAG: char = '\u{e007f}';
+
+/// Whether a text can be a reaction: one emoji as UTS 51 builds them (`ED-17`, and the regular expression in its §1.4.9), or one
+/// symbol. Which sequences a font has changes with each version of Unicode, so that is not asked for.
+///
+/// # Errors
+/// What was expected.
+pub fn check_emoji(emoji: &str) -> Result<(), String> {
+    if emoji.len() <= MAX_EMOJI_BYTES && emoji.split(JOINER).all(is_element) {
+        return Ok(());
+    }
+    Err(format!(
+        "not an emoji: allowed is one, of at most {MAX_EMOJI_BYTES} bytes; no words, no white space, no control characters"
+    ))
+}
+
+/// Whether it is what joiners stand between: two letters of a flag, or a picture and what changes how it looks.
+fn is_element(text: &str) -> bool {
+    let is_regional = |c| matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
+    let mut chars = text.chars();
+    let Some(picture) = chars.next() else { return false };
+    let rest: Vec<char> = chars.collect();
+    if is_regional(picture) {
+        return rest.len() == 1 && is_regional(rest[0]);
+    }
+    if picture.is_ascii() {
+        return picture.is_emoji_char() && matches!(rest[..], ['\u{fe0f}', KEY] | [KEY]);
+    }
+    let is_look = match rest[..] {
+        [] | ['\u{fe0e}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'] => true,
+        [ref tags @ .., LAST_TAG] => {
+            !tags.is_empty() && tags.iter().all(|c| matches!(c, '\u{e0020}'..='\u{e007e}'))
+        }
+        _ => false,
+    };
+    is_look && (picture.is_emoji_char() || is_symbol(picture))
+}
+
+/// Whether it is a sign that is no letter: arrows, ticks, letters in a circle or a square.
+fn is_symbol(c: char) -> bool {
+    matches!(c, '\u{2100}'..='\u{27ff}' | '\u{2900}'..='\u{2bff}' | '\u{3200}'..='\u{32ff}' | '\u{1f000}'..='\u{1ffff}')
+        && !matches!(c.general_category(), GeneralCategory::Unassigned | GeneralCategory::PrivateUse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_no_reactions() {
+        for good in [
+            "👍",
+            "❤️",
+            "1️⃣",
+            "ℹ️",
+            "Ⓜ️",
+            "㊗️",
+            "🅰️",
+            "🇩🇪",
+            "👩🏽‍❤️‍💋‍👨🏿",
+            "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+            "→",
+            "✓",
+            "☎\u{fe0e}",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "🏳\u{200d}🌈",
+            "1\u{20e3}",
+        ] {
+            assert_eq!(check_emoji(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "ok",
+            ":+1:",
+            "да",
+            "日本",
+            "é",
+            "\u{202e}",
+            "👍\u{202e}",
+            "👍 ",
+            "👍\n",
+            "\u{0}",
+            ".",
+            "\u{fe0f}",
+            "\u{ad}",
+            "👍\u{ad}",
+            "\u{200d}",
+            "\u{200d}\u{fe0f}",
+            "\u{34f}",
+            "\u{180e}",
+            "\u{2063}",
+            "\u{2800}",
+            "\u{3164}",
+            "\u{fffa}",
+            "\u{fffc}",
+            "\u{fffd}",
+            "\u{e000}",
+            "\u{fdd0}",
+            "\u{1ffff}",
+            "\u{10ffff}",
+            "\u{301}",
+            "👍\u{301}",
+            "\u{20e3}",
+            "\u{1d173}",
+            "\u{e0001}",
+            "\u{e0067}\u{e007f}",
+            "👍👍",
+            "👍\u{200d}",
+            "\u{200d}👍",
+            "👍\u{200d}\u{200d}👍",
+            "❤\u{fe0f}\u{fe0f}",
+            "👍\u{e0067}",
+            "👍\u{e007f}",
+            "👍1",
+            "1\u{fe0f}",
+            "🇩",
+            "🇩🇪🇫",
+            "\u{378}",
+            "\u{1d159}",
+            &"👍\u{200d}".repeat(17),
+        ] {
+            assert!(check_emoji(bad).is_err(), "{bad:?}");
+        }
+    }
+}
