@@ -408,6 +408,24 @@ async fn an_address_is_limited_for_all_accounts_together() {
 }
 
 #[tokio::test]
+async fn a_session_that_asks_for_new_tokens_without_end_waits() {
+    let server = TestServer::start().await;
+    let [mut ada, grace] = [server.register("ada").await, server.register("grace").await];
+    let refused = loop {
+        let answer = refresh(&server, &ada.refresh_token).await;
+        if answer.status() != StatusCode::OK {
+            break answer;
+        }
+        ada = read(answer, StatusCode::OK).await;
+    };
+    assert!(refused.headers().contains_key("retry-after"));
+    read::<Problem>(refused, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!(me(&server, &ada.access_token).await, StatusCode::OK, "the session goes on");
+    let grace: TokenResponse = read(refresh(&server, &grace.refresh_token).await, StatusCode::OK).await;
+    assert_eq!(me(&server, &grace.access_token).await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_closed_server_takes_its_owner_and_nobody_else() {
     let server = TestServer::with(|config| {
         config.auth.registration = chat_auth::Registration::Closed;

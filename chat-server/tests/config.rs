@@ -128,8 +128,8 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_expected() {
         (
             "[gateway]\nidle_timeout_seconds = 20",
             &[],
-            "folkmoot.toml:2: gateway.idle_timeout_seconds must be more than gateway.ping_after_seconds, or idle \
-             sockets are closed before they are asked",
+            "folkmoot.toml:2: gateway.idle_timeout_seconds must be at least 10 more than gateway.ping_after_seconds, \
+             or idle sockets are closed before they are asked",
         ),
         (
             "[store]\nengine = \"postgres\"",

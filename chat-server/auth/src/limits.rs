@@ -11,7 +11,7 @@ use chat_domain::{
     chat::{ChatError, Rate},
 };
 use chat_http::network;
-use chat_protocol::UserId;
+use chat_protocol::{ErrorCode, SessionId, UserId};
 use lru::LruCache;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -22,6 +22,11 @@ use super::AuthOptions;
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(100_000).expect("is positive");
 /// Wrong passwords to an account from everywhere, for each one that is allowed from one network.
 const NETWORKS: u32 = 10;
+/// Refresh tokens that are refused, of one network a minute. Nobody guesses one, so it is wide: a whole office may have been
+/// signed out.
+const REFRESH_REFUSED: u32 = 600;
+/// Times that one session gets new tokens, a minute.
+const REFRESHED: u32 = 60;
 
 /// The limits of one process, which knows what others count as well.
 pub(super) struct Limits {
@@ -30,6 +35,8 @@ pub(super) struct Limits {
     login_account: Rate<u64>,
     register_network: Rate<u64>,
     password: Rate<u64>,
+    refresh_network: Rate<u64>,
+    refresh_session: Rate<SessionId>,
     /// Accounts and networks that they were lately signed in from.
     known: Mutex<LruCache<u64, ()>>,
 }
@@ -92,6 +99,8 @@ impl Limits {
             login_account: Rate::new(per_account.saturating_mul(NETWORKS), MINUTE),
             register_network: Rate::new(options.register_per_hour_address, HOUR),
             password: Rate::new(per_account, MINUTE),
+            refresh_network: Rate::new(REFRESH_REFUSED, MINUTE),
+            refresh_session: Rate::new(REFRESHED, MINUTE),
             known: Mutex::new(LruCache::new(MAX_KEYS)),
         }
     }
@@ -116,6 +125,26 @@ impl Limits {
     /// It was right.
     pub(super) fn right_password(&self, user: UserId) {
         self.password.give_back(&key(&user.to_string()));
+    }
+
+    /// Counts somebody who shows a refresh token, unless `shown` finds it good.
+    pub(super) async fn refresh<T>(
+        &self,
+        address: IpAddr,
+        shown: impl Future<Output = Result<T, ChatError>>,
+    ) -> Result<T, ChatError> {
+        let network = network_key(address);
+        self.refresh_network.take(network)?;
+        let answer = shown.await;
+        if !matches!(&answer, Err(error) if error.code == ErrorCode::Unauthenticated) {
+            self.refresh_network.give_back(&network);
+        }
+        answer
+    }
+
+    /// Counts a session that gets new tokens.
+    pub(super) fn refreshed(&self, session: SessionId) -> Result<(), ChatError> {
+        self.refresh_session.take(session)
     }
 
     /// Counts a registration, and answers what other processes are to count as well.
@@ -146,6 +175,8 @@ impl Limits {
         ] {
             limit.forget_idle();
         }
+        self.refresh_network.forget_idle();
+        self.refresh_session.forget_idle();
     }
 }
 
@@ -162,6 +193,8 @@ pub(super) fn network_key(address: IpAddr) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -204,6 +237,21 @@ mod tests {
             guess.anywhere("ada").expect("may");
             guess.right();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_refresh_tokens_count_for_the_network() {
+        let limits = limits(2, 3);
+        let refused = || Err::<(), _>(ChatError::new(ErrorCode::Unauthenticated, "not a token"));
+        for _ in 0..REFRESH_REFUSED {
+            limits.refresh(address("192.0.2.1"), ready(Ok(()))).await.expect("is good");
+            let error =
+                limits.refresh(address("192.0.2.1"), ready(refused())).await.expect_err("is not good");
+            assert_eq!(error.code, ErrorCode::Unauthenticated);
+        }
+        let error = limits.refresh(address("192.0.2.1"), ready(Ok(()))).await.expect_err("too many");
+        assert_eq!(error.code, ErrorCode::RateLimited);
+        limits.refresh(address("192.0.2.2"), ready(Ok(()))).await.expect("another network");
     }
 
     #[tokio::test(start_paused = true)]

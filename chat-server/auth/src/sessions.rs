@@ -92,7 +92,12 @@ impl Auth {
     /// # Errors
     /// `unauthenticated` when it is not a session's newest refresh token, or the session has ended; a session
     /// whose older token is used ends by that, unless it is the one before the newest and its answer may have been lost.
+    /// `rate_limited` when it is asked without end.
     pub async fn refresh(&self, refresh_token: &str, client: Client<'_>) -> Result<TokenResponse, ChatError> {
+        self.limits.refresh(client.address, self.rotate(refresh_token, client)).await
+    }
+
+    async fn rotate(&self, refresh_token: &str, client: Client<'_>) -> Result<TokenResponse, ChatError> {
         let (id, shown) = refresh_token.split_once('.').ok_or_else(over)?;
         let id: SessionId = id.parse().map_err(|_| over())?;
         let session = self.store().session(id).await?.ok_or_else(over)?;
@@ -117,6 +122,9 @@ impl Auth {
             at: now,
             expires_at: self.expiry(session.created_at, now),
         };
+        if from == session.refresh_hash {
+            self.limits.refreshed(id)?;
+        }
         if from == session.refresh_hash && self.store().rotate_session(id, rotation).await? {
             return self.tokens(account, id, &next);
         }

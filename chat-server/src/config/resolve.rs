@@ -1,6 +1,6 @@
 //! From what was given to a configuration, or to everything that is wrong with it.
 
-use std::{collections::HashMap, fmt, fmt::Write as _};
+use std::{collections::HashMap, fmt, fmt::Write as _, time::Duration};
 
 use chat_http::{Network, forward};
 
@@ -112,6 +112,9 @@ pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
 }
 
 /// Values that are fine alone and not together.
+/// Sockets are looked at every 5 seconds: one of them for the ping, one for its pong.
+const ASKED_WITHIN: Duration = Duration::from_secs(10);
+
 fn contradictions(resolved: &Resolved) -> Vec<Problem> {
     let config = &resolved.config;
     let mut problems = Vec::new();
@@ -121,9 +124,9 @@ fn contradictions(resolved: &Resolved) -> Vec<Problem> {
         }
     };
     check(
-        config.gateway.ping_after < config.gateway.idle_timeout,
+        config.gateway.ping_after + ASKED_WITHIN <= config.gateway.idle_timeout,
         "gateway.idle_timeout_seconds",
-        "gateway.idle_timeout_seconds must be more than gateway.ping_after_seconds, or idle sockets are closed \
+        "gateway.idle_timeout_seconds must be at least 10 more than gateway.ping_after_seconds, or idle sockets are closed \
          before they are asked",
     );
     check(

@@ -488,10 +488,10 @@ pub const SETTINGS: &[Setting] = &[
     seconds!(
         "gateway.idle_timeout_seconds",
         1,
-        2,
+        11,
         7_200,
         gateway.idle_timeout,
-        "A socket not heard from for this long is closed. More than `gateway.ping_after_seconds`."
+        "A socket not heard from for this long is closed. At least 10 more than `gateway.ping_after_seconds`."
     ),
     number!(
         "gateway.max_sockets",
