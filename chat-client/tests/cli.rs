@@ -100,6 +100,8 @@ fn script(asked: &Asked) -> (&'static str, Value) {
             ("401 Unauthorized", refused("unauthenticated", 401))
         }
         "POST /v1/auth/logout" => ("204 No Content", Value::Null),
+        "POST /v1/auth/password" if asked.body["current"] == "right" => ("204 No Content", Value::Null),
+        "POST /v1/auth/password" => ("403 Forbidden", refused("forbidden", 403)),
         "GET /v1/users/me" => ("200 OK", user(ADA, "ada")),
         "GET /v1/users" => {
             let mut items = vec![user(ADA, "ada"), user(GRACE, "grace")];
@@ -215,6 +217,22 @@ fn a_login_is_kept_and_used_until_logout() {
     assert_eq!(server.asked("POST /v1/auth/logout").len(), 1);
     let (_, err) = check(home.path(), &["whoami"], "", 3);
     assert_eq!(err, "error: not signed in: run `folkmoot login --user HANDLE` first\n");
+}
+
+#[test]
+fn a_password_is_changed_by_whoever_knows_it() {
+    let (server, home) = signed_in();
+    let change = |lines: &str, code: i32| check(home.path(), &["password", "--password-stdin"], lines, code);
+    let (out, _) = change("right\nanother horse\n", 0);
+    assert!(out.starts_with("the new password holds"), "{out}");
+    let sent = json!({ "current": "right", "new": "another horse" });
+    assert_eq!(server.asked("POST /v1/auth/password")[0].body, sent);
+    let (_, err) = change("wrong\nanother horse\n", 1);
+    assert_eq!(err, "error: the current password is another one\n");
+    let (_, err) = change("right\n", 1);
+    assert_eq!(err, "error: no password on the second line of standard input\n");
+    let (_, err) = check(home.path(), &["password"], "", 1);
+    assert!(err.contains("use --password-stdin"), "{err}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `login`, `register`, `redeem`, `logout`, `whoami`.
+//! `login`, `register`, `redeem`, `password`, `logout`, `whoami`.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use chat_client::{Rest, RestError, Tokens};
 use chat_protocol::{
     ErrorCode,
-    rest::{RedeemRequest, RegisterRequest, TokenResponse},
+    rest::{PasswordRequest, RedeemRequest, RegisterRequest, TokenResponse},
 };
 use serde_json::json;
 
@@ -61,6 +61,25 @@ pub(crate) async fn redeem(
     let password = password("your account", password_stdin, true)?;
     let request = RedeemRequest { code, password, device: Some(DEVICE.to_owned()) };
     keep(out, &profile, &url, &rest.redeem(&request).await?)
+}
+
+pub(crate) async fn change_password(global: &Global, out: Output, from_stdin: bool) -> anyhow::Result<()> {
+    let session = Session::open(global).await?;
+    let (current, new) = if from_stdin {
+        (line_of_password("first")?, line_of_password("second")?)
+    } else {
+        must_be_terminal("--password-stdin")?;
+        (ask("Current password: ")?, ask_twice("New password: ")?)
+    };
+    match session.rest.change_password(&PasswordRequest { current, new }).await {
+        Err(error) if error.code() == Some(ErrorCode::Forbidden) => {
+            bail!("the current password is another one")
+        }
+        answer => answer?,
+    }
+    out.item(&json!({"profile": session.profile.name(), "url": session.url}), || {
+        "the new password holds; all other sessions of the account ended".to_owned()
+    })
 }
 
 pub(crate) async fn logout(global: &Global, out: Output) -> anyhow::Result<()> {
@@ -118,25 +137,42 @@ fn keep(out: Output, profile: &Profile, url: &str, response: &TokenResponse) -> 
 /// visible to other users of the machine.
 fn password(whose: &str, from_stdin: bool, new: bool) -> anyhow::Result<String> {
     if from_stdin {
-        let mut line = String::new();
-        io::stdin().lock().read_line(&mut line).context("could not read the password from standard input")?;
-        let password = line.trim_end_matches(['\r', '\n']);
-        if password.is_empty() {
-            bail!("no password on the first line of standard input");
-        }
-        return Ok(password.to_owned());
+        return line_of_password("first");
     }
     if let Ok(password) = std::env::var("FOLKMOOT_PASSWORD")
         && !password.is_empty()
     {
         return Ok(password);
     }
-    if !io::stdin().is_terminal() {
-        bail!("found no terminal to ask for the password: use --password-stdin or FOLKMOOT_PASSWORD");
+    must_be_terminal("--password-stdin or FOLKMOOT_PASSWORD")?;
+    let prompt = format!("Password of {}: ", text::one_line(whose));
+    if new { ask_twice(&prompt) } else { ask(&prompt) }
+}
+
+fn line_of_password(which: &str) -> anyhow::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).context("could not read the password from standard input")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        bail!("no password on the {which} line of standard input");
     }
-    let ask = |prompt: String| rpassword::prompt_password(prompt).context("could not read the password");
-    let password = ask(format!("Password of {}: ", text::one_line(whose)))?;
-    if new && ask("The same again: ".to_owned())? != password {
+    Ok(password.to_owned())
+}
+
+fn must_be_terminal(otherwise: &str) -> anyhow::Result<()> {
+    if !io::stdin().is_terminal() {
+        bail!("found no terminal to ask for the password: use {otherwise}");
+    }
+    Ok(())
+}
+
+fn ask(prompt: &str) -> anyhow::Result<String> {
+    rpassword::prompt_password(prompt).context("could not read the password")
+}
+
+fn ask_twice(prompt: &str) -> anyhow::Result<String> {
+    let password = ask(prompt)?;
+    if ask("The same again: ")? != password {
         bail!("the two passwords differ");
     }
     Ok(password)

@@ -88,6 +88,15 @@ pub(crate) enum Command {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Set another password for this account; all its other sessions end
+    #[command(
+        after_help = "With --password-stdin the first line is the current password, the second one the new one."
+    )]
+    Password {
+        /// Read both passwords from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
     #[command(flatten)]
     Admit(Admit),
     /// End this login, on the server and on this machine

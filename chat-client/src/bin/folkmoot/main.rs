@@ -46,6 +46,7 @@ async fn run(global: &Global, out: Output, command: Command) -> anyhow::Result<(
             account::register(global, out, &sign_in, name, invitation).await
         }
         Command::Redeem { code, password_stdin } => account::redeem(global, out, code, password_stdin).await,
+        Command::Password { password_stdin } => account::change_password(global, out, password_stdin).await,
         Command::Admit(command) => command.run(global, out).await,
         Command::Logout => account::logout(global, out).await,
         Command::Whoami => account::whoami(global, out).await,
