@@ -3,6 +3,9 @@
 //! `settings` is the table of all keys, `value` reads what was given for one, `sources` collects what was given
 //! where, `resolve` puts it together and finds everything that is wrong, `reference` writes the documentation.
 
+#[macro_use]
+mod kinds;
+
 mod engines;
 mod load;
 mod reference;
