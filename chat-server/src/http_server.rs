@@ -159,7 +159,9 @@ async fn answer(
     let guest = connection.of_request(request.headers());
     guest.answering(request.body().is_end_stream());
     let mut request = request;
+    let shares = guest.shares();
     request.extensions_mut().insert(guest.clone());
+    request.extensions_mut().insert(shares.clone());
     let place = if request.body().is_end_stream() { None } else { guest.body() };
     let pushed_out = place.as_ref().map_or_else(CancellationToken::new, StrangersBody::away);
     let request = request.map(|body| {
@@ -175,7 +177,7 @@ async fn answer(
         () = guest.sent_away() => closing(HttpError(ChatError::overloaded(1_000)).into_response()),
     };
     drop(work);
-    Ok(answered.map(|body| Body::new(Answer::new(body, flight, guest))))
+    Ok(answered.map(|body| Body::new(Answer::new(body, flight, guest, shares))))
 }
 
 /// An answer after which the connection is closed.

@@ -13,7 +13,7 @@ use chat_domain::{
     chat::{ChatError, Upload},
     store::FileRow,
 };
-use chat_http::{HttpError, PathParams, QueryParams, StillAllowed, problems};
+use chat_http::{HttpError, PathParams, QueryParams, StillAllowed, connection::Shares, problems};
 use chat_protocol::{ChannelId, ErrorCode, FileId, FileRef};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
@@ -162,6 +162,7 @@ async fn get_file_content(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
     Extension(allowed): Extension<StillAllowed>,
+    shares: Shares,
     PathParams(file): PathParams<FileId>,
     method: Method,
     headers: HeaderMap,
@@ -194,6 +195,10 @@ async fn get_file_content(
         answer_headers.insert(header::CONTENT_RANGE, header_value(&sent)?);
     }
     if method != Method::HEAD {
+        if shares.download().await? {
+            allowed.check()?;
+            state.files.find(&actor, file).await?;
+        }
         *answer.body_mut() =
             Body::from_stream(state.files.read(actor, file, part, move || allowed.check()).await?);
     }

@@ -9,9 +9,9 @@ use axum::{
 };
 use chat_auth::Authenticated;
 use chat_domain::chat::{ChatError, EventsPage, bad_cursor, event_json};
-use chat_http::{HttpError, IdempotencyKey, JsonBody, PathParams, QueryParams, problems};
+use chat_http::{HttpError, IdempotencyKey, JsonBody, PathParams, QueryParams, connection::Shares, problems};
 use chat_protocol::{
-    ChannelId, ClientId, Event, Seq,
+    ChannelId, ClientId, Event, Seq, limits,
     rest::{Committed, EditMessage, MarkRead, Message, Page, ReadMarker, SendMessage},
 };
 use http::{HeaderValue, StatusCode, header};
@@ -20,6 +20,9 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiState, page_limit};
+
+/// About what a message or an event has at most: its text, and what is around it.
+const MAX_ITEM_BYTES: usize = limits::MAX_TEXT_BYTES + 1024;
 
 /// The routes of this module.
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -65,6 +68,7 @@ pub(super) struct ListMessages {
 async fn list_events(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
+    shares: Shares,
     PathParams(channel): PathParams<ChannelId>,
     QueryParams(query): QueryParams<ListEvents>,
 ) -> Result<Response, HttpError> {
@@ -72,7 +76,9 @@ async fn list_events(
         Some(cursor) => position(cursor)?,
         None => query.after.unwrap_or(0),
     };
-    let page = state.chat.events(&actor, channel, after, page_limit(query.limit)?).await?;
+    let limit = page_limit(query.limit)?;
+    shares.page(limit * MAX_ITEM_BYTES).await?;
+    let page = state.chat.events(&actor, channel, after, limit).await?;
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Ok((json, events_json(&page)).into_response())
 }
@@ -89,11 +95,14 @@ async fn list_events(
 async fn list_messages(
     State(state): State<ApiState>,
     Authenticated(actor): Authenticated,
+    shares: Shares,
     PathParams(channel): PathParams<ChannelId>,
     QueryParams(query): QueryParams<ListMessages>,
 ) -> Result<Json<Page<Message>>, HttpError> {
     let before = query.cursor.as_deref().map_or(Ok(Seq::MAX), position)?;
-    Ok(Json(state.chat.messages(&actor, channel, before, page_limit(query.limit)?).await?))
+    let limit = page_limit(query.limit)?;
+    shares.page(limit * MAX_ITEM_BYTES).await?;
+    Ok(Json(state.chat.messages(&actor, channel, before, limit).await?))
 }
 
 /// Sends a message. The same key again, within 24 hours, answers with the first one's position.

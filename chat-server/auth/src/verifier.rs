@@ -9,14 +9,14 @@ use std::{
 use axum::{
     extract::{FromRef, FromRequestParts, Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use chat_domain::{
     bus::Bus,
     chat::{Actor, AuthVersions, ChatError, Rates},
     store::{GenerationRow, Store},
 };
-use chat_http::{BearerToken, Caller, Guest, HttpError, StillAllowed};
+use chat_http::{BearerToken, Caller, Guest, HttpError, StillAllowed, connection::Shares};
 use chat_protocol::{ErrorCode, Millis};
 use http::request::Parts;
 use jsonwebtoken::Validation;
@@ -138,16 +138,22 @@ impl TokenVerifier {
     }
 }
 
-/// Before requests that another process answers: whoever shows a valid token is no stranger here either. What else it is good for is
-/// decided there.
+/// Before requests that another process answers: whoever shows a valid token is no stranger here either, and has as many requests
+/// under way as a person may have. What else it is good for is decided there.
 pub async fn recognise(State(verifier): State<TokenVerifier>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    if let Some(guest) = parts.extensions.get::<Guest>().cloned()
-        && guest.is_stranger()
-        && let Ok(BearerToken(token)) = BearerToken::from_request_parts(&mut parts, &()).await
-        && let Ok(actor) = verifier.verify(&token).await
-    {
-        guest.known(actor.user);
+    if let Some(guest) = parts.extensions.get::<Guest>().cloned() {
+        if guest.is_stranger()
+            && let Ok(BearerToken(token)) = BearerToken::from_request_parts(&mut parts, &()).await
+            && let Ok(actor) = verifier.verify(&token).await
+        {
+            guest.known(actor.user);
+        }
+        if let (Some(user), Some(shares)) = (guest.person(), parts.extensions.get::<Shares>())
+            && let Err(refused) = shares.begin(user).await
+        {
+            return HttpError(refused).into_response();
+        }
     }
     next.run(Request::from_parts(parts, body)).await
 }
@@ -180,7 +186,7 @@ async fn follow(keys: Weak<KeyRing>, mut generations: watch::Receiver<Option<Gen
 }
 
 /// Whoever sent the request, by its `Authorization: Bearer` header. Their connection is no stranger's from then on, and the request is
-/// counted. Leaves [`StillAllowed`] with the request, for whoever waits for its body.
+/// counted: it waits for its turn when they have many under way. Leaves [`StillAllowed`] with the request, for whoever waits for its body.
 pub struct Authenticated(pub Actor);
 
 impl<S> FromRequestParts<S> for Authenticated
@@ -202,6 +208,11 @@ where
             guest.known(actor.user);
         }
         verifier.0.rates.request(actor.user)?;
+        if let Some(shares) = parts.extensions.get::<Shares>() {
+            shares.begin(actor.user).await?;
+            // It may have waited.
+            verifier.still_stands(&actor)?;
+        }
         parts.extensions.insert(StillAllowed::new(move || {
             // A restore ends all sessions.
             if verifier.since() == since { verifier.still_stands(&actor) } else { Err(signed_out()) }

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod engines;
+pub mod http2;
 pub mod operations;
 pub mod process;
 pub mod raw;

@@ -7,20 +7,15 @@ use tokio::{
 
 use crate::{
     World,
-    harness::{raw::Raw, wait::DEADLINE},
+    harness::{
+        http2::{PREFACE, frame},
+        raw::Raw,
+        wait::DEADLINE,
+    },
 };
 
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `GET /.well-known/jwks.json` with `:authority` a, of the static table and literals without an index (RFC 7541).
 const GET: &[u8] = b"\x82\x86\x04\x16/.well-known/jwks.json\x01\x01a";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("is short").to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
 
 pub(crate) fn inputs() -> Vec<Vec<u8>> {
     let mut all = Vec::new();

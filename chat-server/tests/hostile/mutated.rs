@@ -7,7 +7,10 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
     World,
-    harness::raw::{KEY, Raw, upgrade_request},
+    harness::{
+        http2::PREFACE,
+        raw::{KEY, Raw, upgrade_request},
+    },
     http1, http2, sockets,
 };
 
@@ -20,7 +23,7 @@ pub(crate) async fn all(world: &mut World, seconds: u64, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let upgrade = upgrade_request(&format!("Host: a\r\nSec-WebSocket-Key: {KEY}\r\n")).into_bytes();
     let mut inputs = http1::inputs();
-    inputs.extend(http2::inputs().into_iter().map(|frames| [http2::PREFACE, &frames].concat()));
+    inputs.extend(http2::inputs().into_iter().map(|frames| [PREFACE, &frames].concat()));
     inputs.extend(sockets::inputs().into_iter().map(|frames| [&upgrade[..], &frames].concat()));
     inputs.retain(|input| input.len() < 4_096);
     let end = Instant::now() + Duration::from_secs(seconds);

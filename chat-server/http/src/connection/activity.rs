@@ -1,11 +1,14 @@
 //! How far one HTTP connection is, and whether its client takes too long for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::Closed;
+use super::{Closed, answer::Open};
 
 /// A stranger's whole request must be there by then, counted from the connection's begin or the last answer's end.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -21,6 +24,8 @@ const MIN_READ_RATE: u64 = 4 * 1024;
 const OVERHEAD: (u64, u64, u64) = (512 * 1024, 64 * 1024, 1024);
 /// How soon a connection is looked at again on which the server has something to do.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon one is looked at again that has many answers under way.
+const LOOK_AT_ANSWERS: Duration = Duration::from_secs(10);
 
 /// What has happened on a connection so far; its stream and its requests write it.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ struct State {
     /// When the first of those in flight began, and the bytes of answers since.
     busy_since: Instant,
     answered: u64,
+    /// With HTTP/2: the answers under way, and some that were.
+    answers: Vec<Weak<Open>>,
 }
 
 impl Activity {
@@ -65,6 +72,7 @@ impl Activity {
             taken: now,
             busy_since: now,
             answered: 0,
+            answers: Vec::new(),
         })))
     }
 
@@ -111,6 +119,32 @@ impl Activity {
         state.answered += bytes as u64;
     }
 
+    /// An answer is under way.
+    pub(super) fn opened(&self, answer: &Arc<Open>) {
+        let mut state = self.0.lock();
+        // With HTTP/1 there is one at a time, and its reader is the connection's.
+        if !state.is_http2 {
+            return;
+        }
+        if state.answers.len() == state.answers.capacity() {
+            state.answers.retain(|answer| answer.strong_count() > 0);
+        }
+        state.answers.push(Arc::downgrade(answer));
+    }
+
+    /// Gives up answers of which too little is taken. Whether one of them is stuck, so that the connection has to end; `None`: there
+    /// are none yet.
+    fn give_up(&self) -> Option<bool> {
+        let answers: Vec<_> = {
+            let state = self.0.lock();
+            if !state.is_http2 {
+                return None;
+            }
+            state.answers.iter().filter_map(Weak::upgrade).collect()
+        };
+        Some(answers.iter().filter(|answer| answer.is_stuck()).count() > 0)
+    }
+
     /// The server has something to do for a request, or has done it.
     pub(super) fn works(&self, works: bool) {
         let mut state = self.0.lock();
@@ -131,7 +165,12 @@ impl Activity {
             {
                 return reason;
             }
-            sleep_until(at).await;
+            let stuck = self.give_up();
+            if stuck == Some(true) {
+                return Closed::SlowReader;
+            }
+            let soon = Instant::now() + LOOK_AT_ANSWERS;
+            sleep_until(if stuck.is_some() { at.min(soon) } else { at }).await;
         }
     }
 }

@@ -13,9 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AdmissionLimits, Closed, ConnectionMetrics,
+    AdmissionLimits, Closed, ConnectionMetrics, Shares,
     crowd::{Crowd, Full, Member},
     limits::CLOSING,
+    under_way::UnderWay,
 };
 use crate::{TrustedProxies, client_address::network};
 
@@ -28,6 +29,7 @@ struct Inner {
     proxies: TrustedProxies,
     crowds: Mutex<Crowds>,
     metrics: Arc<ConnectionMetrics>,
+    under_way: UnderWay,
     /// Connections that are there, with those that are being closed.
     at_once: Arc<Semaphore>,
 }
@@ -68,7 +70,9 @@ impl Admission {
     pub fn new(limits: AdmissionLimits, proxies: TrustedProxies, metrics: Arc<ConnectionMetrics>) -> Self {
         let crowds = Crowds { strangers: Crowd::new(), people: Crowd::new(), bodies: Crowd::new() };
         let at_once = Arc::new(Semaphore::new(limits.all + CLOSING));
-        Self(Arc::new(Inner { limits, proxies, crowds: Mutex::new(crowds), metrics, at_once }))
+        // As many downloads as connections of people: `limits` leaves a second descriptor for each.
+        let under_way = UnderWay::new(limits.people, Arc::clone(&metrics));
+        Self(Arc::new(Inner { limits, proxies, crowds: Mutex::new(crowds), metrics, under_way, at_once }))
     }
 
     /// Waits until there is a descriptor for one more, which is at once, or when one that was sent away is closed.
@@ -327,6 +331,26 @@ impl Guest {
     #[must_use]
     pub fn is_stranger(&self) -> bool {
         !matches!(*self.0.place.lock(), Some(Place::Known(..)))
+    }
+
+    /// Whose it is, once they have shown a valid token.
+    #[must_use]
+    pub fn person(&self) -> Option<UserId> {
+        match *self.0.place.lock() {
+            Some(Place::Known(Known::Person(user), _)) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// What a request of it will hold.
+    #[must_use]
+    pub fn shares(&self) -> Shares {
+        Shares::new(self.0.admission.under_way.clone())
+    }
+
+    /// Whether it is a request on a proxy's connection.
+    pub(super) fn is_behind_proxy(&self) -> bool {
+        self.0.connection.is_some()
     }
 
     /// Returns when it has to go for somebody else.

@@ -1,4 +1,4 @@
-//! Bodies of requests, which must come at a minimum rate, and of answers, which are watched being read.
+//! Bodies of requests, which must come at a minimum rate.
 
 use std::{
     error::Error,
@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Closed, Flight, Guest, StrangersBody, activity::Work};
+use super::{Closed, Flight, Guest, StrangersBody};
 
 /// Bytes a second that a body must bring on average, beyond [`GRACE`]. Only the time counts in which the server waits for them.
 pub const MIN_BODY_RATE: u64 = 8 * 1024;
@@ -111,62 +111,6 @@ impl hyper::body::Body for Paced {
                 }
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// An answer's body. When it is dropped, whoever is answered has to say something again.
-pub struct Answer {
-    body: Body,
-    flight: Flight,
-    guest: Guest,
-    /// The server has not got the next piece yet.
-    work: Option<Work>,
-}
-
-impl Answer {
-    /// To a request that is in flight.
-    #[must_use]
-    pub const fn new(body: Body, flight: Flight, guest: Guest) -> Self {
-        Self { body, flight, guest, work: None }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.guest.answering(false);
-    }
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Pending => {
-                if self.work.is_none() {
-                    self.work = Some(self.flight.work());
-                }
-            }
-            Poll::Ready(frame) => {
-                self.work = None;
-                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
-                self.flight.activity().answer(data.map_or(0, Bytes::len));
-            }
-        }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {

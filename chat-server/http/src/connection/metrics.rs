@@ -38,6 +38,8 @@ pub enum Closed {
     SlowBody,
     /// The answer was read too slowly.
     SlowReader,
+    /// Nothing of one of its answers was taken; that one was given up.
+    Untaken,
     /// It sent much that was no request: pings, settings, empty frames.
     Overhead,
     /// A request without exactly one good `Host`.
@@ -45,7 +47,7 @@ pub enum Closed {
 }
 
 impl Closed {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::AddressFull,
         Self::StrangersFull,
         Self::PersonFull,
@@ -56,6 +58,7 @@ impl Closed {
         Self::Idle,
         Self::SlowBody,
         Self::SlowReader,
+        Self::Untaken,
         Self::Overhead,
         Self::Host,
     ];
@@ -72,6 +75,7 @@ impl Closed {
             Self::Idle => "idle",
             Self::SlowBody => "slow_body",
             Self::SlowReader => "slow_reader",
+            Self::Untaken => "untaken",
             Self::Overhead => "overhead",
             Self::Host => "host",
         }
@@ -90,6 +94,10 @@ type Count = Counter<u64, AtomicU64>;
 pub struct ConnectionMetrics {
     pub(super) strangers: Gauge,
     pub(super) people: Gauge,
+    pub(super) requests: Gauge,
+    pub(super) downloads: Gauge,
+    pub(super) page_bytes: Gauge,
+    pub(super) waiting: Gauge,
     closed: Family<Labels, Count>,
     counts: Vec<Count>,
     /// When a line was last written, and how many there would have been since.
@@ -106,6 +114,10 @@ impl Default for ConnectionMetrics {
         Self {
             strangers: Gauge::default(),
             people: Gauge::default(),
+            requests: Gauge::default(),
+            downloads: Gauge::default(),
+            page_bytes: Gauge::default(),
+            waiting: Gauge::default(),
             closed,
             counts,
             logged: Mutex::new([(None, 0); Closed::ALL.len()]),
@@ -125,6 +137,26 @@ impl ConnectionMetrics {
             "http_people",
             "Connections, without sockets, of people who have shown a valid token, and of proxies",
             self.people.clone(),
+        );
+        registry.register(
+            "http_requests",
+            "Requests of people, without downloads, whose answer was not taken yet",
+            self.requests.clone(),
+        );
+        registry.register(
+            "http_downloads",
+            "Downloads of people that were not taken to their end yet",
+            self.downloads.clone(),
+        );
+        registry.register(
+            "http_page_bytes",
+            "Bytes of pages that are made, or were not taken yet",
+            self.page_bytes.clone(),
+        );
+        registry.register(
+            "http_waiting",
+            "Requests of people that wait until their earlier ones are taken",
+            self.waiting.clone(),
         );
         registry.register(
             "http_closed",

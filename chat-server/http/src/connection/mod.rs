@@ -3,19 +3,24 @@
 //! wins, so that many who say nothing never keep out one who speaks. Whoever has a valid token is counted by person.
 //!
 //! `crowd` decides who goes, `limits` how many there may be, `admission` carries it out. `activity` knows how far a connection
-//! is, and `stream` and `bodies` keep that up to date.
+//! is, and `stream`, `bodies` and `answer` keep that up to date. `under_way` is what people may have under way at once, over all of
+//! their connections.
 
 mod activity;
 mod admission;
+mod answer;
 mod bodies;
 mod crowd;
 mod limits;
 mod metrics;
 mod stream;
+mod under_way;
 
 pub use activity::{Activity, Flight};
 pub use admission::{Admission, Guest, Seat, StrangersBody};
-pub use bodies::{Answer, MIN_BODY_RATE, Paced, is_too_slow};
+pub use answer::Answer;
+pub use bodies::{MIN_BODY_RATE, Paced, is_too_slow};
 pub use limits::AdmissionLimits;
 pub use metrics::{Closed, ConnectionMetrics};
 pub use stream::{Stream, is_too_much};
+pub use under_way::Shares;

@@ -1,0 +1,257 @@
+//! Answers on their way to a reader, who may take nothing of them.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Body as _, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{Closed, Flight, Guest, Shares, activity::Work};
+
+/// An answer over HTTP/2 of which nothing is taken for so long is given up. Longer than a connection of which nothing is taken at
+/// all: many answers share what a slow line brings.
+const UNTAKEN: Duration = Duration::from_secs(60);
+/// An answer may take so long, and more by its size.
+const GRACE: Duration = Duration::from_secs(60);
+/// How many bytes a second must be taken of it, on average.
+const MIN_RATE: u64 = 4 * 1024;
+/// What is handed over at once. Of more than that a part is copied: a reader who takes one byte must not keep all of it.
+const PIECE: usize = 64 * 1024;
+
+/// An answer's body. When it is dropped, whoever is answered has to say something again.
+pub struct Answer {
+    open: Arc<Open>,
+    flight: Flight,
+    guest: Guest,
+    /// The server has not got the next piece yet.
+    work: Option<Work>,
+}
+
+/// An answer until the last byte of it was taken. The pieces that are on their way keep it.
+pub(super) struct Open {
+    contents: Mutex<Contents>,
+    guest: Guest,
+    shares: Shares,
+    is_persons: bool,
+}
+
+struct Contents {
+    /// `None`: all of it was handed over, or it was given up.
+    body: Option<Body>,
+    /// Of a large piece, what was not handed over yet.
+    rest: Bytes,
+    is_given_up: bool,
+    /// That were handed over and are not sent yet.
+    pieces: usize,
+    began: Instant,
+    /// When some of it was last taken.
+    taken: Instant,
+    given: u64,
+    /// Since when the server is waited for, if it is.
+    waits: Option<Instant>,
+}
+
+/// It was given up, since nothing of it was taken.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing of the answer was taken for too long")]
+struct GivenUp;
+
+impl Answer {
+    /// To a request that is in flight and holds these shares.
+    #[must_use]
+    pub fn new(body: Body, flight: Flight, guest: Guest, shares: Shares) -> Self {
+        shares.settle(body.size_hint().exact());
+        let has_body = !body.is_end_stream();
+        let open = Open::new(body, guest.clone(), shares);
+        if has_body {
+            flight.activity().opened(&open);
+        }
+        Self { open, flight, guest, work: None }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.open.close();
+        self.guest.answering(false);
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = self.open.next(cx);
+        match &polled {
+            Poll::Pending => {
+                if self.work.is_none() {
+                    self.work = Some(self.flight.work());
+                }
+            }
+            Poll::Ready(frame) => {
+                self.work = None;
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+                self.flight.activity().answer(data.map_or(0, Bytes::len));
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let contents = self.open.contents.lock();
+        !contents.is_given_up
+            && contents.rest.is_empty()
+            && contents.body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let contents = self.open.contents.lock();
+        let mut hint = contents.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let rest = contents.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+impl Open {
+    fn new(body: Body, guest: Guest, shares: Shares) -> Arc<Self> {
+        let now = Instant::now();
+        let contents = Contents {
+            body: Some(body),
+            rest: Bytes::new(),
+            is_given_up: false,
+            pieces: 0,
+            began: now,
+            taken: now,
+            given: 0,
+            waits: None,
+        };
+        let is_persons = shares.is_persons();
+        Arc::new(Self { contents: Mutex::new(contents), guest, shares, is_persons })
+    }
+
+    fn next(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut contents = self.contents.lock();
+        if contents.is_given_up {
+            return Poll::Ready(Some(Err(axum::Error::new(GivenUp))));
+        }
+        if contents.rest.is_empty() {
+            let frame = match ready!(contents.poll(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) => contents.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let mut piece = if self.is_persons && contents.rest.len() > PIECE {
+            Bytes::copy_from_slice(&contents.rest.split_to(PIECE))
+        } else {
+            std::mem::take(&mut contents.rest)
+        };
+        contents.taken = Instant::now();
+        contents.given += piece.len() as u64;
+        if self.is_persons {
+            contents.pieces += 1;
+            piece = Bytes::from_owner(Piece { bytes: piece, open: Arc::clone(self) });
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    /// Nobody asks for more of it.
+    fn close(&self) {
+        let mut contents = self.contents.lock();
+        let dropped = (contents.body.take(), std::mem::take(&mut contents.rest));
+        let is_taken = contents.pieces == 0;
+        drop(contents);
+        drop(dropped);
+        if is_taken {
+            self.shares.end();
+        }
+    }
+
+    /// Gives it up when too little of it is taken: what it holds is free. True when some of it is already on its way, which only
+    /// the end of the connection frees.
+    pub(super) fn is_stuck(&self) -> bool {
+        let mut contents = self.contents.lock();
+        if !contents.is_overdue(Instant::now()) {
+            return false;
+        }
+        let body = contents.body.take();
+        if body.is_some() {
+            contents.rest = Bytes::new();
+            contents.is_given_up = true;
+            self.guest.closed(Closed::Untaken);
+        }
+        let is_taken = contents.pieces == 0;
+        drop(contents);
+        drop(body);
+        if is_taken {
+            self.shares.end();
+        }
+        // A proxy's connection is that of others as well.
+        !is_taken && !self.guest.is_behind_proxy()
+    }
+
+    fn piece_is_taken(&self) {
+        let mut contents = self.contents.lock();
+        contents.pieces -= 1;
+        contents.taken = Instant::now();
+        let is_taken = contents.pieces == 0 && contents.body.is_none();
+        drop(contents);
+        if is_taken {
+            self.shares.end();
+        }
+    }
+}
+
+impl Contents {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if polled.is_pending() {
+            self.waits.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.waits.take() {
+            self.began += since.elapsed();
+        }
+        polled
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        let by_size = self.began + GRACE + Duration::from_secs(self.given / MIN_RATE);
+        self.waits.is_none() && now >= by_size.min(self.taken + UNTAKEN)
+    }
+}
+
+/// A part of an answer, kept until it was sent.
+struct Piece {
+    bytes: Bytes,
+    open: Arc<Open>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.open.piece_is_taken();
+    }
+}
