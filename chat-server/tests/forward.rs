@@ -24,8 +24,10 @@ use chat_server::{
 };
 use futures_util::stream;
 use harness::{
-    PASSWORD, TestServer, read,
-    wait::{DEADLINE, until},
+    PASSWORD, TestServer,
+    http2::Http2,
+    read,
+    wait::{DEADLINE, until, until_so},
     ws::TestSocket,
 };
 use reqwest::{Client, Response, StatusCode};
@@ -348,6 +350,41 @@ async fn bodies_that_strangers_hold_back_leave_places_for_others() {
     let answer = front.http.post(front.url("/v1/auth/login")).json(&login).send().await.expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(front.metric_of("auth", "folkmoot_forward_refused_total"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_of_one_address_leave_places_for_those_of_others() {
+    let (url, upstream) = silent().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut config = Config::default();
+    config.data.dir = dir.path().join("data");
+    config.server.listen = ([127, 0, 0, 1], 0).into();
+    config.server.admin_listen = ([127, 0, 0, 1], 0).into();
+    config.server.api_url = url;
+    let gateway = App::start_roles(&config, &[Role::Gateway]).await.expect("starts");
+    let (base_url, admin) = (format!("http://{}", gateway.address()), gateway.admin_address().port());
+    let metric = async |name: &str| harness::process::metric(admin, name).await.unwrap_or(0.0);
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut connection = Http2::connect(&base_url, 0).await;
+        for _ in 0..60 {
+            connection.get("/", "nothing").await;
+        }
+        connections.push(connection);
+    }
+    let in_flight = "folkmoot_forward_in_flight{role=\"api\"}";
+    until_so("each is handed over or waits", async || {
+        metric(in_flight).await + metric("folkmoot_http_waiting").await == 120.0
+    })
+    .await;
+    assert_eq!(metric(in_flight).await, 64.0);
+    let other = tokio::spawn(client("127.0.0.2").get(format!("{base_url}/")).send());
+    until_so("another one is handed over", async || metric(in_flight).await == 65.0).await;
+    other.abort();
+    drop(connections);
+    until_so("all are gone", async || metric(in_flight).await == 0.0).await;
+    upstream.abort();
+    gateway.drain().await;
 }
 
 #[tokio::test]

@@ -220,9 +220,9 @@ async fn a_download_that_is_not_taken_ends_though_its_connection_is_used() {
     until_so("they are under way", async || scene.open_downloads() == 16).await;
     let ended = r#"folkmoot_http_closed_total{reason="untaken"}"#;
     until_within(Duration::from_secs(100), "the first of them end", async || {
-        // Something is asked for and taken meanwhile: to the connection as a whole its client is a good one.
-        let stream = connection.get("/v1/users/me", &scene.mallory.access_token).await;
-        connection.open(stream, 100_000).await;
+        // Much is asked for and taken meanwhile: to the connection as a whole its client is a good one.
+        let stream = connection.get(&scene.page(), &scene.mallory.access_token).await;
+        connection.open(stream, 10_000_000).await;
         loop {
             let (from, parts) = connection.next().await.expect("the connection goes on");
             if from == stream && parts.contains(&Part::End) {

@@ -138,8 +138,9 @@ impl TokenVerifier {
     }
 }
 
-/// Before requests that another process answers: whoever shows a valid token is no stranger here either, and has as many requests
-/// under way as a person may have. What else it is good for is decided there.
+/// Before requests that another process answers: whoever shows a valid token is no stranger here either, and is
+/// counted by person. Nobody, and no network of strangers, has all places for what is handed over. What else a token is good for is decided
+/// there.
 pub async fn recognise(State(verifier): State<TokenVerifier>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if let Some(guest) = parts.extensions.get::<Guest>().cloned() {
@@ -149,10 +150,14 @@ pub async fn recognise(State(verifier): State<TokenVerifier>, request: Request, 
         {
             guest.known(actor.user);
         }
-        if let (Some(user), Some(shares)) = (guest.person(), parts.extensions.get::<Shares>())
-            && let Err(refused) = shares.begin(user).await
-        {
-            return HttpError(refused).into_response();
+        if let Some(shares) = parts.extensions.get::<Shares>() {
+            let begun = match guest.person() {
+                Some(user) => shares.begin(user).await,
+                None => shares.begin_unknown(guest.network()).await,
+            };
+            if let Err(refused) = begun {
+                return HttpError(refused).into_response();
+            }
         }
     }
     next.run(Request::from_parts(parts, body)).await

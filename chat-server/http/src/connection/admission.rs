@@ -342,6 +342,12 @@ impl Guest {
         }
     }
 
+    /// The IPv4 address or the IPv6 /64 that it comes from.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        network(self.0.address)
+    }
+
     /// What a request of it will hold.
     #[must_use]
     pub fn shares(&self) -> Shares {

@@ -38,7 +38,7 @@ pub(super) struct Open {
     contents: Mutex<Contents>,
     guest: Guest,
     shares: Shares,
-    is_persons: bool,
+    is_counted: bool,
 }
 
 struct Contents {
@@ -139,8 +139,8 @@ impl Open {
             given: 0,
             waits: None,
         };
-        let is_persons = shares.is_persons();
-        Arc::new(Self { contents: Mutex::new(contents), guest, shares, is_persons })
+        let is_counted = shares.is_counted();
+        Arc::new(Self { contents: Mutex::new(contents), guest, shares, is_counted })
     }
 
     fn next(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
@@ -159,14 +159,14 @@ impl Open {
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
-        let mut piece = if self.is_persons && contents.rest.len() > PIECE {
+        let mut piece = if self.is_counted && contents.rest.len() > PIECE {
             Bytes::copy_from_slice(&contents.rest.split_to(PIECE))
         } else {
             std::mem::take(&mut contents.rest)
         };
         contents.taken = Instant::now();
         contents.given += piece.len() as u64;
-        if self.is_persons {
+        if self.is_counted {
             contents.pieces += 1;
             piece = Bytes::from_owner(Piece { bytes: piece, open: Arc::clone(self) });
         }
@@ -253,5 +253,143 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         self.open.piece_is_taken();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use chat_protocol::UserId;
+    use futures_util::future::poll_fn;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::{
+        TrustedProxies,
+        connection::{Activity, Admission, AdmissionLimits, ConnectionMetrics},
+    };
+
+    const SIZE: usize = 1_000_000;
+
+    struct Scene {
+        metrics: Arc<ConnectionMetrics>,
+        activity: Arc<Activity>,
+        answer: Answer,
+    }
+
+    /// An answer of [`SIZE`] bytes to a person, over HTTP/2, through a proxy or not.
+    async fn answering(proxies: &str) -> Scene {
+        let metrics = Arc::new(ConnectionMetrics::default());
+        let limits = AdmissionLimits::public(1_024, 100, 100);
+        let proxies = TrustedProxies::new(proxies.parse());
+        let admission = Admission::new(limits, proxies, Arc::clone(&metrics));
+        let permit = admission.ready().await.expect("is open");
+        let connection = admission.enter(SocketAddr::from(([10, 0, 0, 1], 1)), permit);
+        let guest = connection.of_request(&http::HeaderMap::new());
+        let shares = guest.shares();
+        shares.begin(UserId::new()).await.expect("has a place");
+        let activity = Activity::begin();
+        let flight = activity.request(true);
+        let answer = Answer::new(Body::from(vec![1; SIZE]), flight, guest, shares);
+        Scene { metrics, activity, answer }
+    }
+
+    async fn next(answer: &mut Answer) -> Option<Result<Bytes, axum::Error>> {
+        let frame = poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(answer), cx)).await?;
+        Some(frame.map(|frame| frame.into_data().expect("is data")))
+    }
+
+    /// Something else is asked for on the connection and taken, all the time.
+    async fn used(activity: &Activity) {
+        loop {
+            activity.answer(1_000_000);
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// When and why the connection ends, if it does within five minutes.
+    async fn ended(activity: &Activity) -> Option<(u64, Closed)> {
+        let began = Instant::now();
+        let reason = tokio::select! {
+            reason = timeout(Duration::from_secs(300), activity.overdue(|| false)) => reason.ok(),
+            () = used(activity) => None,
+        };
+        reason.map(|reason| (began.elapsed().as_secs(), reason))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_is_given_up_and_its_connection_goes_on() {
+        let Scene { metrics, activity, mut answer } = answering("").await;
+        assert_eq!(metrics.requests.get(), 1);
+        let look = async {
+            sleep(Duration::from_secs(59)).await;
+            assert_eq!(metrics.requests.get(), 1, "it has a minute");
+            sleep(Duration::from_secs(12)).await;
+            assert_eq!(metrics.requests.get(), 0, "what it held is free");
+        };
+        let (ended, ()) = tokio::join!(ended(&activity), look);
+        assert_eq!(ended, None);
+        assert!(next(&mut answer).await.expect("says so").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_stuck_on_its_way_ends_the_connection() {
+        let Scene { metrics, activity, mut answer } = answering("").await;
+        let piece = next(&mut answer).await.expect("comes").expect("is good");
+        // Nobody asks for the rest, as when a client's window is full.
+        drop(answer);
+        assert_eq!(metrics.requests.get(), 1, "it is not taken yet");
+        let (seconds, reason) = ended(&activity).await.expect("ends");
+        assert!((60..=70).contains(&seconds) && reason == Closed::SlowReader, "{seconds} {reason:?}");
+        drop(piece);
+        assert_eq!(metrics.requests.get(), 0);
+
+        // Others use a proxy's connection too.
+        let Scene { activity, mut answer, .. } = answering("10.0.0.0/8").await;
+        let _piece = next(&mut answer).await;
+        assert_eq!(ended(&activity).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_slowly_comes_to_its_end() {
+        let Scene { metrics, activity, mut answer } = answering("").await;
+        let read = async {
+            let mut bytes = 0;
+            while let Some(piece) = next(&mut answer).await {
+                let piece = piece.expect("is good");
+                assert!(piece.len() <= PIECE);
+                bytes += piece.len();
+                let left = hyper::body::Body::size_hint(&answer).exact();
+                assert_eq!(left, Some((SIZE - bytes) as u64));
+                sleep(Duration::from_secs(14)).await;
+            }
+            bytes
+        };
+        let bytes = tokio::select! {
+            bytes = read => bytes,
+            ended = ended(&activity) => panic!("{ended:?}"),
+        };
+        assert_eq!(bytes, SIZE);
+        assert!(hyper::body::Body::is_end_stream(&answer));
+        drop(answer);
+        assert_eq!(metrics.requests.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_the_server_is_late_with_is_waited_for() {
+        let Scene { metrics, activity, answer } = answering("").await;
+        drop(answer);
+        let (body, flight) = (
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>()),
+            activity.request(true),
+        );
+        let permit = Admission::default().ready().await.expect("is open");
+        let guest = Admission::default().enter(SocketAddr::from(([10, 0, 0, 1], 1)), permit);
+        let mut late = Answer::new(body, flight, guest, Shares::default());
+        assert!(timeout(Duration::from_secs(1), next(&mut late)).await.is_err());
+        assert_eq!(ended(&activity).await, None);
+        assert!(timeout(Duration::from_secs(1), next(&mut late)).await.is_err(), "it was not given up");
+        assert_eq!(metrics.requests.get(), 0);
     }
 }

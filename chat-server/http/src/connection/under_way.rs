@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    net::IpAddr,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -49,15 +50,24 @@ const COME_AGAIN_MS: u64 = 2_000;
 pub(super) struct UnderWay(Arc<All>);
 
 struct All {
-    people: Mutex<HashMap<UserId, Weak<Person>>>,
+    people: Mutex<HashMap<Who, Weak<Person>>>,
     downloads: Arc<Semaphore>,
     downloads_each: usize,
     bytes: Arc<Semaphore>,
     metrics: Arc<ConnectionMetrics>,
 }
 
+/// Whom something is counted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Person(UserId),
+    /// Strangers of an IPv4 address or an IPv6 /64, whose requests are handed to another process.
+    Network(IpAddr),
+}
+
+/// Somebody who has something under way.
 struct Person {
-    user: UserId,
+    who: Who,
     all: Arc<All>,
     requests: Share,
     downloads: Share,
@@ -84,20 +94,20 @@ impl UnderWay {
         }))
     }
 
-    fn person(&self, user: UserId) -> Arc<Person> {
+    fn person(&self, who: Who) -> Arc<Person> {
         let mut people = self.0.people.lock();
-        if let Some(person) = people.get(&user).and_then(Weak::upgrade) {
+        if let Some(person) = people.get(&who).and_then(Weak::upgrade) {
             return person;
         }
         let person = Arc::new(Person {
-            user,
+            who,
             all: Arc::clone(&self.0),
             requests: Share::new(REQUESTS),
             downloads: Share::new(self.0.downloads_each),
             bytes: Share::new(PAGES as usize),
             waiting: AtomicUsize::new(0),
         });
-        people.insert(user, Arc::downgrade(&person));
+        people.insert(who, Arc::downgrade(&person));
         person
     }
 }
@@ -106,8 +116,8 @@ impl Drop for Person {
     fn drop(&mut self) {
         let mut people = self.all.people.lock();
         // Another one may have begun meanwhile.
-        if people.get(&self.user).is_some_and(|person| person.strong_count() == 0) {
-            people.remove(&self.user);
+        if people.get(&self.who).is_some_and(|person| person.strong_count() == 0) {
+            people.remove(&self.who);
         }
     }
 }
@@ -253,11 +263,23 @@ impl Shares {
     /// # Errors
     /// `rate_limited`.
     pub async fn begin(&self, user: UserId) -> Result<(), ChatError> {
+        self.begin_for(Who::Person(user)).await
+    }
+
+    /// It is that of a stranger of this network: waits until they may have one more.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub async fn begin_unknown(&self, network: IpAddr) -> Result<(), ChatError> {
+        self.begin_for(Who::Network(network)).await
+    }
+
+    async fn begin_for(&self, who: Who) -> Result<(), ChatError> {
         let Some(under_way) = &self.under_way else { return Ok(()) };
-        if self.is_persons() {
+        if self.is_counted() {
             return Ok(());
         }
-        let person = under_way.person(user);
+        let person = under_way.person(who);
         let taken = person.take(|person| &person.requests, 1).await?;
         let counted = Counted::begin(&person.all.metrics.requests, 1);
         let mut held = self.held.lock();
@@ -300,8 +322,8 @@ impl Shares {
         Ok(())
     }
 
-    /// Whether it is known whose request it is.
-    pub(super) fn is_persons(&self) -> bool {
+    /// Whether somebody is known whom it is counted for.
+    pub(super) fn is_counted(&self) -> bool {
         self.held.lock().person.is_some()
     }
 
@@ -456,6 +478,10 @@ mod tests {
         assert_eq!((refused.code, began.elapsed()), (ErrorCode::Overloaded, OTHERS));
         held.clear();
         assert!(download(&under_way, eve).await.is_ok());
+        held.push(Shares::new(under_way.clone()));
+        assert!(held[0].begin_unknown([127, 0, 0, 1].into()).await.is_ok());
+        assert_eq!(under_way.0.people.lock().len(), 1);
+        held.clear();
         assert!(under_way.0.people.lock().is_empty(), "nobody is remembered who has nothing under way");
     }
 
@@ -477,6 +503,14 @@ mod tests {
         assert!(page(&under_way, ada, 1).await.is_err());
         first.end();
         second.end();
+        // Of all people there is room for sixteen who have as much as one may.
+        let mut full = Vec::new();
+        for _ in 0..16 {
+            full.push(page(&under_way, UserId::new(), 8 * MIB).await.expect("has room"));
+        }
+        let refused = page(&under_way, ada, MIB).await.err().expect("is refused");
+        assert_eq!(refused.code, ErrorCode::Overloaded);
+        drop(full);
         assert_eq!((metrics.page_bytes.get(), metrics.requests.get()), (0, 0));
         assert!(page(&under_way, ada, 100 * MIB).await.is_ok());
     }
