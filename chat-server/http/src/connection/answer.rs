@@ -185,8 +185,8 @@ impl Open {
         }
     }
 
-    /// Gives it up when too little of it is taken: what it holds is free. True when some of it is already on its way, which only
-    /// the end of the connection frees.
+    /// Gives it up when too little of it is taken: its file is closed, its bytes are free. True when some of it is already on its way,
+    /// which only the end of the connection frees.
     pub(super) fn is_stuck(&self) -> bool {
         let mut contents = self.contents.lock();
         if !contents.is_overdue(Instant::now()) {
@@ -203,6 +203,8 @@ impl Open {
         drop(body);
         if is_taken {
             self.shares.end();
+        } else {
+            self.shares.give_up();
         }
         // A proxy's connection is that of others as well.
         !is_taken && !self.guest.is_behind_proxy()
@@ -271,6 +273,8 @@ mod tests {
     };
 
     const SIZE: usize = 1_000_000;
+    /// In whole KiB.
+    const SIZE_COUNTED: i64 = 977 * 1024;
 
     struct Scene {
         metrics: Arc<ConnectionMetrics>,
@@ -289,6 +293,7 @@ mod tests {
         let guest = connection.of_request(&http::HeaderMap::new());
         let shares = guest.shares();
         shares.begin(UserId::new()).await.expect("has a place");
+        shares.page(2 * SIZE).await.expect("has room");
         let activity = Activity::begin();
         let flight = activity.request(true);
         let answer = Answer::new(Body::from(vec![1; SIZE]), flight, guest, shares);
@@ -319,36 +324,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_taken_is_given_up_and_its_connection_goes_on() {
+    async fn an_answer_that_is_not_taken_ends_with_its_connection() {
         let Scene { metrics, activity, mut answer } = answering("").await;
-        assert_eq!(metrics.requests.get(), 1);
+        // What hyper asks for before it knows whether there is room for it.
+        let piece = next(&mut answer).await.expect("comes").expect("is good");
+        let (seconds, reason) = ended(&activity).await.expect("ends");
+        assert!((60..=70).contains(&seconds) && reason == Closed::SlowReader, "{seconds} {reason:?}");
+        drop(answer);
+        assert_eq!(metrics.requests.get(), 1, "some of it is on its way");
+        drop(piece);
+        assert_eq!(metrics.requests.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn others_go_on_using_the_connection_of_a_proxy() {
+        let Scene { metrics, activity, mut answer } = answering("10.0.0.0/8").await;
+        let piece = next(&mut answer).await.expect("comes").expect("is good");
         let look = async {
             sleep(Duration::from_secs(59)).await;
-            assert_eq!(metrics.requests.get(), 1, "it has a minute");
+            assert_eq!(metrics.page_bytes.get(), SIZE_COUNTED, "it has a minute");
             sleep(Duration::from_secs(12)).await;
-            assert_eq!(metrics.requests.get(), 0, "what it held is free");
+            assert_eq!((metrics.page_bytes.get(), metrics.requests.get()), (0, 1), "its bytes are free");
         };
         let (ended, ()) = tokio::join!(ended(&activity), look);
         assert_eq!(ended, None);
+        drop(piece);
+        assert_eq!(metrics.requests.get(), 0);
         assert!(next(&mut answer).await.expect("says so").is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_stuck_on_its_way_ends_the_connection() {
+    async fn what_was_handed_over_to_its_end_is_not_taken_yet() {
         let Scene { metrics, activity, mut answer } = answering("").await;
-        let piece = next(&mut answer).await.expect("comes").expect("is good");
-        // Nobody asks for the rest, as when a client's window is full.
+        let mut pieces = Vec::new();
+        while let Some(piece) = next(&mut answer).await {
+            pieces.push(piece.expect("is good"));
+        }
         drop(answer);
-        assert_eq!(metrics.requests.get(), 1, "it is not taken yet");
-        let (seconds, reason) = ended(&activity).await.expect("ends");
-        assert!((60..=70).contains(&seconds) && reason == Closed::SlowReader, "{seconds} {reason:?}");
-        drop(piece);
-        assert_eq!(metrics.requests.get(), 0);
-
-        // Others use a proxy's connection too.
-        let Scene { activity, mut answer, .. } = answering("10.0.0.0/8").await;
-        let _piece = next(&mut answer).await;
-        assert_eq!(ended(&activity).await, None);
+        assert_eq!((metrics.page_bytes.get(), metrics.requests.get()), (SIZE_COUNTED, 1));
+        assert_eq!(ended(&activity).await.map(|(_, reason)| reason), Some(Closed::SlowReader));
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ pub enum Closed {
     SlowBody,
     /// The answer was read too slowly.
     SlowReader,
-    /// Nothing of one of its answers was taken; that one was given up.
+    /// Nothing of one of its answers was taken. Unless it is a proxy's, it ends.
     Untaken,
     /// It sent much that was no request: pings, settings, empty frames.
     Overhead,

@@ -241,7 +241,7 @@ pub struct Shares {
 struct Held {
     person: Option<Arc<Person>>,
     request: Option<(Taken, Counted)>,
-    download: Option<(Taken, OwnedSemaphorePermit, Counted)>,
+    download: Option<(Taken, Option<OwnedSemaphorePermit>, Counted)>,
     page: Option<Page>,
 }
 
@@ -304,7 +304,7 @@ impl Shares {
         let of_all = person.share(&person.all.downloads, 1).await?;
         let counted = Counted::begin(&person.all.metrics.downloads, 1);
         let waited = of_person.waited || began.elapsed() >= Duration::from_secs(1);
-        self.held.lock().download = Some((of_person, of_all, counted));
+        self.held.lock().download = Some((of_person, Some(of_all), counted));
         Ok(waited)
     }
 
@@ -335,7 +335,17 @@ impl Shares {
         }
     }
 
-    /// Its answer was taken, or given up.
+    /// Nothing more of its answer will be sent: what it holds of the shares of all is free, and its bytes are. Its person's place is kept
+    /// for what is on its way.
+    pub(super) fn give_up(&self) {
+        let mut held = self.held.lock();
+        let (page, download) =
+            (held.page.take(), held.download.as_mut().and_then(|download| download.1.take()));
+        drop(held);
+        drop((page, download));
+    }
+
+    /// Its answer was taken, or is not on its way any more.
     pub(super) fn end(&self) {
         let ended = std::mem::take(&mut *self.held.lock());
         drop(ended);
@@ -456,7 +466,8 @@ mod tests {
             let under_way = under_way.clone();
             tokio::spawn(async move { begun(&under_way, ada).await.map(drop) });
         }
-        tokio::task::yield_now().await;
+        // Time goes on when nobody has anything to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(metrics.waiting.get(), 240);
         let began = Instant::now();
         assert!(begun(&under_way, ada).await.is_err());
