@@ -16,7 +16,7 @@ use chat_domain::chat::ChatError;
 use chat_http::{
     Guest, HttpError,
     connection::{Activity, Admission, Answer, Closed, Paced, StrangersBody, Stream, is_too_much},
-    has_good_host,
+    has_good_host, has_one_of_each,
 };
 use chat_protocol::ErrorCode;
 use http::{HeaderValue, Version, header};
@@ -155,6 +155,10 @@ async fn answer(
         let error =
             ChatError::new(ErrorCode::Malformed, "there must be exactly one Host header with one host");
         return Ok(closing(HttpError(error).into_response()));
+    }
+    if !has_one_of_each(request.headers()) {
+        let message = "Authorization, Origin and Sec-WebSocket-Version may each be there once only";
+        return Ok(closing(HttpError(ChatError::new(ErrorCode::Malformed, message)).into_response()));
     }
     let guest = connection.of_request(request.headers());
     guest.answering(request.body().is_end_stream());

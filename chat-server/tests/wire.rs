@@ -49,6 +49,26 @@ async fn the_key_of_a_socket_is_16_bytes_in_base64() {
 }
 
 #[tokio::test]
+async fn what_may_be_there_once_is_not_there_twice() {
+    let server = TestServer::start().await;
+    let upgrade = |more: &str| upgrade_request(&format!("Host: a\r\nSec-WebSocket-Key: {KEY}\r\n{more}"));
+    let token = "Authorization: Bearer x\r\n";
+    for (request, expected) in [
+        (upgrade("Origin: http://a\r\n"), 101),
+        (upgrade("Origin: http://a\r\nOrigin: http://a\r\n"), 400),
+        (upgrade("Sec-WebSocket-Version: 13\r\n"), 400),
+        (upgrade(&token.repeat(2)), 400),
+        (upgrade("").replacen("GET", "HEAD", 1), 400),
+        (format!("GET /v1/users/me HTTP/1.1\r\nHost: a\r\n{token}\r\n"), 401),
+        (format!("GET /v1/users/me HTTP/1.1\r\nHost: a\r\n{token}{token}\r\n"), 400),
+    ] {
+        let mut raw = Raw::send(&server.base_url, &request).await;
+        let (status, head) = raw.head().await.expect("is answered");
+        assert_eq!(status, expected, "{request}: {head}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_has_a_bound_in_bytes() {
     let server = TestServer::start().await;
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(100_000));

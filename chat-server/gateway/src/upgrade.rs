@@ -14,7 +14,7 @@ use chat_http::{
     connection::{Seat, Stream},
 };
 use chat_protocol::{ErrorCode, SUBPROTOCOL};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use tokio::net::TcpStream;
@@ -117,7 +117,9 @@ fn check(gateway: &Gateway, request: &Request) -> Result<HeaderValue, (Refused, 
     }
     let upgrades = has_token(headers, &header::CONNECTION, "upgrade")
         && has_token(headers, &header::UPGRADE, "websocket")
-        && request.version() == Version::HTTP_11;
+        && request.version() == Version::HTTP_11
+        // What answers GET answers HEAD, too.
+        && request.method() == Method::GET;
     if !upgrades {
         return Err(malformed("not an HTTP/1.1 WebSocket upgrade request (RFC 6455)"));
     }

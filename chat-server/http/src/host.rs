@@ -24,6 +24,13 @@ fn has_good_port(host: &Authority) -> bool {
     matches!(behind, "" | ":") || host.port_u16().is_some()
 }
 
+/// Whether no header is there twice of which there may be one only, so that nobody else reads another one of them.
+#[must_use]
+pub fn has_one_of_each(headers: &HeaderMap) -> bool {
+    let once = [header::AUTHORIZATION, header::ORIGIN, header::SEC_WEBSOCKET_VERSION];
+    once.iter().all(|name| headers.get_all(name).iter().nth(1).is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
