@@ -18,7 +18,7 @@ use harness::{
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::json;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::{Receiver, channel},
     task::JoinSet,
 };
 
@@ -89,8 +89,8 @@ impl Scene {
         path: &str,
         windows: &[u32],
         asking: &mut JoinSet<()>,
-    ) -> UnboundedReceiver<bool> {
-        let (heads, answered) = unbounded_channel();
+    ) -> Receiver<bool> {
+        let (heads, answered) = channel(1_000);
         for window in windows {
             let mut connection = Http2::connect(&self.server.base_url, *window).await;
             for _ in 0..60 {
@@ -100,7 +100,7 @@ impl Scene {
             asking.spawn(async move {
                 while let Some((_, parts)) = connection.next().await {
                     if let Some(Part::Head { is_ok }) = parts.first() {
-                        let _ = heads.send(*is_ok);
+                        let _ = heads.send(*is_ok).await;
                     }
                 }
             });
@@ -109,14 +109,14 @@ impl Scene {
     }
 
     /// Waits until each of so many requests is answered or waits for its turn; how many were answered with 200.
-    async fn settled(&self, requests: usize, answered: &mut UnboundedReceiver<bool>) -> usize {
-        let (mut heads, mut good) = (0, 0);
+    async fn settled(&self, requests: u32, answered: &mut Receiver<bool>) -> usize {
+        let (mut heads, mut good) = (0_u32, 0);
         until_so("every request is answered or waits", async || {
             while let Ok(is_ok) = answered.try_recv() {
                 heads += 1;
                 good += usize::from(is_ok);
             }
-            heads + self.server.metric(WAITING).await as usize == requests
+            f64::from(heads) + self.server.metric(WAITING).await == f64::from(requests)
         })
         .await;
         good
