@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chat_domain::{
     chat::now_ms,
-    store::{Appended, Authority, FileTask, FileWork, NewEvent},
+    store::{Appended, Authority, FileHold, FileTask, FileWork, NewEvent},
 };
 use chat_protocol::{
     ChannelId, ClientFrame, ClientId, ErrorCode, EventBody, FileId, FileRef, Problem, Seq, ServerFrame,
@@ -359,4 +359,35 @@ async fn a_disk_that_is_almost_full_is_kept_for_messages() {
     assert_eq!(problem.code, ErrorCode::NoSpace);
     assert!(scene.server.app().files().is_some() && files_in(&scene.folder).is_empty());
     scene.send(&[]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_held_for_a_message_that_never_came_goes_later() {
+    let scene = Scene::new().await;
+    let (store, channel, ada) = (scene.server.app().store(), scene.channel, scene.ada.user.id);
+    // As a process leaves it that dies before it commits.
+    let held = async |file: FileId, due: u64| {
+        let id = new_id();
+        let row = store.file(file).await.expect("answers").expect("is there");
+        let task = FileTask::Sent { channel, by: ada, id };
+        store.add_file_work(&[FileWork { due, file, task }]).await.expect("is noted");
+        assert_eq!(store.hold(&[row], FileHold { id, due }).await.expect("answers"), []);
+    };
+    let file = scene.upload().await;
+    let seq = scene.send(&[file]).await;
+    held(file, now_ms() + 1).await;
+    scene.delete(seq).await;
+    scene.is_there(file).await;
+    scene.sweep_in(1).await;
+    scene.is_gone(file).await;
+    scene.until_kept(0).await;
+
+    // An upload whose time ends while it is held.
+    let file = scene.upload().await;
+    held(file, now_ms() + 30 * HOUR).await;
+    scene.sweep_in(26).await;
+    scene.is_there(file).await;
+    scene.sweep_in(31).await;
+    scene.is_gone(file).await;
+    scene.until_kept(0).await;
 }

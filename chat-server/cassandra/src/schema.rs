@@ -6,7 +6,7 @@
 //! Projections of the logs (`channels`, `public_channels`, `members`, `user_channels`) are
 //! plain writes whose timestamp is the position of the event that they follow from (`USING TIMESTAMP seq`; a read
 //! marker's is the marker itself), so that repeating or reordering them changes nothing. What is known of files is plain
-//! writes too: each cell is written with one value only, or the row goes for good.
+//! writes too, but for whether one is gone: each cell is written with one value only, or the row goes for good.
 
 /// From one version of the tables to the next.
 #[derive(Debug, Clone, Copy)]
@@ -95,11 +95,14 @@ const FILES: &[&str] = &[
 /// Files that go with their messages, see `files`.
 const FILES_THAT_GO: &[&str] = &[
     // A file that is gone is no more served; its row goes behind its bytes.
-    "ALTER TABLE files ADD IF NOT EXISTS (gone boolean)",
+    // `held`: the last message that was to have it, whatever became of that. Both are written conditionally, and are the only
+    // such columns of the table.
+    "ALTER TABLE files ADD IF NOT EXISTS (gone boolean, held uuid)",
     // What a person has stored. `attached`: a message had it once. Files of 0.1.0 are not in it.
     "CREATE TABLE IF NOT EXISTS files_of (
         owner uuid, file uuid, bytes bigint, attached boolean, PRIMARY KEY ((owner), file))",
-    // Which messages have a file. `released`: the message was deleted; nothing sets that back.
+    // Which messages have a file, and, by the id and a time in the place of channel and position, which ones are on their way
+    // and hold it. `released`: the message was deleted; nothing sets that back.
     "CREATE TABLE IF NOT EXISTS file_uses (
         file uuid, channel uuid, seq bigint, released boolean, PRIMARY KEY ((file), channel, seq))",
     // What is to be looked at later, see `FileWork`, by the hour in which it is due.

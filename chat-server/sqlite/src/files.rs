@@ -1,7 +1,9 @@
 //! [`FileStore`]: descriptions of files, which messages have them, and what is to be looked at later.
 
 use async_trait::async_trait;
-use chat_domain::store::{FileRow, FileStore, FileTask, FileWork, LEAST_CHARGED, StoreError, Stored};
+use chat_domain::store::{
+    FileHold, FileRow, FileStore, FileTask, FileWork, LEAST_CHARGED, StoreError, Stored,
+};
 use chat_protocol::{ChannelId, FileId, Millis, Seq, UserId};
 use rusqlite::{Connection, params};
 
@@ -10,16 +12,18 @@ use super::{
     codec::{self, FILE_COLUMNS, int, limit, uint},
 };
 
-/// Makes a file gone that no message has. Whether it is gone, or was never there.
+/// Makes a file gone that no message has and nobody holds. A hold is a use like a message's, under the message's id. Whether it is gone, or was never there.
 fn retire(db: &Connection, file: FileId) -> rusqlite::Result<bool> {
     db.prepare_cached(
         "UPDATE files SET gone = 1
          WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM file_uses WHERE file = ?1 AND NOT released)",
     )?
     .execute([file.0.as_bytes()])?;
-    let stands =
-        db.prepare_cached("SELECT 1 FROM files WHERE id = ?1 AND NOT gone")?.exists([file.0.as_bytes()])?;
-    Ok(!stands)
+    Ok(!stands(db, file)?)
+}
+
+fn stands(db: &Connection, file: FileId) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM files WHERE id = ?1 AND NOT gone")?.exists([file.0.as_bytes()])
 }
 
 #[async_trait]
@@ -65,6 +69,44 @@ impl FileStore for SqliteStore {
     async fn is_attached(&self, file: FileId) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM file_uses WHERE file = ?1 AND NOT released LIMIT 1";
         Ok(self.one(sql, (file.0.into_bytes(),), |_| Ok(())).await?.is_some())
+    }
+
+    async fn hold(&self, files: &[FileRow], hold: FileHold) -> Result<Vec<FileId>, StoreError> {
+        let files: Vec<FileId> = files.iter().map(|file| file.id).collect();
+        self.write(move |db| {
+            let mut gone = Vec::new();
+            for file in files {
+                if !stands(db, file)? {
+                    gone.push(file);
+                    continue;
+                }
+                db.prepare_cached(
+                    "INSERT OR IGNORE INTO file_uses (file, channel, seq, released) VALUES (?1, ?2, ?3, 0)",
+                )?
+                .execute(params![file.0.as_bytes(), hold.id.0.as_bytes(), int(hold.due)])?;
+            }
+            Ok(gone)
+        })
+        .await
+    }
+
+    async fn let_go(&self, files: &[FileId], hold: FileHold) -> Result<Vec<FileId>, StoreError> {
+        let files = files.to_vec();
+        self.write(move |db| {
+            let mut gone = Vec::new();
+            for file in files {
+                db.prepare_cached("DELETE FROM file_uses WHERE file = ?1 AND channel = ?2 AND seq = ?3")?
+                    .execute(params![file.0.as_bytes(), hold.id.0.as_bytes(), int(hold.due)])?;
+                let had = db
+                    .prepare_cached("SELECT 1 FROM file_uses WHERE file = ?1 AND released")?
+                    .exists([file.0.as_bytes()])?;
+                if had && retire(db, file)? {
+                    gone.push(file);
+                }
+            }
+            Ok(gone)
+        })
+        .await
     }
 
     async fn attach(&self, files: &[FileRow], channel: ChannelId, seq: Seq) -> Result<(), StoreError> {

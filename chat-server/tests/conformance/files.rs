@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat_domain::store::{FileRow, FileTask, FileWork, LEAST_CHARGED, Store, Stored};
+use chat_domain::store::{FileHold, FileRow, FileTask, FileWork, LEAST_CHARGED, Store, Stored};
 use chat_protocol::{ChannelId, ClientId, FileId, UserId};
 
 use super::fixtures::now;
@@ -80,6 +80,69 @@ pub(crate) async fn an_upload_in_no_message_is_retired(store: Arc<dyn Store>) {
     assert!(store.retire(row.id).await.unwrap());
     assert_eq!(store.file(row.id).await.unwrap(), None);
     assert!(store.retire(FileId::new()).await.unwrap());
+}
+
+pub(crate) async fn a_file_that_is_held_does_not_go(store: Arc<dyn Store>) {
+    let (owner, channel) = (UserId::new(), ChannelId::new());
+    let (sent, upload) = (file(owner, channel, 1), file(owner, channel, 1));
+    let both = [sent.clone(), upload.clone()];
+    let ids = [sent.id, upload.id];
+    for row in &both {
+        store.put_file(row).await.unwrap();
+    }
+    store.attach(&both[..1], channel, 5).await.unwrap();
+    let hold = || FileHold { id: ClientId::new(), due: now() };
+    let (first, second) = (hold(), hold());
+    for hold in [first, first, second] {
+        assert_eq!(store.hold(&both, hold).await.unwrap(), []);
+    }
+    let unattached = store.stored_by(owner).await.unwrap().unattached;
+    assert_eq!(unattached, 1, "no message has had it");
+    assert_eq!(store.detach(&ids[..1], channel, 5).await.unwrap(), []);
+    assert!(!store.retire(upload.id).await.unwrap());
+    // One of the two was committed.
+    store.attach(&both[..1], channel, 6).await.unwrap();
+    assert_eq!(store.let_go(&ids, first).await.unwrap(), []);
+    assert_eq!(store.detach(&ids[..1], channel, 6).await.unwrap(), []);
+    assert_eq!(store.file(sent.id).await.unwrap(), Some(sent.clone()));
+    // What was never in a message has its time.
+    assert_eq!(store.let_go(&ids, second).await.unwrap(), [sent.id]);
+    assert_eq!(store.let_go(&ids, second).await.unwrap(), [sent.id]);
+    assert_eq!(store.file(sent.id).await.unwrap(), None);
+    assert_eq!(store.file(upload.id).await.unwrap(), Some(upload.clone()));
+    assert!(store.retire(upload.id).await.unwrap());
+    // A deletion that comes between the commit and the end of the hold.
+    let row = file(owner, channel, 1);
+    store.put_file(&row).await.unwrap();
+    store.hold(std::slice::from_ref(&row), first).await.unwrap();
+    assert_eq!(store.detach(&[row.id], channel, 7).await.unwrap(), []);
+    store.attach(std::slice::from_ref(&row), channel, 7).await.unwrap();
+    assert_eq!(store.let_go(&[row.id], first).await.unwrap(), [row.id]);
+}
+
+pub(crate) async fn what_is_gone_is_not_held(store: Arc<dyn Store>) {
+    let channel = ChannelId::new();
+    let (gone, stands) = (file(UserId::new(), channel, 1), file(UserId::new(), channel, 1));
+    for row in [&gone, &stands] {
+        store.put_file(row).await.unwrap();
+    }
+    assert!(store.retire(gone.id).await.unwrap());
+    let never = file(UserId::new(), channel, 1);
+    let hold = FileHold { id: ClientId::new(), due: now() };
+    let all = [gone.clone(), stands.clone(), never.clone()];
+    let mut refused = store.hold(&all, hold).await.unwrap();
+    refused.sort_unstable();
+    let mut expected = [gone.id, never.id];
+    expected.sort_unstable();
+    assert_eq!(refused, expected);
+    assert!(!store.retire(stands.id).await.unwrap());
+    store.erase_file(gone.id).await.unwrap();
+    assert_eq!(store.let_go(&[gone.id, stands.id, never.id], hold).await.unwrap(), []);
+    for row in [&gone, &never] {
+        assert_eq!(store.file(row.id).await.unwrap(), None, "a hold brings nothing back");
+        assert!(store.retire(row.id).await.unwrap() && !store.is_attached(row.id).await.unwrap());
+    }
+    assert!(store.retire(stands.id).await.unwrap());
 }
 
 pub(crate) async fn what_a_person_has_stored_is_known(store: Arc<dyn Store>) {

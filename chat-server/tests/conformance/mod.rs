@@ -61,6 +61,8 @@ macro_rules! conformance_suite {
             files::a_deletion_that_overtakes_its_message_counts,
             files::an_upload_in_no_message_is_retired,
             files::what_a_person_has_stored_is_known,
+            files::a_file_that_is_held_does_not_go,
+            files::what_is_gone_is_not_held,
             files::work_comes_when_it_is_due_until_it_is_done,
             standing::a_standing_changes_once_on_what_was_read,
             standing::versions_are_listed_since,

@@ -4,6 +4,10 @@
 //! That a message has a file is written right behind its commit, and noted before it: whoever is sent to look later asks the
 //! log whether there was a commit. A deletion works in the same way. So neither is lost with a process, and what the log says
 //! is what counts.
+//!
+//! From the note on the message holds its files: the deletion of the last other message that has one lets it live, and whoever
+//! ends the hold looks whether it must go. A message that finds a file gone when it is to hold it is refused. So no message
+//! that was committed has a file that is gone, unless it was deleted itself.
 
 use std::sync::Arc;
 
@@ -12,7 +16,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Notify;
 
 use super::{Actor, Chat, ChatError, now_ms};
-use crate::store::{FileRow, FileTask, FileWork, Store, StoreError, StoredEvent};
+use crate::store::{FileHold, FileRow, FileTask, FileWork, Store, StoreError, StoredEvent};
 
 /// When somebody else looks whether a commit was followed by what it means for files: longer than any commit takes.
 const LOOK_AFTER_MS: Millis = 10 * 60 * 1_000;
@@ -32,30 +36,35 @@ pub(super) struct Touched {
     store: Arc<dyn Store>,
     removals: Arc<Notify>,
     touch: Touch,
+    hold: FileHold,
     noted: Vec<FileWork>,
 }
 
 impl Touched {
     /// The command was committed at `seq`. What fails here is done by whoever looks at what was noted.
     pub(super) async fn settle(self, channel: ChannelId, seq: Seq) {
-        let settled = match &self.touch {
-            Touch::Nothing => return,
-            Touch::Attach(files) => self.store.attach(files, channel, seq).await,
-            Touch::Detach(files, target) => {
-                let gone = detach(&*self.store, files, channel, *target).await;
-                if gone.as_ref().is_ok_and(|gone| *gone) {
-                    self.removals.notify_one();
-                }
-                gone.map(drop)
-            }
-        };
-        let settled = match settled {
-            Ok(()) => self.store.file_work_done(&self.noted).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = settled {
+        if !matches!(self.touch, Touch::Nothing)
+            && let Err(error) = self.write(channel, seq).await
+        {
             tracing::warn!(%error, %channel, seq, "files of a message are looked at later");
         }
+    }
+
+    async fn write(&self, channel: ChannelId, seq: Seq) -> Result<(), StoreError> {
+        let store = &*self.store;
+        let gone = match &self.touch {
+            Touch::Nothing => false,
+            Touch::Attach(files) => {
+                store.attach(files, channel, seq).await?;
+                let files: Vec<FileId> = files.iter().map(|file| file.id).collect();
+                let_go(store, &files, self.hold).await?
+            }
+            Touch::Detach(files, target) => detach(store, files, channel, *target).await?,
+        };
+        if gone {
+            self.removals.notify_one();
+        }
+        store.file_work_done(&self.noted).await
     }
 }
 
@@ -66,7 +75,15 @@ pub(super) async fn detach(
     channel: ChannelId,
     seq: Seq,
 ) -> Result<bool, StoreError> {
-    let gone = store.detach(files, channel, seq).await?;
+    remove_later(store, store.detach(files, channel, seq).await?).await
+}
+
+/// Ends a message's hold on files, and notes those that no message has for removal. Whether there are any.
+pub(super) async fn let_go(store: &dyn Store, files: &[FileId], hold: FileHold) -> Result<bool, StoreError> {
+    remove_later(store, store.let_go(files, hold).await?).await
+}
+
+async fn remove_later(store: &dyn Store, gone: Vec<FileId>) -> Result<bool, StoreError> {
     let due = now_ms();
     let work: Vec<_> = gone.into_iter().map(|file| FileWork { due, file, task: FileTask::Remove }).collect();
     store.add_file_work(&work).await?;
@@ -82,7 +99,10 @@ pub(super) fn files_of(event: &StoredEvent) -> Vec<FileId> {
 }
 
 impl Chat {
-    /// Notes which files a command touches, before it is committed.
+    /// Notes which files a command touches, before it is committed, and holds those that it is to have.
+    ///
+    /// # Errors
+    /// One of them is gone.
     pub(super) async fn touch(
         &self,
         touch: Touch,
@@ -105,7 +125,20 @@ impl Chat {
         if !noted.is_empty() {
             self.store.add_file_work(&noted).await?;
         }
-        Ok(Touched { store: Arc::clone(&self.store), removals: Arc::clone(&self.file_work), touch, noted })
+        let hold = FileHold { id, due };
+        if let Touch::Attach(files) = &touch {
+            // Behind the note, so that whoever looks later ends a hold that nobody else ends.
+            if let Some(gone) = self.store.hold(files, hold).await?.first() {
+                return Err(no_file(*gone));
+            }
+        }
+        Ok(Touched {
+            store: Arc::clone(&self.store),
+            removals: Arc::clone(&self.file_work),
+            touch,
+            hold,
+            noted,
+        })
     }
 
     /// Descriptions of files that a message in this channel is to have.
@@ -129,7 +162,7 @@ impl Chat {
     }
 
     async fn attachment(&self, channel: ChannelId, id: FileId) -> Result<FileRow, ChatError> {
-        let none = || ChatError::invalid(format!("this channel has no file {id}"));
+        let none = || no_file(id);
         // A file of another channel is treated as one that does not exist: its name is not for these eyes.
         let row = self.store.file(id).await?.filter(|row| row.channel == channel).ok_or_else(none)?;
         // It may be removed before the message is committed.
@@ -140,6 +173,10 @@ impl Chat {
         }
         Ok(row)
     }
+}
+
+fn no_file(id: FileId) -> ChatError {
+    ChatError::invalid(format!("this channel has no file {id}"))
 }
 
 /// What of a file a message shows.

@@ -15,14 +15,14 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Actor, Chat, ChatError,
-    attachments::{detach, files_of},
+    attachments::{detach, files_of, let_go},
     file_names::sanitise,
     now_ms,
     permissions::ChannelAction,
 };
 use crate::{
     blob::{BlobError, BlobStore, ByteStream, Staged},
-    store::{FileRow, FileTask, FileWork},
+    store::{FileHold, FileRow, FileTask, FileWork},
 };
 
 /// How often files that are to be removed are looked for. Those that this process knows of go at once.
@@ -168,7 +168,7 @@ impl Files {
             }
             for work in due {
                 // In their order, and not beyond one that fails: whether a message has a file is settled before it goes.
-                removed += usize::from(self.look(&work).await?);
+                removed += usize::from(self.look(&work, now).await?);
                 self.chat.store.file_work_done(&[work]).await?;
                 done += 1;
             }
@@ -177,7 +177,7 @@ impl Files {
     }
 
     /// Whether bytes were removed.
-    async fn look(&self, work: &FileWork) -> Result<bool, ChatError> {
+    async fn look(&self, work: &FileWork, now: Millis) -> Result<bool, ChatError> {
         let (store, file) = (&*self.chat.store, work.file);
         match work.task {
             FileTask::Uploaded => {
@@ -190,10 +190,18 @@ impl Files {
                 let committed = store.committed_as(channel, by, id).await?.map(|(seq, _)| seq);
                 // After the window nobody knows whether it was: such a file stays, as if a message had it.
                 let unknown = now_ms().saturating_sub(work.due) > IDEMPOTENCY_WINDOW_MS / 2;
-                if let Some(seq) = committed.or_else(|| unknown.then_some(0))
-                    && let Some(row) = store.file(file).await?
-                {
-                    store.attach(&[row], channel, seq).await?;
+                let row = store.file(file).await?;
+                let seq = committed.or_else(|| unknown.then_some(0));
+                if let (Some(seq), Some(row)) = (seq, &row) {
+                    store.attach(std::slice::from_ref(row), channel, seq).await?;
+                }
+                let_go(store, &[file], FileHold { id, due: work.due }).await?;
+                // An upload that was held when its time was over was left as it is: whoever holds it last looks again, behind
+                // all that is due. Without the grace: it is more than clocks differ by, so one of the two looks removes it.
+                let over = |row: &FileRow| row.created_at.saturating_add(self.chat.unattached_life_ms) < now;
+                if row.as_ref().is_some_and(over) {
+                    let again = FileWork { due: now, file, task: FileTask::Uploaded };
+                    store.add_file_work(&[again]).await?;
                 }
             }
             FileTask::Deleted { channel, seq } => {

@@ -150,7 +150,11 @@ impl Chat {
             Command::Send { seen, .. } => seen,
             Command::Edit { .. } | Command::Delete { .. } | Command::React { .. } => None,
         };
-        let (body, touched) = match self.body(actor, channel, command).await {
+        let decided = async {
+            let (body, touch) = self.body(actor, channel, command).await?;
+            Ok::<_, ChatError>((body, self.touch(touch, actor, channel, id).await?))
+        };
+        let (body, touched) = match decided.await {
             Ok(decided) => decided,
             // What was allowed then may not be allowed now (the channel was archived, its author has left), yet a
             // resend must learn that the first one was committed.
@@ -163,7 +167,6 @@ impl Chat {
             Err(error) => return Err(error),
         };
         let at = now_ms();
-        let touched = self.touch(touched, actor, channel, id).await?;
         let event = NewEvent {
             id: Some(id),
             authority: Some(actor.authority()),

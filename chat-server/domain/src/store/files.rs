@@ -119,6 +119,15 @@ impl FileTask {
     }
 }
 
+/// Keeps files from going while a message with them is on its way, see [`FileStore::hold`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileHold {
+    /// The id that the message is sent with.
+    pub id: ClientId,
+    /// When somebody looks what became of it: [`FileWork::due`] of its [`FileTask::Sent`].
+    pub due: Millis,
+}
+
 /// Files' descriptions, and which messages have them. That a message has no file any more is final: a late
 /// [`FileStore::attach`] does not undo it, and a file that is gone does not come back.
 #[async_trait]
@@ -132,18 +141,25 @@ pub trait FileStore: Send + Sync + 'static {
     /// What a person's files take, without those that are gone.
     async fn stored_by(&self, owner: UserId) -> Result<Stored, StoreError>;
 
-    /// Whether a message has it.
+    /// Whether a message has it, or may have it soon: it is held.
     async fn is_attached(&self, file: FileId) -> Result<bool, StoreError>;
+
+    /// These files do not go before [`FileStore::let_go`]. Answers those that are gone already, which are not held. Whoever
+    /// makes a file gone at the same moment finds it held, or else it is among these.
+    async fn hold(&self, files: &[FileRow], hold: FileHold) -> Result<Vec<FileId>, StoreError>;
+
+    /// They may go again. Those that a message had and none has any more are gone from now on; answers which.
+    async fn let_go(&self, files: &[FileId], hold: FileHold) -> Result<Vec<FileId>, StoreError>;
 
     /// The message at this position has these files.
     async fn attach(&self, files: &[FileRow], channel: ChannelId, seq: Seq) -> Result<(), StoreError>;
 
-    /// The message at this position has these files no more. Those that no other message has are gone from now on;
-    /// answers which.
+    /// The message at this position has these files no more. Those that no other message has, and nobody
+    /// holds, are gone from now on; answers which.
     async fn detach(&self, files: &[FileId], channel: ChannelId, seq: Seq)
     -> Result<Vec<FileId>, StoreError>;
 
-    /// A file that no message has is gone from now on. Whether it is gone, or was never there.
+    /// A file that no message has, and nobody holds, is gone from now on. Whether it is gone, or was never there.
     async fn retire(&self, file: FileId) -> Result<bool, StoreError>;
 
     /// Forgets all about a file that is gone.

@@ -13,9 +13,9 @@ use chat_protocol::{
 };
 
 use super::{
-    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileRow, FileStore, FileWork, GenerationRow,
-    GenerationStore, InvitationRow, LogStore, Membership, NewEvent, Rotation, SessionRow, SigningKeyRow,
-    Standing, StandingChange, Store, StoreError, Stored, StoredEvent, class::Class,
+    Account, AuthStore, ChannelRow, Commit, DirectoryStore, End, FileHold, FileRow, FileStore, FileWork,
+    GenerationRow, GenerationStore, InvitationRow, LogStore, Membership, NewEvent, Rotation, SessionRow,
+    SigningKeyRow, Standing, StandingChange, Store, StoreError, Stored, StoredEvent, class::Class,
 };
 
 /// What kind of call is passed on.
@@ -162,6 +162,8 @@ layer! {
         file(id: FileId) -> Option<FileRow> = Call::read(Class::Lookup);
         stored_by(owner: UserId) -> Stored = Call::read(Class::Upload);
         is_attached(file: FileId) -> bool = Call::read(Class::Lookup);
+        hold(files: &[FileRow], hold: FileHold) -> Vec<FileId> = Call::write(Class::Lookup);
+        let_go(files: &[FileId], hold: FileHold) -> Vec<FileId> = Call::write(Class::Lookup);
         attach(files: &[FileRow], channel: ChannelId, seq: Seq) -> () = Call::write(Class::Lookup);
         detach(files: &[FileId], channel: ChannelId, seq: Seq) -> Vec<FileId> = Call::write(Class::Lookup);
         retire(file: FileId) -> bool = Call::write(Class::Upload);

@@ -25,7 +25,7 @@ use chat_protocol::{
     rest::{Member, Message, Role, User},
 };
 
-pub use files::{FileRow, FileStore, FileTask, FileWork, LEAST_CHARGED, Stored};
+pub use files::{FileHold, FileRow, FileStore, FileTask, FileWork, LEAST_CHARGED, Stored};
 pub use generation::{GenerationRow, GenerationStore};
 pub use standing::{Account, Standing, StandingChange};
 
