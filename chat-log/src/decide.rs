@@ -30,6 +30,7 @@ pub fn needs_for<'a>(events: impl IntoIterator<Item = &'a NewEvent>) -> Needs {
             needs.rules = true;
             needs.members.insert(event.by);
         }
+        needs.newest |= event.nobody_since.is_some();
         need(&event.body, &mut needs);
     }
     needs
@@ -59,6 +60,8 @@ pub struct State {
     pub channel: Option<ChannelFacts>,
     /// Those among the users in question who are members.
     pub members: HashSet<UserId>,
+    /// The position with which the last one of all members became one; 0 for none, or when it is not needed.
+    pub newest: Seq,
     /// Those among the positions in question that are messages and not deleted.
     pub targets: HashMap<Seq, Target>,
 }
@@ -108,7 +111,13 @@ impl State {
         {
             return Decision::Refuse(Refusal::Denied(denial));
         }
-        effective(event, self)
+        match effective(event, self) {
+            // What has no effect says nothing of the channel.
+            Decision::Accept if event.nobody_since.is_some_and(|seq| self.newest > seq) => {
+                Decision::Refuse(Refusal::Denied(Denial::NotVisible))
+            }
+            decision => decision,
+        }
     }
 
     /// Whether the author may do it.

@@ -82,13 +82,25 @@ pub struct NewEvent {
     /// It belongs to the event before it in the call: when one of those that belong together is refused, for another reason than
     /// having no effect, then all of them are, for that reason.
     pub with_previous: bool,
+    /// Nobody who is a member may have become one after this position, or it is refused as for who may not see the channel: it
+    /// was decided on who the members are.
+    pub nobody_since: Option<Seq>,
 }
 
 impl NewEvent {
     /// An event of the server itself, without a client id.
     #[must_use]
     pub fn of_server(by: UserId, at: Millis, body: EventBody) -> Self {
-        Self { by, id: None, at, body: body.into(), authority: None, seen: None, with_previous: false }
+        Self {
+            by,
+            id: None,
+            at,
+            body: body.into(),
+            authority: None,
+            seen: None,
+            with_previous: false,
+            nobody_since: None,
+        }
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Needs {
     pub row: bool,
     /// Whether these are members.
     pub members: BTreeSet<UserId>,
+    /// Since when its newest member is one.
+    pub newest: bool,
     /// Whether these positions are messages that stand, and whose.
     pub targets: BTreeSet<Seq>,
 }
@@ -417,6 +419,7 @@ pub(crate) fn follow(state: &mut State, seq: Seq, by: UserId, body: &EventBody) 
             }
         }
         EventBody::MemberJoined { user } => {
+            state.newest = state.newest.max(seq);
             state.members.insert(*user);
         }
         EventBody::MemberLeft { user } => {

@@ -31,6 +31,10 @@ impl Log<'_> {
                 state.members.insert(user);
             }
         }
+        if needs.newest {
+            let newest = "SELECT coalesce(max(since), 0) FROM members WHERE channel = ?1";
+            state.newest = self.db.prepare_cached(newest)?.query_row([self.key()], |row| uint(row, 0))?;
+        }
         for target in needs.targets {
             if let Some(by) = self.author_of_message(target)? {
                 let mut reactions = reactions(self.db, self.key(), target, target)?;

@@ -43,6 +43,7 @@ macro_rules! conformance_suite {
             semantics::logs_show_as_the_vectors_say,
             semantics::what_is_not_there_is_refused_before_names_are_looked_at,
             semantics::decisions_hold_within_one_batch,
+            semantics::who_counts_on_nobody_having_joined_is_refused_when_somebody_has,
             semantics::what_belongs_together_is_committed_together_or_not_at_all,
             directory::membership_is_known_from_both_sides,
             directory::members_come_in_pages,

@@ -121,6 +121,28 @@ pub(crate) async fn decisions_hold_within_one_batch(store: Arc<dyn Store>) {
     assert_eq!(append(&*store, channel, by(joined(stranger))).await, denied(Denial::NotVisible));
 }
 
+pub(crate) async fn who_counts_on_nobody_having_joined_is_refused_when_somebody_has(store: Arc<dyn Store>) {
+    let (ada, grace, linus) = (UserId::new(), UserId::new(), UserId::new());
+    let channel = new_channel(&*store, &[ada, grace]).await;
+    let since = |seq, user| NewEvent { nobody_since: Some(seq), ..joined(user) };
+    let refused = Appended::Refused(Refusal::Denied(Denial::NotVisible));
+    assert_eq!(append(&*store, channel, since(2, linus)).await, refused);
+    let no_effect = Appended::Refused(Refusal::NoEffect);
+    assert_eq!(
+        append(&*store, channel, since(0, ada)).await,
+        no_effect,
+        "who is in it already learns nothing"
+    );
+    let left = EventBody::MemberLeft { user: grace };
+    assert_eq!(append(&*store, channel, event(grace, left)).await, Appended::New { seq: 4 });
+    // Only members count. Of two in one call the second one finds the first.
+    let both = store.append(channel, vec![since(2, linus), since(2, grace)]).await.unwrap();
+    assert_eq!(both, [Appended::New { seq: 5 }, refused]);
+    assert_eq!(append(&*store, channel, since(5, grace)).await, Appended::New { seq: 6 });
+    let empty = new_channel(&*store, &[]).await;
+    assert_eq!(append(&*store, empty, since(0, ada)).await, Appended::New { seq: 2 });
+}
+
 pub(crate) async fn what_belongs_together_is_committed_together_or_not_at_all(store: Arc<dyn Store>) {
     let ada = UserId::new();
     let taken = unique("taken");

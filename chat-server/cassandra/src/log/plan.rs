@@ -11,7 +11,7 @@ use chat_protocol::{ChannelId, Seq, UserId};
 use super::{
     Log,
     call::Call,
-    codec::{channel_value, kind, missing, text, uuid},
+    codec::{channel_value, kind, missing, opt_number, text, uuid},
     error::LogError,
     names::Held,
     statements as cql,
@@ -153,7 +153,7 @@ impl Log {
         let users = rules.unknown(needs.members.iter().copied());
         let targets = known.messages.take(tail.end.head);
         let unknown: Vec<Seq> = needs.targets.into_iter().filter(|seq| !targets.contains_key(seq)).collect();
-        if row || !users.is_empty() {
+        if row || needs.newest || !users.is_empty() {
             self.ensure_applied(channel, tail).await?;
         }
         let facts = if row { Some(self.read_row(channel).await?) } else { None };
@@ -163,6 +163,9 @@ impl Log {
         if !users.is_empty() {
             let members = self.members_among(channel, &users).await?;
             rules.learn_members(users, &members);
+        }
+        if needs.newest {
+            state.newest = self.newest_member(channel).await?;
         }
         rules.fill(&mut state, needs.members);
         if facts.is_some() {
@@ -183,6 +186,11 @@ impl Log {
             archived: row.boolean("archived").unwrap_or(false),
             created_by: UserId(uuid(row, "created_by")?),
         })
+    }
+
+    async fn newest_member(&self, channel: ChannelId) -> Result<Seq, LogError> {
+        let rows = self.cql.execute(cql::NEWEST_MEMBER, vec![channel_value(channel)]).await?;
+        Ok(rows.first().map(|row| opt_number(row, "since")).transpose()?.flatten().unwrap_or(0))
     }
 
     async fn members_among(

@@ -111,6 +111,9 @@ pub(super) const CHANNEL: Statement =
 /// Which of these users are members.
 pub(crate) const MEMBERS_AMONG: Statement =
     Statement::read("SELECT user, since FROM members WHERE channel = ? AND user IN ?");
+/// Since when the newest of all members is one; null when there is none.
+pub(super) const NEWEST_MEMBER: Statement =
+    Statement::read("SELECT max(since) AS since FROM members WHERE channel = ?");
 
 /// A channel's row.
 pub(super) const CREATE_CHANNEL: Statement = Statement::write(

@@ -43,6 +43,8 @@ struct EventOut<'a> {
     seen: Option<Seq>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     with_previous: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nobody_since: Option<Seq>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +71,8 @@ struct EventIn<'a> {
     seen: Option<Seq>,
     #[serde(default)]
     with_previous: bool,
+    #[serde(default)]
+    nobody_since: Option<Seq>,
 }
 
 /// A request as received.
@@ -119,8 +123,9 @@ pub(super) fn encode_request<'a>(
     events: &'a [NewEvent],
 ) -> Result<Vec<u8>, WireError> {
     let out = |event: &'a NewEvent| {
-        let NewEvent { by, id, at, ref body, authority, seen, with_previous } = *event;
-        Ok(EventOut { by, id, at, body: serde_json::from_str(body.json())?, authority, seen, with_previous })
+        let NewEvent { by, id, at, ref body, authority, seen, with_previous, nobody_since } = *event;
+        let body = serde_json::from_str(body.json())?;
+        Ok(EventOut { by, id, at, body, authority, seen, with_previous, nobody_since })
     };
     let events = events.iter().map(out).collect::<Result<_, WireError>>()?;
     Ok(serde_json::to_vec(&RequestOut { channel, within_ms, generation, events })?)
@@ -139,8 +144,8 @@ impl EventIn<'_> {
         if body == EventBody::Unknown || serde_json::to_string(&body)? != self.body.get() {
             return Err(WireError::Newer);
         }
-        let Self { by, id, at, authority, seen, with_previous, .. } = self;
-        Ok(NewEvent { by, id: Some(id), at, body: body.into(), authority, seen, with_previous })
+        let Self { by, id, at, authority, seen, with_previous, nobody_since, .. } = self;
+        Ok(NewEvent { by, id: Some(id), at, body: body.into(), authority, seen, with_previous, nobody_since })
     }
 }
 
@@ -199,6 +204,7 @@ mod tests {
             authority: Some(Authority { role: Role::Guest, auth_version: 7 }),
             seen: Some(41),
             with_previous: true,
+            nobody_since: Some(40),
             ..NewEvent::of_server(UserId::new(), 1_700_000_000_000, body)
         }
     }

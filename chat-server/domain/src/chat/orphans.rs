@@ -2,19 +2,17 @@
 //! An owner finds them and joins; their logs say so.
 
 use chat_protocol::{
-    ChannelId, ChannelKind, EventBody, UserId,
+    ChannelId, ChannelKind, EventBody, Seq, UserId,
     rest::{Channel, Page},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Actor, Chat, ChatError,
-    channels::tolerate_no_effect,
-    now_ms,
+    Actor, Chat, ChatError, now_ms,
     permissions::{ChannelAction, OrgAction, allow_org},
     reading::bad_cursor,
 };
-use crate::store::NewEvent;
+use crate::store::{Appended, NewEvent, Refusal};
 
 /// Channels of all that one request looks at. A page may have fewer items than were asked for, or none, although there is a
 /// next one.
@@ -41,11 +39,11 @@ impl Chat {
         let mut next = all.last().filter(|_| all.len() == LOOKED_AT).map(|(last, _)| *last);
         let private = all.into_iter().filter(|(_, kind)| *kind == Some(ChannelKind::Private));
         let private: Vec<ChannelId> = private.map(|(channel, _)| channel).collect();
-        let asked: Vec<_> = private.iter().map(|channel| self.is_orphaned(*channel)).collect();
-        let orphaned: Vec<bool> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        let asked: Vec<_> = private.iter().map(|channel| self.orphaned_since(*channel)).collect();
+        let orphaned: Vec<Option<Seq>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
         let both = private.into_iter().zip(orphaned);
         let mut found: Vec<ChannelId> =
-            both.filter_map(|(channel, orphaned)| orphaned.then_some(channel)).collect();
+            both.filter_map(|(channel, orphaned)| orphaned.map(|_| channel)).collect();
         if found.len() > limit {
             found.truncate(limit);
             next = found.last().copied();
@@ -56,7 +54,8 @@ impl Chat {
         Ok(Page { items, next: next.map(|last| last.to_string()) })
     }
 
-    /// Joins a private channel that nobody is in who could let anybody in. Being in it already is fine.
+    /// Joins a private channel that nobody is in who could let anybody in. Being in it already is fine. Of two who do so at once
+    /// one is in it, who can let the other one in.
     ///
     /// # Errors
     /// The actor is no owner, or there is no such channel among the orphaned ones.
@@ -67,31 +66,41 @@ impl Chat {
             return Err(refused);
         }
         let view = self.view(actor, channel).await?;
-        if view.kind != ChannelKind::Private || !(view.member || self.is_orphaned(channel).await?) {
-            return Err(ChatError::not_found("channel"));
+        let none = || ChatError::not_found("channel");
+        if view.kind != ChannelKind::Private {
+            return Err(none());
         }
         if !view.member {
-            // Nobody in it could allow it.
+            let since = self.orphaned_since(channel).await?.ok_or_else(none)?;
+            // Nobody in it could allow it, as long as nobody else has come.
             let joins = EventBody::MemberJoined { user: actor.user };
-            let joins = NewEvent::of_server(actor.user, now_ms(), joins);
-            tolerate_no_effect(&self.append(channel, vec![joins]).await?)?;
-            tracing::info!(target: "audit", by = %actor.user, %channel, "orphaned channel taken over");
+            let joins =
+                NewEvent { nobody_since: Some(since), ..NewEvent::of_server(actor.user, now_ms(), joins) };
+            match self.append(channel, vec![joins]).await?.first() {
+                Some(Appended::New { .. }) => {
+                    tracing::info!(target: "audit", by = %actor.user, %channel, "orphaned channel taken over");
+                }
+                Some(Appended::Refused(Refusal::NoEffect)) => {}
+                Some(Appended::Refused(_)) => return Err(none()),
+                Some(Appended::Duplicate { .. }) | None => return Err(ChatError::unknown_outcome()),
+            }
         }
         self.channel(actor, channel).await
     }
 
-    /// Whether no member of it has an account that is not closed.
-    async fn is_orphaned(&self, channel: ChannelId) -> Result<bool, ChatError> {
-        let mut after = None;
+    /// If no member of it has an account that is not closed, the position with which the last of them joined.
+    async fn orphaned_since(&self, channel: ChannelId) -> Result<Option<Seq>, ChatError> {
+        let (mut after, mut newest) = (None, 0);
         loop {
-            let members: Vec<UserId> =
-                self.store.members(channel, after, MEMBERS).await?.iter().map(|member| member.user).collect();
+            let page = self.store.members(channel, after, MEMBERS).await?;
+            let members: Vec<UserId> = page.iter().map(|member| member.user).collect();
             if self.store.users(&members).await?.iter().any(|user| !user.deactivated) {
-                return Ok(false);
+                return Ok(None);
             }
+            newest = page.iter().map(|member| member.since).fold(newest, Seq::max);
             after = members.last().copied();
             if members.len() < MEMBERS {
-                return Ok(true);
+                return Ok(Some(newest));
             }
         }
     }
