@@ -25,6 +25,9 @@ pub enum RescueError {
     /// There is no room for another invitation, or the store did not do it.
     #[error("failed to make an invitation: {}", .0.message)]
     Invitation(ChatError),
+    /// Codes of before the account was closed would be good again.
+    #[error("failed to end the codes for the account's password: {}", .0.message)]
+    Codes(ChatError),
     /// The store did not do it.
     #[error("failed to change the account in the store")]
     Store(#[from] StoreError),
@@ -40,6 +43,9 @@ pub async fn make(store: &dyn Store, handle: &str) -> Result<(), RescueError> {
     let owner = Standing { role: Role::Owner, deactivated: false };
     for _ in 0..DECISIONS {
         let account = store.account(user.id).await?.ok_or_else(no_user)?;
+        if account.user.deactivated {
+            chat_auth::end_codes(store, user.id).await.map_err(RescueError::Codes)?;
+        }
         match store.change_standing(user.id, account.auth_version, owner, now_ms()).await? {
             StandingChange::Changed { .. } => {
                 tracing::info!(target: "audit", user = %user.id, handle = user.handle, "made an owner by the command line");

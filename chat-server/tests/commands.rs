@@ -10,7 +10,7 @@ use std::{
 
 use chat_protocol::{
     ChannelId, UserId,
-    rest::{Channel, Message, Page, Role, TokenResponse, User},
+    rest::{Channel, Message, NewInvitation, Page, Role, TokenResponse, User},
 };
 use harness::{TestServer, process, read};
 use reqwest::StatusCode;
@@ -64,6 +64,10 @@ impl Drop for Dev {
 async fn make_owner_is_the_way_back_in() {
     let mut server = TestServer::start().await;
     let (ada, grace) = (server.register("ada").await, server.register("grace").await);
+    // A code of before grace's account is closed.
+    let reset = server.post(&format!("/v1/users/{}/password-reset", grace.user.id));
+    let reset = reset.bearer_auth(&ada.access_token).send().await.expect("answers");
+    let reset: NewInvitation = read(reset, StatusCode::CREATED).await;
     let url = server.url(&format!("/v1/users/{}", grace.user.id));
     let close = server.http.patch(url).bearer_auth(&ada.access_token).json(&json!({ "deactivated": true }));
     assert_eq!(close.send().await.expect("answers").status(), StatusCode::OK);
@@ -79,6 +83,9 @@ async fn make_owner_is_the_way_back_in() {
             }
         })
         .await;
+    let body = json!({ "code": reset.code, "password": "another horse" });
+    let refused = server.post("/v1/auth/redeem").json(&body).send().await.expect("answers");
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     let body = json!({ "handle": "grace", "password": harness::PASSWORD });
     let answer = server.post("/v1/auth/login").json(&body).send().await.expect("answers");
     let grace: TokenResponse = read(answer, StatusCode::OK).await;

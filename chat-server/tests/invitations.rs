@@ -195,3 +195,73 @@ async fn a_forgotten_password_is_set_again_and_ends_all_sessions() {
     refused(redeem(&server, &reset.code, NEW_PASSWORD).await).await;
     assert_eq!(post(&server, &path, Some(&owner), json!(null)).await.status(), StatusCode::CONFLICT);
 }
+
+async fn reset(server: &TestServer, by: &TokenResponse, user: &User) -> String {
+    let path = format!("/v1/users/{}/password-reset", user.id);
+    let made = post(server, &path, Some(by), json!(null)).await;
+    read::<NewInvitation>(made, StatusCode::CREATED).await.code
+}
+
+#[tokio::test]
+async fn a_code_is_of_the_password_that_it_was_made_for() {
+    let (mut server, owner) = closed().await;
+    let code = invite(&server, &owner, json!({})).await.code;
+    let grace = joined(&server, "grace", &code).await;
+
+    // The password is set with another code.
+    let [first, second] =
+        [reset(&server, &owner, &grace.user).await, reset(&server, &owner, &grace.user).await];
+    let grace: TokenResponse = read(redeem(&server, &second, NEW_PASSWORD).await, StatusCode::OK).await;
+    refused(redeem(&server, &first, PASSWORD).await).await;
+    assert_eq!(listed(&server, &owner).await, [], "what is not good is not listed");
+
+    // Its person changes it.
+    let code = reset(&server, &owner, &grace.user).await;
+    let change = json!({ "current": NEW_PASSWORD, "new": PASSWORD });
+    let changed = post(&server, "/v1/auth/password", Some(&grace), change).await;
+    assert_eq!(changed.status(), StatusCode::NO_CONTENT);
+    refused(redeem(&server, &code, NEW_PASSWORD).await).await;
+    assert_eq!(listed(&server, &owner).await, []);
+
+    // The server's command line makes codes of the same kind.
+    let store = server.app().store();
+    let of_command_line = chat_auth::password_code(&**store, &grace.user).await.expect("is made").code;
+    let code = reset(&server, &owner, &grace.user).await;
+    let _: TokenResponse = read(redeem(&server, &of_command_line, NEW_PASSWORD).await, StatusCode::OK).await;
+    server.restart().await;
+    refused(redeem(&server, &code, PASSWORD).await).await;
+
+    // The first password of an account.
+    let made = post(&server, "/v1/users", Some(&owner), json!({ "handle": "linus" })).await;
+    let made: CreatedUser = read(made, StatusCode::CREATED).await;
+    let code = reset(&server, &owner, &made.user).await;
+    let _: TokenResponse = read(redeem(&server, &code, PASSWORD).await, StatusCode::OK).await;
+    refused(redeem(&server, &made.password.code, NEW_PASSWORD).await).await;
+    // A role does not end it: nothing about who signs in has changed.
+    let code = reset(&server, &owner, &made.user).await;
+    patch(&server, &owner, &made.user, json!({ "role": "guest" })).await;
+    let _: TokenResponse = read(redeem(&server, &code, NEW_PASSWORD).await, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn a_code_does_not_outlive_the_closing_of_its_account() {
+    let (mut server, owner) = closed().await;
+    let code = invite(&server, &owner, json!({})).await.code;
+    let grace = joined(&server, "grace", &code).await;
+    let code = reset(&server, &owner, &grace.user).await;
+    let made = post(&server, "/v1/users", Some(&owner), json!({ "handle": "linus" })).await;
+    let made: CreatedUser = read(made, StatusCode::CREATED).await;
+    for user in [&grace.user, &made.user] {
+        patch(&server, &owner, user, json!({ "deactivated": true })).await;
+    }
+    assert_eq!(listed(&server, &owner).await, []);
+    server.restart().await;
+    for user in [&grace.user, &made.user] {
+        patch(&server, &owner, user, json!({ "deactivated": false })).await;
+    }
+    for code in [&code, &made.password.code] {
+        refused(redeem(&server, code, NEW_PASSWORD).await).await;
+    }
+    let code = reset(&server, &owner, &made.user).await;
+    let _: TokenResponse = read(redeem(&server, &code, NEW_PASSWORD).await, StatusCode::OK).await;
+}

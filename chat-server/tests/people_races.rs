@@ -16,7 +16,10 @@ use chat_domain::{
 };
 use chat_protocol::{
     ErrorCode,
-    rest::{LoginRequest, PasswordRequest, RegisterRequest, Role, TokenResponse, UpdateUser},
+    rest::{
+        LoginRequest, NewInvitation, PasswordRequest, RedeemRequest, RegisterRequest, Role, TokenResponse,
+        UpdateUser,
+    },
 };
 use chat_sqlite::SqliteStore;
 use keyspace::Keyspace;
@@ -190,12 +193,47 @@ async fn the_last_owner_stays(two: &Two, owner: &TokenResponse) {
     }
 }
 
+/// Two codes for one account, used at once: one of them sets the password, and no other code is good behind it.
+async fn one_of_two_codes_sets_the_password(two: &Two, owner: &Actor) {
+    let person = two.register("forgetful", "correct horse").await.user;
+    let redeem = |code: &NewInvitation, password: &str| RedeemRequest {
+        code: code.code.clone(),
+        password: password.into(),
+        device: None,
+    };
+    for round in 0..ROUNDS {
+        let (a, b, c) = tokio::join!(
+            two.one.reset_password(owner, person.id),
+            two.other.reset_password(owner, person.id),
+            two.other.reset_password(owner, person.id)
+        );
+        let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
+        let (first, second) = (format!("first {round:05}"), format!("second {round:05}"));
+        let (x, y) = tokio::join!(
+            two.one.redeem(redeem(&a, &first), ADDRESS),
+            two.other.redeem(redeem(&b, &second), ADDRESS)
+        );
+        let refused = match (x, y) {
+            (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
+            (x, y) => panic!("one of them sets it in round {round}: {x:?} {y:?}"),
+        };
+        assert_eq!(refused.code, ErrorCode::Forbidden, "in round {round}");
+        assert_eq!(
+            two.other.redeem(redeem(&c, &first), ADDRESS).await.unwrap_err().code,
+            ErrorCode::Forbidden,
+            "in round {round}"
+        );
+    }
+}
+
 async fn all(two: Two) {
     // The first one owns the organisation.
     let owner = two.register("owner", "correct horse").await;
     // Each is about people of its own, and most of what they take is waiting for the store; two need the owner.
     let with_the_owner = async {
         a_rename_undoes_no_change_of_the_standing(&two, &owner).await;
+        let actor = two.actor(&owner).await;
+        one_of_two_codes_sets_the_password(&two, &actor).await;
         the_last_owner_stays(&two, &owner).await;
     };
     tokio::join!(

@@ -156,7 +156,7 @@ impl Auth {
             let normal = Passwords::acceptable(&password).unwrap_or_else(|_| password.clone());
             let new = self.passwords.hash(&normal).await?;
             // Unless somebody has changed it meanwhile.
-            self.store().replace_password(user.id, &phc, &new).await?;
+            self.store().replace_password(user.id, Some(&phc), &new).await?;
         }
         let tokens = self.start_session(&user, NewSession::on(device, address)).await?;
         // Read after the session exists: whoever changes the password ends the sessions that they see, so one of the two
@@ -206,13 +206,14 @@ impl Auth {
         let new = self.passwords.hash(&Passwords::acceptable(&new)?).await?;
         // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
         self.revoke_others(user.id, Some(actor.session)).await?;
-        if !self.store().replace_password(user.id, &phc, &new).await? {
+        if !self.store().replace_password(user.id, Some(&phc), &new).await? {
             return Err(ChatError::new(
                 ErrorCode::Conflict,
                 "the password was changed meanwhile; sign in again",
             ));
         }
         self.revoke_others(user.id, Some(actor.session)).await?;
+        self.end_outdated_codes(user.id).await;
         tracing::info!(target: "audit", user = %user.id, session = %actor.session, "password changed");
         Ok(())
     }

@@ -3,6 +3,9 @@
 //! One kind makes accounts of a role, the other sets the password of an account: the first one of an account that an admin
 //! made, or a forgotten one. A code is `<id>.<secret>`; only the secret's hash is stored. Who made one must still be allowed
 //! to when it is used: what ends with a person's role ends here too.
+//!
+//! A code for a password is of the password that the account has, or of none: once another one is set, however that comes, it
+//! is not good any more. So is no code of before an account was closed.
 
 use std::net::IpAddr;
 
@@ -21,6 +24,7 @@ use chat_protocol::{
         TokenResponse, User,
     },
 };
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Auth, NewSession, passwords::Passwords, refresh_tokens::Secret};
@@ -32,6 +36,8 @@ const SHORTEST_LIFE: u64 = 60;
 const LONGEST_LIFE: u64 = 30 * DAY;
 const MOST_USES: u32 = 1_000;
 const MAX_NOTE_CHARS: usize = 100;
+/// Clocks of processes differ by less: what has expired by one may be good by another.
+const CLOCKS_DIFFER_MS: u64 = 60 * 60 * 1_000;
 /// How often a use is tried when others use the same invitation at the same time.
 const TRIES: usize = 16;
 
@@ -52,12 +58,52 @@ pub async fn password_code(store: &dyn Store, user: &User) -> Result<NewInvitati
     make(store, None, Terms::password_of(user)).await
 }
 
+/// Ends all codes for the password of this account.
+///
+/// # Errors
+/// As the store fails.
+pub async fn end_codes(store: &dyn Store, account: UserId) -> Result<(), ChatError> {
+    let good = store.invitations(now_ms().saturating_sub(CLOCKS_DIFFER_MS)).await?;
+    for row in good.into_iter().filter(|row| row.account == Some(account)) {
+        end(store, row.id).await?;
+    }
+    Ok(())
+}
+
+/// Ends an invitation; whether there is one.
+async fn end(store: &dyn Store, id: InvitationId) -> Result<bool, ChatError> {
+    for _ in 0..TRIES {
+        let Some(row) = store.invitation(id).await? else { return Ok(false) };
+        if row.uses_left == 0 || store.change_uses(id, row.uses_left, 0).await? {
+            return Ok(true);
+        }
+    }
+    Err(ChatError::overloaded(500))
+}
+
+/// What is stored of a code. `password` is the hash of the account's; `None` also where the code is for no account.
+fn code_hash(secret: &Secret, account: Option<UserId>, password: Option<&str>) -> [u8; 32] {
+    if account.is_none() {
+        return secret.hash;
+    }
+    Sha256::new().chain_update(secret.hash).chain_update(password.unwrap_or_default()).finalize().into()
+}
+
+/// The hash of the password that a code for this account replaces.
+async fn replaced(store: &dyn Store, account: Option<UserId>) -> Result<Option<String>, ChatError> {
+    match account {
+        Some(account) => Ok(store.password(account).await?),
+        None => Ok(None),
+    }
+}
+
 async fn make(store: &dyn Store, by: Option<UserId>, terms: Terms) -> Result<NewInvitation, ChatError> {
     let secret = Secret::random();
+    let password = replaced(store, terms.account).await?;
     let now = now_ms();
     let row = InvitationRow {
         id: InvitationId(Uuid::new_v4()),
-        code_hash: secret.hash,
+        code_hash: code_hash(&secret, terms.account, password.as_deref()),
         account: terms.account,
         role: terms.role,
         uses_left: terms.uses,
@@ -142,14 +188,18 @@ impl Auth {
     pub async fn end_invitation(&self, actor: &Actor, id: InvitationId) -> Result<(), ChatError> {
         let actor = self.stored_actor(actor).await?;
         may_give(&actor, Role::Guest)?;
-        for _ in 0..TRIES {
-            let row = self.store().invitation(id).await?.ok_or_else(|| ChatError::not_found("invitation"))?;
-            if row.uses_left == 0 || self.store().change_uses(id, row.uses_left, 0).await? {
-                tracing::info!(target: "audit", by = %actor.user, invitation = %id, "invitation ended");
-                return Ok(());
-            }
+        if !end(&**self.store(), id).await? {
+            return Err(ChatError::not_found("invitation"));
         }
-        Err(ChatError::overloaded(500))
+        tracing::info!(target: "audit", by = %actor.user, invitation = %id, "invitation ended");
+        Ok(())
+    }
+
+    /// The same of codes that are not good any more, because the password was set: so that nobody finds them listed.
+    pub(super) async fn end_outdated_codes(&self, account: UserId) {
+        if let Err(error) = end_codes(&**self.store(), account).await {
+            tracing::warn!(user = %account, %error, "codes of a password that was replaced are still listed");
+        }
     }
 
     /// Makes an account for somebody else, with an invitation to set its first password.
@@ -200,7 +250,7 @@ impl Auth {
     pub async fn redeem(&self, request: RedeemRequest, address: IpAddr) -> Result<TokenResponse, ChatError> {
         let RedeemRequest { code, password, device } = request;
         let password = Passwords::acceptable(&password)?;
-        let row = self.good(&code, address).await?;
+        let (row, before) = self.good(&code, address).await?;
         let user = row.account.ok_or_else(not_good)?;
         let user = self.store().user(user).await?.filter(|user| !user.deactivated).ok_or_else(not_good)?;
         self.may_still(&row, user.role).await?;
@@ -208,25 +258,30 @@ impl Auth {
         // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
         self.revoke_all(user.id).await?;
         self.take(&row).await?;
-        self.store().set_password(user.id, &phc).await?;
+        // Of two codes that are used at once one is good.
+        if !self.store().replace_password(user.id, before.as_deref(), &phc).await? {
+            return Err(not_good());
+        }
         self.revoke_all(user.id).await?;
+        self.end_outdated_codes(user.id).await;
         tracing::info!(target: "audit", user = %user.id, invitation = %row.id, %address, "password set by an invitation");
         self.start_session(&user, NewSession::on(device, address)).await
     }
 
-    /// The invitation that a code is of, if it is still good.
-    async fn good(&self, code: &str, address: IpAddr) -> Result<InvitationRow, ChatError> {
+    /// The invitation that a code is of, if it is still good, and the hash of the password that it replaces.
+    async fn good(&self, code: &str, address: IpAddr) -> Result<(InvitationRow, Option<String>), ChatError> {
         let (id, secret) = code.trim().split_once('.').ok_or_else(not_good)?;
         let id: InvitationId = id.parse().map_err(|_| not_good())?;
         let guess = self.limits.login(&format!("invitation {id}"), address)?;
-        let row = self.store().invitation(id).await;
-        let hash = Secret::of(secret.to_owned()).hash;
-        match row {
-            Ok(Some(row)) if row.code_hash == hash => {
+        let secret = Secret::of(secret.to_owned());
+        match self.with_password(id).await {
+            Ok(Some((row, password)))
+                if row.code_hash == code_hash(&secret, row.account, password.as_deref()) =>
+            {
                 guess.give_back();
                 let good =
                     row.uses_left > 0 && row.expires_at > now_ms() && row.created_at >= self.verifier.since();
-                if good { Ok(row) } else { Err(not_good()) }
+                if good { Ok((row, password)) } else { Err(not_good()) }
             }
             Ok(_) => {
                 self.publish(guess.wrong());
@@ -235,9 +290,18 @@ impl Auth {
             }
             Err(error) => {
                 guess.give_back();
-                Err(error.into())
+                Err(error)
             }
         }
+    }
+
+    async fn with_password(
+        &self,
+        id: InvitationId,
+    ) -> Result<Option<(InvitationRow, Option<String>)>, ChatError> {
+        let Some(row) = self.store().invitation(id).await? else { return Ok(None) };
+        let password = replaced(&**self.store(), row.account).await?;
+        Ok(Some((row, password)))
     }
 
     /// The same, if accounts are made with it.
@@ -246,7 +310,7 @@ impl Auth {
         code: &str,
         address: IpAddr,
     ) -> Result<InvitationRow, ChatError> {
-        let row = self.good(code, address).await?;
+        let (row, _) = self.good(code, address).await?;
         if row.account.is_some() {
             return Err(not_good());
         }

@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-pub use invitations::password_code;
+pub use invitations::{end_codes, password_code};
 pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing, new_key};
 pub use revocation::Revocations;

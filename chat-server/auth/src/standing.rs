@@ -7,7 +7,7 @@ use chat_domain::{
 };
 use chat_protocol::{ErrorCode, UserId, rest::User};
 
-use super::{Auth, outdated};
+use super::{Auth, invitations::end_codes, outdated};
 
 /// How often a change is decided anew when others change the same user at the same time.
 const DECISIONS: usize = 8;
@@ -65,6 +65,11 @@ impl Auth {
             let actor = self.stored_actor(actor).await?;
             let before = self.store().account(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
             let to = change.applied(&actor, &before.user)?;
+            let opened = before.user.deactivated && !to.deactivated;
+            if opened {
+                // Before it, while no others are made.
+                end_codes(&**self.store(), user).await?;
+            }
             let changed = self.store().change_standing(user, before.auth_version, to, now_ms()).await?;
             let auth_version = match changed {
                 StandingChange::Changed { auth_version } => auth_version,
@@ -80,10 +85,12 @@ impl Auth {
             // The rest also when it was so before: the first attempt may have failed between the two. Sessions go first, so that
             // sockets of a closed account are closed for good.
             let revoked = if to.deactivated { self.revoke_all(user).await } else { Ok(()) };
+            let ended = if to.deactivated { end_codes(&**self.store(), user).await } else { Ok(()) };
             if auth_version > 0 {
                 self.announce_version(user, auth_version).await;
             }
             revoked?;
+            ended?;
             if auth_version != before.auth_version {
                 tracing::info!(target: "audit", by = %actor.user, %user, role = ?to.role, deactivated = to.deactivated, "account changed");
             }

@@ -17,6 +17,13 @@ const FIRST_PASSWORD: Statement =
 const REPLACE_PASSWORD: Statement =
     Statement::conditional("UPDATE passwords SET phc = ? WHERE user = ? IF phc = ?");
 
+impl CassandraStore {
+    async fn first_password(&self, user: UserId, phc: &str) -> Result<Decided, StoreError> {
+        let ours = |row: &Row| row.text("phc") == Some(phc);
+        self.decide(FIRST_PASSWORD, vec![Value::Uuid(user.0), text(phc)], ours).await
+    }
+}
+
 #[async_trait]
 impl AuthStore for CassandraStore {
     async fn password(&self, user: UserId) -> Result<Option<String>, StoreError> {
@@ -25,24 +32,30 @@ impl AuthStore for CassandraStore {
     }
 
     async fn set_password(&self, user: UserId, phc: &str) -> Result<(), StoreError> {
-        let ours = |row: &Row| row.text("phc") == Some(phc);
         loop {
-            let found = match self.decide(FIRST_PASSWORD, vec![Value::Uuid(user.0), text(phc)], ours).await? {
+            let before = match self.first_password(user, phc).await? {
                 Decided::Applied => return Ok(()),
-                Decided::Refused(found) => found,
+                Decided::Refused(found) => found.map(|row| codec::string(&row, "phc")).transpose()?,
             };
-            let before = found.map(|row| codec::string(&row, "phc")).transpose()?;
-            if let Some(before) = before
-                && self.replace_password(user, &before, phc).await?
-            {
+            if before.is_some() && self.replace_password(user, before.as_deref(), phc).await? {
                 return Ok(());
             }
         }
     }
 
-    async fn replace_password(&self, user: UserId, from: &str, phc: &str) -> Result<bool, StoreError> {
-        let values = vec![text(phc), Value::Uuid(user.0), text(from)];
-        let decided = self.decide(REPLACE_PASSWORD, values, |row| row.text("phc") == Some(phc)).await?;
+    async fn replace_password(
+        &self,
+        user: UserId,
+        from: Option<&str>,
+        phc: &str,
+    ) -> Result<bool, StoreError> {
+        let decided = match from {
+            Some(from) => {
+                let values = vec![text(phc), Value::Uuid(user.0), text(from)];
+                self.decide(REPLACE_PASSWORD, values, |row| row.text("phc") == Some(phc)).await?
+            }
+            None => self.first_password(user, phc).await?,
+        };
         Ok(matches!(decided, Decided::Applied))
     }
 

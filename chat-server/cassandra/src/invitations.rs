@@ -27,6 +27,7 @@ const CHANGE: Statement = Statement::conditional(
     "UPDATE invitations USING TTL ? SET uses_left = ?, change = ? WHERE id = ? IF uses_left = ? AND change = ?",
 );
 const LINK: Statement = Statement::write("INSERT INTO invitation_list (ring, id) VALUES (?, ?) USING TTL ?");
+const UNLINK: Statement = Statement::write("DELETE FROM invitation_list WHERE ring = ? AND id = ?");
 const LINKS: Statement = Statement::read("SELECT id FROM invitation_list WHERE ring = ?");
 
 /// Kept beyond its end, for clocks that go differently.
@@ -93,7 +94,15 @@ impl CassandraStore {
             vec![kept, uses(to), Value::Uuid(change), Value::Uuid(id.0), uses(from), Value::Uuid(before)];
         // Others may have changed it from and to the same.
         let ours = |row: &Row| row.uuid("change") == Some(change);
-        Ok(matches!(self.decide(CHANGE, values, ours).await?, Decided::Applied))
+        let changed = matches!(self.decide(CHANGE, values, ours).await?, Decided::Applied);
+        if changed
+            && to == 0
+            && let Err(error) = self.write(UNLINK, vec![Value::TinyInt(RING), Value::Uuid(id.0)]).await
+        {
+            // It is left out of what is listed anyway, and expires.
+            tracing::debug!(invitation = %id, %error, "an invitation that has ended stays in the list");
+        }
+        Ok(changed)
     }
 
     pub(super) async fn good_invitations(&self, now: Millis) -> Result<Vec<InvitationRow>, StoreError> {

@@ -28,12 +28,20 @@ impl AuthStore for SqliteStore {
         .await
     }
 
-    async fn replace_password(&self, user: UserId, from: &str, phc: &str) -> Result<bool, StoreError> {
-        let (from, phc) = (from.to_owned(), phc.to_owned());
+    async fn replace_password(
+        &self,
+        user: UserId,
+        from: Option<&str>,
+        phc: &str,
+    ) -> Result<bool, StoreError> {
+        let (from, phc) = (from.map(str::to_owned), phc.to_owned());
         self.write(move |db| {
-            let replaced = db
-                .prepare_cached("UPDATE passwords SET phc = ?3 WHERE user = ?1 AND phc = ?2")?
-                .execute(params![user.0.as_bytes(), from, phc])?;
+            let sql = if from.is_some() {
+                "UPDATE passwords SET phc = ?3 WHERE user = ?1 AND phc = ?2"
+            } else {
+                "INSERT OR IGNORE INTO passwords (user, phc) SELECT ?1, ?3 WHERE ?2 IS NULL"
+            };
+            let replaced = db.prepare_cached(sql)?.execute(params![user.0.as_bytes(), from, phc])?;
             Ok(replaced > 0)
         })
         .await

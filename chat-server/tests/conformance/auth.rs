@@ -37,20 +37,30 @@ pub(crate) async fn a_password_is_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.password(UserId::new()).await.unwrap(), None);
 
     // On what was read, or not at all.
-    assert!(!store.replace_password(ada, "$argon2id$one", "$argon2id$three").await.unwrap());
+    assert!(!store.replace_password(ada, Some("$argon2id$one"), "$argon2id$three").await.unwrap());
     assert_eq!(store.password(ada).await.unwrap().as_deref(), Some("$argon2id$two"));
     let mut attempts = tokio::task::JoinSet::new();
     for attempt in 0..8 {
         let store = Arc::clone(&store);
         attempts.spawn(async move {
             let phc = format!("$argon2id${attempt}");
-            store.replace_password(ada, "$argon2id$two", &phc).await.unwrap().then_some(phc)
+            store.replace_password(ada, Some("$argon2id$two"), &phc).await.unwrap().then_some(phc)
         });
     }
     let winners: Vec<_> = attempts.join_all().await.into_iter().flatten().collect();
     let [phc] = winners.as_slice() else { panic!("expected one winner, got {winners:?}") };
     assert_eq!(store.password(ada).await.unwrap().as_ref(), Some(phc));
-    assert!(!store.replace_password(UserId::new(), "", "$argon2id$one").await.unwrap());
+    assert!(!store.replace_password(UserId::new(), Some(""), "$argon2id$one").await.unwrap());
+    // Of the first ones, one.
+    assert!(!store.replace_password(ada, None, "$argon2id$four").await.unwrap());
+    let linus = UserId::new();
+    let attempts = ["$argon2id$one", "$argon2id$two", "$argon2id$three"].map(|phc| {
+        let store = Arc::clone(&store);
+        async move { store.replace_password(linus, None, phc).await.unwrap().then_some(phc) }
+    });
+    let set: Vec<_> = futures_util::future::join_all(attempts).await.into_iter().flatten().collect();
+    assert_eq!(set.len(), 1, "{set:?}");
+    assert_eq!(store.password(linus).await.unwrap().as_deref(), set.first().copied());
 }
 
 pub(crate) async fn a_refresh_token_is_exchanged_once(store: Arc<dyn Store>) {

@@ -175,7 +175,7 @@ layer! {
     impl AuthStore {
         password(user: UserId) -> Option<String> = Call::read(Class::Auth);
         set_password(user: UserId, phc: &str) -> () = Call::write(Class::Auth);
-        replace_password(user: UserId, from: &str, phc: &str) -> bool = Call::write(Class::Auth);
+        replace_password(user: UserId, from: Option<&str>, phc: &str) -> bool = Call::write(Class::Auth);
         create_session(session: &SessionRow) -> () = Call::write(Class::Auth);
         session(id: SessionId) -> Option<SessionRow> = Call::read(Class::Auth);
         rotate_session(id: SessionId, next: Rotation) -> bool = Call::write(Class::Auth);

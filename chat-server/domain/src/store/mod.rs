@@ -361,7 +361,7 @@ pub struct Rotation {
 pub struct InvitationRow {
     /// Id of the invitation.
     pub id: InvitationId,
-    /// SHA-256 of the secret part of its code.
+    /// SHA-256 of the secret part of its code; for a password, of that hash and the hash of the password that it replaces.
     pub code_hash: [u8; 32],
     /// Whose password it sets; `None`: it makes accounts.
     pub account: Option<UserId>,
@@ -407,8 +407,9 @@ pub trait AuthStore: Send + Sync + 'static {
     /// Sets a user's password hash, whatever it was.
     async fn set_password(&self, user: UserId, phc: &str) -> Result<(), StoreError>;
 
-    /// Sets a user's password hash if it still is `from`. False when it is not: nothing was done.
-    async fn replace_password(&self, user: UserId, from: &str, phc: &str) -> Result<bool, StoreError>;
+    /// Sets a user's password hash if it still is `from`, `None` for none yet. False when it is not: nothing was done.
+    async fn replace_password(&self, user: UserId, from: Option<&str>, phc: &str)
+    -> Result<bool, StoreError>;
 
     /// Adds a session.
     async fn create_session(&self, session: &SessionRow) -> Result<(), StoreError>;
