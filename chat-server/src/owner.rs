@@ -22,6 +22,12 @@ pub enum RescueError {
     /// Nobody signs in with a password there.
     #[error("the account of {0:?} is closed, or a bot's: chat-server make-owner opens it")]
     NoPassword(String),
+    /// Nobody could sign in as that owner.
+    #[error(
+        "the account of {0:?} has no password yet: run chat-server reset-password, let its person set one, then run this \
+         again; take another account when it is closed or a bot's"
+    )]
+    NeverSignedIn(String),
     /// There is no room for another invitation, or the store did not do it.
     #[error("failed to make an invitation: {}", .0.message)]
     Invitation(ChatError),
@@ -43,6 +49,9 @@ pub async fn make(store: &dyn Store, handle: &str) -> Result<(), RescueError> {
     let owner = Standing { role: Role::Owner, deactivated: false };
     for _ in 0..DECISIONS {
         let account = store.account(user.id).await?.ok_or_else(no_user)?;
+        if !account.standing().is_owner() && store.password(user.id).await?.is_none() {
+            return Err(RescueError::NeverSignedIn(user.handle));
+        }
         if account.user.deactivated {
             chat_auth::end_codes(store, user.id).await.map_err(RescueError::Codes)?;
         }

@@ -64,7 +64,9 @@ impl Drop for Dev {
 async fn make_owner_is_the_way_back_in() {
     let mut server = TestServer::start().await;
     let (ada, grace) = (server.register("ada").await, server.register("grace").await);
-    // A code of before grace's account is closed.
+    // Somebody who has no password yet, and a code of before grace's account is closed.
+    let made = server.post("/v1/users").bearer_auth(&ada.access_token).json(&json!({ "handle": "linus" }));
+    assert_eq!(made.send().await.expect("answers").status(), StatusCode::CREATED);
     let reset = server.post(&format!("/v1/users/{}/password-reset", grace.user.id));
     let reset = reset.bearer_auth(&ada.access_token).send().await.expect("answers");
     let reset: NewInvitation = read(reset, StatusCode::CREATED).await;
@@ -75,7 +77,8 @@ async fn make_owner_is_the_way_back_in() {
     let data = server.config.data.dir.clone();
     server
         .stopped(async || {
-            for (handle, succeeds) in [("Grace", true), ("grace", true), ("nobody", false)] {
+            for (handle, succeeds) in [("Grace", true), ("grace", true), ("nobody", false), ("linus", false)]
+            {
                 let mut command = Command::new(BINARY);
                 command.args(["make-owner", handle, "--data-dir"]).arg(&data).stdin(Stdio::null());
                 let output = command.output().expect("runs");

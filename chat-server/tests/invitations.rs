@@ -265,3 +265,39 @@ async fn a_code_does_not_outlive_the_closing_of_its_account() {
     let code = reset(&server, &owner, &made.user).await;
     let _: TokenResponse = read(redeem(&server, &code, NEW_PASSWORD).await, StatusCode::OK).await;
 }
+
+#[tokio::test]
+async fn nobody_owns_the_organisation_without_a_password() {
+    let (server, owner) = closed().await;
+    let conflict = async |answer: Response| {
+        let problem: Problem = read(answer, StatusCode::CONFLICT).await;
+        assert_eq!(problem.code, ErrorCode::Conflict);
+        problem.detail
+    };
+    let body = json!({ "handle": "grace", "role": "owner" });
+    let problem: Problem =
+        read(post(&server, "/v1/users", Some(&owner), body).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert!(problem.code == ErrorCode::Invalid && problem.detail.contains("another role"), "{problem:?}");
+    let body = json!({ "handle": "grace", "role": "admin" });
+    let made: CreatedUser =
+        read(post(&server, "/v1/users", Some(&owner), body).await, StatusCode::CREATED).await;
+    let change = async |by: &TokenResponse, user: &User, body: Value| {
+        let request = server.http.patch(server.url(&format!("/v1/users/{}", user.id)));
+        request.bearer_auth(&by.access_token).json(&body).send().await.expect("answers")
+    };
+    let detail = conflict(change(&owner, &made.user, json!({ "role": "owner" })).await).await;
+    assert!(detail.contains("password-reset"), "{detail}");
+    // Nor by being opened as one, in the same request or later.
+    patch(&server, &owner, &made.user, json!({ "deactivated": true })).await;
+    conflict(change(&owner, &made.user, json!({ "role": "owner", "deactivated": false })).await).await;
+    conflict(change(&owner, &made.user, json!({ "role": "owner" })).await).await;
+    patch(&server, &owner, &made.user, json!({ "deactivated": false })).await;
+    for gone in [json!({ "role": "member" }), json!({ "deactivated": true })] {
+        let detail = conflict(change(&owner, &owner.user, gone).await).await;
+        assert!(detail.contains("the last owner"), "{detail}");
+    }
+    let code = reset(&server, &owner, &made.user).await;
+    let _: TokenResponse = read(redeem(&server, &code, NEW_PASSWORD).await, StatusCode::OK).await;
+    patch(&server, &owner, &made.user, json!({ "role": "owner" })).await;
+    patch(&server, &owner, &owner.user, json!({ "role": "member" })).await;
+}

@@ -17,8 +17,8 @@ use chat_domain::{
 use chat_protocol::{
     ErrorCode,
     rest::{
-        LoginRequest, NewInvitation, PasswordRequest, RedeemRequest, RegisterRequest, Role, TokenResponse,
-        UpdateUser,
+        CreateUser, LoginRequest, NewInvitation, PasswordRequest, RedeemRequest, RegisterRequest, Role,
+        TokenResponse, UpdateUser,
     },
 };
 use chat_sqlite::SqliteStore;
@@ -226,14 +226,52 @@ async fn one_of_two_codes_sets_the_password(two: &Two, owner: &Actor) {
     }
 }
 
+/// Who has no password yet becomes no owner, so that the last one who can sign in stays.
+async fn who_cannot_sign_in_is_no_owner(two: &Two, owner: &Actor) {
+    let to = |role| update(|change| change.role = Some(role));
+    let (promote, demote) = (to(Role::Owner), to(Role::Member));
+    for round in 0..ROUNDS {
+        let handle = format!("new-{round}");
+        let request = CreateUser { handle: handle.clone(), display_name: None, role: Some(Role::Member) };
+        let made = two.one.create_user(owner, request).await.unwrap();
+        let code = RedeemRequest {
+            code: made.password.code.clone(),
+            password: "correct horse".into(),
+            device: None,
+        };
+        let (promoted, demoted) = tokio::join!(
+            two.other.change_account(owner, made.user.id, &promote),
+            two.one.change_account(owner, owner.user, &demote)
+        );
+        for refused in [promoted, demoted] {
+            assert_eq!(refused.unwrap_err().code, ErrorCode::Conflict, "in round {round}");
+        }
+        let (promoted, redeemed) = tokio::join!(
+            two.other.change_account(owner, made.user.id, &promote),
+            two.one.redeem(code, ADDRESS)
+        );
+        redeemed.unwrap();
+        match promoted {
+            Ok(_) => {
+                two.one.change_account(owner, made.user.id, &demote).await.unwrap();
+            }
+            Err(refused) => assert_eq!(refused.code, ErrorCode::Conflict, "in round {round}"),
+        }
+    }
+}
+
 async fn all(two: Two) {
     // The first one owns the organisation.
     let owner = two.register("owner", "correct horse").await;
     // Each is about people of its own, and most of what they take is waiting for the store; two need the owner.
     let with_the_owner = async {
-        a_rename_undoes_no_change_of_the_standing(&two, &owner).await;
+        // While there is one owner.
         let actor = two.actor(&owner).await;
-        one_of_two_codes_sets_the_password(&two, &actor).await;
+        tokio::join!(
+            a_rename_undoes_no_change_of_the_standing(&two, &owner),
+            one_of_two_codes_sets_the_password(&two, &actor),
+            who_cannot_sign_in_is_no_owner(&two, &actor)
+        );
         the_last_owner_stays(&two, &owner).await;
     };
     tokio::join!(

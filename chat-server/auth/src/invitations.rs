@@ -214,6 +214,12 @@ impl Auth {
         if role == Role::Bot {
             return Err(ChatError::invalid("bots are not made here: they have no passwords"));
         }
+        if role == Role::Owner {
+            return Err(ChatError::invalid(
+                "role is owner: whoever has no password yet cannot own the organisation; take another role and make them an \
+                 owner once they have set one, or invite an owner (POST /v1/invitations)",
+            ));
+        }
         let user = Self::new_user(&handle, display_name, role)?;
         self.add_user(&user).await?;
         let password = make(&**self.store(), Some(actor.user), Terms::password_of(&user)).await?;

@@ -5,7 +5,10 @@ use chat_domain::{
     chat::{AccountChange, Actor, ChatError, now_ms},
     store::StandingChange,
 };
-use chat_protocol::{ErrorCode, UserId, rest::User};
+use chat_protocol::{
+    ErrorCode, UserId,
+    rest::{Role, User},
+};
 
 use super::{Auth, invitations::end_codes, outdated};
 
@@ -66,6 +69,17 @@ impl Auth {
             let before = self.store().account(user).await?.ok_or_else(|| ChatError::not_found("user"))?;
             let to = change.applied(&actor, &before.user)?;
             let opened = before.user.deactivated && !to.deactivated;
+            if to.role == Role::Owner
+                && (before.user.role != Role::Owner || opened)
+                && self.store().password(user).await?.is_none()
+            {
+                // The last owner who can sign in could go. Whoever has a password keeps one.
+                return Err(ChatError::new(
+                    ErrorCode::Conflict,
+                    "whoever has no password yet cannot own the organisation; they set one with their code (another one: POST \
+                     /v1/users/{user}/password-reset), then they can become an owner",
+                ));
+            }
             if opened {
                 // Before it, while no others are made.
                 end_codes(&**self.store(), user).await?;
