@@ -301,3 +301,20 @@ async fn nobody_owns_the_organisation_without_a_password() {
     patch(&server, &owner, &made.user, json!({ "role": "owner" })).await;
     patch(&server, &owner, &owner.user, json!({ "role": "member" })).await;
 }
+
+#[tokio::test]
+async fn what_is_no_code_at_all_is_a_guess_too() {
+    let (server, _owner) = closed().await;
+    for path in ["redeem", "register"] {
+        let limited = loop {
+            let answer = match path {
+                "redeem" => redeem(&server, "not a code", PASSWORD).await,
+                _ => register(&server, "grace", Some("not a code")).await,
+            };
+            if answer.status() != StatusCode::FORBIDDEN {
+                break answer;
+            }
+        };
+        assert_eq!(limited.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+}

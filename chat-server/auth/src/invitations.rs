@@ -276,8 +276,12 @@ impl Auth {
 
     /// The invitation that a code is of, if it is still good, and the hash of the password that it replaces.
     async fn good(&self, code: &str, address: IpAddr) -> Result<(InvitationRow, Option<String>), ChatError> {
-        let (id, secret) = code.trim().split_once('.').ok_or_else(not_good)?;
-        let id: InvitationId = id.parse().map_err(|_| not_good())?;
+        let parts = code.trim().split_once('.').and_then(|(id, secret)| Some((id.parse().ok()?, secret)));
+        let Some((id, secret)) = parts else {
+            // A guess as any other.
+            self.publish(self.limits.login("invitation", address)?.wrong());
+            return Err(not_good());
+        };
         let guess = self.limits.login(&format!("invitation {id}"), address)?;
         let secret = Secret::of(secret.to_owned());
         match self.with_password(id).await {
