@@ -212,7 +212,7 @@ for (const device of Object.keys(DEVICES)) {
       const { id } = items.find((item) => item.name === channel);
       const [{ seq }] = (await server.request("GET", `/v1/channels/${id}/messages?limit=1`, { token })).items;
       // As many as one person may have on one message.
-      for (const emoji of ["🍎", "🍐", "🍊", "🍋", "🍌", "🍉", "🍇", "🍓", "#️⃣", "━".repeat(21)]) {
+      for (const emoji of ["🍎", "🍐", "🍊", "🍋", "🍌", "🍉", "🍇", "🍓", "#️⃣", Array(10).fill("⭐").join("\u200d")]) {
         const path = `/v1/channels/${id}/messages/${seq}/reactions/${encodeURIComponent(emoji)}`;
         await server.request("PUT", path, { token, headers: { "idempotency-key": randomUUID() } });
       }
