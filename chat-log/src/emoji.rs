@@ -1,12 +1,16 @@
 //! Which texts can be reactions.
 
-use unicode_properties::{GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
+use unicode_properties::{EmojiStatus, GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
+
+use crate::text::is_invisible;
 
 /// Length of an emoji in bytes, at most: those that are put together from many have up to 41 (Unicode 16, emoji-zwj-sequences).
 const MAX_EMOJI_BYTES: usize = 64;
 
 /// Makes one picture of the two that it stands between.
 const JOINER: char = '\u{200d}';
+/// Shows what stands before it as a text.
+const TEXT: char = '\u{fe0e}';
 /// Puts a key around a digit.
 const KEY: char = '\u{20e3}';
 /// Ends the tags of a flag.
@@ -18,7 +22,9 @@ const LAST_TAG: char = '\u{e007f}';
 /// # Errors
 /// What was expected.
 pub fn check_emoji(emoji: &str) -> Result<(), String> {
-    if emoji.len() <= MAX_EMOJI_BYTES && emoji.split(JOINER).all(is_element) {
+    // What is joined is a picture.
+    let as_text = emoji.contains(JOINER) && emoji.contains(TEXT);
+    if emoji.len() <= MAX_EMOJI_BYTES && !as_text && emoji.split(JOINER).all(is_element) {
         return Ok(());
     }
     Err(format!(
@@ -39,7 +45,8 @@ fn is_element(text: &str) -> bool {
         return picture.is_emoji_char() && matches!(rest[..], ['\u{fe0f}', KEY] | [KEY]);
     }
     let is_look = match rest[..] {
-        [] | ['\u{fe0e}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'] => true,
+        [] | [TEXT | '\u{fe0f}'] => true,
+        ['\u{1f3fb}'..='\u{1f3ff}'] => has_skin(picture),
         [ref tags @ .., LAST_TAG] => {
             !tags.is_empty() && tags.iter().all(|c| matches!(c, '\u{e0020}'..='\u{e007e}'))
         }
@@ -48,10 +55,21 @@ fn is_element(text: &str) -> bool {
     is_look && (picture.is_emoji_char() || is_symbol(picture))
 }
 
-/// Whether it is a sign that is no letter: arrows, ticks, letters in a circle or a square.
+/// Whether it can have a colour of skin.
+fn has_skin(c: char) -> bool {
+    matches!(c.emoji_status(), EmojiStatus::EmojiModifierBase | EmojiStatus::EmojiPresentationAndModifierBase)
+}
+
+/// Whether it is a sign that is no letter: arrows, ticks, money, letters in a circle or a square.
 fn is_symbol(c: char) -> bool {
-    matches!(c, '\u{2100}'..='\u{27ff}' | '\u{2900}'..='\u{2bff}' | '\u{3200}'..='\u{32ff}' | '\u{1f000}'..='\u{1ffff}')
-        && !matches!(c.general_category(), GeneralCategory::Unassigned | GeneralCategory::PrivateUse)
+    let is_number_in_circle = matches!(c, '\u{2460}'..='\u{24ff}' | '\u{2776}'..='\u{2793}' | '\u{3200}'..='\u{32ff}' | '\u{1f100}'..='\u{1f1ff}');
+    let is_sign = matches!(
+        c.general_category(),
+        GeneralCategory::MathSymbol | GeneralCategory::CurrencySymbol | GeneralCategory::OtherSymbol
+    );
+    let stands_in = matches!(c, '\u{fffc}' | '\u{fffd}');
+    let is_assigned = c.general_category() != GeneralCategory::Unassigned;
+    (is_sign || is_number_in_circle && is_assigned) && !is_invisible(c) && !stands_in
 }
 
 #[cfg(test)]
@@ -128,6 +146,10 @@ mod tests {
             "🇩",
             "🇩🇪🇫",
             "\u{378}",
+            "→🏽",
+            "🎉🏽",
+            "🏽🏽",
+            "🏳\u{fe0e}\u{200d}🌈",
             "\u{1d159}",
             &"👍\u{200d}".repeat(17),
         ] {

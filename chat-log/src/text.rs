@@ -1,18 +1,27 @@
 //! Texts that people see: characters that do not show, or that change how others show; and names, how they are kept, compared and
 //! looked for. By RFC 8266 (PRECIS nicknames) and UTS 39 (what looks alike). Which characters a name may have follows the PRECIS
-//! class of free form, in the words of a newer Unicode and with emoji that are put together, which the class does not know.
+//! class of free form, by a newer Unicode and with emoji that are put together, which the class does not know.
 
 use precis_profiles::precis_core::context::{rule_zero_width_joiner, rule_zero_width_nonjoiner};
-use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+use unicode_normalization::{
+    UnicodeNormalization as _,
+    char::{canonical_combining_class, is_combining_mark},
+};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use unicode_security::skeleton;
 
 /// Words of a name by which it is found.
 const WORDS: usize = 8;
+/// How one mark is typed.
+const APOSTROPHES: [char; 6] = ['\u{2019}', '\u{2018}', '\u{2bc}', '\u{2bb}', '\u{b4}', '`'];
 /// Folding comes to rest after so many rounds at most (RFC 8264 §7).
 const ROUNDS: usize = 4;
 /// Marks that one letter has, at most: more are towers that cover the lines above. Burmese has five.
 const MARKS: usize = 8;
+/// Tags of a flag, at most (`gbsct`).
+const FLAG_TAGS: usize = 6;
+/// Turns what stands before it into a key, and is no mark of a letter.
+const KEY: char = '\u{20e3}';
 
 /// Marks that turn the direction of the text around them (property `Bidi_Control`), with which `gpj.exe` is made to look like
 /// `exe.jpg`.
@@ -57,27 +66,30 @@ pub fn is_line(text: &str) -> bool {
 /// Whether others will see what the writer meant: no control characters, nothing for private use, nothing that is not assigned yet
 /// (RFC 8264 §9.12 to §9.14).
 fn is_assigned(c: char) -> bool {
-    !matches!(
-        c.general_category(),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-            | GeneralCategory::PrivateUse
-            | GeneralCategory::Surrogate
-            | GeneralCategory::Unassigned
-    )
+    // Stand for what is not there.
+    let stands_in = matches!(c, '\u{fffc}' | '\u{fffd}');
+    !stands_in
+        && !matches!(
+            c.general_category(),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+                | GeneralCategory::PrivateUse
+                | GeneralCategory::Surrogate
+                | GeneralCategory::Unassigned
+        )
 }
 
 fn marks_stand_on_letters(text: &str) -> bool {
     let mut room = 0_usize;
-    text.nfd().filter(|c| !is_invisible(*c)).all(|c| {
+    text.nfd().filter(|c| !is_invisible(*c) && *c != KEY).all(|c| {
         if is_combining_mark(c) {
             let stands = room > 0;
             room = room.saturating_sub(1);
             stands
         } else {
-            room = if c.is_whitespace() { 0 } else { MARKS };
+            room = if c.is_alphanumeric() { MARKS } else { 0 };
             true
         }
     })
@@ -98,11 +110,18 @@ fn is_needed(text: &str, chars: &[char], at: usize) -> bool {
     let after = chars.get(at + 1).copied();
     match chars[at] {
         // RFC 5892, appendix A.1 and A.2.
-        '\u{200c}' => rule_zero_width_nonjoiner(text, at) == Ok(true),
+        // And where people type one although the letter before it joins nothing anyway.
+        '\u{200c}' => {
+            rule_zero_width_nonjoiner(text, at) == Ok(true)
+                || before.is_some_and(is_arabic) && after.is_some_and(is_arabic)
+        }
         '\u{200d}' => {
             let between_pictures =
                 before.is_some_and(|c| is_picture(c) || c == '\u{fe0f}') && after.is_some_and(is_picture);
-            between_pictures || rule_zero_width_joiner(text, at) == Ok(true)
+            // Before the virama: a letter that keeps its form (Unicode 16 §12.2, for Bengali, and after it).
+            let keeps_form =
+                before.is_some_and(is_indic) && after.is_some_and(|c| is_indic(c) && is_virama(c));
+            between_pictures || keeps_form || rule_zero_width_joiner(text, at) == Ok(true)
         }
         // As a text or as a picture: emoji, and digits of which `U+20E3` makes keys.
         '\u{fe0e}' | '\u{fe0f}' => {
@@ -111,13 +130,39 @@ fn is_needed(text: &str, chars: &[char], at: usize) -> bool {
         // Forms of ideographs, in which names of people differ.
         '\u{fe00}'..='\u{fe02}' | '\u{e0100}'..='\u{e01ef}' => before.is_some_and(is_ideograph),
         // Forms of Mongolian letters.
-        '\u{180b}'..='\u{180d}' | '\u{180f}' => before.is_some_and(|c| matches!(c, '\u{1820}'..='\u{18aa}')),
-        // Flags of parts of countries.
-        '\u{e0020}'..='\u{e007f}' => {
-            before.is_some_and(|c| matches!(c, '\u{1f3f4}' | '\u{e0020}'..='\u{e007e}'))
-        }
+        '\u{180b}'..='\u{180d}' | '\u{180f}' => before.is_some_and(is_mongolian),
+        // Sets a last vowel apart.
+        '\u{180e}' => before.is_some_and(is_mongolian) && after.is_some_and(is_mongolian),
+        '\u{e0020}'..='\u{e007f}' => is_in_flag(chars, at),
         _ => false,
     }
+}
+
+/// Whether it is one of the few tags between a black flag and the last tag: the flag of a part of a country.
+fn is_in_flag(chars: &[char], at: usize) -> bool {
+    let is_tag = |c: &char| matches!(c, '\u{e0020}'..='\u{e007e}');
+    let begin = at - chars[..at].iter().rev().take_while(|c| is_tag(c)).count();
+    let tags = chars[begin..].iter().take_while(|c| is_tag(c)).count();
+    let is_flag = begin.checked_sub(1).is_some_and(|at| chars[at] == '\u{1f3f4}');
+    is_flag && (1..=FLAG_TAGS).contains(&tags) && chars.get(begin + tags) == Some(&'\u{e007f}')
+}
+
+fn is_virama(c: char) -> bool {
+    const VIRAMA: u8 = 9;
+    canonical_combining_class(c) == VIRAMA
+}
+
+/// Scripts from Devanagari to Sinhala.
+const fn is_indic(c: char) -> bool {
+    matches!(c, '\u{900}'..='\u{dff}')
+}
+
+const fn is_arabic(c: char) -> bool {
+    matches!(c, '\u{620}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{8a0}'..='\u{8ff}')
+}
+
+const fn is_mongolian(c: char) -> bool {
+    matches!(c, '\u{1820}'..='\u{18aa}')
 }
 
 /// About what emoji are made of.
@@ -139,12 +184,16 @@ pub fn tidy(name: &str) -> String {
 }
 
 /// A name as names are compared and looked for, by the rules of RFC 8266 §2.4: spaces, case, NFKC, until nothing changes. What
-/// does not show makes no difference.
+/// does not show makes no difference. Nor does what people of some languages leave away or type in two ways: dots of Turkish i,
+/// `ß` for `ss`, kinds of apostrophes.
 #[must_use]
 pub fn fold(name: &str) -> String {
-    let shown: String = name.chars().filter(|c| !is_invisible(*c)).collect();
-    let round = |text: &str| single_spaces(&text.to_lowercase().nfkc().collect::<String>());
-    let mut folded = round(&shown);
+    let round = |text: &str| {
+        let lower =
+            text.to_lowercase().nfkc().collect::<String>().replace("i\u{307}", "i").replace('ß', "ss");
+        single_spaces(&lower.replace('ı', "i").replace(APOSTROPHES, "'"))
+    };
+    let mut folded = round(&shown(name));
     for _ in 1..ROUNDS {
         let again = round(&folded);
         if again == folded {
@@ -155,12 +204,53 @@ pub fn fold(name: &str) -> String {
     folded
 }
 
-/// A name as it looks: what no two names in one place may have in common. The skeleton of UTS 39 §4 of its folded form, but for
-/// `m`, which it takes apart.
+/// What of a text shows. Spacing accents become what they look like: they would fall apart into spaces and marks.
+fn shown(name: &str) -> String {
+    name.chars()
+        .filter(|c| !is_invisible(*c))
+        .collect::<String>()
+        .replace(APOSTROPHES, "'")
+        .replace('\u{b8}', ",")
+}
+
+/// What people look for, folded as names are. Signs before it are left away, unless there is nothing else: words of names are
+/// found without.
+#[must_use]
+pub fn fold_sought(sought: &str) -> String {
+    let folded = fold(sought);
+    let word = folded.trim_start_matches(|c: char| !c.is_alphanumeric());
+    if word.is_empty() { folded } else { word.to_owned() }
+}
+
+/// A name as it looks: what no two names in one place may have in common. The skeleton of UTS 39 §4, in any case, but for `m`, which
+/// it takes apart. Of letters of other scripts counts how they look in lower case, or else in upper case, if that is like
+/// ASCII; beside ASCII letters, how they are written. `I` and `l`, which only some fonts show alike, stay two letters: `mail` is not
+/// `mall`.
 #[must_use]
 pub fn look(name: &str) -> String {
-    let skeleton: String = skeleton(&fold(name)).collect();
-    fold(&skeleton).replace("rn", "m")
+    let composed: String = shown(name).nfkc().collect();
+    let words = composed.split_whitespace().map(|word| {
+        let is_mixed = word.contains(|c: char| c.is_ascii_alphabetic());
+        word.nfd().map(|c| look_of(c, is_mixed)).collect::<String>()
+    });
+    fold(&words.collect::<Vec<_>>().join(" ")).replace("rn", "m")
+}
+
+fn look_of(c: char, is_mixed: bool) -> String {
+    let as_ascii = |c: String| {
+        let look: String = skeleton(&c).collect();
+        (look.is_ascii() && !look.is_empty()).then(|| look.to_lowercase())
+    };
+    let (lower, upper) = (c.to_lowercase().to_string(), c.to_uppercase().to_string());
+    if c.is_ascii() {
+        return as_ascii(lower.clone()).unwrap_or(lower);
+    }
+    // A capital I looks like an l, but ASCII's does not count as one.
+    let written = if is_mixed { as_ascii(c.to_string()).filter(|look| look != "l") } else { None };
+    written
+        .or_else(|| as_ascii(lower.clone()))
+        .or_else(|| as_ascii(upper))
+        .unwrap_or_else(|| skeleton(&lower).collect())
 }
 
 fn single_spaces(text: &str) -> String {
@@ -210,6 +300,11 @@ mod tests {
             "ᠠ\u{180b}",
             "日本",
             "⠓⠊",
+            "#\u{fe0f}\u{20e3} one",
+            "\u{9b0}\u{200d}\u{9cd}\u{9af}\u{9be}\u{99a}\u{9c7}\u{9b2}",
+            "\u{cb0}\u{200d}\u{ccd}\u{caf}\u{cbe}",
+            "\u{182a}\u{1823}\u{182f}\u{1823}\u{1837}\u{182e}\u{180e}\u{1820}",
+            "\u{646}\u{648}\u{631}\u{200c}\u{627}\u{644}\u{62f}\u{6cc}\u{646}",
         ] {
             assert!(is_name(good), "{good:?}");
         }
@@ -246,7 +341,10 @@ mod tests {
             ("Ada \u{a0} Lovelace ", "ada lovelace"),
             ("ada\u{200b}", "ADA"),
             ("❤\u{fe0f}", "❤"),
-            ("Straße", "straße"),
+            ("Straße", "STRASSE"),
+            ("İsmail", "ismail"),
+            ("Iğdır", "IĞDIR"),
+            ("O\u{2019}Brien", "o'brien"),
             ("ﬁsh", "FISH"),
         ] {
             assert_eq!(fold(one), fold(other), "{one:?} {other:?}");
@@ -269,6 +367,16 @@ mod tests {
             ("mark", "rnark"),
             ("Caf\u{e9}", "cafe\u{301}"),
             ("paypal", "\u{440}\u{430}\u{443}\u{440}\u{430}l"),
+            ("HR", "\u{41d}R"),
+            ("TEAM", "\u{422}\u{415}\u{410}\u{41c}"),
+            ("Bob", "\u{412}ob"),
+            ("News", "\u{39d}ews"),
+            ("Zoo", "\u{396}oo"),
+            ("Kids", "\u{41a}ids"),
+            ("Marketing", "\u{41c}arketing"),
+            ("IT", "\u{406}T"),
+            ("it's", "it\u{b4}s"),
+            ("x,y", "x\u{b8}y"),
         ] {
             assert_eq!(look(one), look(other), "{one:?} {other:?}");
         }
@@ -299,6 +407,11 @@ mod tests {
             "\u{1d159}",
             "\u{301}a",
             "a \u{301}",
+            "-\u{301}",
+            "🎉\u{301}",
+            "a\u{fffc}",
+            "🏴\u{e0067}",
+            "a🏴\u{e0061}\u{e0062}\u{e0061}\u{e0062}\u{e0061}\u{e0062}\u{e0061}\u{e007f}",
             "a\u{2028}b",
             "a\nb",
             "a\u{202e}b",
@@ -318,5 +431,10 @@ mod tests {
         assert_eq!(words("a b c d e f g h i j").len(), WORDS);
         assert!(has_beginning("ada lovelace", "love") && has_beginning("ada lovelace", "ada l"));
         assert!(!has_beginning("ada lovelace", "ovel"));
+        for (sought, folded) in
+            [("(Kurt)", "kurt)"), ("\u{201c}The", "the"), ("_bot", "bot"), ("🦊", "🦊"), ("", "")]
+        {
+            assert_eq!(fold_sought(sought), folded, "{sought:?}");
+        }
     }
 }

@@ -48,6 +48,10 @@ const WINDOW: u32 = 256 * 1024;
 /// What is kept of one HTTP/2 answer for a client that does not read.
 const MAX_UNREAD: usize = 64 * 1024;
 
+/// What the system takes beyond what is on its way, in bytes.
+#[cfg(target_os = "linux")]
+const NOT_SENT: u32 = 128 * 1024;
+
 /// Serves `router` until `shutdown`, then lets requests in progress finish for a bounded time. Upgraded sockets
 /// are not its business: whoever took them drains them.
 pub async fn serve(listener: TcpListener, router: Router, admission: Admission, shutdown: CancellationToken) {
@@ -81,6 +85,17 @@ async fn accept(listener: &TcpListener, admission: &Admission) -> io::Result<(Tc
     Ok((stream, peer, admission.enter(peer, permit)))
 }
 
+/// The system takes little more than is on its way: what it has taken counts as read, and a ping of HTTP/2 waits behind it. With
+/// megabytes of it a slow reader would seem not to read for a minute.
+fn keep_little(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT) {
+        tracing::debug!(%error, "TCP_NOTSENT_LOWAT was not set");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -92,6 +107,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
+    keep_little(&stream);
     let activity = Activity::begin();
     let stream = Stream::new(stream, Arc::clone(&activity));
     let service = service_fn({

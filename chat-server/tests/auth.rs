@@ -426,6 +426,40 @@ async fn a_session_that_asks_for_new_tokens_without_end_waits() {
 }
 
 #[tokio::test]
+async fn refused_refresh_tokens_hold_up_nobody_who_has_a_good_one() {
+    let server = TestServer::start().await;
+    let ada = server.register("ada").await;
+    let bad = || refresh(&server, "no-session.no-secret");
+    let limited = loop {
+        let answers = futures_util::future::join_all((0..50).map(|_| bad())).await;
+        if let Some(limited) = answers.into_iter().find(|answer| answer.status() != StatusCode::UNAUTHORIZED)
+        {
+            break limited;
+        }
+    };
+    read::<Problem>(limited, StatusCode::TOO_MANY_REQUESTS).await;
+    read::<TokenResponse>(refresh(&server, &ada.refresh_token).await, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn a_password_is_changed_so_often() {
+    let server = TestServer::start().await;
+    let ada = server.register("ada").await;
+    let (mut current, mut new) = (PASSWORD, "another horse");
+    let limited = loop {
+        let body = json!({ "current": current, "new": new });
+        let answer = server.post("/v1/auth/password").bearer_auth(&ada.access_token).json(&body).send().await;
+        let answer = answer.expect("answers");
+        if answer.status() != StatusCode::NO_CONTENT {
+            break answer;
+        }
+        (current, new) = (new, current);
+    };
+    read::<Problem>(limited, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!(login(&server, "ada", current).await.status(), StatusCode::OK, "what it was changed to last");
+}
+
+#[tokio::test]
 async fn a_closed_server_takes_its_owner_and_nobody_else() {
     let server = TestServer::with(|config| {
         config.auth.registration = chat_auth::Registration::Closed;

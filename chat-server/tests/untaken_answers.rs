@@ -13,11 +13,12 @@ use harness::{
     http2::{Http2, Part},
     process::ServerProcess,
     read,
-    wait::{until_so, until_within},
+    wait::{DEADLINE, until_so, until_within},
 };
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::json;
 use tokio::{
+    io::AsyncWriteExt as _,
     sync::mpsc::{Receiver, channel},
     task::JoinSet,
 };
@@ -192,7 +193,7 @@ async fn whoever_takes_what_comes_gets_sixty_at_once() {
         let (mut bytes, mut good, mut ended) = (0, 0, 0);
         while ended < 60 {
             let next = connection.next();
-            let (_, parts) = tokio::time::timeout(harness::wait::DEADLINE, next)
+            let (_, parts) = tokio::time::timeout(DEADLINE, next)
                 .await
                 .expect("something comes")
                 .expect("the connection goes on");
@@ -236,4 +237,47 @@ async fn a_download_that_is_not_taken_ends_though_its_connection_is_used() {
     until_so("its files are closed", async || scene.open_downloads() == 0).await;
     let again = scene.get(&scene.content(), &scene.mallory).send().await.expect("answers");
     assert_eq!(again.bytes().await.expect("comes").len(), FILE_BYTES);
+}
+
+/// What the system has of what is to be sent to a connection from this port, in bytes.
+fn not_taken(server: u16, client: u16) -> Option<usize> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("is readable");
+    let (server, client) = (format!(":{server:04X}"), format!(":{client:04X}"));
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|columns| {
+        let is_it = columns[1].ends_with(&server) && columns[2].ends_with(&client);
+        let sends = columns[4].split(':').next().filter(|_| is_it)?;
+        usize::from_str_radix(sends, 16).ok()
+    })
+}
+
+#[tokio::test]
+async fn of_an_answer_that_nobody_reads_little_waits_in_the_system() {
+    const LARGE: usize = 16 * 1024 * 1024;
+    let scene = Scene::new().await;
+    let upload = scene
+        .http
+        .post(format!("{}/v1/files?channel={}&name=large.bin", scene.server.base_url, scene.channel));
+    let upload =
+        upload.bearer_auth(&scene.ada.access_token).body(vec![7; LARGE]).send().await.expect("answers");
+    let file = read::<FileRef>(upload, StatusCode::CREATED).await.id;
+    let address: std::net::SocketAddr =
+        scene.server.base_url.strip_prefix("http://").expect("an http URL").parse().expect("an address");
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(8 * 1024).expect("is set");
+    let mut stream = socket.connect(address).await.expect("connects");
+    let port = stream.local_addr().expect("has one").port();
+    let request = format!(
+        "GET /v1/files/{file}/content HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        scene.ada.access_token
+    );
+    stream.write_all(request.as_bytes()).await.expect("is sent");
+    let (mut before, mut looks) = (0, 0);
+    let waits = until_within(DEADLINE, "the system takes no more", async || {
+        let now = not_taken(address.port(), port).unwrap_or(0);
+        looks = if now > 0 && now == before { looks + 1 } else { 0 };
+        before = now;
+        (looks > 100).then_some(now)
+    })
+    .await;
+    assert!(waits < 1024 * 1024, "{waits} bytes wait");
 }

@@ -40,6 +40,7 @@ impl Auth {
             Some(code) => Some(self.invitation_for_accounts(&code, address).await?),
             None => None,
         };
+        self.passwords.room_for_strangers()?;
         let user = self.create(&handle, display_name, &password, invitation.as_ref()).await?;
         self.start_session(&user, NewSession::on(device, address)).await
     }
@@ -129,6 +130,13 @@ impl Auth {
             guess.give_back();
             return Err(error);
         }
+        if let Err(error) = self.passwords.room_for_strangers()
+            && !guess.is_known()
+            && !self.is_known_from(user.as_ref(), address).await?
+        {
+            guess.give_back();
+            return Err(error);
+        }
         let phc = match &user {
             Some(user) => self.store().password(user.id).await?,
             None => None,
@@ -203,6 +211,7 @@ impl Auth {
             return Err(wrong());
         }
         self.limits.right_password(user.id);
+        self.limits.change(user.id)?;
         let new = self.passwords.hash(&Passwords::acceptable(&new)?).await?;
         // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
         self.revoke_others(user.id, Some(actor.session)).await?;
@@ -332,6 +341,43 @@ mod tests {
             let refused = login.await.expect("ends").expect_err("is refused");
             assert_eq!(refused.code, ErrorCode::Unauthenticated, "{handle}");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn strangers_leave_places_for_those_who_are_known() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
+        let chat = Chat::new(Arc::<SqliteStore>::clone(&store), Arc::new(LocalBus::new()));
+        let auth = Auth::new(chat, store, AuthOptions::default()).await.expect("keys");
+        auth.create_account("ada", None, "correct horse".into()).await.expect("is made");
+        let login = |handle: &str, address: Ipv4Addr| {
+            let request =
+                LoginRequest { handle: handle.into(), password: "correct horse".into(), device: None };
+            let auth = Arc::clone(&auth);
+            tokio::spawn(async move { auth.login(request, address.into()).await })
+        };
+        let home = Ipv4Addr::new(192, 0, 2, 1);
+        login("ada", home).await.expect("ends").expect("signs in");
+        let held = auth.passwords.hold().await;
+        let crowd = async {
+            for network in 0..=255 {
+                let waiting = auth.passwords.waiting();
+                let stranger = login("nobody", Ipv4Addr::new(198, 51, 100, network));
+                while auth.passwords.waiting() == waiting && !stranger.is_finished() {
+                    tokio::task::yield_now().await;
+                }
+                if auth.passwords.is_crowded() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), crowd).await.expect("they come");
+        let refused =
+            login("nobody", Ipv4Addr::new(203, 0, 113, 1)).await.expect("ends").expect_err("is refused");
+        assert_eq!(refused.code, ErrorCode::Overloaded);
+        let ada = login("ada", home);
+        drop(held);
+        ada.await.expect("ends").expect("signs in");
     }
 
     #[test]

@@ -274,35 +274,26 @@ impl Auth {
         self.start_session(&user, NewSession::on(device, address)).await
     }
 
-    /// The invitation that a code is of, if it is still good, and the hash of the password that it replaces.
+    /// The invitation that a code is of, if it is still good, and the hash of the password that it replaces. Guesses are counted;
+    /// what others guess does not hold up whoever has the code.
     async fn good(&self, code: &str, address: IpAddr) -> Result<(InvitationRow, Option<String>), ChatError> {
         let parts = code.trim().split_once('.').and_then(|(id, secret)| Some((id.parse().ok()?, secret)));
-        let Some((id, secret)) = parts else {
-            // A guess as any other.
-            self.publish(self.limits.login("invitation", address)?.wrong());
+        let found = match parts {
+            Some((id, secret)) => self.with_password(id).await?.filter(|(row, password)| {
+                let secret = Secret::of(secret.to_owned());
+                row.code_hash == code_hash(&secret, row.account, password.as_deref())
+            }),
+            None => None,
+        };
+        let Some((row, password)) = found else {
+            let id = parts.map(|(id, _)| id);
+            let whose = id.map_or("invitation".into(), |id: InvitationId| format!("invitation {id}"));
+            self.publish(self.limits.login(&whose, address)?.wrong());
+            tracing::info!(target: "audit", invitation = id.map(tracing::field::display), %address, "invitation refused");
             return Err(not_good());
         };
-        let guess = self.limits.login(&format!("invitation {id}"), address)?;
-        let secret = Secret::of(secret.to_owned());
-        match self.with_password(id).await {
-            Ok(Some((row, password)))
-                if row.code_hash == code_hash(&secret, row.account, password.as_deref()) =>
-            {
-                guess.give_back();
-                let good =
-                    row.uses_left > 0 && row.expires_at > now_ms() && row.created_at >= self.verifier.since();
-                if good { Ok((row, password)) } else { Err(not_good()) }
-            }
-            Ok(_) => {
-                self.publish(guess.wrong());
-                tracing::info!(target: "audit", invitation = %id, %address, "invitation refused");
-                Err(not_good())
-            }
-            Err(error) => {
-                guess.give_back();
-                Err(error)
-            }
-        }
+        let good = row.uses_left > 0 && row.expires_at > now_ms() && row.created_at >= self.verifier.since();
+        if good { Ok((row, password)) } else { Err(not_good()) }
     }
 
     async fn with_password(

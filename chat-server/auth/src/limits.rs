@@ -11,7 +11,7 @@ use chat_domain::{
     chat::{ChatError, Rate},
 };
 use chat_http::network;
-use chat_protocol::{ErrorCode, SessionId, UserId};
+use chat_protocol::{SessionId, UserId};
 use lru::LruCache;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -25,6 +25,8 @@ const NETWORKS: u32 = 10;
 /// Refresh tokens that are refused, of one network a minute. Nobody guesses one, so it is wide: a whole office may have been
 /// signed out.
 const REFRESH_REFUSED: u32 = 600;
+/// Changes of a password with the right one, of one person in ten minutes.
+const CHANGES: u32 = 10;
 /// Times that one session gets new tokens, a minute.
 const REFRESHED: u32 = 60;
 
@@ -35,6 +37,7 @@ pub(super) struct Limits {
     login_account: Rate<u64>,
     register_network: Rate<u64>,
     password: Rate<u64>,
+    change: Rate<u64>,
     refresh_network: Rate<u64>,
     refresh_session: Rate<SessionId>,
     /// Accounts and networks that they were lately signed in from.
@@ -99,6 +102,7 @@ impl Limits {
             login_account: Rate::new(per_account.saturating_mul(NETWORKS), MINUTE),
             register_network: Rate::new(options.register_per_hour_address, HOUR),
             password: Rate::new(per_account, MINUTE),
+            change: Rate::new(CHANGES, 10 * MINUTE),
             refresh_network: Rate::new(REFRESH_REFUSED, MINUTE),
             refresh_session: Rate::new(REFRESHED, MINUTE),
             known: Mutex::new(LruCache::new(MAX_KEYS)),
@@ -127,24 +131,19 @@ impl Limits {
         self.password.give_back(&key(&user.to_string()));
     }
 
-    /// Counts somebody who shows a refresh token, unless `shown` finds it good.
-    pub(super) async fn refresh<T>(
-        &self,
-        address: IpAddr,
-        shown: impl Future<Output = Result<T, ChatError>>,
-    ) -> Result<T, ChatError> {
-        let network = network_key(address);
-        self.refresh_network.take(network)?;
-        let answer = shown.await;
-        if !matches!(&answer, Err(error) if error.code == ErrorCode::Unauthenticated) {
-            self.refresh_network.give_back(&network);
-        }
-        answer
+    /// Counts a refresh token that was refused. Good ones of the same network are never counted.
+    pub(super) fn refresh_refused(&self, address: IpAddr) -> Result<(), ChatError> {
+        self.refresh_network.take(network_key(address))
     }
 
     /// Counts a session that gets new tokens.
     pub(super) fn refreshed(&self, session: SessionId) -> Result<(), ChatError> {
         self.refresh_session.take(session)
+    }
+
+    /// Counts a person who changes their password.
+    pub(super) fn change(&self, user: UserId) -> Result<(), ChatError> {
+        self.change.take(key(&user.to_string()))
     }
 
     /// Counts a registration, and answers what other processes are to count as well.
@@ -172,10 +171,11 @@ impl Limits {
             &self.login_account,
             &self.register_network,
             &self.password,
+            &self.change,
+            &self.refresh_network,
         ] {
             limit.forget_idle();
         }
-        self.refresh_network.forget_idle();
         self.refresh_session.forget_idle();
     }
 }
@@ -193,8 +193,6 @@ pub(super) fn network_key(address: IpAddr) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
-
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -237,21 +235,6 @@ mod tests {
             guess.anywhere("ada").expect("may");
             guess.right();
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refused_refresh_tokens_count_for_the_network() {
-        let limits = limits(2, 3);
-        let refused = || Err::<(), _>(ChatError::new(ErrorCode::Unauthenticated, "not a token"));
-        for _ in 0..REFRESH_REFUSED {
-            limits.refresh(address("192.0.2.1"), ready(Ok(()))).await.expect("is good");
-            let error =
-                limits.refresh(address("192.0.2.1"), ready(refused())).await.expect_err("is not good");
-            assert_eq!(error.code, ErrorCode::Unauthenticated);
-        }
-        let error = limits.refresh(address("192.0.2.1"), ready(Ok(()))).await.expect_err("too many");
-        assert_eq!(error.code, ErrorCode::RateLimited);
-        limits.refresh(address("192.0.2.2"), ready(Ok(()))).await.expect("another network");
     }
 
     #[tokio::test(start_paused = true)]

@@ -121,6 +121,17 @@ impl Passwords {
         .map_err(|error: argon2::password_hash::phc::Error| failed(&error))
     }
 
+    /// Whether so many hashes wait that those of whom nobody knows yet have to come again: they take half of the places at most.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) >= self.max_waiting.div_ceil(2)
+    }
+
+    /// # Errors
+    /// `overloaded` when it is [crowded](Self::is_crowded).
+    pub(super) fn room_for_strangers(&self) -> Result<(), ChatError> {
+        if self.is_crowded() { Err(ChatError::overloaded(RETRY_AFTER_MS)) } else { Ok(()) }
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -94,7 +94,11 @@ impl Auth {
     /// whose older token is used ends by that, unless it is the one before the newest and its answer may have been lost.
     /// `rate_limited` when it is asked without end.
     pub async fn refresh(&self, refresh_token: &str, client: Client<'_>) -> Result<TokenResponse, ChatError> {
-        self.limits.refresh(client.address, self.rotate(refresh_token, client)).await
+        let answer = self.rotate(refresh_token, client).await;
+        if answer.as_ref().is_err_and(|error| error.code == ErrorCode::Unauthenticated) {
+            self.limits.refresh_refused(client.address)?;
+        }
+        answer
     }
 
     async fn rotate(&self, refresh_token: &str, client: Client<'_>) -> Result<TokenResponse, ChatError> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat_domain::store::StoreError;
-use chat_log::text::{fold, from_each_word, has_beginning};
+use chat_log::text::{fold, fold_sought, from_each_word, has_beginning};
 use chat_protocol::{UserId, rest::User};
 
 use super::{
@@ -61,7 +61,7 @@ impl CassandraStore {
         after: Option<&str>,
         most: usize,
     ) -> Result<Vec<User>, StoreError> {
-        let sought = fold(prefix.unwrap_or_default());
+        let sought = fold_sought(prefix.unwrap_or_default());
         let mut after = after.unwrap_or_default().to_owned();
         let mut users = Vec::new();
         while users.len() < most {

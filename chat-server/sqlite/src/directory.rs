@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chat_domain::store::{
     Account, ChannelRow, DirectoryStore, End, Membership, Standing, StandingChange, StoreError,
 };
-use chat_log::text::fold;
+use chat_log::text::fold_sought;
 use chat_protocol::{
     ChannelId, ChannelKind, Millis, Seq, UserId,
     rest::{Member, User},
@@ -177,7 +177,7 @@ impl DirectoryStore for SqliteStore {
             return self.all(sql, (after, limit(most)), codec::user).await;
         };
         // Each half is a range of an index; U+10FFFF comes after every character that a name can go on with.
-        let from = fold(prefix);
+        let from = fold_sought(prefix);
         let to = format!("{from}\u{10FFFF}");
         let sql = format!(
             "SELECT {USER_COLUMNS} FROM users WHERE handle IN (

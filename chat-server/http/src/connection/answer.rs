@@ -218,6 +218,8 @@ impl Open {
         drop(contents);
         if is_taken {
             self.shares.end();
+        } else {
+            self.shares.moved();
         }
     }
 }

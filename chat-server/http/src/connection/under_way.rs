@@ -38,7 +38,7 @@ const ALL_PAGES: u32 = 128 * 1024;
 const UNIT: u64 = 1024;
 /// Requests of one person that wait for any of it.
 const WAITING: usize = 240;
-/// Whoever waits while nothing of what they have ends for so long is refused.
+/// Whoever waits while nothing of what they have goes on for so long is refused.
 const STANDSTILL: Duration = Duration::from_secs(30);
 /// How long others are waited for.
 const OTHERS: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ struct Person {
 /// What one person has of something.
 struct Share {
     places: Arc<Semaphore>,
-    /// When some of it was last given back.
+    /// When some of it was last given back, or something that has some of it last went on.
     moved: Mutex<Instant>,
 }
 
@@ -205,10 +205,16 @@ struct Taken {
     person: Arc<Person>,
 }
 
+impl Taken {
+    fn moved(&self) {
+        *(self.which)(&self.person).moved.lock() = Instant::now();
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         // First the time, for whoever is woken.
-        *(self.which)(&self.person).moved.lock() = Instant::now();
+        self.moved();
         self.permit = None;
     }
 }
@@ -345,6 +351,19 @@ impl Shares {
         drop((page, download));
     }
 
+    /// Some of its answer was taken: whoever waits for it waits on.
+    pub(super) fn moved(&self) {
+        let held = self.held.lock();
+        let shares = [
+            held.request.as_ref().map(|(taken, _)| taken),
+            held.download.as_ref().map(|(taken, ..)| taken),
+            held.page.as_ref().map(|page| &page.of_person),
+        ];
+        for taken in shares.into_iter().flatten() {
+            taken.moved();
+        }
+    }
+
     /// Its answer was taken, or is not on its way any more.
     pub(super) fn end(&self) {
         let ended = std::mem::take(&mut *self.held.lock());
@@ -451,6 +470,28 @@ mod tests {
             assert!(one.await.expect("goes on").is_ok());
         }
         assert_eq!(metrics.waiting.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_refused_while_some_of_what_they_have_is_taken() {
+        let under_way = UnderWay::new(100, Arc::default());
+        let ada = UserId::new();
+        let mut held = Vec::new();
+        for _ in 0..DOWNLOADS {
+            held.push(download(&under_way, ada).await.expect("has a place"));
+        }
+        let waits = {
+            let under_way = under_way.clone();
+            tokio::spawn(async move { download(&under_way, ada).await.map(drop) })
+        };
+        // They share a slow line: none of them ends for minutes.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            held[0].moved();
+        }
+        assert!(!waits.is_finished());
+        held.pop();
+        waits.await.expect("goes on").expect("has a place");
     }
 
     #[tokio::test(start_paused = true)]
