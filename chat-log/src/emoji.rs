@@ -13,6 +13,8 @@ const JOINER: char = '\u{200d}';
 const TEXT: char = '\u{fe0e}';
 /// Puts a key around a digit.
 const KEY: char = '\u{20e3}';
+/// What tags make the flag of a part of a country.
+const BLACK_FLAG: char = '\u{1f3f4}';
 /// Ends the tags of a flag.
 const LAST_TAG: char = '\u{e007f}';
 
@@ -48,7 +50,9 @@ fn is_element(text: &str) -> bool {
         [] | [TEXT | '\u{fe0f}'] => true,
         ['\u{1f3fb}'..='\u{1f3ff}'] => has_skin(picture),
         [ref tags @ .., LAST_TAG] => {
-            !tags.is_empty() && tags.iter().all(|c| matches!(c, '\u{e0020}'..='\u{e007e}'))
+            picture == BLACK_FLAG
+                && !tags.is_empty()
+                && tags.iter().all(|c| matches!(c, '\u{e0020}'..='\u{e007e}'))
         }
         _ => false,
     };
@@ -146,6 +150,7 @@ mod tests {
             "🇩",
             "🇩🇪🇫",
             "\u{378}",
+            "👍\u{e0067}\u{e007f}",
             "→🏽",
             "🎉🏽",
             "🏽🏽",

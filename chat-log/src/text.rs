@@ -110,18 +110,22 @@ fn is_needed(text: &str, chars: &[char], at: usize) -> bool {
     let after = chars.get(at + 1).copied();
     match chars[at] {
         // RFC 5892, appendix A.1 and A.2.
-        // And where people type one although the letter before it joins nothing anyway.
+        // And behind an Arabic letter that joins nothing anyway, or ends its word, where people type one.
         '\u{200c}' => {
-            rule_zero_width_nonjoiner(text, at) == Ok(true)
-                || before.is_some_and(is_arabic) && after.is_some_and(is_arabic)
+            let ends = after.is_none_or(|c| is_arabic(c) || c.is_whitespace());
+            rule_zero_width_nonjoiner(text, at) == Ok(true) || before.is_some_and(is_arabic) && ends
         }
+        // Where words end that are written without spaces between them.
+        '\u{200b}' => before.is_some_and(has_no_spaces) && after.is_some_and(has_no_spaces),
         '\u{200d}' => {
             let between_pictures =
                 before.is_some_and(|c| is_picture(c) || c == '\u{fe0f}') && after.is_some_and(is_picture);
             // Before the virama: a letter that keeps its form (Unicode 16 §12.2, for Bengali, and after it).
             let keeps_form =
                 before.is_some_and(is_indic) && after.is_some_and(|c| is_indic(c) && is_virama(c));
-            between_pictures || keeps_form || rule_zero_width_joiner(text, at) == Ok(true)
+            // Behind an Arabic letter: it has its form within a word, as in abbreviations.
+            let joins = before.is_some_and(is_arabic);
+            between_pictures || keeps_form || joins || rule_zero_width_joiner(text, at) == Ok(true)
         }
         // As a text or as a picture: emoji, and digits of which `U+20E3` makes keys.
         '\u{fe0e}' | '\u{fe0f}' => {
@@ -159,6 +163,11 @@ const fn is_indic(c: char) -> bool {
 
 const fn is_arabic(c: char) -> bool {
     matches!(c, '\u{620}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{8a0}'..='\u{8ff}')
+}
+
+/// Thai, Lao, Burmese, Khmer.
+const fn has_no_spaces(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
 const fn is_mongolian(c: char) -> bool {
@@ -304,6 +313,9 @@ mod tests {
             "\u{9b0}\u{200d}\u{9cd}\u{9af}\u{9be}\u{99a}\u{9c7}\u{9b2}",
             "\u{cb0}\u{200d}\u{ccd}\u{caf}\u{cbe}",
             "\u{182a}\u{1823}\u{182f}\u{1823}\u{1837}\u{182e}\u{180e}\u{1820}",
+            "\u{646}\u{647}\u{200c}\u{62e}\u{634}\u{647}\u{200c}",
+            "\u{647}\u{200d}. \u{627}. \u{633}\u{627}\u{6cc}\u{647}",
+            "\u{179f}\u{17bb}\u{1781}\u{200b}\u{1785}\u{17b6}",
             "\u{646}\u{648}\u{631}\u{200c}\u{627}\u{644}\u{62f}\u{6cc}\u{646}",
         ] {
             assert!(is_name(good), "{good:?}");
