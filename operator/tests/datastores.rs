@@ -3,7 +3,7 @@
 
 mod harness;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use folkmoot_crds::ChatCluster;
@@ -84,8 +84,19 @@ impl Chat {
         self.deleted().await.unwrap();
     }
 
+    /// Tries again, as the operator does, while the broker is about to load or unload a topic.
     async fn deleted(&self) -> Result<(), Fault> {
-        Datastores::new().delete_pulsar(&self.cluster.spec.pulsar, &self.namespace, &self.secrets).await
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let deleted = Datastores::new()
+                .delete_pulsar(&self.cluster.spec.pulsar, &self.namespace, &self.secrets)
+                .await;
+            let is_soon = |fault: &Fault| fault.message.contains("temporarily unavailable");
+            if !deleted.as_ref().is_err_and(is_soon) || Instant::now() >= end {
+                return deleted;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// A request of somebody else.
