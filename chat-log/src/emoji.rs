@@ -2,7 +2,7 @@
 
 use unicode_properties::{EmojiStatus, GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
 
-use crate::text::is_invisible;
+use crate::text::{KEY, is_assigned, is_invisible};
 
 /// Length of an emoji in bytes, at most: those that are put together from many have up to 41 (Unicode 16, emoji-zwj-sequences).
 const MAX_EMOJI_BYTES: usize = 64;
@@ -11,8 +11,6 @@ const MAX_EMOJI_BYTES: usize = 64;
 const JOINER: char = '\u{200d}';
 /// Shows what stands before it as a text.
 const TEXT: char = '\u{fe0e}';
-/// Puts a key around a digit.
-const KEY: char = '\u{20e3}';
 /// What tags make the flag of a part of a country.
 const BLACK_FLAG: char = '\u{1f3f4}';
 /// Ends the tags of a flag.
@@ -71,9 +69,7 @@ fn is_symbol(c: char) -> bool {
         c.general_category(),
         GeneralCategory::MathSymbol | GeneralCategory::CurrencySymbol | GeneralCategory::OtherSymbol
     );
-    let stands_in = matches!(c, '\u{fffc}' | '\u{fffd}');
-    let is_assigned = c.general_category() != GeneralCategory::Unassigned;
-    (is_sign || is_number_in_circle && is_assigned) && !is_invisible(c) && !stands_in
+    (is_sign || is_number_in_circle) && is_assigned(c) && !is_invisible(c)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const MARKS: usize = 8;
 /// Tags of a flag, at most (`gbsct`).
 const FLAG_TAGS: usize = 6;
 /// Turns what stands before it into a key, and is no mark of a letter.
-const KEY: char = '\u{20e3}';
+pub(crate) const KEY: char = '\u{20e3}';
 
 /// Marks that turn the direction of the text around them (property `Bidi_Control`), with which `gpj.exe` is made to look like
 /// `exe.jpg`.
@@ -65,7 +65,7 @@ pub fn is_line(text: &str) -> bool {
 
 /// Whether others will see what the writer meant: no control characters, nothing for private use, nothing that is not assigned yet
 /// (RFC 8264 §9.12 to §9.14).
-fn is_assigned(c: char) -> bool {
+pub(crate) fn is_assigned(c: char) -> bool {
     // Stand for what is not there.
     let stands_in = matches!(c, '\u{fffc}' | '\u{fffd}');
     !stands_in

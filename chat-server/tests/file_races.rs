@@ -17,8 +17,8 @@ use chat_domain::{
     store::Store,
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, ErrorCode, FileId, Seq, SessionId, UserId,
-    rest::{CreateChannel, Role, User},
+    ChannelId, ChannelKind, ClientId, ErrorCode, FileId, Seq,
+    rest::{CreateChannel, Role},
 };
 use chat_sqlite::SqliteStore;
 use keyspace::Keyspace;
@@ -46,15 +46,7 @@ impl Two {
     async fn on(one: Arc<dyn Store>, other: Arc<dyn Store>, blobs: &Path) -> Self {
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
         let blobs: Arc<dyn BlobStore> = Arc::new(DiskBlobs::open(blobs).unwrap());
-        let user = User {
-            id: UserId::new(),
-            handle: "ada".into(),
-            display_name: "Ada".into(),
-            role: Role::Owner,
-            created_at: now_ms(),
-            deactivated: false,
-        };
-        assert!(one.create_user(&user).await.unwrap());
+        let actor = harness::people::stored(&*one, "ada", Role::Owner).await;
         let process = |store: &Arc<dyn Store>| {
             let chat = Chat::new(Arc::clone(store), Arc::clone(&bus));
             Process { files: Files::new(Arc::clone(&chat), Arc::clone(&blobs), LIMITS), chat }
@@ -66,7 +58,6 @@ impl Two {
         } else {
             process(&other)
         };
-        let actor = Actor { user: user.id, role: Role::Owner, auth_version: 0, session: SessionId::new() };
         Self { one: first, other: second, store: one, actor }
     }
 

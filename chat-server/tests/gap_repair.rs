@@ -12,19 +12,19 @@ use chat_cluster::{
 };
 use chat_domain::{
     bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
-    store::{DirectoryStore as _, Store},
+    chat::Chat,
+    store::Store,
 };
 use chat_gateway::metrics::GatewayMetrics;
 use chat_gateway::{Gateway, GatewayOptions};
 use chat_http::connection::Admission;
 use chat_protocol::{
-    ChannelKind, EventBody, SessionId, UserId,
-    rest::{CreateChannel, Role, User},
+    ChannelKind, EventBody,
+    rest::{CreateChannel, Role},
 };
 use chat_server::http_server;
 use chat_sqlite::SqliteStore;
-use harness::ws::TestSocket;
+use harness::{people::stored, ws::TestSocket};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,15 +34,7 @@ const MESSAGES: usize = 500;
 async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store");
-    let user = User {
-        id: UserId::new(),
-        handle: "ada".into(),
-        display_name: "Ada".into(),
-        role: Role::Owner,
-        created_at: now_ms(),
-        deactivated: false,
-    };
-    assert!(store.create_user(&user).await.expect("is taken"));
+    let actor = stored(&store, "ada", Role::Owner).await;
     let store: Arc<dyn Store> = Arc::new(store);
     // Keeps a single message: whoever does not read between two of them misses the first.
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::with_capacity(1));
@@ -74,7 +66,6 @@ async fn every_event_arrives_in_order_over_a_bus_that_loses_most_of_them() {
     let server =
         tokio::spawn(http_server::serve(listener, gateway.router(), Admission::default(), stop.clone()));
 
-    let actor = Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() };
     let channel = CreateChannel {
         kind: ChannelKind::Private,
         name: "lossy".into(),

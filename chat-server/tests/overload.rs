@@ -35,8 +35,8 @@ use chat_guard::{BreakerState, Guarded, LimitBounds};
 use chat_http::connection::Admission;
 use chat_protocol::{
     ChannelId, ChannelKind, ClientFrame, ClientId, CloseCode, ErrorCode, EventBody, Problem, Seq,
-    ServerFrame, SessionId, UserId,
-    rest::{CreateChannel, Role, User},
+    ServerFrame,
+    rest::{CreateChannel, Role},
 };
 use chat_server::{
     admin::{self, AdminState},
@@ -68,18 +68,9 @@ impl World {
     async fn new(bounds: LimitBounds) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let sqlite = SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store");
-        let user = User {
-            id: UserId::new(),
-            handle: "ada".into(),
-            display_name: "Ada".into(),
-            role: Role::Owner,
-            created_at: now_ms(),
-            deactivated: false,
-        };
-        assert!(sqlite.create_user(&user).await.expect("is taken"));
+        let actor = harness::people::stored(&sqlite, "ada", Role::Owner).await;
         let store = MoodyStore::new(sqlite);
         let guarded = Arc::new(Guarded::new(Arc::clone(&store), bounds));
-        let actor = Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() };
         Self { store, guarded, actor, dir }
     }
 

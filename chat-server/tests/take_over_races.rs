@@ -10,14 +10,15 @@ use std::sync::Arc;
 use chat_cassandra::{CassandraStore, migrate::migrate};
 use chat_domain::{
     bus::{Bus, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
+    chat::{Actor, Chat},
     store::Store,
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, SessionId, UserId,
-    rest::{CreateChannel, Role, User},
+    ChannelId, ChannelKind, UserId,
+    rest::{CreateChannel, Role},
 };
 use chat_sqlite::SqliteStore;
+use harness::people::stored;
 use keyspace::Keyspace;
 
 /// Rounds that go on beside each other: what takes long is waiting for the store.
@@ -33,24 +34,11 @@ struct Two {
     owners: [Actor; 2],
 }
 
-async fn owner(store: &Arc<dyn Store>, handle: &str) -> Actor {
-    let user = User {
-        id: UserId::new(),
-        handle: handle.into(),
-        display_name: handle.into(),
-        role: Role::Owner,
-        created_at: now_ms(),
-        deactivated: false,
-    };
-    assert!(store.create_user(&user).await.unwrap());
-    Actor { user: user.id, role: Role::Owner, auth_version: 0, session: SessionId::new() }
-}
-
 impl Two {
     async fn on(one: Arc<dyn Store>, other: Arc<dyn Store>) -> Self {
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let founder = owner(&one, "founder").await;
-        let owners = [owner(&one, "one").await, owner(&one, "other").await];
+        let founder = stored(&*one, "founder", Role::Owner).await;
+        let owners = [stored(&*one, "one", Role::Owner).await, stored(&*one, "other", Role::Owner).await];
         let same = Arc::ptr_eq(&one, &other);
         let store = Arc::clone(&one);
         let one = Chat::new(one, Arc::clone(&bus));

@@ -18,7 +18,6 @@ use chat_domain::{
 };
 use chat_protocol::{ChannelId, FileId, Millis, Seq, UserId};
 use futures_util::future::try_join_all;
-
 use uuid::Uuid;
 
 use super::{

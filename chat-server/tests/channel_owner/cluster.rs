@@ -19,17 +19,20 @@ use chat_cluster::{
 };
 use chat_domain::{
     bus::{Bus, BusMessage, Position, PublishError, Subscription, local::LocalBus},
-    chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit, now_ms},
-    store::{DirectoryStore as _, LogStore as _, Store},
+    chat::{Actor, Chat, ChatError, Command, Owners, PendingCommit},
+    store::{LogStore as _, Store},
 };
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, ErrorCode, EventBody, Seq, SessionId, UserId,
-    rest::{Committed, CreateChannel, Role, User},
+    ChannelId, ChannelKind, ClientId, ErrorCode, EventBody, Seq,
+    rest::{Committed, CreateChannel, Role},
 };
 use chat_sqlite::SqliteStore;
 use parking_lot::RwLock;
 
-use crate::wait::{DEADLINE, until, until_within};
+use crate::{
+    people::stored,
+    wait::{DEADLINE, until, until_within},
+};
 
 /// For owners that answer. Longer than any test, so that none depends on how fast the machine is.
 const TIMEOUT: Duration = DEADLINE.saturating_mul(2);
@@ -57,24 +60,11 @@ pub(crate) struct Process {
     pub(crate) published: Arc<AtomicUsize>,
 }
 
-async fn person(store: &SqliteStore, handle: &str, role: Role) -> Actor {
-    let user = User {
-        id: UserId::new(),
-        handle: handle.into(),
-        display_name: handle.into(),
-        role,
-        created_at: now_ms(),
-        deactivated: false,
-    };
-    assert!(store.create_user(&user).await.unwrap());
-    Actor { user: user.id, role, auth_version: 0, session: SessionId::new() }
-}
-
 impl World {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).unwrap());
-        let ada = person(&store, "ada", Role::Owner).await;
+        let ada = stored(&*store, "ada", Role::Owner).await;
         let (bus, live) = (Arc::new(LocalBus::new()), Arc::new(RwLock::new(Arc::from([]))));
         Self { store, bus, live, ada, dir, timeout: TIMEOUT }
     }
@@ -149,7 +139,7 @@ impl World {
 
     /// A member of a channel.
     pub(crate) async fn member(&self, handle: &str, chat: &Chat, channel: ChannelId) -> Actor {
-        let actor = person(&self.store, handle, Role::Member).await;
+        let actor = stored(&*self.store, handle, Role::Member).await;
         chat.join(&actor, channel).await.unwrap();
         actor
     }

@@ -4,6 +4,8 @@
 mod certificates;
 mod cluster;
 mod flapping;
+#[path = "../harness/people.rs"]
+mod people;
 mod proxy;
 #[path = "../harness/wait.rs"]
 mod wait;

@@ -14,22 +14,25 @@ use chat_cluster::metrics::ClusterMetrics;
 use chat_cluster::{Cluster, ClusterOptions, process::Process};
 use chat_domain::{
     bus::{Bus, BusMessage, Position, PublishError, Signal, Subscription, local::LocalBus},
-    chat::{Actor, Chat, now_ms},
+    chat::{Actor, Chat},
     store::Store,
 };
 use chat_gateway::metrics::GatewayMetrics;
 use chat_gateway::{Gateway, GatewayOptions};
 use chat_http::connection::Admission;
 use chat_protocol::{
-    ChannelId, ChannelKind, SessionId, UserId,
-    rest::{CreateChannel, Role, User},
+    ChannelId, ChannelKind,
+    rest::{CreateChannel, Role},
 };
 use chat_server::http_server;
 use chat_sqlite::SqliteStore;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::ws::{DEADLINE, TestSocket};
+use super::{
+    people::stored,
+    ws::{DEADLINE, TestSocket},
+};
 
 /// A bus that can be made to lose things.
 pub struct TestBus {
@@ -148,16 +151,7 @@ impl TestCluster {
     }
 
     pub async fn user(&self, handle: &str) -> Actor {
-        let user = User {
-            id: UserId::new(),
-            handle: handle.into(),
-            display_name: handle.into(),
-            role: Role::Member,
-            created_at: now_ms(),
-            deactivated: false,
-        };
-        assert!(self.store.create_user(&user).await.expect("is stored"));
-        Actor { user: user.id, role: user.role, auth_version: 0, session: SessionId::new() }
+        stored(&*self.store, handle, Role::Member).await
     }
 }
 

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod engines;
 pub mod http2;
 pub mod operations;
+pub mod people;
 pub mod process;
 pub mod raw;
 pub mod wait;

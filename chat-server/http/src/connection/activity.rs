@@ -142,7 +142,8 @@ impl Activity {
             }
             state.answers.iter().filter_map(Weak::upgrade).collect()
         };
-        Some(answers.iter().filter(|answer| answer.is_stuck()).count() > 0)
+        // All of them, also behind one that is stuck.
+        Some(answers.iter().fold(false, |stuck, answer| answer.give_up_if_overdue() | stuck))
     }
 
     /// The server has something to do for a request, or has done it.

@@ -187,7 +187,7 @@ impl Open {
 
     /// Gives it up when too little of it is taken: its file is closed, its bytes are free. True when some of it is already on its way,
     /// which only the end of the connection frees.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(super) fn give_up_if_overdue(&self) -> bool {
         let mut contents = self.contents.lock();
         if !contents.is_overdue(Instant::now()) {
             return false;
