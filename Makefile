@@ -76,7 +76,7 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs a nightly toolch
 
 hostile: ## what nobody well-meaning sends, then the same changed by chance for HOSTILE_SECONDS (600) seconds
 	@scripts/check-host.sh
-	FOLKMOOT_HOSTILE_SECONDS=$(or $(HOSTILE_SECONDS),600) cargo test --locked --workspace --test hostile -- --nocapture
+	FOLKMOOT_HOSTILE_SECONDS=$(or $(HOSTILE_SECONDS),600) cargo test --locked --workspace --test it hostile:: -- --nocapture
 
 fmt: ## format all Rust code
 	cargo fmt --all

@@ -50,6 +50,9 @@ settle() {
     fi
 }
 
+# How many processors this machine has.
+cores() { getconf _NPROCESSORS_ONLN; }
+
 # A loopback port that nobody listens on, below the range that the kernel hands out to clients.
 free_port() {
     local port

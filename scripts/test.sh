@@ -65,6 +65,8 @@ step_fmt() {
 step_clippy() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
 
 step_test() {
+    # Most tests wait for something most of the time.
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(cores)))}
     begin_engines
     cargo test --workspace --locked --no-run
     engines_ready

@@ -1,14 +1,18 @@
 //! Cassandra keeps the contract that every store keeps, through the Apache C++ driver as well.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
+#[path = "it/conformance/mod.rs"]
 mod conformance;
+#[allow(dead_code, reason = "it uses a part of it")]
+#[path = "it/harness/mod.rs"]
 mod harness;
+#[allow(dead_code, reason = "it uses a part of it")]
+#[path = "it/keyspace/mod.rs"]
 mod keyspace;
 
 use std::sync::Arc;
 
 use chat_cassandra::{CassandraStore, cpp_driver::CppCql, cql::Cql, migrate::migrate};
-use harness::wait;
 use keyspace::Keyspace;
 use tokio::sync::OnceCell;
 

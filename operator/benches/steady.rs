@@ -4,7 +4,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
-#[path = "../tests/fake/mod.rs"]
+#[path = "../tests/it/fake/mod.rs"]
 mod fake;
 
 use std::{

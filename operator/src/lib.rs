@@ -1,7 +1,7 @@
 //! The operator: brings what is there in line with each `ChatCluster`, and reports how far it is.
 //!
 //! I/O is in `controller::{observe, engines, apply, gateways, status, finalize}`, `live`, `datastore`'s clients,
-//! `lease` and `sampler`; all that decides is pure. Modules lie in layers: `tests/layers.rs` allows no circle of
+//! `lease` and `sampler`; all that decides is pure. Modules lie in layers: `tests/it/layers.rs` allows no circle of
 //! imports among them.
 
 pub mod addons;
