@@ -19,7 +19,7 @@ mod queue;
 mod run;
 mod walk;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chat_cluster::{Cluster, Node};
@@ -136,7 +136,7 @@ impl Follower {
     /// Starts these consumers. [`Follower::committed`] and [`Follower::missed`] are to be called for what the bus brings.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime, and when two consumers have the same name: they would share cursors.
     #[must_use]
     pub fn start(
         consumers: Vec<Arc<dyn Consumer>>,
@@ -144,6 +144,11 @@ impl Follower {
         processes: &Arc<dyn Processes>,
         options: &FollowOptions,
     ) -> Arc<Self> {
+        let mut names = HashSet::new();
+        for consumer in &consumers {
+            let name = consumer.name();
+            assert!(names.insert(name), "two consumers are named {name:?}: they would share cursors");
+        }
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let runner = |consumer: Arc<dyn Consumer>| {
             Arc::new(Runner {

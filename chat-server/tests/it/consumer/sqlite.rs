@@ -75,3 +75,11 @@ async fn the_writer_may_die_before_and_behind_the_commit() {
     }
     assert_eq!(head, 7);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[should_panic = "would share cursors"]
+async fn no_two_consumers_have_the_same_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let consumer = || Arc::new(EventCounter::new(MemoryCounts::default()));
+    follow(&open(folder.path()), vec![consumer(), consumer()]);
+}
