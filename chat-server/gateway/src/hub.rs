@@ -19,17 +19,22 @@ use chat_domain::{
     store::{End, StoredEvent},
 };
 use chat_protocol::{ChannelId, EventBody, Generation, Seq, UserId};
-use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
-use super::{GatewayOptions, conn::Conn, recent::Recent, wire};
+use super::{
+    GatewayOptions,
+    conn::Conn,
+    recent::Recent,
+    sockets::{Pieces, Snapshot},
+    wire,
+};
 use crate::metrics::GatewayMetrics;
 
 /// Channels up to this size are served right on the bus task; larger ones get a task of their own.
 const INLINE_SOCKETS: usize = 64;
-/// Sockets served before a large channel's task lets others run.
-const SLICE: usize = 128;
+/// Pieces of a large channel's sockets that are served before its task lets others run.
+const SLICE: usize = 2;
 /// Events read at once when a gap is repaired.
 const REPAIR_PAGE: usize = 500;
 /// Channels whose gaps are read at once.
@@ -45,7 +50,7 @@ const READ_LATELY: Duration = Duration::from_secs(300);
 /// Channels that no socket is in and whose recent events are kept, all in all.
 const KEPT_FOR_READING: usize = 50_000;
 
-type Sockets = Arc<IndexMap<u64, Arc<Conn>>>;
+type Sockets = Pieces<Arc<Conn>>;
 
 struct Channel {
     state: Mutex<ChannelState>,
@@ -151,7 +156,7 @@ impl Hub {
         let channel = self.channel_or_new(id);
         let mut state = channel.state.lock();
         state.used = Instant::now();
-        if Arc::make_mut(&mut state.sockets).insert(conn.id, Arc::clone(conn)).is_none() {
+        if state.sockets.insert(conn.id, Arc::clone(conn)) {
             conn.places.lock().subscribe(id);
         }
         state.end
@@ -172,7 +177,7 @@ impl Hub {
     fn remove_socket(&self, id: ChannelId, conn: &Conn) {
         if let Some(channel) = self.channel(id) {
             let mut state = channel.state.lock();
-            Arc::make_mut(&mut state.sockets).swap_remove(&conn.id);
+            state.sockets.remove(conn.id);
             state.used = Instant::now();
         }
     }
@@ -301,8 +306,8 @@ impl Hub {
     /// Passes something short-lived to a channel's sockets, except those of one user.
     pub(super) fn signal(&self, id: ChannelId, frame: &Bytes, except: UserId) {
         let Some(channel) = self.channel(id) else { return };
-        let sockets = Arc::clone(&channel.state.lock().sockets);
-        for conn in sockets.values() {
+        let sockets = channel.state.lock().sockets.snapshot();
+        for conn in sockets.iter() {
             if conn.actor().is_some_and(|actor| actor.user != except) {
                 conn.push_ephemeral(frame);
             }
@@ -411,7 +416,7 @@ impl Hub {
         drop(state);
         if inline {
             while let Some((frames, sockets)) = next_round(channel) {
-                self.hand_out(&frames, sockets.values());
+                self.hand_out(&frames, sockets.iter());
             }
         } else {
             tokio::spawn(Arc::clone(self).fan_out(Arc::clone(channel)));
@@ -428,13 +433,13 @@ impl Hub {
 
     async fn fan_out(self: Arc<Self>, channel: Arc<Channel>) {
         while let Some((frames, sockets)) = next_round(&channel) {
-            for start in (0..sockets.len()).step_by(SLICE) {
-                let end = sockets.len().min(start + SLICE);
-                if let Some(slice) = sockets.get_range(start..end) {
-                    self.hand_out(&frames, slice.values());
+            for (at, piece) in sockets.pieces().enumerate() {
+                if at > 0 && at % SLICE == 0 {
+                    tokio::task::yield_now().await;
                 }
-                tokio::task::yield_now().await;
+                self.hand_out(&frames, piece);
             }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -565,14 +570,14 @@ fn json_of(frame: &Bytes) -> Bytes {
 }
 
 /// The events and sockets of the next round; when there is nothing, the fan-out has ended.
-fn next_round(channel: &Channel) -> Option<(Vec<Bytes>, Sockets)> {
+fn next_round(channel: &Channel) -> Option<(Vec<Bytes>, Snapshot<Arc<Conn>>)> {
     let mut state = channel.state.lock();
     if state.pending.is_empty() {
         state.fanning = false;
         state.pending = Vec::new();
         return None;
     }
-    Some((std::mem::take(&mut state.pending), Arc::clone(&state.sockets)))
+    Some((std::mem::take(&mut state.pending), state.sockets.snapshot()))
 }
 
 /// An event from the store as the bus would have brought it.

@@ -24,6 +24,7 @@ mod reads;
 mod recent;
 mod roster;
 mod session;
+mod sockets;
 mod tasks;
 mod upgrade;
 mod welcome;
