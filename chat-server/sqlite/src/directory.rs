@@ -133,7 +133,7 @@ impl DirectoryStore for SqliteStore {
             }
             db.prepare_cached(
                 "UPDATE user_channels SET (read, read_at, read_n, read_d, read_m) =
-                     (SELECT seq, seq, n, d, m FROM events WHERE channel = ?2 AND seq = ?3)
+                     (SELECT seq, seq, n, d, m FROM log WHERE channel = ?2 AND seq = ?3)
                  WHERE user = ?1 AND channel = ?2",
             )?
             .execute(params![user.0.as_bytes(), channel.0.as_bytes(), int(seq)])?;

@@ -37,7 +37,7 @@ impl LogStore for SqliteStore {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT {EVENT_COLUMNS} FROM events WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+                "SELECT {EVENT_COLUMNS} FROM log WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
             ))?;
             let rows = query.query_map(params![channel.0.as_bytes(), int(after), limit(most)], |row| {
                 stored_event(channel, row)
@@ -59,7 +59,7 @@ impl LogStore for SqliteStore {
     async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT {EVENT_COLUMNS} FROM events WHERE channel = ?1 AND seq = ?2"
+                "SELECT {EVENT_COLUMNS} FROM log WHERE channel = ?1 AND seq = ?2"
             ))?;
             let row =
                 query.query_row(params![channel.0.as_bytes(), int(seq)], |row| stored_event(channel, row));

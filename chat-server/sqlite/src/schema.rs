@@ -146,9 +146,14 @@ ALTER TABLE users DROP COLUMN display_key;
 ALTER TABLE events ADD COLUMN n INTEGER;
 ALTER TABLE events ADD COLUMN d INTEGER;
 ALTER TABLE events ADD COLUMN m INTEGER;
+-- Each event stands in one index by its position, so that it costs one page: messages in `events_messages`, all else here. `log`
+-- is both; a query on it must name the channel.
+DROP INDEX events_log;
+CREATE UNIQUE INDEX events_others ON events (channel, seq) WHERE kind <> 1;
 -- Only edits are looked for by the message that they are of.
 DROP INDEX events_target;
 CREATE INDEX events_edits ON events (channel, target, seq) WHERE kind = 2;
+CREATE VIEW log AS SELECT * FROM events WHERE kind = 1 UNION ALL SELECT * FROM events WHERE kind <> 1;
 -- The same three up to the read marker, and the position that they belong to. `own` is the user's last counted message.
 ALTER TABLE user_channels ADD COLUMN read_at INTEGER;
 ALTER TABLE user_channels ADD COLUMN read_n INTEGER;
