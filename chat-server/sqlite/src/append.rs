@@ -3,12 +3,13 @@
 
 use chat_domain::store::{Appended, Commit, End, NewEvent, Refusal};
 use chat_log::{ChannelFacts, Decision, kind_number, permission::Denial, rules_change, scrub, target};
-use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
+use chat_protocol::{ChannelId, Millis, Seq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     JobError,
     codec::{self, int, uint, user_id},
+    tail,
 };
 
 /// Appends `events` in order. The caller's savepoint makes it all or nothing on an error.
@@ -17,6 +18,9 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
     let before = log.end;
     let mut outcomes = Vec::with_capacity(events.len());
     for events in events.chunk_by(|_, next| next.with_previous) {
+        if !outcomes.is_empty() && tail::is_long(db)? {
+            tail::settle(db)?;
+        }
         match events {
             [event] => outcomes.push(log.append_one(event)?),
             events => outcomes.extend(log.append_all_or_none(events)?),
@@ -26,21 +30,6 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
         log.save()?;
     }
     Ok(Commit { outcomes, before: Some(before), read: log.read })
-}
-
-/// Where and when the event with this client id was committed first.
-pub(super) fn committed_as(
-    db: &Connection,
-    channel: ChannelId,
-    by: UserId,
-    id: ClientId,
-) -> Result<Option<(Seq, Millis)>, JobError> {
-    Ok(db
-        .prepare_cached("SELECT seq, at FROM dedup WHERE channel = ?1 AND by = ?2 AND id = ?3")?
-        .query_row(params![channel.0.as_bytes(), by.0.as_bytes(), id.0.as_bytes()], |row| {
-            Ok((uint(row, 0)?, uint(row, 1)?))
-        })
-        .optional()?)
 }
 
 pub(super) struct Log<'a> {
@@ -166,12 +155,16 @@ impl<'a> Log<'a> {
         if rules_change(&event.body) {
             self.ruled = seq;
         }
-        self.insert(seq, event)?;
-        self.project(seq, event, author.read)?;
+        let read = self.has_read(event, author.read)?;
+        self.insert(seq, event, read)?;
+        if read {
+            self.read.push(seq);
+        }
+        self.project(seq, event)?;
         Ok(Appended::New { seq })
     }
 
-    /// One statement, since every message needs all of it.
+    /// Two statements, since every message needs all of it.
     fn author(&self, event: &NewEvent) -> Result<Author, JobError> {
         if event.id.is_none() && event.authority.is_none() && event.seen.is_none() {
             return Ok(Author::default());
@@ -184,7 +177,7 @@ impl<'a> Log<'a> {
             let auth_version = codec::opt_uint(row, 3)?.unwrap_or_default();
             Ok(Author { first, read: codec::opt_uint(row, 2)?, auth_version })
         };
-        Ok(self
+        let mut author = self
             .db
             .prepare_cached(
                 "SELECT dedup.seq, dedup.at, user_channels.read, users.auth_version FROM (SELECT 1)
@@ -192,7 +185,16 @@ impl<'a> Log<'a> {
                  LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
                  LEFT JOIN users ON users.id = ?2",
             )?
-            .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
+            .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?;
+        for newer in tail::unsettled(self.db, event.by, Some(self.channel))? {
+            if newer.id.is_some() && newer.id == event.id {
+                author.first = Some((newer.seq, newer.at));
+            }
+            if newer.read {
+                author.read = author.read.map(|read| read.max(newer.seq));
+            }
+        }
+        Ok(author)
     }
 
     /// By another public channel than this one.
@@ -203,7 +205,7 @@ impl<'a> Log<'a> {
             .exists(params![self.key(), key])?)
     }
 
-    fn insert(&self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {
+    fn insert(&self, seq: Seq, event: &NewEvent, author_read: bool) -> Result<(), JobError> {
         let mut body = event.body.json().to_string();
         if let Some(scrubbed) = scrub(&event.body) {
             // Room for what may take its place.
@@ -213,8 +215,8 @@ impl<'a> Log<'a> {
         let counts = self.end.counts;
         self.db
             .prepare_cached(
-                "INSERT INTO events (channel, seq, at, by, id, kind, target, body, n, d, m)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO events (channel, seq, at, by, id, kind, target, body, n, d, m, author_read)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 self.key(),
@@ -227,13 +229,9 @@ impl<'a> Log<'a> {
                 body,
                 int(counts.n),
                 int(counts.d),
-                int(counts.m)
+                int(counts.m),
+                author_read
             ])?;
-        if let Some(id) = id {
-            self.db
-                .prepare_cached("INSERT INTO dedup (channel, by, id, seq, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![self.key(), event.by.0.as_bytes(), id, int(seq), int(event.at)])?;
-        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file, one writer thread that commits in groups, a few reader threads.
 //!
 //! `writer` owns the only connection that writes; `append` is what it does for a log, `project` what depends on the kind of an
-//! event; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's format.
+//! event, `tail` what it leaves for later; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's format.
 
 mod append;
 mod auth;
@@ -18,6 +18,7 @@ mod queue;
 mod schema;
 mod seed;
 mod standing;
+mod tail;
 mod writer;
 
 use std::{
@@ -165,7 +166,7 @@ impl SqliteStore {
     /// # Errors
     /// As any write.
     pub async fn purge(&self, now: Millis) -> Result<usize, StoreError> {
-        self.write(move |db| writer::purge(db, now)).await
+        self.write(move |db| Ok(writer::purge(db, now)?.removed)).await
     }
 
     /// Runs `work` in the writer's next transaction. Once it is queued it runs, whether or not the caller stays.

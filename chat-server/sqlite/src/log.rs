@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     SqliteStore, append,
     codec::{self, EVENT_COLUMNS, int, limit, stored_event},
-    project, writer,
+    project, tail, writer,
 };
 
 #[async_trait]
@@ -53,7 +53,7 @@ impl LogStore for SqliteStore {
         by: UserId,
         id: ClientId,
     ) -> Result<Option<(Seq, Millis)>, StoreError> {
-        self.read(move |db| append::committed_as(db, channel, by, id)).await
+        self.read(move |db| Ok(tail::committed_as(db, channel, by, id)?)).await
     }
 
     async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
