@@ -119,7 +119,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens or makes the file at `path` (and `-wal`, `-shm` and `.lock` files beside it).
+    /// Opens or makes the file at `path` (and `-wal` and `.lock` files beside it).
     ///
     /// # Errors
     /// [`StoreError::Failed`] when another process has it open, when it was written by a newer version, when it
@@ -263,8 +263,12 @@ fn private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// For one process: no other one can open the file, and the index of the write-ahead log is in this one's memory, where its
+/// threads lock it without system calls.
+const VFS: &std::ffi::CStr = c"unix-excl";
+
 fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
-    // SQLite gives its other files the permissions of this one.
+    // SQLite gives its other files the permissions of this one. `-shm` is of a version that shared the file.
     for (suffix, must) in [("", true), ("-wal", false), ("-shm", false)] {
         let mut file = path.as_os_str().to_owned();
         file.push(suffix);
@@ -273,7 +277,7 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
             private(file).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         }
     }
-    let mut db = Connection::open(path)?;
+    let mut db = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), VFS)?;
     db.busy_timeout(Duration::from_secs(5))?;
     // FULL: a commit is answered when it is on the disk. secure_delete: deleted text must leave the file, its
     // freed pages included. Savepoints keep their undo log in memory instead of a temporary file.
@@ -292,10 +296,8 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags_and_vfs(path, flags, VFS)?;
     db.busy_timeout(Duration::from_secs(5))?;
     db.execute_batch(
         "PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY;",
