@@ -46,6 +46,16 @@ pub(super) struct Log<'a> {
     pub(super) read: Vec<Seq>,
 }
 
+/// Of the author `?2` of an event with the client id `?3` in the channel `?1`: [`Author`]. For the tail, see there.
+const AUTHOR: &str = "SELECT coalesce(dedup.seq, tail.seq), coalesce(dedup.at, tail.at),
+         max(user_channels.read, tail.read), users.auth_version
+     FROM (SELECT max(CASE id WHEN ?3 THEN seq END) AS seq, max(CASE id WHEN ?3 THEN at END) AS at,
+                  coalesce(max(author_read * seq), 0) AS read
+           FROM events WHERE row > (SELECT settled FROM progress) AND channel = ?1 AND by = ?2) AS tail
+     LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
+     LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
+     LEFT JOIN users ON users.id = ?2";
+
 /// What is read of an author before each event: whether it was committed before, where their marker is, and the version of
 /// their role.
 #[derive(Default)]
@@ -164,7 +174,7 @@ impl<'a> Log<'a> {
         Ok(Appended::New { seq })
     }
 
-    /// Two statements, since every message needs all of it.
+    /// One statement, since every message needs all of it.
     fn author(&self, event: &NewEvent) -> Result<Author, JobError> {
         if event.id.is_none() && event.authority.is_none() && event.seen.is_none() {
             return Ok(Author::default());
@@ -172,29 +182,11 @@ impl<'a> Log<'a> {
         // No client id is empty.
         let id = event.id.map_or(Vec::new(), |id| id.0.into_bytes().to_vec());
         let read = |row: &Row<'_>| {
-            let seq: Option<i64> = row.get(0)?;
-            let first = seq.map(|_| Ok::<_, rusqlite::Error>((uint(row, 0)?, uint(row, 1)?))).transpose()?;
+            let first = codec::opt_uint(row, 0)?.zip(codec::opt_uint(row, 1)?);
             let auth_version = codec::opt_uint(row, 3)?.unwrap_or_default();
             Ok(Author { first, read: codec::opt_uint(row, 2)?, auth_version })
         };
-        let mut author = self
-            .db
-            .prepare_cached(
-                "SELECT dedup.seq, dedup.at, user_channels.read, users.auth_version FROM (SELECT 1)
-                 LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
-                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
-                 LEFT JOIN users ON users.id = ?2",
-            )?
-            .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?;
-        for newer in tail::unsettled(self.db, event.by, Some(self.channel))? {
-            if newer.id.is_some() && newer.id == event.id {
-                author.first = Some((newer.seq, newer.at));
-            }
-            if newer.read {
-                author.read = author.read.map(|read| read.max(newer.seq));
-            }
-        }
-        Ok(author)
+        Ok(self.db.prepare_cached(AUTHOR)?.query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
     }
 
     /// By another public channel than this one.
@@ -239,4 +231,37 @@ impl<'a> Log<'a> {
 /// White space after JSON is no part of it; readers cut it off.
 pub(super) fn pad(body: &mut String, length: usize) {
     body.extend(std::iter::repeat_n(' ', length.saturating_sub(body.len())));
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_protocol::{ChannelKind, ClientId, EventBody, UserId};
+    use rusqlite::StatementStatus;
+
+    use super::{
+        super::{plan_once, schema::migrate},
+        *,
+    };
+
+    #[test]
+    fn what_every_message_asks_is_planned_once() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        plan_once(&db).expect("is set");
+        migrate(&mut db).expect("migrates");
+        let (channel, by) = (ChannelId::new(), UserId::new());
+        let created = EventBody::ChannelCreated {
+            channel_kind: ChannelKind::Private,
+            name: None,
+            topic: String::new(),
+        };
+        append(&db, channel, &[NewEvent::of_server(by, 1, created)]).expect("is made");
+        for n in 0..3 {
+            let body = EventBody::Message { text: "hi".into(), files: vec![], deleted: false };
+            let sent = NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(by, n, body) };
+            append(&db, channel, &[sent]).expect("is appended");
+        }
+        let asked = db.prepare_cached(AUTHOR).expect("is in the cache");
+        assert_eq!(asked.get_status(StatementStatus::Run), 3);
+        assert_eq!(asked.get_status(StatementStatus::RePrepare), 0);
+    }
 }

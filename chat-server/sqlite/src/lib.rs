@@ -35,7 +35,7 @@ use std::{
 
 use chat_domain::store::StoreError;
 use chat_protocol::Millis;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 pub use self::seed::{SeedChannel, SeedPlan, Seeded};
 use self::{
@@ -290,6 +290,7 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
          PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;",
     )?;
+    plan_once(&db)?;
     db.set_prepared_statement_cache_capacity(128);
     schema::migrate(&mut db)?;
     Ok(db)
@@ -302,6 +303,12 @@ fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     db.execute_batch(
         "PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY;",
     )?;
+    plan_once(&db)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
+}
+
+/// Without it many statements are parsed and planned anew for each value that is bound, though the plan is the same.
+fn plan_once(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

@@ -6,46 +6,34 @@ use chat_domain::store::{Counts, Membership};
 use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::codec::{MEMBERSHIP_COLUMNS, channel_id, client_id, membership, opt_counts, uint};
+use super::codec::{MEMBERSHIP_COLUMNS, channel_id, membership, opt_counts, uint};
 
 /// Rows after which the tail is settled. Every message looks through it.
 const LONG: i64 = 64;
 
-/// An event of one author that is not settled.
-pub(super) struct Unsettled {
+/// A message that is not settled, of a known author.
+struct Unsettled {
     channel: ChannelId,
-    pub(super) seq: Seq,
-    pub(super) at: Millis,
-    pub(super) id: Option<ClientId>,
-    is_message: bool,
+    seq: Seq,
     /// Its author's read marker moved to it.
-    pub(super) read: bool,
+    read: bool,
     counts: Option<Counts>,
 }
 
-/// What somebody added, in one channel or in all of them.
-pub(super) fn unsettled(
-    db: &Connection,
-    by: UserId,
-    channel: Option<ChannelId>,
-) -> rusqlite::Result<Vec<Unsettled>> {
+fn unsettled(db: &Connection, by: UserId) -> rusqlite::Result<Vec<Unsettled>> {
     let read = |row: &Row<'_>| {
         Ok(Unsettled {
             channel: channel_id(row, 0)?,
             seq: uint(row, 1)?,
-            at: uint(row, 2)?,
-            id: client_id(row, 3)?,
-            is_message: row.get(4)?,
-            read: row.get(5)?,
-            counts: opt_counts(row, 6)?,
+            read: row.get(2)?,
+            counts: opt_counts(row, 3)?,
         })
     };
-    let channel = channel.as_ref().map(|channel| channel.0.as_bytes());
     db.prepare_cached(
-        "SELECT channel, seq, at, id, kind = 1, author_read, n, d, m FROM events
-         WHERE row > (SELECT settled FROM progress) AND by = ?1 AND (channel = ?2 OR ?2 IS NULL) ORDER BY row",
+        "SELECT channel, seq, author_read, n, d, m FROM events
+         WHERE row > (SELECT settled FROM progress) AND by = ?1 AND kind = 1 ORDER BY row",
     )?
-    .query_map(params![by.0.as_bytes(), channel], read)?
+    .query_map([by.0.as_bytes()], read)?
     .collect()
 }
 
@@ -71,7 +59,7 @@ pub(super) fn committed_as(
 /// Somebody's places in all of their channels, in order of id.
 pub(super) fn memberships(db: &Connection, user: UserId) -> rusqlite::Result<Vec<Membership>> {
     // First: what is settled in between is in both, and does no harm twice.
-    let tail = unsettled(db, user, None)?;
+    let tail = unsettled(db, user)?;
     db.prepare_cached(&format!(
         "SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 ORDER BY channel"
     ))?
@@ -85,7 +73,7 @@ pub(super) fn membership_in(
     user: UserId,
     channel: ChannelId,
 ) -> rusqlite::Result<Option<Membership>> {
-    let tail = unsettled(db, user, Some(channel))?;
+    let tail = unsettled(db, user)?;
     db.prepare_cached(&format!(
         "SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 AND channel = ?2"
     ))?
@@ -96,7 +84,7 @@ pub(super) fn membership_in(
 fn with_tail(mut place: Membership, tail: &[Unsettled]) -> Membership {
     // They may have left since, and joined again.
     let theirs = |event: &&Unsettled| event.channel == place.channel && event.seq > place.since;
-    for event in tail.iter().filter(theirs).filter(|event| event.is_message) {
+    for event in tail.iter().filter(theirs) {
         place.own = place.own.max(event.seq);
         if event.read && event.seq > place.read {
             (place.read, place.counts) = (event.seq, event.counts);

@@ -93,7 +93,7 @@ impl Writer {
             let _ = self.db.query_row(&format!("PRAGMA max_page_count = {most}"), (), |_| Ok(()));
         }
         let before = self.db.total_changes();
-        let mut lost = self.db.execute_batch("BEGIN IMMEDIATE").map_err(Arc::new).err();
+        let mut lost = self.run_sql("BEGIN IMMEDIATE").map_err(Arc::new).err();
         let mut ran = Vec::with_capacity(jobs.len());
         for (place, job) in jobs.into_iter().enumerate() {
             // Not with a message that comes alone: somebody waits for it.
@@ -134,8 +134,8 @@ impl Writer {
 
     /// Work of the store's own, in a transaction of its own; `None` when it failed and can be tried again later.
     fn transaction<T>(&self, what: &str, work: impl Fn() -> rusqlite::Result<T>) -> Result<Option<T>, Dead> {
-        let done = self.db.execute_batch("BEGIN IMMEDIATE").and_then(|()| work());
-        match done.and_then(|done| self.db.execute_batch("COMMIT").map(|()| done)) {
+        let done = self.run_sql("BEGIN IMMEDIATE").and_then(|()| work());
+        match done.and_then(|done| self.run_sql("COMMIT").map(|()| done)) {
             Ok(done) => Ok(Some(done)),
             Err(error) => {
                 tracing::warn!(%error, what, "store cannot do work of its own");
@@ -146,20 +146,23 @@ impl Writer {
     }
 
     fn run_in_savepoint(&self, job: WriteJob, ran: &mut Vec<Ran>) -> rusqlite::Result<()> {
-        self.db.prepare_cached("SAVEPOINT job")?.execute(())?;
+        self.run_sql("SAVEPOINT job")?;
         let outcome = job(Ok(&self.db));
         let succeeded = outcome.succeeded;
         ran.push(outcome);
         if !succeeded {
-            self.db.prepare_cached("ROLLBACK TO job")?.execute(())?;
+            self.run_sql("ROLLBACK TO job")?;
         }
-        self.db.prepare_cached("RELEASE job")?.execute(())?;
-        Ok(())
+        self.run_sql("RELEASE job")
+    }
+
+    fn run_sql(&self, sql: &str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute(()).map(drop)
     }
 
     fn commit(&self) -> Result<Fate, Dead> {
         self.fail_here(FaultPoint::BeforeCommit)?;
-        let committed = self.db.execute_batch("COMMIT");
+        let committed = self.run_sql("COMMIT");
         self.fail_here(FaultPoint::AfterCommit)?;
         let error = match committed {
             Ok(()) => return Ok(Fate::Committed),
