@@ -1,7 +1,8 @@
 //! The embedded store: one SQLite file, one writer thread that commits in groups, a few reader threads.
 //!
 //! `writer` owns the only connection that writes; `append` is what it does for a log, `project` what depends on the kind of an
-//! event, `tail` what it leaves for later; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's format.
+//! event, `tail` what is written later; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's
+//! format.
 
 mod append;
 mod auth;
