@@ -3,12 +3,13 @@
 
 use chat_domain::store::{Appended, Commit, End, NewEvent, Refusal};
 use chat_log::{ChannelFacts, Decision, kind_number, permission::Denial, rules_change, scrub, target};
-use chat_protocol::{ChannelId, ClientId, Millis, Seq, UserId};
+use chat_protocol::{ChannelId, Millis, Seq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     JobError,
     codec::{self, int, uint, user_id},
+    tail,
 };
 
 /// Appends `events` in order. The caller's savepoint makes it all or nothing on an error.
@@ -17,6 +18,9 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
     let before = log.end;
     let mut outcomes = Vec::with_capacity(events.len());
     for events in events.chunk_by(|_, next| next.with_previous) {
+        if !outcomes.is_empty() && tail::is_long(db)? {
+            tail::settle(db)?;
+        }
         match events {
             [event] => outcomes.push(log.append_one(event)?),
             events => outcomes.extend(log.append_all_or_none(events)?),
@@ -26,21 +30,6 @@ pub(super) fn append(db: &Connection, channel: ChannelId, events: &[NewEvent]) -
         log.save()?;
     }
     Ok(Commit { outcomes, before: Some(before), read: log.read })
-}
-
-/// Where and when the event with this client id was committed first.
-pub(super) fn committed_as(
-    db: &Connection,
-    channel: ChannelId,
-    by: UserId,
-    id: ClientId,
-) -> Result<Option<(Seq, Millis)>, JobError> {
-    Ok(db
-        .prepare_cached("SELECT seq, at FROM dedup WHERE channel = ?1 AND by = ?2 AND id = ?3")?
-        .query_row(params![channel.0.as_bytes(), by.0.as_bytes(), id.0.as_bytes()], |row| {
-            Ok((uint(row, 0)?, uint(row, 1)?))
-        })
-        .optional()?)
 }
 
 pub(super) struct Log<'a> {
@@ -56,6 +45,16 @@ pub(super) struct Log<'a> {
     /// New messages that their authors' read markers moved to.
     pub(super) read: Vec<Seq>,
 }
+
+/// Of the author `?2` of an event with the client id `?3` in the channel `?1`: [`Author`]. For the tail, see there.
+const AUTHOR: &str = "SELECT coalesce(dedup.seq, tail.seq), coalesce(dedup.at, tail.at),
+         max(user_channels.read, tail.read), users.auth_version
+     FROM (SELECT max(CASE id WHEN ?3 THEN seq END) AS seq, max(CASE id WHEN ?3 THEN at END) AS at,
+                  coalesce(max(author_read * seq), 0) AS read
+           FROM events WHERE row > (SELECT settled FROM progress) AND channel = ?1 AND by = ?2) AS tail
+     LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
+     LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
+     LEFT JOIN users ON users.id = ?2";
 
 /// What is read of an author before each event: whether it was committed before, where their marker is, and the version of
 /// their role.
@@ -166,8 +165,12 @@ impl<'a> Log<'a> {
         if rules_change(&event.body) {
             self.ruled = seq;
         }
-        self.insert(seq, event)?;
-        self.project(seq, event, author.read)?;
+        let read = self.has_read(event, author.read)?;
+        self.insert(seq, event, read)?;
+        if read {
+            self.read.push(seq);
+        }
+        self.project(seq, event)?;
         Ok(Appended::New { seq })
     }
 
@@ -179,20 +182,11 @@ impl<'a> Log<'a> {
         // No client id is empty.
         let id = event.id.map_or(Vec::new(), |id| id.0.into_bytes().to_vec());
         let read = |row: &Row<'_>| {
-            let seq: Option<i64> = row.get(0)?;
-            let first = seq.map(|_| Ok::<_, rusqlite::Error>((uint(row, 0)?, uint(row, 1)?))).transpose()?;
+            let first = codec::opt_uint(row, 0)?.zip(codec::opt_uint(row, 1)?);
             let auth_version = codec::opt_uint(row, 3)?.unwrap_or_default();
             Ok(Author { first, read: codec::opt_uint(row, 2)?, auth_version })
         };
-        Ok(self
-            .db
-            .prepare_cached(
-                "SELECT dedup.seq, dedup.at, user_channels.read, users.auth_version FROM (SELECT 1)
-                 LEFT JOIN dedup ON dedup.channel = ?1 AND dedup.by = ?2 AND dedup.id = ?3
-                 LEFT JOIN user_channels ON user_channels.user = ?2 AND user_channels.channel = ?1
-                 LEFT JOIN users ON users.id = ?2",
-            )?
-            .query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
+        Ok(self.db.prepare_cached(AUTHOR)?.query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
     }
 
     /// By another public channel than this one.
@@ -203,7 +197,7 @@ impl<'a> Log<'a> {
             .exists(params![self.key(), key])?)
     }
 
-    fn insert(&self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {
+    fn insert(&self, seq: Seq, event: &NewEvent, author_read: bool) -> Result<(), JobError> {
         let mut body = event.body.json().to_string();
         if let Some(scrubbed) = scrub(&event.body) {
             // Room for what may take its place.
@@ -213,8 +207,8 @@ impl<'a> Log<'a> {
         let counts = self.end.counts;
         self.db
             .prepare_cached(
-                "INSERT INTO events (channel, seq, at, by, id, kind, target, body, n, d, m)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO events (channel, seq, at, by, id, kind, target, body, n, d, m, author_read)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 self.key(),
@@ -227,13 +221,9 @@ impl<'a> Log<'a> {
                 body,
                 int(counts.n),
                 int(counts.d),
-                int(counts.m)
+                int(counts.m),
+                author_read
             ])?;
-        if let Some(id) = id {
-            self.db
-                .prepare_cached("INSERT INTO dedup (channel, by, id, seq, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![self.key(), event.by.0.as_bytes(), id, int(seq), int(event.at)])?;
-        }
         Ok(())
     }
 }
@@ -241,4 +231,37 @@ impl<'a> Log<'a> {
 /// White space after JSON is no part of it; readers cut it off.
 pub(super) fn pad(body: &mut String, length: usize) {
     body.extend(std::iter::repeat_n(' ', length.saturating_sub(body.len())));
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_protocol::{ChannelKind, ClientId, EventBody, UserId};
+    use rusqlite::StatementStatus;
+
+    use super::{
+        super::{plan_once, schema::migrate},
+        *,
+    };
+
+    #[test]
+    fn what_every_message_asks_is_planned_once() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        plan_once(&db).expect("is set");
+        migrate(&mut db).expect("migrates");
+        let (channel, by) = (ChannelId::new(), UserId::new());
+        let created = EventBody::ChannelCreated {
+            channel_kind: ChannelKind::Private,
+            name: None,
+            topic: String::new(),
+        };
+        append(&db, channel, &[NewEvent::of_server(by, 1, created)]).expect("is made");
+        for n in 0..3 {
+            let body = EventBody::Message { text: "hi".into(), files: vec![], deleted: false };
+            let sent = NewEvent { id: Some(ClientId::new()), ..NewEvent::of_server(by, n, body) };
+            append(&db, channel, &[sent]).expect("is appended");
+        }
+        let asked = db.prepare_cached(AUTHOR).expect("is in the cache");
+        assert_eq!(asked.get_status(StatementStatus::Run), 3);
+        assert_eq!(asked.get_status(StatementStatus::RePrepare), 0);
+    }
 }

@@ -78,7 +78,7 @@ pub(super) fn end(row: &Row<'_>, column: usize) -> rusqlite::Result<End> {
 }
 
 /// Three columns from `column` on; `None` when they are null.
-fn opt_counts(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Counts>> {
+pub(super) fn opt_counts(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Counts>> {
     let Some(n) = opt_uint(row, column)? else { return Ok(None) };
     let or_zero = |value: Option<u64>| value.unwrap_or(0);
     Ok(Some(Counts { n, d: or_zero(opt_uint(row, column + 1)?), m: or_zero(opt_uint(row, column + 2)?) }))

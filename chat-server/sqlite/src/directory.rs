@@ -9,13 +9,13 @@ use chat_protocol::{
     ChannelId, ChannelKind, Millis, Seq, UserId,
     rest::{Member, User},
 };
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::{
     SqliteStore,
-    codec::{self, CHANNEL_COLUMNS, MEMBERSHIP_COLUMNS, USER_COLUMNS, channel_row, int, limit},
+    codec::{self, CHANNEL_COLUMNS, USER_COLUMNS, channel_row, int, limit},
     seed::{delete_words, insert_user, insert_words},
-    standing,
+    standing, tail,
 };
 
 #[async_trait]
@@ -58,21 +58,11 @@ impl DirectoryStore for SqliteStore {
     }
 
     async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
-        self.all(
-            format!("SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 ORDER BY channel"),
-            (user.0.into_bytes(),),
-            codec::membership,
-        )
-        .await
+        self.read(move |db| Ok(tail::memberships(db, user)?)).await
     }
 
     async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>, StoreError> {
-        self.one(
-            format!("SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 AND channel = ?2"),
-            (user.0.into_bytes(), channel.0.into_bytes()),
-            codec::membership,
-        )
-        .await
+        self.read(move |db| Ok(tail::membership_in(db, user, channel)?)).await
     }
 
     async fn members(
@@ -113,15 +103,7 @@ impl DirectoryStore for SqliteStore {
         seq: Seq,
     ) -> Result<Option<(Membership, End)>, StoreError> {
         self.write(move |db| {
-            let key = params![user.0.as_bytes(), channel.0.as_bytes()];
-            let place = |db: &Connection| {
-                db.prepare_cached(&format!(
-                    "SELECT {MEMBERSHIP_COLUMNS} FROM user_channels WHERE user = ?1 AND channel = ?2"
-                ))?
-                .query_row(key, codec::membership)
-                .optional()
-            };
-            let Some(before) = place(db)? else { return Ok(None) };
+            let Some(before) = tail::membership_in(db, user, channel)? else { return Ok(None) };
             let end = db
                 .prepare_cached("SELECT head, seen, n_from, n, d, m FROM channels WHERE id = ?1")?
                 .query_row([channel.0.as_bytes()], |row| codec::end(row, 0))
@@ -133,11 +115,11 @@ impl DirectoryStore for SqliteStore {
             }
             db.prepare_cached(
                 "UPDATE user_channels SET (read, read_at, read_n, read_d, read_m) =
-                     (SELECT seq, seq, n, d, m FROM events WHERE channel = ?2 AND seq = ?3)
+                     (SELECT seq, seq, n, d, m FROM log WHERE channel = ?2 AND seq = ?3)
                  WHERE user = ?1 AND channel = ?2",
             )?
             .execute(params![user.0.as_bytes(), channel.0.as_bytes(), int(seq)])?;
-            Ok(place(db)?.map(|now| (now, end)))
+            Ok(tail::membership_in(db, user, channel)?.map(|now| (now, end)))
         })
         .await
     }

@@ -33,7 +33,7 @@ fn position(db: &Connection, consumer: &str) -> Result<Option<u64>, JobError> {
 /// The last event of a channel that stands in a row up to this one. Positions and rows of a log ascend together, and a log
 /// has no holes, so it is found by halving.
 fn last_up_to(db: &Connection, channel: ChannelId, row: u64) -> Result<Seq, JobError> {
-    let mut query = db.prepare_cached("SELECT row FROM events WHERE channel = ?1 AND seq = ?2")?;
+    let mut query = db.prepare_cached("SELECT row FROM log WHERE channel = ?1 AND seq = ?2")?;
     let mut head = db.prepare_cached("SELECT head FROM channels WHERE id = ?1")?;
     let key = channel.0.as_bytes();
     let (mut had, mut beyond) = (0, head.query_row([key], |row| uint(row, 0)).optional()?.unwrap_or(0) + 1);

@@ -1,7 +1,8 @@
 //! The embedded store: one SQLite file, one writer thread that commits in groups, a few reader threads.
 //!
 //! `writer` owns the only connection that writes; `append` is what it does for a log, `project` what depends on the kind of an
-//! event; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's format.
+//! event, `tail` what is written later; `log`, `directory`, `files` and `auth` are the contract's parts; `schema` is the file's
+//! format.
 
 mod append;
 mod auth;
@@ -18,6 +19,7 @@ mod queue;
 mod schema;
 mod seed;
 mod standing;
+mod tail;
 mod writer;
 
 use std::{
@@ -34,7 +36,7 @@ use std::{
 
 use chat_domain::store::StoreError;
 use chat_protocol::Millis;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 pub use self::seed::{SeedChannel, SeedPlan, Seeded};
 use self::{
@@ -118,7 +120,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens or makes the file at `path` (and `-wal`, `-shm` and `.lock` files beside it).
+    /// Opens or makes the file at `path` (and `-wal` and `.lock` files beside it).
     ///
     /// # Errors
     /// [`StoreError::Failed`] when another process has it open, when it was written by a newer version, when it
@@ -165,7 +167,7 @@ impl SqliteStore {
     /// # Errors
     /// As any write.
     pub async fn purge(&self, now: Millis) -> Result<usize, StoreError> {
-        self.write(move |db| writer::purge(db, now)).await
+        self.write(move |db| Ok(writer::purge(db, now)?.removed)).await
     }
 
     /// Runs `work` in the writer's next transaction. Once it is queued it runs, whether or not the caller stays.
@@ -262,8 +264,12 @@ fn private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// For one process: no other one can open the file, and the index of the write-ahead log is in this one's memory, where its
+/// threads lock it without system calls.
+const VFS: &std::ffi::CStr = c"unix-excl";
+
 fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
-    // SQLite gives its other files the permissions of this one.
+    // SQLite gives its other files the permissions of this one. `-shm` is of a version that shared the file.
     for (suffix, must) in [("", true), ("-wal", false), ("-shm", false)] {
         let mut file = path.as_os_str().to_owned();
         file.push(suffix);
@@ -272,7 +278,7 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
             private(file).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         }
     }
-    let mut db = Connection::open(path)?;
+    let mut db = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), VFS)?;
     db.busy_timeout(Duration::from_secs(5))?;
     // FULL: a commit is answered when it is on the disk. secure_delete: deleted text must leave the file, its
     // freed pages included. Savepoints keep their undo log in memory instead of a temporary file.
@@ -285,20 +291,25 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
          PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;",
     )?;
+    plan_once(&db)?;
     db.set_prepared_statement_cache_capacity(128);
     schema::migrate(&mut db)?;
     Ok(db)
 }
 
 fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags_and_vfs(path, flags, VFS)?;
     db.busy_timeout(Duration::from_secs(5))?;
     db.execute_batch(
         "PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824; PRAGMA temp_store = MEMORY;",
     )?;
+    plan_once(&db)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
+}
+
+/// Without it many statements are parsed and planned anew for each value that is bound, though the plan is the same.
+fn plan_once(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     SqliteStore, append,
     codec::{self, EVENT_COLUMNS, int, limit, stored_event},
-    project, writer,
+    project, tail, writer,
 };
 
 #[async_trait]
@@ -37,7 +37,7 @@ impl LogStore for SqliteStore {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT {EVENT_COLUMNS} FROM events WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+                "SELECT {EVENT_COLUMNS} FROM log WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
             ))?;
             let rows = query.query_map(params![channel.0.as_bytes(), int(after), limit(most)], |row| {
                 stored_event(channel, row)
@@ -53,13 +53,13 @@ impl LogStore for SqliteStore {
         by: UserId,
         id: ClientId,
     ) -> Result<Option<(Seq, Millis)>, StoreError> {
-        self.read(move |db| append::committed_as(db, channel, by, id)).await
+        self.read(move |db| Ok(tail::committed_as(db, channel, by, id)?)).await
     }
 
     async fn event(&self, channel: ChannelId, seq: Seq) -> Result<Option<StoredEvent>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT {EVENT_COLUMNS} FROM events WHERE channel = ?1 AND seq = ?2"
+                "SELECT {EVENT_COLUMNS} FROM log WHERE channel = ?1 AND seq = ?2"
             ))?;
             let row =
                 query.query_row(params![channel.0.as_bytes(), int(seq)], |row| stored_event(channel, row));

@@ -63,10 +63,9 @@ impl Log<'_> {
         Ok(stands(&serde_json::from_str(&body)?).then_some(by))
     }
 
-    /// Does what follows from the event. `read` is where its author's marker was before it.
-    pub(super) fn project(&mut self, seq: Seq, event: &NewEvent, read: Option<Seq>) -> Result<(), JobError> {
+    /// Does what follows from the event.
+    pub(super) fn project(&mut self, seq: Seq, event: &NewEvent) -> Result<(), JobError> {
         if matches!(*event.body, EventBody::Message { .. }) {
-            self.mark_own(seq, event, read)?;
             self.message = seq;
         }
         if let EventBody::Reaction { target, emoji, removed } = &*event.body {
@@ -142,34 +141,14 @@ impl Log<'_> {
         self.update("DELETE FROM user_channels WHERE user = ?1 AND channel = ?2", params![user, self.key()])
     }
 
-    /// Notes the author's last message, and that they have read it if they had read everything before it.
-    fn mark_own(&mut self, seq: Seq, event: &NewEvent, read: Option<Seq>) -> Result<(), JobError> {
-        let had_read = match event.seen.map(|seen| seen.max(read.unwrap_or(0))) {
-            None => false,
-            Some(seen) => seen >= self.message || !self.others_wrote_after(seen, event.by)?,
+    /// Whether the author of a new message had read everything before it, and so it too. `read` is where their marker is,
+    /// if they are a member.
+    pub(super) fn has_read(&self, event: &NewEvent, read: Option<Seq>) -> Result<bool, JobError> {
+        let (EventBody::Message { .. }, Some(seen), Some(read)) = (&*event.body, event.seen, read) else {
+            return Ok(false);
         };
-        if !had_read {
-            return self.update(
-                "UPDATE user_channels SET own = ?3 WHERE user = ?1 AND channel = ?2",
-                params![event.by.0.as_bytes(), self.key(), int(seq)],
-            );
-        }
-        if read.is_some() {
-            self.read.push(seq);
-        }
-        let counts = self.end.counts;
-        self.update(
-            "UPDATE user_channels SET own = ?3, read = ?3, read_at = ?3, read_n = ?4, read_d = ?5, read_m = ?6
-             WHERE user = ?1 AND channel = ?2",
-            params![
-                event.by.0.as_bytes(),
-                self.key(),
-                int(seq),
-                int(counts.n),
-                int(counts.d),
-                int(counts.m)
-            ],
-        )
+        let seen = seen.max(read);
+        Ok(seen >= self.message || !self.others_wrote_after(seen, event.by)?)
     }
 
     /// Whether there are messages of others after a position.

@@ -146,9 +146,22 @@ ALTER TABLE users DROP COLUMN display_key;
 ALTER TABLE events ADD COLUMN n INTEGER;
 ALTER TABLE events ADD COLUMN d INTEGER;
 ALTER TABLE events ADD COLUMN m INTEGER;
+-- Whether its author's read marker moved to it.
+ALTER TABLE events ADD COLUMN author_read INTEGER NOT NULL DEFAULT 0;
+-- One row. Up to the event in row `settled`, client ids are in `dedup` and authors' messages and markers in `user_channels`, see
+-- `tail`. Up to `purged`, client ids are too old and gone: what `dedup` has stands behind it, so it needs no index by time.
+CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), settled INTEGER NOT NULL, purged INTEGER NOT NULL);
+INSERT INTO progress (one, settled, purged) SELECT 1, coalesce(max(row), 0), coalesce(
+    (SELECT min(events.row) - 1 FROM dedup JOIN events USING (channel, seq)), max(row), 0) FROM events;
+DROP INDEX dedup_at;
+-- Each event stands in one index by its position, so that it costs one page: messages in `events_messages`, all else here. `log`
+-- is both; a query on it names the channel, and selects `seq` where it sorts by it, or all of the channel is sorted.
+DROP INDEX events_log;
+CREATE UNIQUE INDEX events_others ON events (channel, seq) WHERE kind <> 1;
 -- Only edits are looked for by the message that they are of.
 DROP INDEX events_target;
 CREATE INDEX events_edits ON events (channel, target, seq) WHERE kind = 2;
+CREATE VIEW log AS SELECT * FROM events WHERE kind = 1 UNION ALL SELECT * FROM events WHERE kind <> 1;
 -- The same three up to the read marker, and the position that they belong to. `own` is the user's last counted message.
 ALTER TABLE user_channels ADD COLUMN read_at INTEGER;
 ALTER TABLE user_channels ADD COLUMN read_n INTEGER;
@@ -272,7 +285,10 @@ fn fold_names(db: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{codec::EVENT_COLUMNS, writer::purge},
+        *,
+    };
 
     #[test]
     fn migrating_twice_changes_nothing() {
@@ -315,6 +331,50 @@ mod tests {
             })
             .expect("one of them is looked at after a day");
         assert_eq!(waits, in_none.as_bytes());
+    }
+
+    #[test]
+    fn client_ids_of_an_older_version_are_purged_in_their_time() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        db.execute_batch(V1).expect("is version 1");
+        // The first one's is purged already.
+        db.execute_batch(
+            "INSERT INTO events (channel, seq, at, by, id, kind, body) VALUES
+                 (x'01', 1, 7, x'02', x'03', 1, '{}'), (x'01', 2, 8, x'02', x'04', 1, '{}'),
+                 (x'01', 3, 9, x'02', NULL, 0, '{}'), (x'01', 4, 100000000, x'02', x'05', 1, '{}');
+             INSERT INTO dedup VALUES (x'01', x'02', x'04', 2, 8), (x'01', x'02', x'05', 4, 100000000);
+             PRAGMA user_version = 1",
+        )
+        .expect("has events");
+        migrate(&mut db).expect("migrates");
+        let progress = |db: &Connection| -> (i64, i64) {
+            db.query_row("SELECT settled, purged FROM progress", (), |row| Ok((row.get(0)?, row.get(1)?)))
+                .expect("is read")
+        };
+        assert_eq!(progress(&db), (4, 1));
+        let purged = purge(&db, 100_000_001).expect("purges");
+        assert_eq!((purged.removed, progress(&db)), (1, (4, 3)));
+        let left: Vec<u8> = db.query_row("SELECT id FROM dedup", (), |row| row.get(0)).expect("is left");
+        assert_eq!(left, [5]);
+    }
+
+    #[test]
+    fn no_read_of_a_log_looks_at_more_than_it_answers() {
+        let mut db = Connection::open_in_memory().expect("opens");
+        migrate(&mut db).expect("migrates");
+        for (sql, steps) in [
+            ("FROM log WHERE channel = ?1 AND seq = ?2", 2),
+            ("FROM log WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT 9", 2),
+            ("FROM events WHERE channel = ?1 AND kind = 1 AND seq < ?2 ORDER BY seq DESC LIMIT 9", 1),
+        ] {
+            let plan: Vec<String> = db
+                .prepare(&format!("EXPLAIN QUERY PLAN SELECT {EVENT_COLUMNS} {sql}"))
+                .and_then(|mut query| query.query_map((&[1_u8][..], 7), |row| row.get(3))?.collect())
+                .expect("is planned");
+            let searches = plan.iter().filter(|step| step.contains("(channel=? AND seq")).count();
+            assert_eq!(searches, steps, "{sql}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("SCAN") || step.contains("TEMP")), "{plan:?}");
+        }
     }
 
     #[test]

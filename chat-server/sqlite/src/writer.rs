@@ -17,6 +17,7 @@ use super::{
     codec::{int, limit},
     job::{Fate, Ran, WriteJob},
     queue::{Queue, Taken},
+    tail,
 };
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
@@ -29,7 +30,7 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 const DEDUP_MARGIN_MS: u64 = 60 * 60 * 1000;
 /// Sessions stay this long after they expired, so that a late refresh is distinguished from a forged one.
 const SESSION_MARGIN_MS: u64 = 24 * 60 * 60 * 1000;
-/// Rows that one purging statement removes at most: sends wait for it.
+/// Rows that one purging statement looks at: sends wait for it.
 const PURGE_SLICE: usize = 1_000;
 
 pub(super) struct Writer {
@@ -73,7 +74,8 @@ impl Writer {
             }
             if Instant::now() >= purge_at {
                 // As long as there is something to purge, a slice goes with each group: it keeps up with any load.
-                let more = self.purge_slice();
+                let Ok(purged) = self.transaction("purge", || purge(&self.db, now_ms())) else { return };
+                let more = purged.is_some_and(|purged| purged.more);
                 purge_at = Instant::now() + if more { Duration::ZERO } else { PURGE };
             }
             if Instant::now() >= checkpoint_at {
@@ -91,9 +93,13 @@ impl Writer {
             let _ = self.db.query_row(&format!("PRAGMA max_page_count = {most}"), (), |_| Ok(()));
         }
         let before = self.db.total_changes();
-        let mut lost = self.db.execute_batch("BEGIN IMMEDIATE").map_err(Arc::new).err();
+        let mut lost = self.run_sql("BEGIN IMMEDIATE").map_err(Arc::new).err();
         let mut ran = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        for (place, job) in jobs.into_iter().enumerate() {
+            // Not with a message that comes alone: somebody waits for it.
+            if place > 0 && lost.is_none() && tail::is_long(&self.db).unwrap_or_default() {
+                lost = tail::settle(&self.db).map_err(Arc::new).err();
+            }
             match &lost {
                 None => lost = self.run_in_savepoint(job, &mut ran).map_err(Arc::new).err(),
                 Some(error) => ran.push(job(Err(Arc::clone(error)))),
@@ -117,24 +123,46 @@ impl Writer {
         for ran in ran {
             (ran.settle)(fate.clone());
         }
-        if dead || !self.db.is_autocommit() { Err(Dead) } else { Ok(()) }
+        if dead || !self.db.is_autocommit() {
+            return Err(Dead);
+        }
+        if tail::is_long(&self.db).unwrap_or_default() {
+            self.transaction("settle", || tail::settle(&self.db))?;
+        }
+        Ok(())
+    }
+
+    /// Work of the store's own, in a transaction of its own; `None` when it failed and can be tried again later.
+    fn transaction<T>(&self, what: &str, work: impl Fn() -> rusqlite::Result<T>) -> Result<Option<T>, Dead> {
+        let done = self.run_sql("BEGIN IMMEDIATE").and_then(|()| work());
+        match done.and_then(|done| self.run_sql("COMMIT").map(|()| done)) {
+            Ok(done) => Ok(Some(done)),
+            Err(error) => {
+                tracing::warn!(%error, what, "store cannot do work of its own");
+                self.roll_back();
+                if is_fatal(&error) || !self.db.is_autocommit() { Err(Dead) } else { Ok(None) }
+            }
+        }
     }
 
     fn run_in_savepoint(&self, job: WriteJob, ran: &mut Vec<Ran>) -> rusqlite::Result<()> {
-        self.db.prepare_cached("SAVEPOINT job")?.execute(())?;
+        self.run_sql("SAVEPOINT job")?;
         let outcome = job(Ok(&self.db));
         let succeeded = outcome.succeeded;
         ran.push(outcome);
         if !succeeded {
-            self.db.prepare_cached("ROLLBACK TO job")?.execute(())?;
+            self.run_sql("ROLLBACK TO job")?;
         }
-        self.db.prepare_cached("RELEASE job")?.execute(())?;
-        Ok(())
+        self.run_sql("RELEASE job")
+    }
+
+    fn run_sql(&self, sql: &str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute(()).map(drop)
     }
 
     fn commit(&self) -> Result<Fate, Dead> {
         self.fail_here(FaultPoint::BeforeCommit)?;
-        let committed = self.db.execute_batch("COMMIT");
+        let committed = self.run_sql("COMMIT");
         self.fail_here(FaultPoint::AfterCommit)?;
         let error = match committed {
             Ok(()) => return Ok(Fate::Committed),
@@ -157,17 +185,6 @@ impl Writer {
         match &self.fault {
             Some(fault) if fault(point) => Err(Dead),
             _ => Ok(()),
-        }
-    }
-
-    /// Whether there is more to purge.
-    fn purge_slice(&self) -> bool {
-        match purge(&self.db, now_ms()) {
-            Ok(removed) => removed >= PURGE_SLICE,
-            Err(error) => {
-                tracing::warn!(error, "store cannot purge what has expired");
-                false
-            }
         }
     }
 
@@ -207,15 +224,39 @@ pub(super) fn probe(db: &Connection) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Removes one slice of client ids and one of sessions that are past their time. Answers how many rows.
-pub(super) fn purge(db: &Connection, now: Millis) -> Result<usize, JobError> {
+pub(super) struct Purged {
+    /// Rows.
+    pub(super) removed: usize,
+    /// There may be more to remove.
+    pub(super) more: bool,
+}
+
+/// Removes one slice of client ids and one of sessions that are past their time.
+pub(super) fn purge(db: &Connection, now: Millis) -> rusqlite::Result<Purged> {
+    tail::settle(db)?;
     let before = int(now.saturating_sub(IDEMPOTENCY_WINDOW_MS + DEDUP_MARGIN_MS));
-    let ids = db
-        .prepare_cached(
-            "DELETE FROM dedup WHERE (channel, by, id) IN
-                 (SELECT channel, by, id FROM dedup WHERE at < ?1 ORDER BY at LIMIT ?2)",
-        )?
-        .execute(params![before, limit(PURGE_SLICE)])?;
+    let mut slice = db.prepare_cached(
+        "SELECT row, at FROM events WHERE row > (SELECT purged FROM progress) ORDER BY row LIMIT ?1",
+    )?;
+    let rows = slice.query_map([limit(PURGE_SLICE)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut old: Vec<i64> = Vec::new();
+    for event in rows {
+        let (row, at): (i64, i64) = event?;
+        if at >= before {
+            break;
+        }
+        old.push(row);
+    }
+    let mut ids = 0;
+    if let Some(last) = old.last() {
+        ids = db
+            .prepare_cached(
+                "DELETE FROM dedup WHERE (channel, by, id) IN
+                     (SELECT channel, by, id FROM events WHERE row > (SELECT purged FROM progress) AND row <= ?1)",
+            )?
+            .execute([last])?;
+        db.prepare_cached("UPDATE progress SET purged = ?1")?.execute([last])?;
+    }
     let before = int(now.saturating_sub(SESSION_MARGIN_MS));
     let sessions = db
         .prepare_cached(
@@ -223,5 +264,5 @@ pub(super) fn purge(db: &Connection, now: Millis) -> Result<usize, JobError> {
                  (SELECT id FROM sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
         )?
         .execute(params![before, limit(PURGE_SLICE)])?;
-    Ok(ids + sessions)
+    Ok(Purged { removed: ids + sessions, more: old.len().max(sessions) >= PURGE_SLICE })
 }

@@ -20,6 +20,7 @@ mod cluster_outage;
 mod cluster_presence;
 mod cluster_tail;
 mod commands;
+mod commit_pages;
 mod config;
 mod conformance;
 mod consumer;

@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use chat_domain::store::{Appended, AuthStore, DirectoryStore, LogStore, SessionRow, StoreError};
+use chat_domain::store::{Appended, AuthStore, DirectoryStore, LogStore, NewEvent, SessionRow, StoreError};
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Seq, SessionId, UserId, limits};
 use chat_sqlite::{FaultHook, FaultPoint, SeedChannel, SeedPlan, Seeded, SqliteOptions, SqliteStore};
 use rusqlite::Connection;
 
 use crate::conformance::fixtures::{
-    append, commit, created, event, message, named, new_channel, new_user, now, unique,
+    append, commit, created, event, joined, message, named, new_channel, new_user, now, unique,
 };
 use crate::harness::wait;
 
@@ -269,7 +269,83 @@ async fn client_ids_are_kept_for_a_day_and_not_for_ever() {
     assert_eq!(store.purge(sent.at + limits::IDEMPOTENCY_WINDOW_MS).await.unwrap(), 0);
     assert!(matches!(append(&store, channel, sent.clone()).await, Appended::Duplicate { seq: 3, .. }));
     assert_eq!(store.purge(sent.at + 2 * limits::IDEMPOTENCY_WINDOW_MS).await.unwrap(), 1);
-    assert_eq!(commit(&store, channel, sent).await, 4);
+    assert_eq!(commit(&store, channel, sent.clone()).await, 4);
+    assert_eq!(store.purge(sent.at).await.unwrap(), 0);
+    assert!(matches!(append(&store, channel, sent.clone()).await, Appended::Duplicate { seq: 4, .. }));
+    assert_eq!(store.purge(sent.at + 2 * limits::IDEMPOTENCY_WINDOW_MS).await.unwrap(), 1);
+}
+
+/// As many that what they bring with them is written to its tables once and again.
+const MANY: Seq = 150;
+
+#[tokio::test]
+async fn ids_and_markers_are_there_at_once_and_after_opening_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("folkmoot.db");
+    let mut store = SqliteStore::open(&path).unwrap();
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&store, &[ada, grace]).await;
+    let mut sent = Vec::new();
+    for n in 0..MANY {
+        // One of two has seen what is before it.
+        let (by, seen) = if n % 2 == 0 { (ada, Some(3 + n)) } else { (grace, None) };
+        let event = named(NewEvent { seen, ..message(by, "hi") }, ClientId::new());
+        let seq = commit(&store, channel, event.clone()).await;
+        sent.push((seq, event));
+        if n % 40 == 0 {
+            drop(store);
+            store = SqliteStore::open(&path).unwrap();
+        }
+        let place = store.membership(channel, by).await.unwrap().unwrap();
+        assert_eq!(store.memberships(by).await.unwrap(), [place]);
+        let read = if by == ada { seq } else { place.since };
+        assert_eq!((place.own, place.read), (seq, read));
+        let counts = store.event(channel, read).await.unwrap().unwrap().counts;
+        assert_eq!(place.counts, counts);
+    }
+    for (seq, event) in sent {
+        let (id, at) = (event.id.unwrap(), event.at);
+        assert_eq!(store.committed_as(channel, event.by, id).await.unwrap(), Some((seq, at)));
+        assert_eq!(append(&store, channel, event).await, Appended::Duplicate { seq, at });
+    }
+    assert_eq!(store.committed_as(channel, ada, ClientId::new()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn messages_of_before_somebody_left_do_not_move_their_marker() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("folkmoot.db")).unwrap();
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&store, &[ada, grace]).await;
+    commit(&store, channel, NewEvent { seen: Some(3), ..message(ada, "hi") }).await;
+    let place = store.membership(channel, ada).await.unwrap().unwrap();
+    assert_eq!((place.since, place.read, place.own), (2, 4, 4));
+    commit(&store, channel, event(ada, EventBody::MemberLeft { user: ada })).await;
+    assert_eq!(store.membership(channel, ada).await.unwrap(), None);
+    let since = commit(&store, channel, joined(ada)).await;
+    for _ in 0..MANY {
+        let place = store.membership(channel, ada).await.unwrap().unwrap();
+        assert_eq!((place.since, place.read, place.own), (since, since, 0));
+        commit(&store, channel, message(grace, "hi")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_marker_that_was_moved_on_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("folkmoot.db")).unwrap();
+    let (ada, grace) = (UserId::new(), UserId::new());
+    let channel = new_channel(&store, &[ada, grace]).await;
+    commit(&store, channel, NewEvent { seen: Some(3), ..message(ada, "hi") }).await;
+    let last = commit(&store, channel, message(grace, "hi")).await;
+    let (read, _) = store.set_read(ada, channel, last).await.unwrap().unwrap();
+    assert_eq!((read.read, read.own), (last, 4));
+    // Not to one's own message, which it was at already.
+    assert_eq!(store.set_read(ada, channel, 4).await.unwrap().unwrap().0, read);
+    for _ in 0..MANY {
+        assert_eq!(store.membership(channel, ada).await.unwrap(), Some(read));
+        commit(&store, channel, message(grace, "hi")).await;
+    }
 }
 
 #[tokio::test]

@@ -76,7 +76,9 @@ impl Old {
     /// Everything so far was written by 0.1.0.
     fn wrote_all(&self, channel: ChannelId) {
         let Self::File(path) = self else { return };
-        let db = rusqlite::Connection::open(path).unwrap();
+        // As the store, which lets no others in.
+        let flags = rusqlite::OpenFlags::default();
+        let db = rusqlite::Connection::open_with_flags_and_vfs(path, flags, c"unix-excl").unwrap();
         db.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
         let id = channel.0.as_bytes();
         db.execute("UPDATE events SET n = NULL, d = NULL, m = NULL WHERE channel = ?1", [id]).unwrap();
