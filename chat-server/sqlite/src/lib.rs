@@ -30,8 +30,8 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32},
     },
-    thread::JoinHandle,
-    time::Duration,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use chat_domain::store::StoreError;
@@ -156,7 +156,7 @@ impl SqliteStore {
             store.readers.push(pool::spawn(connection, Arc::clone(&reads)).map_err(io)?);
         }
         let writer = Writer::new(db, writes, options, Arc::clone(&store.failing));
-        let thread = std::thread::Builder::new().name("sqlite-writer".into());
+        let thread = thread::Builder::new().name("sqlite-writer".into());
         store.writer = Some(thread.spawn(move || writer.run()).map_err(io)?);
         Ok(store)
     }
@@ -240,6 +240,11 @@ fn rejected(rejected: Rejected) -> StoreError {
     }
 }
 
+/// How long a lock that another process holds is waited for: that process may be ending, or be a child that this one has forked
+/// and that has not begun its own program yet.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+#[expect(clippy::disallowed_methods, reason = "opening a store blocks its thread in any case")]
 fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
@@ -247,10 +252,14 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     }
     let file = private(&path.with_extension("lock")).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_WAIT / 50),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
     }
 }
 
