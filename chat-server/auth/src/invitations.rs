@@ -27,7 +27,7 @@ use chat_protocol::{
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Auth, NewSession, passwords::Passwords, refresh_tokens::Secret};
+use super::{Auth, NewSession, hash_queue::Asker, passwords::Passwords, refresh_tokens::Secret};
 
 const DAY: u64 = 86_400;
 /// Seconds that an invitation is good when nobody says how long.
@@ -260,7 +260,7 @@ impl Auth {
         let user = row.account.ok_or_else(not_good)?;
         let user = self.store().user(user).await?.filter(|user| !user.deactivated).ok_or_else(not_good)?;
         self.may_still(&row, user.role).await?;
-        let phc = self.passwords.hash(&password).await?;
+        let phc = self.passwords.hash(&password, Asker::known(address)).await?;
         // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
         self.revoke_all(user.id).await?;
         self.take(&row).await?;

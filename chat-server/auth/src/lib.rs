@@ -1,10 +1,11 @@
 //! Accounts, sessions, tokens.
 //!
-//! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
+//! In reading order: `passwords` hashes them and `hash_queue` says whose turn that is, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
 //! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
 //! `accounts` and `sessions` are what a person can do, `refresh_tokens` keep a session, `invitations` let people in, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
 
 mod accounts;
+mod hash_queue;
 mod invitations;
 mod key_file;
 mod keys;
