@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-pub use invitations::{end_codes, password_code};
+pub use invitations::{end_codes, end_unfounded, password_code};
 pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing, new_key};
 pub use revocation::Revocations;
