@@ -15,14 +15,14 @@ use axum::{
 use chat_domain::chat::ChatError;
 use chat_http::{
     Guest, HttpError,
-    connection::{Activity, Admission, Answer, Closed, Paced, StrangersBody, Stream, is_too_much},
+    connection::{Activity, Admission, Answer, Closed, Paced, Requests, StrangersBody, Stream, is_too_much},
     has_good_host, has_one_of_each,
 };
 use chat_protocol::ErrorCode;
 use http::{HeaderValue, Version, header};
 use hyper::{Request, body::Body as _, body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -117,7 +117,7 @@ async fn connection(
             answer(request, router.clone(), guest.clone(), Arc::clone(&activity))
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Requests);
     // `activity` has an eye on the time.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
     builder

@@ -31,7 +31,7 @@ pub enum RescueError {
     /// There is no room for another invitation, or the store did not do it.
     #[error("failed to make an invitation: {}", .0.message)]
     Invitation(ChatError),
-    /// Codes of before the account was closed would be good again.
+    /// Codes would be good again that are not: of before the account was closed, or of whoever had more to say than its person.
     #[error("failed to end the codes for the account's password: {}", .0.message)]
     Codes(ChatError),
     /// The store did not do it.
@@ -57,6 +57,7 @@ pub async fn make(store: &dyn Store, handle: &str) -> Result<(), RescueError> {
         }
         match store.change_standing(user.id, account.auth_version, owner, now_ms()).await? {
             StandingChange::Changed { .. } => {
+                chat_auth::end_unfounded(store, user.id, owner).await.map_err(RescueError::Codes)?;
                 tracing::info!(target: "audit", user = %user.id, handle = user.handle, "made an owner by the command line");
                 println!("{} is an owner", user.handle);
                 return Ok(());

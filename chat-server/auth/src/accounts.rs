@@ -1,6 +1,6 @@
 //! Making accounts, signing in, changing passwords.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use chat_domain::{
     chat::{Actor, ChatError, display_name, now_ms},
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Auth, NewSession, Registration,
+    hash_queue::Asker,
     limits::network_key,
     passwords::{Checked, Passwords},
 };
@@ -40,8 +41,8 @@ impl Auth {
             Some(code) => Some(self.invitation_for_accounts(&code, address).await?),
             None => None,
         };
-        self.passwords.room_for_strangers()?;
-        let user = self.create(&handle, display_name, &password, invitation.as_ref()).await?;
+        let asker = if invitation.is_some() { Asker::known(address) } else { Asker::stranger(address) };
+        let user = self.create(&handle, display_name, &password, (invitation.as_ref(), asker)).await?;
         self.start_session(&user, NewSession::on(device, address)).await
     }
 
@@ -55,7 +56,8 @@ impl Auth {
         display_name: Option<String>,
         password: String,
     ) -> Result<User, ChatError> {
-        self.create(handle, display_name, &password, None).await
+        let asker = Asker::known(Ipv4Addr::UNSPECIFIED.into());
+        self.create(handle, display_name, &password, (None, asker)).await
     }
 
     async fn create(
@@ -63,7 +65,7 @@ impl Auth {
         handle: &str,
         display_name: Option<String>,
         password: &str,
-        invitation: Option<&InvitationRow>,
+        (invitation, asker): (Option<&InvitationRow>, Asker),
     ) -> Result<User, ChatError> {
         let mut user = Self::new_user(handle, display_name, Role::Member)?;
         let password = Passwords::acceptable(password)?;
@@ -77,7 +79,7 @@ impl Auth {
         if self.store().user_by_handle(&user.handle).await?.is_some() {
             return Err(taken());
         }
-        let phc = self.passwords.hash(&password).await?;
+        let phc = self.passwords.hash(&password, asker).await?;
 
         let _founding = self.founding.lock().await;
         let first = !self.store().has_users().await?;
@@ -130,18 +132,14 @@ impl Auth {
             guess.give_back();
             return Err(error);
         }
-        if let Err(error) = self.passwords.room_for_strangers()
-            && !guess.is_known()
-            && !self.is_known_from(user.as_ref(), address).await?
-        {
-            guess.give_back();
-            return Err(error);
-        }
+        let is_known = guess.is_known()
+            || self.passwords.is_crowded() && self.is_known_from(user.as_ref(), address).await?;
+        let asker = if is_known { Asker::known(address) } else { Asker::stranger(address) };
         let phc = match &user {
             Some(user) => self.store().password(user.id).await?,
             None => None,
         };
-        let checked = match self.passwords.check(&password, phc.as_deref()).await {
+        let checked = match self.passwords.check(&password, phc.as_deref(), asker).await {
             Ok(checked) => checked,
             Err(error) => {
                 guess.give_back();
@@ -159,10 +157,11 @@ impl Auth {
             return Err(wrong_credentials());
         };
         guess.right();
+        let asker = Asker::known(address);
         if checked == Checked::RightButOld {
             // 0.1.0 took some that could not be chosen today: they stay as they were typed.
             let normal = Passwords::acceptable(&password).unwrap_or_else(|_| password.clone());
-            let new = self.passwords.hash(&normal).await?;
+            let new = self.passwords.hash(&normal, asker).await?;
             // Unless somebody has changed it meanwhile.
             self.store().replace_password(user.id, Some(&phc), &new).await?;
         }
@@ -171,7 +170,7 @@ impl Auth {
         // notices the other.
         let now = self.store().password(user.id).await?;
         if now.as_ref() != Some(&phc)
-            && self.passwords.check(&password, now.as_deref()).await? == Checked::Wrong
+            && self.passwords.check(&password, now.as_deref(), asker).await? == Checked::Wrong
         {
             self.revoke(tokens.session).await?;
             tracing::info!(target: "audit", user = %user.id, %address, "login refused: the password has changed");
@@ -207,12 +206,13 @@ impl Auth {
             ChatError::forbidden("the current password is wrong")
         };
         let phc = self.store().password(user.id).await?.ok_or_else(wrong)?;
-        if self.passwords.check(&current, Some(&phc)).await? == Checked::Wrong {
+        let asker = Asker::known(address);
+        if self.passwords.check(&current, Some(&phc), asker).await? == Checked::Wrong {
             return Err(wrong());
         }
         self.limits.right_password(user.id);
         self.limits.change(user.id)?;
-        let new = self.passwords.hash(&Passwords::acceptable(&new)?).await?;
+        let new = self.passwords.hash(&Passwords::acceptable(&new)?, asker).await?;
         // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
         self.revoke_others(user.id, Some(actor.session)).await?;
         if !self.store().replace_password(user.id, Some(&phc), &new).await? {
@@ -290,7 +290,7 @@ fn wrong_credentials() -> ChatError {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::AuthOptions;
@@ -324,7 +324,7 @@ mod tests {
             ("gone", "correct horse"),
             ("no such!", "correct horse"),
         ] {
-            let held = auth.passwords.hold().await;
+            let held = auth.passwords.hold();
             let login = tokio::spawn({
                 let auth = Arc::clone(&auth);
                 let request = LoginRequest { handle: handle.into(), password: password.into(), device: None };
@@ -343,40 +343,76 @@ mod tests {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn strangers_leave_places_for_those_who_are_known() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
-        let chat = Chat::new(Arc::<SqliteStore>::clone(&store), Arc::new(LocalBus::new()));
-        let auth = Auth::new(chat, store, AuthOptions::default()).await.expect("keys");
-        auth.create_account("ada", None, "correct horse".into()).await.expect("is made");
-        let login = |handle: &str, address: Ipv4Addr| {
+    /// A server where ada has an account, and strangers who wait for a hash until no more of them may.
+    struct Crowded {
+        auth: Arc<Auth>,
+        held: Vec<crate::hash_queue::Place>,
+        strangers: tokio::task::JoinSet<()>,
+        _dir: tempfile::TempDir,
+    }
+
+    const HOME: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    impl Crowded {
+        /// By strangers of so many networks.
+        async fn by(networks: u16) -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let store = Arc::new(SqliteStore::open(&dir.path().join("folkmoot.db")).expect("a store"));
+            let chat = Chat::new(Arc::<SqliteStore>::clone(&store), Arc::new(LocalBus::new()));
+            let options = AuthOptions { login_per_minute_address: 100_000, ..AuthOptions::default() };
+            let auth = Auth::new(chat, store, options).await.expect("keys");
+            auth.create_account("ada", None, "correct horse".into()).await.expect("is made");
+            let (held, strangers) = (Vec::new(), tokio::task::JoinSet::new());
+            let mut crowded = Self { auth, held, strangers, _dir: dir };
+            crowded.login("ada", HOME).await.expect("ends").expect("signs in");
+            crowded.held = crowded.auth.passwords.hold();
+            let crowd = async {
+                for n in 0.. {
+                    let waiting = crowded.auth.passwords.waiting();
+                    let [a, b] = (n % networks).to_be_bytes();
+                    let login = crowded.login(&format!("nobody{n}"), Ipv4Addr::new(198, 18, a, b));
+                    crowded.strangers.spawn(async { drop(login.await) });
+                    while crowded.auth.passwords.waiting() == waiting {
+                        assert_eq!(crowded.strangers.try_join_next().map(drop), None, "one is refused");
+                        tokio::task::yield_now().await;
+                    }
+                    if crowded.auth.passwords.is_crowded() {
+                        break;
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), crowd).await.expect("they come");
+            crowded
+        }
+
+        fn login(
+            &self,
+            handle: &str,
+            address: Ipv4Addr,
+        ) -> tokio::task::JoinHandle<Result<TokenResponse, ChatError>> {
             let request =
                 LoginRequest { handle: handle.into(), password: "correct horse".into(), device: None };
-            let auth = Arc::clone(&auth);
+            let auth = Arc::clone(&self.auth);
             tokio::spawn(async move { auth.login(request, address.into()).await })
-        };
-        let home = Ipv4Addr::new(192, 0, 2, 1);
-        login("ada", home).await.expect("ends").expect("signs in");
-        let held = auth.passwords.hold().await;
-        let crowd = async {
-            for network in 0..=255 {
-                let waiting = auth.passwords.waiting();
-                let stranger = login("nobody", Ipv4Addr::new(198, 51, 100, network));
-                while auth.passwords.waiting() == waiting && !stranger.is_finished() {
-                    tokio::task::yield_now().await;
-                }
-                if auth.passwords.is_crowded() {
-                    break;
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), crowd).await.expect("they come");
-        let refused =
-            login("nobody", Ipv4Addr::new(203, 0, 113, 1)).await.expect("ends").expect_err("is refused");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn strangers_leave_places_for_those_who_are_known() {
+        let mut crowded = Crowded::by(u16::MAX).await;
+        let elsewhere = crowded.login("ada", Ipv4Addr::new(203, 0, 113, 1));
+        let refused = elsewhere.await.expect("ends").expect_err("is refused");
         assert_eq!(refused.code, ErrorCode::Overloaded);
-        let ada = login("ada", home);
-        drop(held);
+        let ada = crowded.login("ada", HOME);
+        crowded.held.clear();
+        ada.await.expect("ends").expect("signs in");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_of_a_few_networks_keep_nobody_of_another_out() {
+        let mut crowded = Crowded::by(20).await;
+        let ada = crowded.login("ada", Ipv4Addr::new(203, 0, 113, 1));
+        crowded.held.clear();
         ada.await.expect("ends").expect("signs in");
     }
 

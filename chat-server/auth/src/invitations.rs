@@ -2,7 +2,7 @@
 //!
 //! One kind makes accounts of a role, the other sets the password of an account: the first one of an account that an admin
 //! made, or a forgotten one. A code is `<id>.<secret>`; only the secret's hash is stored. Who made one must still be allowed
-//! to when it is used: what ends with a person's role ends here too.
+//! to when it is used: what ends with a person's role ends here too, for good.
 //!
 //! A code for a password is of the password that the account has, or of none: once another one is set, however that comes, it
 //! is not good any more. So is no code of before an account was closed.
@@ -14,7 +14,7 @@ use chat_domain::{
         Actor, ChatError, now_ms,
         permissions::{OrgAction, allow_org},
     },
-    store::{Account, InvitationRow, MAX_INVITATIONS, Store, initial_role},
+    store::{InvitationRow, MAX_INVITATIONS, Standing, Store, initial_role},
 };
 use chat_log::text::is_line;
 use chat_protocol::{
@@ -27,7 +27,7 @@ use chat_protocol::{
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Auth, NewSession, passwords::Passwords, refresh_tokens::Secret};
+use super::{Auth, NewSession, hash_queue::Asker, passwords::Passwords, refresh_tokens::Secret};
 
 const DAY: u64 = 86_400;
 /// Seconds that an invitation is good when nobody says how long.
@@ -68,6 +68,44 @@ pub async fn end_codes(store: &dyn Store, account: UserId) -> Result<(), ChatErr
         end(store, row.id).await?;
     }
     Ok(())
+}
+
+/// Ends what somebody made and may not make with a standing that changed to this, and the codes for their password that others may not
+/// make any more. To be called after the change; again does no harm.
+///
+/// # Errors
+/// As the store fails.
+pub async fn end_unfounded(store: &dyn Store, user: UserId, to: Standing) -> Result<(), ChatError> {
+    let good = store.invitations(now_ms().saturating_sub(CLOCKS_DIFFER_MS)).await?;
+    for row in good {
+        // Of the command line, which may do everything.
+        let Some(maker) = row.created_by else { continue };
+        let is_theirs = row.account == Some(user);
+        if maker != user && !is_theirs {
+            continue;
+        }
+        let maker = if maker == user { Some(to) } else { standing(store, maker).await? };
+        let role = match row.account {
+            Some(account) if !is_theirs => standing(store, account).await?.map(|account| account.role),
+            Some(_) => Some(to.role),
+            None => Some(row.role),
+        };
+        if !maker.zip(role).is_some_and(|(maker, role)| may_make(user, maker, role)) {
+            end(store, row.id).await?;
+            tracing::info!(target: "audit", %user, invitation = %row.id, "invitation ended: its maker may not make it any more");
+        }
+    }
+    Ok(())
+}
+
+async fn standing(store: &dyn Store, user: UserId) -> Result<Option<Standing>, ChatError> {
+    Ok(store.account(user).await?.map(|account| account.standing()))
+}
+
+/// Whether somebody of this standing may make what is for this role.
+fn may_make(user: UserId, maker: Standing, role: Role) -> bool {
+    let session = SessionId(Uuid::nil());
+    !maker.deactivated && may_give(&Actor { user, role: maker.role, auth_version: 0, session }, role).is_ok()
 }
 
 /// Ends an invitation; whether there is one.
@@ -166,7 +204,26 @@ impl Auth {
         let terms = Terms::of(request)?;
         may_give(&actor, terms.role)?;
         self.chat.rates().invitation(actor.user)?;
-        make(&**self.store(), Some(actor.user), terms).await
+        let role = terms.role;
+        self.make_for(&actor, terms, role).await
+    }
+
+    /// Makes it for somebody of this role, unless what the actor may do, or that role, changes at the same time: who changes it ends what
+    /// is there then.
+    async fn make_for(&self, actor: &Actor, terms: Terms, role: Role) -> Result<NewInvitation, ChatError> {
+        let store = &**self.store();
+        let account = terms.account;
+        let made = make(store, Some(actor.user), terms).await?;
+        let role = match account {
+            Some(account) => standing(store, account).await?.map_or(role, |account| account.role),
+            None => role,
+        };
+        let maker = standing(store, actor.user).await?;
+        if maker.is_some_and(|maker| may_make(actor.user, maker, role)) {
+            return Ok(made);
+        }
+        end(store, made.invitation.id).await?;
+        Err(ChatError::forbidden("what you may do has changed meanwhile"))
     }
 
     /// The invitations that are still good, newest first.
@@ -222,7 +279,7 @@ impl Auth {
         }
         let user = Self::new_user(&handle, display_name, role)?;
         self.add_user(&user).await?;
-        let password = make(&**self.store(), Some(actor.user), Terms::password_of(&user)).await?;
+        let password = self.make_for(&actor, Terms::password_of(&user), role).await?;
         Ok(CreatedUser { user, password })
     }
 
@@ -246,7 +303,7 @@ impl Auth {
             ));
         }
         self.chat.rates().invitation(actor.user)?;
-        make(&**self.store(), Some(actor.user), Terms::password_of(&user)).await
+        self.make_for(&actor, Terms::password_of(&user), user.role).await
     }
 
     /// Sets a password by an invitation, ends all other sessions of the account, and signs in.
@@ -260,7 +317,7 @@ impl Auth {
         let user = row.account.ok_or_else(not_good)?;
         let user = self.store().user(user).await?.filter(|user| !user.deactivated).ok_or_else(not_good)?;
         self.may_still(&row, user.role).await?;
-        let phc = self.passwords.hash(&password).await?;
+        let phc = self.passwords.hash(&password, Asker::known(address)).await?;
         // Before it too: what fails behind the new password must not leave the sessions of whoever knew the old one.
         self.revoke_all(user.id).await?;
         self.take(&row).await?;
@@ -322,10 +379,8 @@ impl Auth {
     /// Whether its maker may still do what it does to somebody of this role.
     async fn may_still(&self, row: &InvitationRow, role: Role) -> Result<(), ChatError> {
         let Some(maker) = row.created_by else { return Ok(()) };
-        let account = self.store().account(maker).await?.filter(|account| !account.user.deactivated);
-        let Account { user, auth_version } = account.ok_or_else(not_good)?;
-        let actor = Actor { user: user.id, role: user.role, auth_version, session: SessionId(Uuid::nil()) };
-        may_give(&actor, role).map_err(|_| not_good())
+        let standing = standing(&**self.store(), maker).await?.ok_or_else(not_good)?;
+        if may_make(maker, standing, role) { Ok(()) } else { Err(not_good()) }
     }
 
     /// Uses it once. What fails behind it costs a use.

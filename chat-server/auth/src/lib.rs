@@ -1,10 +1,11 @@
 //! Accounts, sessions, tokens.
 //!
-//! In reading order: `passwords` hashes them, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
+//! In reading order: `passwords` hashes them and `hash_queue` says whose turn that is, `keys` sign and verify, `key_file` is where they may come from, `tokens` are what is signed, `revocation`
 //! remembers what must not be believed any more, `verifier` is what every other role needs of all that,
 //! `accounts` and `sessions` are what a person can do, `refresh_tokens` keep a session, `invitations` let people in, `standing` is what changes with a role, `limits` slow down guessing, `routes` is the door.
 
 mod accounts;
+mod hash_queue;
 mod invitations;
 mod key_file;
 mod keys;
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-pub use invitations::{end_codes, password_code};
+pub use invitations::{end_codes, end_unfounded, password_code};
 pub use key_file::{KeyFault, KeyFileError};
 pub use keys::{Jwk, JwkSet, KeyRing, new_key};
 pub use revocation::Revocations;

@@ -3,13 +3,7 @@
 //! Passwords are compared as RFC 8265 §4.2 says (OpaqueString), so that it does not matter which of two keyboards composed
 //! an é from what.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::borrow::Cow;
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
@@ -21,15 +15,16 @@ use chat_protocol::{
     limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
 };
 use precis_profiles::{OpaqueString, precis_core::profile::PrecisFastInvocation as _};
-use tokio::sync::Semaphore;
+
+use super::hash_queue::{Asker, Full, Places};
 
 /// OWASP Password Storage Cheat Sheet, "Argon2id": 19 MiB of memory, 2 passes, 1 lane.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Hashes that may wait for a core. At some 30 ms each the last one waits for about a second on two cores.
-const WAITING_PER_CORE: usize = 32;
+/// Hashes that may wait for a core. At some 30 ms each the last one of all waits for about four seconds, of strangers for two.
+const WAITING_PER_CORE: usize = 128;
 /// How long those wait who find the queue full, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -51,9 +46,7 @@ pub(super) enum Checked {
 /// Hashes passwords on at most as many threads as there are cores.
 pub(super) struct Passwords {
     hasher: Argon2<'static>,
-    running: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    max_waiting: usize,
+    places: Places,
 }
 
 impl Passwords {
@@ -66,9 +59,7 @@ impl Passwords {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
         Self {
             hasher: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
-            running: Arc::new(Semaphore::new(running)),
-            waiting: AtomicUsize::new(0),
-            max_waiting,
+            places: Places::new(running, max_waiting),
         }
     }
 
@@ -88,16 +79,21 @@ impl Passwords {
     }
 
     /// The PHC string of a password in the form that is stored.
-    pub(super) async fn hash(&self, password: &str) -> Result<String, ChatError> {
+    pub(super) async fn hash(&self, password: &str, asker: Asker) -> Result<String, ChatError> {
         let hasher = self.hasher.clone();
         let password = password.to_owned();
-        self.run(move || hasher.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
+        self.run(asker, move || hasher.hash_password(password.as_bytes()).map(|hash| hash.to_string()))
             .await?
             .map_err(|error| failed(&error))
     }
 
     /// Whether `password`, as it was typed, is what `phc` was made from. Takes as long when there is no `phc`.
-    pub(super) async fn check(&self, password: &str, phc: Option<&str>) -> Result<Checked, ChatError> {
+    pub(super) async fn check(
+        &self,
+        password: &str,
+        phc: Option<&str>,
+        asker: Asker,
+    ) -> Result<Checked, ChatError> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Ok(Checked::Wrong);
         }
@@ -109,7 +105,7 @@ impl Passwords {
             normal => normal.into_iter().chain([password.to_owned()]).collect(),
         };
         let phc = phc.map(str::to_owned);
-        self.run(move || {
+        self.run(asker, move || {
             let exists = phc.is_some();
             let hash = PasswordHash::new(phc.as_deref().unwrap_or(NOBODY))?;
             let right = forms.iter().position(|form| hasher.verify_password(form.as_bytes(), &hash).is_ok());
@@ -121,27 +117,24 @@ impl Passwords {
         .map_err(|error: argon2::password_hash::phc::Error| failed(&error))
     }
 
-    /// Whether so many hashes wait that those of whom nobody knows yet have to come again: they take half of the places at most.
+    /// Whether so many hashes of strangers wait that it is worth a look whether somebody is known: strangers take half of the places at
+    /// most.
     pub(super) fn is_crowded(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) >= self.max_waiting.div_ceil(2)
+        self.places.is_crowded()
     }
 
     /// # Errors
-    /// `overloaded` when it is [crowded](Self::is_crowded).
-    pub(super) fn room_for_strangers(&self) -> Result<(), ChatError> {
-        if self.is_crowded() { Err(ChatError::overloaded(RETRY_AFTER_MS)) } else { Ok(()) }
-    }
-
+    /// `overloaded` when too many wait.
     async fn run<T: Send + 'static>(
         &self,
+        asker: Asker,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ChatError> {
-        let _waits = Waiting::enter(self)?;
-        let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|error| failed(&error))?;
-        // The permit goes along: a caller who hangs up does not make room for one more hash at once.
+        let place = self.places.take(asker).await.map_err(|Full| ChatError::overloaded(RETRY_AFTER_MS))?;
+        // The place goes along: a caller who hangs up does not make room for one more hash at once.
         tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(permit);
+            drop(place);
             result
         })
         .await
@@ -152,14 +145,13 @@ impl Passwords {
 #[cfg(test)]
 impl Passwords {
     /// Takes all places, so that no hash is computed until they are given back.
-    pub(super) async fn hold(&self) -> tokio::sync::OwnedSemaphorePermit {
-        let all = u32::try_from(self.running.available_permits()).expect("few cores");
-        Arc::clone(&self.running).acquire_many_owned(all).await.expect("open")
+    pub(super) fn hold(&self) -> Vec<super::hash_queue::Place> {
+        self.places.hold()
     }
 
     /// How many wait for a hash.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Acquire)
+        self.places.waiting()
     }
 }
 
@@ -174,38 +166,28 @@ fn failed(error: &dyn std::error::Error) -> ChatError {
     ChatError::new(ErrorCode::Internal, "the password could not be processed; it was logged")
 }
 
-/// One who waits for a hash or has it computed.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(passwords: &'a Passwords) -> Result<Self, ChatError> {
-        let waiting = Self(&passwords.waiting);
-        if passwords.waiting.fetch_add(1, Ordering::AcqRel) >= passwords.max_waiting {
-            return Err(ChatError::overloaded(RETRY_AFTER_MS));
-        }
-        Ok(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        net::{IpAddr, Ipv4Addr},
+        sync::Arc,
+        time::Duration,
+    };
 
     use super::*;
+
+    const HERE: Asker = Asker::known(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     #[tokio::test]
     async fn a_hash_names_owasps_parameters_and_only_its_password_fits() {
         let passwords = Passwords::new();
-        let phc = passwords.hash("correct horse").await.expect("hashed");
+        let phc = passwords.hash("correct horse", HERE).await.expect("hashed");
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        assert_eq!(passwords.check("correct horse", Some(&phc)).await.expect("checked"), Checked::Right);
-        assert_eq!(passwords.check("wrong horse", Some(&phc)).await.expect("checked"), Checked::Wrong);
+        assert_eq!(
+            passwords.check("correct horse", Some(&phc), HERE).await.expect("checked"),
+            Checked::Right
+        );
+        assert_eq!(passwords.check("wrong horse", Some(&phc), HERE).await.expect("checked"), Checked::Wrong);
     }
 
     #[tokio::test]
@@ -213,7 +195,7 @@ mod tests {
         let weak =
             Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).expect("valid"));
         let phc = weak.hash_password(b"correct horse").expect("hashed").to_string();
-        let checked = Passwords::new().check("correct horse", Some(&phc)).await.expect("checked");
+        let checked = Passwords::new().check("correct horse", Some(&phc), HERE).await.expect("checked");
         assert_eq!(checked, Checked::RightButOld);
     }
 
@@ -224,13 +206,17 @@ mod tests {
         let passwords = Passwords::new();
         let normal = Passwords::acceptable(DECOMPOSED).expect("is usable");
         assert_eq!(normal, COMPOSED);
-        let phc = passwords.hash(&normal).await.expect("hashed");
+        let phc = passwords.hash(&normal, HERE).await.expect("hashed");
         for typed in [COMPOSED, DECOMPOSED, "caf\u{e9}\u{a0}au\u{3000}lait"] {
-            assert_eq!(passwords.check(typed, Some(&phc)).await.expect("checked"), Checked::Right, "{typed}");
+            assert_eq!(
+                passwords.check(typed, Some(&phc), HERE).await.expect("checked"),
+                Checked::Right,
+                "{typed}"
+            );
         }
         // As 0.1.0 stored it.
-        let phc = passwords.hash(DECOMPOSED).await.expect("hashed");
-        let checked = async |typed| passwords.check(typed, Some(&phc)).await.expect("checked");
+        let phc = passwords.hash(DECOMPOSED, HERE).await.expect("hashed");
+        let checked = async |typed| passwords.check(typed, Some(&phc), HERE).await.expect("checked");
         assert_eq!(checked(DECOMPOSED).await, Checked::RightButOld);
         assert_eq!(checked(COMPOSED).await, Checked::Wrong);
         assert!(Passwords::acceptable("12345678\u{7}").is_err());
@@ -241,7 +227,7 @@ mod tests {
         let passwords = Passwords::new();
         let nobody = PasswordHash::new(NOBODY).expect("readable");
         assert!(same_cost(&nobody, passwords.hasher.params()));
-        let phc = passwords.hash("correct horse").await.expect("hashed");
+        let phc = passwords.hash("correct horse", HERE).await.expect("hashed");
         let real = PasswordHash::new(&phc).expect("readable");
         let length = |hash: &PasswordHash| hash.hash.as_ref().map(|output| output.len());
         assert_eq!(length(&nobody), length(&real));
@@ -250,26 +236,26 @@ mod tests {
     #[tokio::test]
     async fn beyond_its_bound_it_refuses_at_once() {
         let passwords = Arc::new(Passwords::with_bounds(1, 2));
-        let hold = Arc::clone(&passwords.running).acquire_owned().await.expect("open");
+        let hold = passwords.hold();
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let passwords = Arc::clone(&passwords);
-                tokio::spawn(async move { passwords.hash("correct horse").await })
+                tokio::spawn(async move { passwords.hash("correct horse", HERE).await })
             })
             .collect();
         let both_wait = async {
-            while passwords.waiting.load(Ordering::Acquire) < 2 {
+            while passwords.waiting() < 2 {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(60), both_wait).await.expect("both wait");
-        let refused = passwords.hash("correct horse").await.expect_err("refused");
+        let refused = passwords.hash("correct horse", HERE).await.expect_err("refused");
         assert_eq!(refused.code, ErrorCode::Overloaded);
         drop(hold);
         for waiter in waiters {
             waiter.await.expect("joined").expect("hashed");
         }
-        assert!(passwords.hash("correct horse").await.is_ok());
+        assert!(passwords.hash("correct horse", HERE).await.is_ok());
     }
 
     #[test]

@@ -10,7 +10,11 @@ use chat_protocol::{
     rest::{Role, User},
 };
 
-use super::{Auth, invitations::end_codes, outdated};
+use super::{
+    Auth,
+    invitations::{end_codes, end_unfounded},
+    outdated,
+};
 
 /// How often a change is decided anew when others change the same user at the same time.
 const DECISIONS: usize = 8;
@@ -100,11 +104,13 @@ impl Auth {
             // sockets of a closed account are closed for good.
             let revoked = if to.deactivated { self.revoke_all(user).await } else { Ok(()) };
             let ended = if to.deactivated { end_codes(&**self.store(), user).await } else { Ok(()) };
+            let unfounded = end_unfounded(&**self.store(), user, to).await;
             if auth_version > 0 {
                 self.announce_version(user, auth_version).await;
             }
             revoked?;
             ended?;
+            unfounded?;
             if auth_version != before.auth_version {
                 tracing::info!(target: "audit", by = %actor.user, %user, role = ?to.role, deactivated = to.deactivated, "account changed");
             }

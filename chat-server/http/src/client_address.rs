@@ -70,8 +70,19 @@ impl TrustedProxies {
 /// What one subscriber has: an IPv4 address, or an IPv6 /64 (RFC 6177 §2: sites get at least that).
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
+    block(address, 64)
+}
+
+/// What one subscriber has at most: an IPv4 address, or an IPv6 /48 (RFC 6177 §3), which is 65,536 networks. Some providers give each of
+/// several subscribers a network of one.
+#[must_use]
+pub fn site(address: IpAddr) -> IpAddr {
+    block(address, 48)
+}
+
+fn block(address: IpAddr, length: u32) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - length)))),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -172,6 +183,19 @@ mod tests {
             let peer: IpAddr = peer.parse().expect("an address");
             let client = trusted().client_of(peer.to_canonical(), &headers);
             assert_eq!(client.to_string(), expected, "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn a_subscriber_has_a_network_or_a_site() {
+        for (given, expected_network, expected_site) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::"),
+        ] {
+            let address = given.parse().expect("an address");
+            let (network, site) = (network(address).to_string(), site(address).to_string());
+            assert_eq!((network.as_str(), site.as_str()), (expected_network, expected_site), "{given}");
         }
     }
 

@@ -12,7 +12,7 @@ mod problem;
 pub mod problems;
 mod refusals;
 
-pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies, network};
+pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies, network, site};
 pub use connection::Guest;
 pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams, StillAllowed};
 pub use harden::{HardenOptions, harden};

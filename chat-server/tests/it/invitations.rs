@@ -52,6 +52,11 @@ async fn redeem(server: &TestServer, code: &str, password: &str) -> Response {
     post(server, "/v1/auth/redeem", None, json!({ "code": code, "password": password })).await
 }
 
+async fn login(server: &TestServer, handle: &str, password: &str) -> Response {
+    let body = json!({ "handle": handle, "password": password, "device": "test" });
+    post(server, "/v1/auth/login", None, body).await
+}
+
 async fn sign_in(server: &TestServer, handle: &str, password: &str) -> StatusCode {
     post(server, "/v1/auth/login", None, json!({ "handle": handle, "password": password })).await.status()
 }
@@ -122,6 +127,44 @@ async fn nobody_invites_above_themselves_and_what_they_may_not_do_any_more_ends(
     let code = invite(&server, &admin, json!({})).await.code;
     patch(&server, &owner, &admin.user, json!({ "role": "member" })).await;
     refused(register(&server, "late", Some(&code)).await).await;
+}
+
+#[tokio::test]
+async fn what_its_maker_may_not_do_any_more_is_not_good_again_later() {
+    let (server, owner) = closed().await;
+    let code = invite(&server, &owner, json!({ "role": "admin" })).await.code;
+    let admin = joined(&server, "admin", &code).await;
+    let code = invite(&server, &owner, json!({})).await.code;
+    let grace = joined(&server, "grace", &code).await;
+    let again = async || read::<TokenResponse>(login(&server, "admin", PASSWORD).await, StatusCode::OK).await;
+    let to = async |user: &User, role: &str| patch(&server, &owner, user, json!({ "role": role })).await;
+
+    // Its maker falls and rises.
+    let codes = [invite(&server, &admin, json!({})).await.code, reset(&server, &admin, &grace.user).await];
+    let kept = reset(&server, &owner, &grace.user).await;
+    to(&admin.user, "member").await;
+    assert_eq!(listed(&server, &owner).await.len(), 1, "the owner's");
+    to(&admin.user, "admin").await;
+    refused(register(&server, "late", Some(&codes[0])).await).await;
+    refused(redeem(&server, &codes[1], NEW_PASSWORD).await).await;
+
+    // The account that it is for rises and falls.
+    let admin = again().await;
+    let (code, invitation) =
+        (reset(&server, &admin, &grace.user).await, invite(&server, &admin, json!({})).await);
+    to(&grace.user, "admin").await;
+    to(&grace.user, "member").await;
+    refused(redeem(&server, &code, NEW_PASSWORD).await).await;
+    joined(&server, "early", &invitation.code).await;
+
+    // Its maker's account is closed and opened.
+    let codes = [invite(&server, &admin, json!({})).await.code, reset(&server, &admin, &grace.user).await];
+    patch(&server, &owner, &admin.user, json!({ "deactivated": true })).await;
+    patch(&server, &owner, &admin.user, json!({ "deactivated": false })).await;
+    refused(register(&server, "later", Some(&codes[0])).await).await;
+    refused(redeem(&server, &codes[1], NEW_PASSWORD).await).await;
+
+    let _: TokenResponse = read(redeem(&server, &kept, NEW_PASSWORD).await, StatusCode::OK).await;
 }
 
 #[tokio::test]

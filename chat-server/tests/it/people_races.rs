@@ -281,6 +281,36 @@ async fn who_cannot_sign_in_is_no_owner(two: &Two, owner: &Actor) {
     }
 }
 
+/// Codes that an admin makes while they are demoted, or while whom they are for is promoted, are not good once both are what they were.
+async fn no_code_outlives_the_right_to_make_it(two: &Two, owner: &Actor) {
+    let [mut maker, person] =
+        [two.register("maker", "correct horse").await, two.register("promoted", "correct horse").await]
+            .map(|tokens| tokens.user);
+    let to = |role| update(|change| change.role = Some(role));
+    maker = two.one.change_account(owner, maker.id, &to(Role::Admin)).await.unwrap();
+    let mut actor = Actor { user: maker.id, role: Role::Admin, auth_version: 1, ..*owner };
+    for round in 0..ROUNDS_OF_CODES {
+        let (user, changed, back) = if round % 2 == 0 {
+            actor.auth_version += 2;
+            (maker.id, Role::Member, Role::Admin)
+        } else {
+            (person.id, Role::Owner, Role::Member)
+        };
+        let before = Actor { auth_version: actor.auth_version - if round % 2 == 0 { 2 } else { 0 }, ..actor };
+        let changed = to(changed);
+        let (made, ended) = tokio::join!(
+            two.other.reset_password(&before, person.id),
+            two.one.change_account(owner, user, &changed)
+        );
+        ended.unwrap();
+        two.one.change_account(owner, user, &to(back)).await.unwrap();
+        let Ok(made) = made else { continue };
+        let code = RedeemRequest { code: made.code, password: "battery staple".into(), device: None };
+        let refused = two.other.redeem(code, ADDRESS).await.expect_err("is not good");
+        assert_eq!(refused.code, ErrorCode::Forbidden, "in round {round}");
+    }
+}
+
 async fn all(two: Two) {
     // The first one owns the organisation.
     let owner = two.register("owner", "correct horse").await;
@@ -293,6 +323,7 @@ async fn all(two: Two) {
             one_of_two_codes_sets_the_password(&two, &actor),
             who_cannot_sign_in_is_no_owner(&two, &actor)
         );
+        no_code_outlives_the_right_to_make_it(&two, &actor).await;
         the_last_owner_stays(&two, &owner).await;
     };
     tokio::join!(

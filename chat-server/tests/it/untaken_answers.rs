@@ -25,6 +25,7 @@ use crate::harness::{
 /// More than is kept of one answer for a reader who takes nothing.
 const FILE_BYTES: usize = 200_000;
 const WAITING: &str = "folkmoot_http_waiting";
+const UNTAKEN: &str = r#"folkmoot_http_closed_total{reason="untaken"}"#;
 
 /// A server with a channel of two people, a file, and messages of a MiB in it.
 struct Scene {
@@ -32,6 +33,8 @@ struct Scene {
     http: Client,
     ada: TokenResponse,
     mallory: TokenResponse,
+    /// Others in the channel.
+    crowd: Vec<TokenResponse>,
     channel: ChannelId,
     file: FileId,
     dir: tempfile::TempDir,
@@ -39,12 +42,15 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with(&[], None, 0).await
+    }
+
+    /// With these settings, so many files that may be open, and so many others in the channel.
+    async fn with(settings: &[&str], open_files: Option<u32>, others: usize) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let server = ServerProcess::start_with(
-            dir.path(),
-            &["auth.login_per_minute_account=1000", "auth.login_per_minute_address=1000"],
-        );
+        let limits = ["auth.login_per_minute_account=1000", "auth.login_per_minute_address=1000"];
+        let server = ServerProcess::start_limited(dir.path(), &[&limits[..], settings].concat(), open_files);
         let http = Client::builder().no_proxy().build().expect("a client");
         let register = async |handle: &str| {
             let body = json!({ "handle": handle, "password": PASSWORD, "device": "test" });
@@ -52,10 +58,15 @@ impl Scene {
             read::<TokenResponse>(request.send().await.expect("answers"), StatusCode::CREATED).await
         };
         let (ada, mallory) = (register("ada").await, register("mallory").await);
+        let mut crowd = Vec::new();
+        for n in 0..others {
+            crowd.push(register(&format!("other{n}")).await);
+        }
         let ada_token = ada.access_token.clone();
         let post =
             |path: &str| http.post(format!("{}{path}", server.base_url)).bearer_auth(ada_token.clone());
-        let den = json!({ "kind": "private", "name": "den", "members": [mallory.user.id] });
+        let members: Vec<_> = crowd.iter().chain([&mallory]).map(|one| one.user.id).collect();
+        let den = json!({ "kind": "private", "name": "den", "members": members });
         let den = post("/v1/channels").json(&den).send().await.expect("answers");
         let channel = read::<chat_protocol::rest::Channel>(den, StatusCode::CREATED).await.id;
         let upload = post(&format!("/v1/files?channel={channel}&name=noise.bin")).body(vec![7; FILE_BYTES]);
@@ -67,7 +78,7 @@ impl Scene {
             let send = send.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
             read::<Committed>(send.send().await.expect("answers"), StatusCode::CREATED).await;
         }
-        Self { server, http, ada, mallory, channel, file, dir }
+        Self { server, http, ada, mallory, crowd, channel, file, dir }
     }
 
     fn content(&self) -> String {
@@ -232,10 +243,71 @@ async fn a_download_that_is_not_taken_ends_though_its_connection_is_used() {
         None
     })
     .await;
-    assert!(scene.server.metric(r#"folkmoot_http_closed_total{reason="untaken"}"#).await >= 1.0);
+    assert!(scene.server.metric(UNTAKEN).await >= 1.0);
     until_so("its files are closed", async || scene.open_downloads() == 0).await;
     let again = scene.get(&scene.content(), &scene.mallory).send().await.expect("answers");
     assert_eq!(again.bytes().await.expect("comes").len(), FILE_BYTES);
+}
+
+/// With so few files there are 32 downloads.
+const FEW_FILES: u32 = 256;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_nothing_is_served_though_others_take_nothing() {
+    let scene = Scene::with(&[], Some(FEW_FILES), 20).await;
+    let mut asking = JoinSet::new();
+    for one in &scene.crowd {
+        let mut connection = Http2::connect(&scene.server.base_url, 0).await;
+        for _ in 0..16 {
+            connection.get(&scene.content(), &one.access_token).await;
+        }
+        asking.spawn(async move { while connection.next().await.is_some() {} });
+    }
+    until_so("none are left, or some were given up already", async || {
+        scene.server.metric("folkmoot_http_downloads").await == 32.0
+            || scene.server.metric(UNTAKEN).await > 0.0
+    })
+    .await;
+    for _ in 0..3 {
+        let file = scene.get(&scene.content(), &scene.ada).send().await.expect("answers");
+        assert_eq!(file.status(), StatusCode::OK);
+        assert_eq!(file.bytes().await.expect("comes").len(), FILE_BYTES);
+    }
+    asking.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_proxys_connection_what_is_not_taken_is_reset() {
+    let scene = Scene::with(&["server.trusted_proxies=127.0.0.1"], None, 0).await;
+    // A byte of each: some of it is on its way.
+    let mut connection = Http2::connect(&scene.server.base_url, 1).await;
+    let mut downloads = Vec::new();
+    for _ in 0..4 {
+        downloads.push(connection.get(&scene.content(), &scene.mallory.access_token).await);
+    }
+    until_so("they are under way", async || scene.open_downloads() == 4).await;
+    let mut reset = Vec::new();
+    until_within(Duration::from_secs(100), "all of them are reset", async || {
+        // Others use the connection meanwhile.
+        let other = connection.get("/v1/users/me", &scene.ada.access_token).await;
+        connection.open(other, 10_000).await;
+        loop {
+            let (stream, parts) = connection.next().await.expect("the connection goes on");
+            if parts.contains(&Part::Reset) {
+                reset.push(stream);
+            }
+            if stream == other && parts.contains(&Part::End) {
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (reset.len() == downloads.len()).then_some(())
+    })
+    .await;
+    reset.sort_unstable();
+    assert_eq!(reset, downloads);
+    let free = async || scene.server.metric("folkmoot_http_downloads").await == 0.0;
+    until_so("their person has all places again", free).await;
 }
 
 /// What the system has of what is to be sent to a connection from this port, in bytes.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use super::{Closed, answer::Open};
 
@@ -24,12 +27,12 @@ const MIN_READ_RATE: u64 = 4 * 1024;
 const OVERHEAD: (u64, u64, u64) = (512 * 1024, 64 * 1024, 1024);
 /// How soon a connection is looked at again on which the server has something to do.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How soon one is looked at again that has many answers under way.
-const LOOK_AT_ANSWERS: Duration = Duration::from_secs(10);
+/// How soon one is looked at again that has answers under way: somebody may be waiting for what they have.
+const LOOK_AT_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What has happened on a connection so far; its stream and its requests write it.
 #[derive(Debug)]
-pub struct Activity(Mutex<State>);
+pub struct Activity(Mutex<State>, Notify);
 
 #[derive(Debug)]
 struct State {
@@ -51,7 +54,7 @@ struct State {
     /// When the first of those in flight began, and the bytes of answers since.
     busy_since: Instant,
     answered: u64,
-    /// With HTTP/2: the answers under way, and some that were.
+    /// The answers under way, and some that were. With HTTP/1 there is one at a time.
     answers: Vec<Weak<Open>>,
 }
 
@@ -60,20 +63,23 @@ impl Activity {
     #[must_use]
     pub fn begin() -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self(Mutex::new(State {
-            began: now,
-            quiet_since: now,
-            in_flight: 0,
-            working: 0,
-            requests: 0,
-            is_http2: false,
-            read: 0,
-            bodies: 0,
-            taken: now,
-            busy_since: now,
-            answered: 0,
-            answers: Vec::new(),
-        })))
+        Arc::new(Self(
+            Mutex::new(State {
+                began: now,
+                quiet_since: now,
+                in_flight: 0,
+                working: 0,
+                requests: 0,
+                is_http2: false,
+                read: 0,
+                bodies: 0,
+                taken: now,
+                busy_since: now,
+                answered: 0,
+                answers: Vec::new(),
+            }),
+            Notify::new(),
+        ))
     }
 
     /// A request's head is there. It is in flight until what is returned is dropped.
@@ -122,28 +128,26 @@ impl Activity {
     /// An answer is under way.
     pub(super) fn opened(&self, answer: &Arc<Open>) {
         let mut state = self.0.lock();
-        // With HTTP/1 there is one at a time, and its reader is the connection's.
-        if !state.is_http2 {
-            return;
-        }
         if state.answers.len() == state.answers.capacity() {
             state.answers.retain(|answer| answer.strong_count() > 0);
         }
         state.answers.push(Arc::downgrade(answer));
+        drop(state);
+        self.1.notify_one();
     }
 
-    /// Gives up answers of which too little is taken. Whether one of them is stuck, so that the connection has to end; `None`: there
-    /// are none yet.
-    fn give_up(&self) -> Option<bool> {
-        let answers: Vec<_> = {
+    /// Gives up answers of which too little is taken. Whether the connection has to end for one of them, and when to look again while
+    /// there are any.
+    fn give_up(&self) -> (bool, Option<Duration>) {
+        let (answers, is_http2) = {
             let state = self.0.lock();
-            if !state.is_http2 {
-                return None;
-            }
-            state.answers.iter().filter_map(Weak::upgrade).collect()
+            let answers: Vec<_> = state.answers.iter().filter_map(Weak::upgrade).collect();
+            (answers, state.is_http2)
         };
         // All of them, also behind one that is stuck.
-        Some(answers.iter().fold(false, |stuck, answer| answer.give_up_if_overdue() | stuck))
+        let is_stuck =
+            answers.iter().fold(false, |stuck, answer| answer.give_up_if_overdue(is_http2) | stuck);
+        (is_stuck, (!answers.is_empty()).then_some(LOOK_AT_ANSWERS))
     }
 
     /// The server has something to do for a request, or has done it.
@@ -166,12 +170,17 @@ impl Activity {
             {
                 return reason;
             }
-            let stuck = self.give_up();
-            if stuck == Some(true) {
+            let (is_stuck, again) = self.give_up();
+            if is_stuck {
                 return Closed::SlowReader;
             }
-            let soon = Instant::now() + LOOK_AT_ANSWERS;
-            sleep_until(if stuck.is_some() { at.min(soon) } else { at }).await;
+            let until = again.map_or(at, |again| at.min(Instant::now() + again));
+            if again.is_some() {
+                sleep_until(until).await;
+            } else {
+                // Until there is one.
+                let _ = timeout_at(until, self.1.notified()).await;
+            }
         }
     }
 }

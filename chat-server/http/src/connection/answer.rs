@@ -12,17 +12,23 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Closed, Flight, Guest, Shares, activity::Work};
+use super::{Closed, Flight, Guest, Shares, activity::Work, pool::Need, requests::Reset};
 
 /// An answer over HTTP/2 of which nothing is taken for so long is given up. Longer than a connection of which nothing is taken at
 /// all: many answers share what a slow line brings.
 const UNTAKEN: Duration = Duration::from_secs(60);
+/// One is given up earlier while somebody has to wait who has nothing, so that they are served before they are sent away: one of several
+/// of its person after so long,
+const UNTAKEN_OF_SEVERAL: Duration = Duration::from_secs(8);
+/// the only one of its person after so long. What waits in the system is taken in steps, which may be 16 s apart at the lowest rate.
+const UNTAKEN_OF_ONLY: Duration = Duration::from_secs(20);
 /// An answer may take so long, and more by its size.
 const GRACE: Duration = Duration::from_secs(60);
 /// How many bytes a second must be taken of it, on average.
 const MIN_RATE: u64 = 4 * 1024;
-/// What is handed over at once. Of more than that a part is copied: a reader who takes one byte must not keep all of it.
-const PIECE: usize = 64 * 1024;
+/// What is handed over at once. Of more than that a part is copied: a reader who takes one byte must not keep all of it. At the lowest rate
+/// each is taken in 4 s.
+const PIECE: usize = 16 * 1024;
 
 /// An answer's body. When it is dropped, whoever is answered has to say something again.
 pub struct Answer {
@@ -39,6 +45,8 @@ pub(super) struct Open {
     guest: Guest,
     shares: Shares,
     is_counted: bool,
+    /// Of HTTP/2.
+    reset: Option<Reset>,
 }
 
 struct Contents {
@@ -140,7 +148,13 @@ impl Open {
             waits: None,
         };
         let is_counted = shares.is_counted();
-        Arc::new(Self { contents: Mutex::new(contents), guest, shares, is_counted })
+        Arc::new(Self {
+            contents: Mutex::new(contents),
+            guest,
+            shares,
+            is_counted,
+            reset: Reset::of_current(),
+        })
     }
 
     fn next(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
@@ -185,11 +199,14 @@ impl Open {
         }
     }
 
-    /// Gives it up when too little of it is taken: its file is closed, its bytes are free. True when some of it is already on its way,
-    /// which only the end of the connection frees.
-    pub(super) fn give_up_if_overdue(&self) -> bool {
+    /// Gives it up when too little of it is taken: its file is closed, its place and its bytes are free. True when the connection has to
+    /// end for it: some of it is already on its way, or it is all that the connection is for.
+    pub(super) fn give_up_if_overdue(&self, is_http2: bool) -> bool {
+        let now = Instant::now();
         let mut contents = self.contents.lock();
-        if !contents.is_overdue(Instant::now()) {
+        // Whose turn it is to take something of HTTP/1 is known of the connection.
+        let is_overdue = is_http2 && contents.is_overdue(now);
+        if !is_overdue && !contents.is_in_the_way(now, &self.shares) {
             return false;
         }
         let body = contents.body.take();
@@ -201,13 +218,12 @@ impl Open {
         let is_taken = contents.pieces == 0;
         drop(contents);
         drop(body);
-        if is_taken {
-            self.shares.end();
-        } else {
-            self.shares.give_up();
+        self.shares.end();
+        if let Some(reset) = &self.reset {
+            reset.reset();
         }
-        // A proxy's connection is that of others as well.
-        !is_taken && !self.guest.is_behind_proxy()
+        // A proxy's connection over HTTP/2 is that of others as well.
+        !is_http2 || !is_taken && !self.guest.is_behind_proxy()
     }
 
     fn piece_is_taken(&self) {
@@ -239,6 +255,19 @@ impl Contents {
     fn is_overdue(&self, now: Instant) -> bool {
         let by_size = self.began + GRACE + Duration::from_secs(self.given / MIN_RATE);
         self.waits.is_none() && now >= by_size.min(self.taken + UNTAKEN)
+    }
+
+    /// Whether others wait for what it has, while nothing of it is taken.
+    fn is_in_the_way(&self, now: Instant, shares: &Shares) -> bool {
+        let untaken = now.saturating_duration_since(self.taken);
+        if self.waits.is_some() || untaken < UNTAKEN_OF_SEVERAL {
+            return false;
+        }
+        match shares.need() {
+            Need::None => false,
+            Need::OfOnly => untaken >= UNTAKEN_OF_ONLY,
+            Need::OfSeveral => true,
+        }
     }
 }
 
@@ -281,25 +310,45 @@ mod tests {
     struct Scene {
         metrics: Arc<ConnectionMetrics>,
         activity: Arc<Activity>,
+        connection: Guest,
+        person: UserId,
         answer: Answer,
     }
 
     /// An answer of [`SIZE`] bytes to a person, over HTTP/2, through a proxy or not.
     async fn answering(proxies: &str) -> Scene {
+        answering_over(proxies, true).await
+    }
+
+    async fn answering_over(proxies: &str, is_http2: bool) -> Scene {
         let metrics = Arc::new(ConnectionMetrics::default());
         let limits = AdmissionLimits::public(1_024, 100, 100);
         let proxies = TrustedProxies::new(proxies.parse());
         let admission = Admission::new(limits, proxies, Arc::clone(&metrics));
         let permit = admission.ready().await.expect("is open");
         let connection = admission.enter(SocketAddr::from(([10, 0, 0, 1], 1)), permit);
-        let guest = connection.of_request(&http::HeaderMap::new());
-        let shares = guest.shares();
-        shares.begin(UserId::new()).await.expect("has a place");
-        shares.page(2 * SIZE).await.expect("has room");
         let activity = Activity::begin();
-        let flight = activity.request(true);
+        let flight = activity.request(is_http2);
+        let (guest, person) = (connection.of_request(&http::HeaderMap::new()), UserId::new());
+        let shares = page_of(&guest, person, 2 * SIZE).await;
         let answer = Answer::new(Body::from(vec![1; SIZE]), flight, guest, shares);
-        Scene { metrics, activity, answer }
+        Scene { metrics, activity, connection, person, answer }
+    }
+
+    async fn page_of(guest: &Guest, person: UserId, bytes: usize) -> Shares {
+        let shares = guest.shares();
+        shares.begin(person).await.expect("has a place");
+        shares.page(bytes).await.expect("has room");
+        shares
+    }
+
+    /// Others have all the rest.
+    async fn all_the_rest(connection: &Guest) -> Vec<Shares> {
+        let mut held = Vec::new();
+        for mib in [8; 15].into_iter().chain([7]) {
+            held.push(page_of(connection, UserId::new(), mib * 1024 * 1024).await);
+        }
+        held
     }
 
     async fn next(answer: &mut Answer) -> Option<Result<Bytes, axum::Error>> {
@@ -327,37 +376,98 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_ends_with_its_connection() {
-        let Scene { metrics, activity, mut answer } = answering("").await;
+        let Scene { metrics, activity, mut answer, .. } = answering("").await;
         // What hyper asks for before it knows whether there is room for it.
         let piece = next(&mut answer).await.expect("comes").expect("is good");
         let (seconds, reason) = ended(&activity).await.expect("ends");
         assert!((60..=70).contains(&seconds) && reason == Closed::SlowReader, "{seconds} {reason:?}");
         drop(answer);
-        assert_eq!(metrics.requests.get(), 1, "some of it is on its way");
-        drop(piece);
         assert_eq!(metrics.requests.get(), 0);
+        drop(piece);
     }
 
     #[tokio::test(start_paused = true)]
     async fn others_go_on_using_the_connection_of_a_proxy() {
-        let Scene { metrics, activity, mut answer } = answering("10.0.0.0/8").await;
+        let Scene { metrics, activity, mut answer, .. } = answering("10.0.0.0/8").await;
         let piece = next(&mut answer).await.expect("comes").expect("is good");
         let look = async {
             sleep(Duration::from_secs(59)).await;
             assert_eq!(metrics.page_bytes.get(), SIZE_COUNTED, "it has a minute");
             sleep(Duration::from_secs(12)).await;
-            assert_eq!((metrics.page_bytes.get(), metrics.requests.get()), (0, 1), "its bytes are free");
+            let held = (metrics.page_bytes.get(), metrics.requests.get());
+            assert_eq!(held, (0, 0), "its bytes and its place are free");
         };
         let (ended, ()) = tokio::join!(ended(&activity), look);
         assert_eq!(ended, None);
         drop(piece);
-        assert_eq!(metrics.requests.get(), 0);
         assert!(next(&mut answer).await.expect("says so").is_err());
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_not_taken_is_given_up_for_whoever_has_nothing() {
+        for is_http2 in [true, false] {
+            let Scene { activity, connection, person, mut answer, .. } = answering_over("", is_http2).await;
+            let _piece = next(&mut answer).await.expect("comes").expect("is good");
+            let second = page_of(&connection, person, 1_000).await;
+            let held = all_the_rest(&connection).await;
+            let began = Instant::now();
+            let newcomer = async {
+                drop(page_of(&connection, UserId::new(), SIZE).await);
+                began.elapsed().as_secs()
+            };
+            let (served, ended) = tokio::join!(newcomer, ended(&activity));
+            assert!(served < 10, "{served}");
+            let (seconds, reason) = ended.expect("ends");
+            assert!((8..=9).contains(&seconds) && reason == Closed::SlowReader, "{seconds} {reason:?}");
+            drop((held, second));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_goes_on_taking_keeps_it_and_so_does_whoever_has_one_only() {
+        let Scene { activity, connection, person, mut answer, .. } = answering("").await;
+        let second = page_of(&connection, person, 1_000).await;
+        let held = all_the_rest(&connection).await;
+        let newcomers = async {
+            loop {
+                let shares = connection.shares();
+                shares.begin(UserId::new()).await.expect("has a place");
+                assert!(shares.page(SIZE).await.is_err());
+            }
+        };
+        let read = async {
+            for _ in 0..20 {
+                drop(next(&mut answer).await.expect("comes").expect("is good"));
+                sleep(Duration::from_secs(4)).await;
+            }
+            drop(second);
+            for _ in 0..2 {
+                drop(next(&mut answer).await.expect("comes").expect("is good"));
+                sleep(Duration::from_secs(16)).await;
+            }
+        };
+        tokio::select! {
+            () = read => {},
+            () = newcomers => {},
+            ended = ended(&activity) => panic!("{ended:?}"),
+        }
+        // In the end nothing is taken of it.
+        let _piece = next(&mut answer).await.expect("comes").expect("is good");
+        let newcomer = async {
+            sleep(Duration::from_secs(5)).await;
+            let shares = connection.shares();
+            shares.begin(UserId::new()).await.expect("has a place");
+            assert!(shares.page(SIZE).await.is_err(), "it has some time");
+            shares.page(SIZE).await
+        };
+        let (served, ended) = tokio::join!(newcomer, ended(&activity));
+        assert!(served.is_ok() && matches!(ended, Some((20..=21, Closed::SlowReader))), "{ended:?}");
+        drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_handed_over_to_its_end_is_not_taken_yet() {
-        let Scene { metrics, activity, mut answer } = answering("").await;
+        let Scene { metrics, activity, mut answer, .. } = answering("").await;
         let mut pieces = Vec::new();
         while let Some(piece) = next(&mut answer).await {
             pieces.push(piece.expect("is good"));
@@ -369,7 +479,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_taken_slowly_comes_to_its_end() {
-        let Scene { metrics, activity, mut answer } = answering("").await;
+        let Scene { metrics, activity, mut answer, .. } = answering("").await;
         let read = async {
             let mut bytes = 0;
             while let Some(piece) = next(&mut answer).await {
@@ -378,7 +488,7 @@ mod tests {
                 bytes += piece.len();
                 let left = hyper::body::Body::size_hint(&answer).exact();
                 assert_eq!(left, Some((SIZE - bytes) as u64));
-                sleep(Duration::from_secs(14)).await;
+                sleep(Duration::from_secs(3)).await;
             }
             bytes
         };
@@ -394,7 +504,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_the_server_is_late_with_is_waited_for() {
-        let Scene { metrics, activity, answer } = answering("").await;
+        let Scene { metrics, activity, answer, .. } = answering("").await;
         drop(answer);
         let (body, flight) = (
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>()),

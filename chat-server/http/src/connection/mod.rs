@@ -4,7 +4,7 @@
 //!
 //! `crowd` decides who goes, `limits` how many there may be, `admission` carries it out. `activity` knows how far a connection
 //! is, and `stream`, `bodies` and `answer` keep that up to date. `under_way` is what people may have under way at once, over all of
-//! their connections.
+//! their connections, each a part of a `pool`.
 
 mod activity;
 mod admission;
@@ -13,6 +13,8 @@ mod bodies;
 mod crowd;
 mod limits;
 mod metrics;
+mod pool;
+mod requests;
 mod stream;
 mod under_way;
 
@@ -22,5 +24,6 @@ pub use answer::Answer;
 pub use bodies::{MIN_BODY_RATE, Paced, is_too_slow};
 pub use limits::AdmissionLimits;
 pub use metrics::{Closed, ConnectionMetrics};
+pub use requests::Requests;
 pub use stream::{Stream, is_too_much};
 pub use under_way::Shares;

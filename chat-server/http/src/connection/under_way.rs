@@ -2,16 +2,7 @@
 //! each. Downloads, which hold a descriptor, and bytes are bounded over all people too. Whoever wants more waits, as long as what
 //! they have goes on.
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    net::IpAddr,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::extract::FromRequestParts;
 use chat_domain::chat::ChatError;
@@ -19,17 +10,16 @@ use chat_protocol::UserId;
 use http::request::Parts;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+
+use super::{
+    ConnectionMetrics,
+    pool::{Asked, Need, Pool, Refused, Taken, Who},
 };
 
-use super::ConnectionMetrics;
-
 /// Requests of one person, from the head to the last byte of the answer. Downloads that wait are not among them.
-const REQUESTS: usize = 64;
+const REQUESTS: u32 = 64;
 /// Downloads of one person.
-const DOWNLOADS: usize = 16;
+const DOWNLOADS: u32 = 16;
 /// Bytes of pages of one person, in [`UNIT`]s.
 const PAGES: u32 = 8 * 1024;
 /// Bytes of pages of all people, in [`UNIT`]s.
@@ -38,10 +28,6 @@ const ALL_PAGES: u32 = 128 * 1024;
 const UNIT: u64 = 1024;
 /// Requests of one person that wait for any of it.
 const WAITING: usize = 240;
-/// Whoever waits while nothing of what they have goes on for so long is refused.
-const STANDSTILL: Duration = Duration::from_secs(30);
-/// How long others are waited for.
-const OTHERS: Duration = Duration::from_secs(10);
 /// When whoever was refused may try again, in milliseconds.
 const COME_AGAIN_MS: u64 = 2_000;
 
@@ -50,135 +36,53 @@ const COME_AGAIN_MS: u64 = 2_000;
 pub(super) struct UnderWay(Arc<All>);
 
 struct All {
-    people: Mutex<HashMap<Who, Weak<Person>>>,
-    downloads: Arc<Semaphore>,
-    downloads_each: usize,
-    bytes: Arc<Semaphore>,
+    requests: Pool,
+    downloads: Pool,
+    bytes: Pool,
+    /// How many requests of each person wait.
+    waiting: Mutex<HashMap<Who, usize>>,
     metrics: Arc<ConnectionMetrics>,
-}
-
-/// Whom something is counted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Who {
-    Person(UserId),
-    /// Strangers of an IPv4 address or an IPv6 /64, whose requests are handed to another process.
-    Network(IpAddr),
-}
-
-/// Somebody who has something under way.
-struct Person {
-    who: Who,
-    all: Arc<All>,
-    requests: Share,
-    downloads: Share,
-    bytes: Share,
-    waiting: AtomicUsize,
-}
-
-/// What one person has of something.
-struct Share {
-    places: Arc<Semaphore>,
-    /// When some of it was last given back, or something that has some of it last went on.
-    moved: Mutex<Instant>,
 }
 
 impl UnderWay {
     /// With so many downloads in all, each of which may have a file open.
     pub(super) fn new(downloads: usize, metrics: Arc<ConnectionMetrics>) -> Self {
         Self(Arc::new(All {
-            people: Mutex::default(),
-            downloads: Arc::new(Semaphore::new(downloads)),
-            downloads_each: DOWNLOADS.min(downloads.div_ceil(2)),
-            bytes: Arc::new(Semaphore::new(ALL_PAGES as usize)),
+            requests: Pool::new(u32::MAX, REQUESTS),
+            downloads: Pool::new(u32::try_from(downloads).unwrap_or(u32::MAX), DOWNLOADS),
+            bytes: Pool::new(ALL_PAGES, PAGES),
+            waiting: Mutex::default(),
             metrics,
         }))
     }
 
-    fn person(&self, who: Who) -> Arc<Person> {
-        let mut people = self.0.people.lock();
-        if let Some(person) = people.get(&who).and_then(Weak::upgrade) {
-            return person;
-        }
-        let person = Arc::new(Person {
-            who,
-            all: Arc::clone(&self.0),
-            requests: Share::new(REQUESTS),
-            downloads: Share::new(self.0.downloads_each),
-            bytes: Share::new(PAGES as usize),
-            waiting: AtomicUsize::new(0),
-        });
-        people.insert(who, Arc::downgrade(&person));
-        person
-    }
-}
-
-impl Drop for Person {
-    fn drop(&mut self) {
-        let mut people = self.all.people.lock();
-        // Another one may have begun meanwhile.
-        if people.get(&self.who).is_some_and(|person| person.strong_count() == 0) {
-            people.remove(&self.who);
-        }
-    }
-}
-
-impl Share {
-    fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), moved: Mutex::new(Instant::now()) }
-    }
-}
-
-/// Which share of a person's.
-type Which = fn(&Person) -> &Share;
-
-impl Person {
-    /// Waits for so much of a share.
-    async fn take(self: &Arc<Self>, which: Which, count: u32) -> Result<Taken, ChatError> {
-        let places = &which(self).places;
-        let taken = |permit, waited| Taken { permit: Some(permit), waited, which, person: Arc::clone(self) };
-        if let Ok(permit) = Arc::clone(places).try_acquire_many_owned(count) {
-            return Ok(taken(permit, false));
-        }
-        let _waiting = self.wait()?;
-        let permit = Arc::clone(places).acquire_many_owned(count);
-        tokio::pin!(permit);
-        let began = Instant::now();
-        loop {
-            let until = began.max(*which(self).moved.lock()) + STANDSTILL;
-            if until <= Instant::now() {
-                return Err(too_many());
-            }
-            if let Ok(permit) = timeout_at(until, permit.as_mut()).await {
-                return Ok(taken(permit.map_err(|_| too_many())?, true));
-            }
+    /// Waits for so much of a pool.
+    async fn take(&self, pool: &Pool, who: Who, count: u32) -> Result<(Taken, Waited), ChatError> {
+        let wait = match pool.ask(who, count) {
+            Asked::Now(taken) => return Ok((taken, Waited(false))),
+            Asked::Wait(wait) => wait,
+        };
+        let _waiting = self.wait(who)?;
+        match wait.turn().await {
+            Ok(taken) => Ok((taken, Waited(true))),
+            Err(Refused::Own) => Err(too_many()),
+            Err(Refused::Others) => Err(ChatError::overloaded(COME_AGAIN_MS)),
         }
     }
 
-    /// Waits for so much of what there is for all.
-    async fn share(
-        self: &Arc<Self>,
-        all: &Arc<Semaphore>,
-        count: u32,
-    ) -> Result<OwnedSemaphorePermit, ChatError> {
-        if let Ok(permit) = Arc::clone(all).try_acquire_many_owned(count) {
-            return Ok(permit);
-        }
-        let _waiting = self.wait()?;
-        match timeout(OTHERS, Arc::clone(all).acquire_many_owned(count)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(ChatError::overloaded(COME_AGAIN_MS)),
-        }
-    }
-
-    fn wait(self: &Arc<Self>) -> Result<Waiting, ChatError> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+    fn wait(&self, who: Who) -> Result<Waiting, ChatError> {
+        let mut waiting = self.0.waiting.lock();
+        let count = waiting.entry(who).or_default();
+        if *count >= WAITING {
             return Err(too_many());
         }
-        self.all.metrics.waiting.inc();
-        Ok(Waiting(Arc::clone(self)))
+        *count += 1;
+        self.0.metrics.waiting.inc();
+        Ok(Waiting { under_way: self.clone(), who })
     }
 }
+
+struct Waited(bool);
 
 fn too_many() -> ChatError {
     ChatError {
@@ -188,34 +92,22 @@ fn too_many() -> ChatError {
 }
 
 /// A request that waits.
-struct Waiting(Arc<Person>);
+struct Waiting {
+    under_way: UnderWay,
+    who: Who,
+}
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.all.metrics.waiting.dec();
-    }
-}
-
-/// Some of a person's share, given back when it is dropped.
-struct Taken {
-    permit: Option<OwnedSemaphorePermit>,
-    waited: bool,
-    which: Which,
-    person: Arc<Person>,
-}
-
-impl Taken {
-    fn moved(&self) {
-        *(self.which)(&self.person).moved.lock() = Instant::now();
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        // First the time, for whoever is woken.
-        self.moved();
-        self.permit = None;
+        let All { waiting, metrics, .. } = &*self.under_way.0;
+        metrics.waiting.dec();
+        let mut waiting = waiting.lock();
+        if let Some(count) = waiting.get_mut(&self.who) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.who);
+            }
+        }
     }
 }
 
@@ -245,17 +137,10 @@ pub struct Shares {
 
 #[derive(Default)]
 struct Held {
-    person: Option<Arc<Person>>,
+    person: Option<(UnderWay, Who)>,
     request: Option<(Taken, Counted)>,
-    download: Option<(Taken, Option<OwnedSemaphorePermit>, Counted)>,
-    page: Option<Page>,
-}
-
-struct Page {
-    of_person: Taken,
-    of_all: OwnedSemaphorePermit,
-    units: u32,
-    counted: Counted,
+    download: Option<(Taken, Counted)>,
+    page: Option<(Taken, Counted)>,
 }
 
 impl Shares {
@@ -285,11 +170,10 @@ impl Shares {
         if self.is_counted() {
             return Ok(());
         }
-        let person = under_way.person(who);
-        let taken = person.take(|person| &person.requests, 1).await?;
-        let counted = Counted::begin(&person.all.metrics.requests, 1);
+        let (taken, _) = under_way.take(&under_way.0.requests, who, 1).await?;
+        let counted = Counted::begin(&under_way.0.metrics.requests, 1);
         let mut held = self.held.lock();
-        (held.request, held.person) = (Some((taken, counted)), Some(person));
+        (held.request, held.person) = (Some((taken, counted)), Some((under_way.clone(), who)));
         Ok(())
     }
 
@@ -299,18 +183,15 @@ impl Shares {
     /// # Errors
     /// `rate_limited`; `overloaded` when others have too many.
     pub async fn download(&self) -> Result<bool, ChatError> {
-        let (person, request) = {
+        let ((under_way, who), request) = {
             let mut held = self.held.lock();
             let Some(person) = held.person.clone() else { return Ok(false) };
             (person, held.request.take())
         };
         drop(request);
-        let began = Instant::now();
-        let of_person = person.take(|person| &person.downloads, 1).await?;
-        let of_all = person.share(&person.all.downloads, 1).await?;
-        let counted = Counted::begin(&person.all.metrics.downloads, 1);
-        let waited = of_person.waited || began.elapsed() >= Duration::from_secs(1);
-        self.held.lock().download = Some((of_person, Some(of_all), counted));
+        let (taken, Waited(waited)) = under_way.take(&under_way.0.downloads, who, 1).await?;
+        let counted = Counted::begin(&under_way.0.metrics.downloads, 1);
+        self.held.lock().download = Some((taken, counted));
         Ok(waited)
     }
 
@@ -319,12 +200,11 @@ impl Shares {
     /// # Errors
     /// `rate_limited`; `overloaded` when others have too many.
     pub async fn page(&self, most: usize) -> Result<(), ChatError> {
-        let Some(person) = self.held.lock().person.clone() else { return Ok(()) };
+        let Some((under_way, who)) = self.held.lock().person.clone() else { return Ok(()) };
         let units = units(most as u64).min(PAGES);
-        let of_person = person.take(|person| &person.bytes, units).await?;
-        let of_all = person.share(&person.all.bytes, units).await?;
-        let counted = Counted::begin(&person.all.metrics.page_bytes, bytes(units));
-        self.held.lock().page = Some(Page { of_person, of_all, units, counted });
+        let (taken, _) = under_way.take(&under_way.0.bytes, who, units).await?;
+        let counted = Counted::begin(&under_way.0.metrics.page_bytes, bytes(units));
+        self.held.lock().page = Some((taken, counted));
         Ok(())
     }
 
@@ -333,33 +213,30 @@ impl Shares {
         self.held.lock().person.is_some()
     }
 
-    /// Its answer is there: a page has so many bytes, if that is known.
+    /// Its answer is there: a page has so many bytes, if that is known. Most pages are far smaller than they might be. One that is larger,
+    /// full of characters that JSON escapes, takes what there is.
     pub fn settle(&self, size: Option<u64>) {
         let mut held = self.held.lock();
-        if let (Some(page), Some(size)) = (&mut held.page, size) {
-            page.settle(units(size));
+        let Held { person: Some((under_way, _)), page: Some((taken, counted)), .. } = &mut *held else {
+            return;
+        };
+        if let Some(size) = size {
+            taken.resize(units(size));
+            *counted = Counted::begin(&under_way.0.metrics.page_bytes, bytes(units(size)));
         }
     }
 
-    /// Nothing more of its answer will be sent: what it holds of the shares of all is free, and its bytes are. Its person's place is kept
-    /// for what is on its way.
-    pub(super) fn give_up(&self) {
-        let mut held = self.held.lock();
-        let (page, download) =
-            (held.page.take(), held.download.as_mut().and_then(|download| download.1.take()));
-        drop(held);
-        drop((page, download));
+    /// How much others need what it holds.
+    pub(super) fn need(&self) -> Need {
+        let held = self.held.lock();
+        let taken = held.download.as_ref().or(held.page.as_ref());
+        taken.map_or(Need::None, |(taken, _)| taken.need())
     }
 
     /// Some of its answer was taken: whoever waits for it waits on.
     pub(super) fn moved(&self) {
         let held = self.held.lock();
-        let shares = [
-            held.request.as_ref().map(|(taken, _)| taken),
-            held.download.as_ref().map(|(taken, ..)| taken),
-            held.page.as_ref().map(|page| &page.of_person),
-        ];
-        for taken in shares.into_iter().flatten() {
+        for (taken, _) in [&held.request, &held.download, &held.page].into_iter().flatten() {
             taken.moved();
         }
     }
@@ -368,31 +245,6 @@ impl Shares {
     pub(super) fn end(&self) {
         let ended = std::mem::take(&mut *self.held.lock());
         drop(ended);
-    }
-}
-
-impl Page {
-    /// Most pages are far smaller than they might be. One that is larger, full of characters that JSON escapes, takes what
-    /// there is.
-    fn settle(&mut self, units: u32) {
-        let Some(permit) = &mut self.of_person.permit else { return };
-        let person = &self.of_person.person;
-        if units < self.units {
-            let excess = (self.units - units) as usize;
-            let given_back = (permit.split(excess), self.of_all.split(excess));
-            *person.bytes.moved.lock() = Instant::now();
-            drop(given_back);
-        } else {
-            let more = (units - self.units) as usize;
-            for (permit, all) in [(permit, &person.bytes.places), (&mut self.of_all, &person.all.bytes)] {
-                let there = u32::try_from(more.min(all.available_permits())).unwrap_or(0);
-                if let Ok(more) = Arc::clone(all).try_acquire_many_owned(there) {
-                    permit.merge(more);
-                }
-            }
-        }
-        self.units = units;
-        self.counted = Counted::begin(&person.all.metrics.page_bytes, bytes(units));
     }
 }
 
@@ -414,9 +266,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Shares {
 
 #[cfg(test)]
 mod tests {
-    use chat_protocol::ErrorCode;
+    use std::time::Duration;
 
-    use super::*;
+    use chat_protocol::ErrorCode;
+    use tokio::time::Instant;
+
+    use super::{
+        super::pool::{OTHERS, STANDSTILL},
+        *,
+    };
 
     async fn begun(under_way: &UnderWay, user: UserId) -> Result<Shares, ChatError> {
         let shares = Shares::new(under_way.clone());
@@ -516,25 +374,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_all_downloads_one_person_has_half_at_most() {
-        let under_way = UnderWay::new(10, Arc::default());
-        let (ada, bob, eve) = (UserId::new(), UserId::new(), UserId::new());
-        let mut held = Vec::new();
-        for user in [ada, bob] {
-            for _ in 0..5 {
-                held.push(download(&under_way, user).await.expect("has a place"));
+    async fn a_persons_part_shrinks_with_what_is_free() {
+        let metrics = Arc::new(ConnectionMetrics::default());
+        let under_way = UnderWay::new(241, Arc::clone(&metrics));
+        // As many as they may have, of 16 people who take nothing.
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let user = UserId::new();
+            for _ in 0..16 {
+                let under_way = under_way.clone();
+                asking.spawn(async move {
+                    let _held = download(&under_way, user).await;
+                    std::future::pending::<()>().await;
+                });
             }
         }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let taken = metrics.downloads.get();
+        assert!((200..=230).contains(&taken), "{taken} of 241");
         let began = Instant::now();
-        let refused = download(&under_way, eve).await.err().expect("is refused");
+        for _ in 0..10 {
+            std::mem::forget(download(&under_way, UserId::new()).await.expect("has a place"));
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_few_downloads_everybody_may_have_one() {
+        let under_way = UnderWay::new(3, Arc::default());
+        let (ada, bob, eve) = (UserId::new(), UserId::new(), UserId::new());
+        let mut held = Vec::new();
+        for user in [ada, bob, eve] {
+            held.push(download(&under_way, user).await.expect("has a place"));
+        }
+        let began = Instant::now();
+        let refused = download(&under_way, UserId::new()).await.err().expect("is refused");
         assert_eq!((refused.code, began.elapsed()), (ErrorCode::Overloaded, OTHERS));
+        // Whoever has something waits for that.
+        let refused = download(&under_way, ada).await.err().expect("is refused");
+        assert_eq!((refused.code, began.elapsed()), (ErrorCode::RateLimited, OTHERS + STANDSTILL));
         held.clear();
         assert!(download(&under_way, eve).await.is_ok());
         held.push(Shares::new(under_way.clone()));
         assert!(held[0].begin_unknown([127, 0, 0, 1].into()).await.is_ok());
-        assert_eq!(under_way.0.people.lock().len(), 1);
+        assert_eq!(under_way.0.requests.people(), 1);
         held.clear();
-        assert!(under_way.0.people.lock().is_empty(), "nobody is remembered who has nothing under way");
+        let All { requests, downloads, bytes, waiting, .. } = &*under_way.0;
+        let remembered = [requests, downloads, bytes].map(Pool::people).iter().sum::<usize>();
+        assert_eq!(
+            (remembered, waiting.lock().len()),
+            (0, 0),
+            "nobody is remembered who has nothing under way"
+        );
     }
 
     #[tokio::test(start_paused = true)]
