@@ -159,14 +159,15 @@ start_node() {
     rm -f "$dir/log/"system.log*
     # The short waits only suit nodes that are all on one machine. The cost of hashing passwords is for attackers, who are
     # not here; clients that connect again all at once are. Three copies of the accounts: logins outlive a node. Workers do
-    # not take the name of every stage that they work for: each time that is a system call.
+    # not take the name of every stage that they work for: each time that is a system call. Changes of the schema are in the
+    # commit log, which is enough where only processes die: tests make thousands of tables.
     # shellcheck disable=SC2046 # no argument, or one
     launch "$dir" "$java" "@$CONF/jvm17.options" "-Xms$heap" "-Xmx$heap" -XX:MaxDirectMemorySize=512M -Xss256k \
         -XX:+ExitOnOutOfMemoryError $(jit) -Dcassandra.set_sep_thread_name=false \
         "-Dcassandra.config=file://$dir/conf/cassandra.yaml" "-Dcassandra.storagedir=$dir" "-Dcassandra.logdir=$dir/log" \
         "-Dlogback.configurationFile=file://$dir/conf/logback.xml" "-Dcassandra.jmx.local.port=$(cat "$dir/jmx_port")" \
         -Dcassandra.available_processors=2 -Dcassandra.disable_paxos_auto_repairs=true -Djava.library.path= -Djna.nosys=true \
-        -Dcassandra.ring_delay_ms=2000 -Dcassandra.skip_wait_for_gossip_to_settle=0 \
+        -Dcassandra.ring_delay_ms=2000 -Dcassandra.test.flush_local_schema_changes=false -Dcassandra.skip_wait_for_gossip_to_settle=0 \
         -Dcassandra.consistent.rangemovement=false -Dcassandra.superuser_setup_delay_ms=200 \
         "-Dcassandra.system_auth.default_rf=$((count < 3 ? count : 3))" -Dcassandra.auth_bcrypt_gensalt_log2_rounds=4 \
         -cp "$dir/conf:$HOME_DIR/*" org.apache.cassandra.service.CassandraDaemon
