@@ -225,7 +225,7 @@ pub(super) fn probe(db: &Connection) -> Result<(), JobError> {
 }
 
 pub(super) struct Purged {
-    /// Rows.
+    /// Rows that are gone.
     pub(super) removed: usize,
     /// There may be more to remove.
     pub(super) more: bool,

@@ -45,7 +45,7 @@ pub(super) struct Open {
     guest: Guest,
     shares: Shares,
     is_counted: bool,
-    /// Of HTTP/2.
+    /// How its stream is ended, over HTTP/2.
     reset: Option<Reset>,
 }
 
