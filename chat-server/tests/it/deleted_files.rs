@@ -68,10 +68,12 @@ impl Scene {
     }
 
     fn message(&self, files: &[FileId]) -> RequestBuilder {
+        self.message_as(new_id(), "see", files)
+    }
+
+    fn message_as(&self, id: ClientId, text: &str, files: &[FileId]) -> RequestBuilder {
         let request = self.server.post(&format!("/v1/channels/{}/messages", self.channel));
-        request
-            .header("Idempotency-Key", new_id().to_string())
-            .json(&json!({ "text": "see", "files": files }))
+        request.header("Idempotency-Key", id.to_string()).json(&json!({ "text": text, "files": files }))
     }
 
     async fn send(&self, files: &[FileId]) -> Seq {
@@ -177,6 +179,28 @@ async fn a_file_in_two_messages_lives_as_long_as_one_of_them() {
     scene.delete(second).await;
     scene.is_gone(file).await;
     scene.until_kept(0).await;
+}
+
+#[tokio::test]
+async fn a_refused_message_holds_no_file() {
+    let scene = Scene::new().await;
+    let file = scene.upload().await;
+    let (used, seq) = (new_id(), scene.send(&[file]).await);
+    let first = scene.ask(&scene.ada, scene.message_as(used, "the first", &[])).await;
+    let _: Committed = read(first, StatusCode::CREATED).await;
+    // The id is that of another message, which the file is not to belong to.
+    let refused = scene.ask(&scene.ada, scene.message_as(used, "the second", &[file])).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    // Of two files one is gone.
+    let gone = scene.upload().await;
+    scene.delete(scene.send(&[gone]).await).await;
+    let refused = scene.ask(&scene.ada, scene.message(&[file, gone])).await;
+    assert!(refused.status().is_client_error(), "{}", refused.status());
+    scene.is_there(file).await;
+    scene.delete(seq).await;
+    scene.is_gone(file).await;
+    scene.sweep_in(1).await;
+    scene.is_gone(file).await;
 }
 
 #[tokio::test]

@@ -50,6 +50,18 @@ impl Touched {
         }
     }
 
+    /// The command was not committed: a message that is deleted now takes its files along, though this one wanted them too. What was
+    /// noted stays noted.
+    pub(super) async fn undo(self) {
+        let Touch::Attach(files) = &self.touch else { return };
+        let files: Vec<FileId> = files.iter().map(|file| file.id).collect();
+        match let_go(&*self.store, &files, self.hold).await {
+            Ok(true) => self.removals.notify_one(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "files of a refused message are held until somebody looks"),
+        }
+    }
+
     async fn write(&self, channel: ChannelId, seq: Seq) -> Result<(), StoreError> {
         let store = &*self.store;
         let gone = match &self.touch {
@@ -110,7 +122,8 @@ impl Chat {
         channel: ChannelId,
         id: ClientId,
     ) -> Result<Touched, ChatError> {
-        let due = now_ms() + LOOK_AFTER_MS;
+        // Two sends with one id at the same moment have holds of their own.
+        let due = now_ms() + LOOK_AFTER_MS + rand::random_range(0..1_000);
         let work = |file, task| FileWork { due, file, task };
         let noted: Vec<FileWork> = match &touch {
             Touch::Nothing => Vec::new(),
@@ -126,19 +139,21 @@ impl Chat {
             self.store.add_file_work(&noted).await?;
         }
         let hold = FileHold { id, due };
-        if let Touch::Attach(files) = &touch {
-            // Behind the note, so that whoever looks later ends a hold that nobody else ends.
-            if let Some(gone) = self.store.hold(files, hold).await?.first() {
-                return Err(no_file(*gone));
-            }
-        }
-        Ok(Touched {
+        let touched = Touched {
             store: Arc::clone(&self.store),
             removals: Arc::clone(&self.file_work),
             touch,
             hold,
             noted,
-        })
+        };
+        if let Touch::Attach(files) = &touched.touch {
+            // Behind the note, so that whoever looks later ends a hold that nobody else ends.
+            if let Some(gone) = self.store.hold(files, hold).await?.first().copied() {
+                touched.undo().await;
+                return Err(no_file(gone));
+            }
+        }
+        Ok(touched)
     }
 
     /// Descriptions of files that a message in this channel is to have.

@@ -187,7 +187,14 @@ impl Files {
                 }
             }
             FileTask::Sent { channel, by, id } => {
-                let committed = store.committed_as(channel, by, id).await?.map(|(seq, _)| seq);
+                let committed = match store.committed_as(channel, by, id).await? {
+                    // The id may be that of another command, and the send with this file was refused.
+                    Some((seq, _)) => {
+                        let event = store.event(channel, seq).await?;
+                        event.is_some_and(|event| files_of(&event).contains(&file)).then_some(seq)
+                    }
+                    None => None,
+                };
                 // After the window nobody knows whether it was: such a file stays, as if a message had it.
                 let unknown = now_ms().saturating_sub(work.due) > IDEMPOTENCY_WINDOW_MS / 2;
                 let row = store.file(file).await?;

@@ -123,13 +123,21 @@ impl PendingCommit {
         if let Appended::Duplicate { seq, .. } = outcome
             && !sent.is_at(self.channel, seq).await?
         {
+            touched.undo().await;
             return Err(ChatError::invalid(
                 "the id was used for another command in the last 24 hours; take a new one",
             ));
         }
-        let committed = committed(self.channel, self.at, outcome)?;
-        touched.settle(self.channel, committed.seq).await;
-        Ok(committed)
+        match committed(self.channel, self.at, outcome) {
+            Ok(committed) => {
+                touched.settle(self.channel, committed.seq).await;
+                Ok(committed)
+            }
+            Err(refused) => {
+                touched.undo().await;
+                Err(refused)
+            }
+        }
     }
 }
 
@@ -174,8 +182,15 @@ impl Chat {
             ..NewEvent::of_server(actor.user, at, body)
         };
         let sent = Sent { store: Arc::clone(&self.store), body: event.body.clone() };
-        let submitted = self.logs.submit(channel, vec![event])?;
-        Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted, sent, touched) })
+        match self.logs.submit(channel, vec![event]) {
+            Ok(submitted) => {
+                Ok(PendingCommit { channel, at, stage: Stage::Submitted(submitted, sent, touched) })
+            }
+            Err(refused) => {
+                touched.undo().await;
+                Err(refused)
+            }
+        }
     }
 
     /// Sends a message.
