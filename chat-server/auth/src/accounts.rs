@@ -42,7 +42,7 @@ impl Auth {
             None => None,
         };
         let asker = if invitation.is_some() { Asker::known(address) } else { Asker::stranger(address) };
-        let user = self.create(&handle, display_name, &password, (invitation.as_ref(), asker)).await?;
+        let user = self.create(&handle, display_name, &password, invitation.as_ref(), asker).await?;
         self.start_session(&user, NewSession::on(device, address)).await
     }
 
@@ -57,7 +57,7 @@ impl Auth {
         password: String,
     ) -> Result<User, ChatError> {
         let asker = Asker::known(Ipv4Addr::UNSPECIFIED.into());
-        self.create(handle, display_name, &password, (None, asker)).await
+        self.create(handle, display_name, &password, None, asker).await
     }
 
     async fn create(
@@ -65,7 +65,8 @@ impl Auth {
         handle: &str,
         display_name: Option<String>,
         password: &str,
-        (invitation, asker): (Option<&InvitationRow>, Asker),
+        invitation: Option<&InvitationRow>,
+        asker: Asker,
     ) -> Result<User, ChatError> {
         let mut user = Self::new_user(handle, display_name, Role::Member)?;
         let password = Passwords::acceptable(password)?;

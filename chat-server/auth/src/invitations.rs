@@ -90,7 +90,7 @@ pub async fn end_unfounded(store: &dyn Store, user: UserId, to: Standing) -> Res
             Some(_) => Some(to.role),
             None => Some(row.role),
         };
-        if !maker.zip(role).is_some_and(|(maker, role)| may_make(user, maker, role)) {
+        if !maker.zip(role).is_some_and(|(maker, role)| may_make(maker, role)) {
             end(store, row.id).await?;
             tracing::info!(target: "audit", %user, invitation = %row.id, "invitation ended: its maker may not make it any more");
         }
@@ -103,8 +103,9 @@ async fn standing(store: &dyn Store, user: UserId) -> Result<Option<Standing>, C
 }
 
 /// Whether somebody of this standing may make what is for this role.
-fn may_make(user: UserId, maker: Standing, role: Role) -> bool {
-    let session = SessionId(Uuid::nil());
+fn may_make(maker: Standing, role: Role) -> bool {
+    // Of an actor only the role counts here.
+    let (user, session) = (UserId(Uuid::nil()), SessionId(Uuid::nil()));
     !maker.deactivated && may_give(&Actor { user, role: maker.role, auth_version: 0, session }, role).is_ok()
 }
 
@@ -204,22 +205,21 @@ impl Auth {
         let terms = Terms::of(request)?;
         may_give(&actor, terms.role)?;
         self.chat.rates().invitation(actor.user)?;
-        let role = terms.role;
-        self.make_for(&actor, terms, role).await
+        self.make_checked(&actor, terms).await
     }
 
-    /// Makes it for somebody of this role, unless what the actor may do, or that role, changes at the same time: who changes it ends what
-    /// is there then.
-    async fn make_for(&self, actor: &Actor, terms: Terms, role: Role) -> Result<NewInvitation, ChatError> {
+    /// Makes it, unless what the actor may do, or the role that it is for, changes at the same time: who changes it ends what is there
+    /// then.
+    async fn make_checked(&self, actor: &Actor, terms: Terms) -> Result<NewInvitation, ChatError> {
         let store = &**self.store();
-        let account = terms.account;
+        let (account, role) = (terms.account, terms.role);
         let made = make(store, Some(actor.user), terms).await?;
         let role = match account {
             Some(account) => standing(store, account).await?.map_or(role, |account| account.role),
             None => role,
         };
         let maker = standing(store, actor.user).await?;
-        if maker.is_some_and(|maker| may_make(actor.user, maker, role)) {
+        if maker.is_some_and(|maker| may_make(maker, role)) {
             return Ok(made);
         }
         end(store, made.invitation.id).await?;
@@ -279,7 +279,7 @@ impl Auth {
         }
         let user = Self::new_user(&handle, display_name, role)?;
         self.add_user(&user).await?;
-        let password = self.make_for(&actor, Terms::password_of(&user), role).await?;
+        let password = self.make_checked(&actor, Terms::password_of(&user)).await?;
         Ok(CreatedUser { user, password })
     }
 
@@ -303,7 +303,7 @@ impl Auth {
             ));
         }
         self.chat.rates().invitation(actor.user)?;
-        self.make_for(&actor, Terms::password_of(&user), user.role).await
+        self.make_checked(&actor, Terms::password_of(&user)).await
     }
 
     /// Sets a password by an invitation, ends all other sessions of the account, and signs in.
@@ -380,7 +380,7 @@ impl Auth {
     async fn may_still(&self, row: &InvitationRow, role: Role) -> Result<(), ChatError> {
         let Some(maker) = row.created_by else { return Ok(()) };
         let standing = standing(&**self.store(), maker).await?.ok_or_else(not_good)?;
-        if may_make(maker, standing, role) { Ok(()) } else { Err(not_good()) }
+        if may_make(standing, role) { Ok(()) } else { Err(not_good()) }
     }
 
     /// Uses it once. What fails behind it costs a use.

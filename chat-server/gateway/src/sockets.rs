@@ -91,11 +91,7 @@ impl<T: Clone> Pieces<T> {
 }
 
 fn find<T>(piece: &Piece<T>, key: u64) -> Result<usize, usize> {
-    // Most often it is behind the last.
-    match piece.last() {
-        Some((last, _)) if *last < key => Err(piece.len()),
-        _ => piece.binary_search_by_key(&key, |(key, _)| *key),
-    }
+    piece.binary_search_by_key(&key, |(key, _)| *key)
 }
 
 impl<T> Snapshot<T> {

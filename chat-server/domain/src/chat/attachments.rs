@@ -54,12 +54,16 @@ impl Touched {
     /// noted stays noted.
     pub(super) async fn undo(self) {
         let Touch::Attach(files) = &self.touch else { return };
-        let files: Vec<FileId> = files.iter().map(|file| file.id).collect();
-        match let_go(&*self.store, &files, self.hold).await {
+        match self.end_hold(files).await {
             Ok(true) => self.removals.notify_one(),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "files of a refused message are held until somebody looks"),
         }
+    }
+
+    async fn end_hold(&self, files: &[FileRow]) -> Result<bool, StoreError> {
+        let files: Vec<FileId> = files.iter().map(|file| file.id).collect();
+        let_go(&*self.store, &files, self.hold).await
     }
 
     async fn write(&self, channel: ChannelId, seq: Seq) -> Result<(), StoreError> {
@@ -68,8 +72,7 @@ impl Touched {
             Touch::Nothing => false,
             Touch::Attach(files) => {
                 store.attach(files, channel, seq).await?;
-                let files: Vec<FileId> = files.iter().map(|file| file.id).collect();
-                let_go(store, &files, self.hold).await?
+                self.end_hold(files).await?
             }
             Touch::Detach(files, target) => detach(store, files, channel, *target).await?,
         };
@@ -100,6 +103,16 @@ async fn remove_later(store: &dyn Store, gone: Vec<FileId>) -> Result<bool, Stor
     let work: Vec<_> = gone.into_iter().map(|file| FileWork { due, file, task: FileTask::Remove }).collect();
     store.add_file_work(&work).await?;
     Ok(!work.is_empty())
+}
+
+/// Whether there is a message at this position that has the file, as it stands now.
+pub(super) async fn has_file(
+    store: &dyn Store,
+    channel: ChannelId,
+    seq: Seq,
+    file: FileId,
+) -> Result<bool, StoreError> {
+    Ok(store.event(channel, seq).await?.is_some_and(|message| files_of(&message).contains(&file)))
 }
 
 /// The files of the message at this position, as it stands now.

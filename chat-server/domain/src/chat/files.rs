@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Actor, Chat, ChatError,
-    attachments::{detach, files_of, let_go},
+    attachments::{detach, has_file, let_go},
     file_names::sanitise,
     now_ms,
     permissions::ChannelAction,
@@ -189,11 +189,8 @@ impl Files {
             FileTask::Sent { channel, by, id } => {
                 let committed = match store.committed_as(channel, by, id).await? {
                     // The id may be that of another command, and the send with this file was refused.
-                    Some((seq, _)) => {
-                        let event = store.event(channel, seq).await?;
-                        event.is_some_and(|event| files_of(&event).contains(&file)).then_some(seq)
-                    }
-                    None => None,
+                    Some((seq, _)) if has_file(store, channel, seq, file).await? => Some(seq),
+                    _ => None,
                 };
                 // After the window nobody knows whether it was: such a file stays, as if a message had it.
                 let unknown = now_ms().saturating_sub(work.due) > IDEMPOTENCY_WINDOW_MS / 2;
@@ -212,8 +209,7 @@ impl Files {
                 }
             }
             FileTask::Deleted { channel, seq } => {
-                let message = store.event(channel, seq).await?;
-                if !message.is_some_and(|message| files_of(&message).contains(&file)) {
+                if !has_file(store, channel, seq, file).await? {
                     detach(store, &[file], channel, seq).await?;
                 }
             }

@@ -120,24 +120,20 @@ impl PendingCommit {
         };
         let outcomes = submitted.outcome().await?;
         let outcome = outcomes.first().copied().ok_or_else(ChatError::unknown_outcome)?;
-        if let Appended::Duplicate { seq, .. } = outcome
+        let committed = if let Appended::Duplicate { seq, .. } = outcome
             && !sent.is_at(self.channel, seq).await?
         {
-            touched.undo().await;
-            return Err(ChatError::invalid(
+            Err(ChatError::invalid(
                 "the id was used for another command in the last 24 hours; take a new one",
-            ));
+            ))
+        } else {
+            committed(self.channel, self.at, outcome)
+        };
+        match &committed {
+            Ok(committed) => touched.settle(self.channel, committed.seq).await,
+            Err(_) => touched.undo().await,
         }
-        match committed(self.channel, self.at, outcome) {
-            Ok(committed) => {
-                touched.settle(self.channel, committed.seq).await;
-                Ok(committed)
-            }
-            Err(refused) => {
-                touched.undo().await;
-                Err(refused)
-            }
-        }
+        committed
     }
 }
 
