@@ -9,15 +9,14 @@ use chat_cassandra::{
 };
 use chat_domain::{
     clock::now_ms,
-    store::{
-        AuthStore as _, DirectoryStore as _, Rotation, SessionRow, SigningKeyRow, Standing, StandingChange,
-    },
+    store::{AuthStore as _, DirectoryStore as _, Rotation, SigningKeyRow, Standing, StandingChange},
 };
 use chat_protocol::{
-    Millis, SessionId, UserId,
+    Millis, UserId,
     rest::{Role, User},
 };
 
+use crate::conformance::fixtures::new_session;
 use crate::keyspace::{
     Keyspace,
     faulty::{Fault, FaultyCql, Hits},
@@ -62,18 +61,7 @@ async fn lost_answers_are_settled() {
         assert_eq!(store.user_by_handle(&ada.handle).await.unwrap(), Some(ada.clone()));
 
         let at = now_ms();
-        let session = SessionRow {
-            id: SessionId::new(),
-            user: ada.id,
-            created_at: at,
-            used_at: at,
-            expires_at: at + 60_000,
-            device: "phone".into(),
-            refresh_hash: [1; 32],
-            chain: None,
-            network: None,
-            revoked_at: None,
-        };
+        let session = new_session(ada.id, at);
         forgetful.go_to(first);
         store.create_session(&session).await.unwrap();
         forgetful.go_to(first);

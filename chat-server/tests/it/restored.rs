@@ -13,7 +13,7 @@ use chat_client::{Auth, Backoff, Client, ConnectionState, End, Options, Update, 
 use chat_domain::{
     bus::{Bus as _, BusMessage, CommittedEvent, Signal},
     chat::now_ms,
-    store::{AuthStore as _, GenerationRow, GenerationStore as _, SessionRow, Store},
+    store::{AuthStore as _, GenerationRow, GenerationStore as _, Store},
 };
 use chat_protocol::{
     ChannelId, ClientId, CloseCode, Event, EventBody, GENERATION_HEADER, Generation, Seq, UserId,
@@ -23,6 +23,7 @@ use chat_sqlite::SqliteStore;
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
+use crate::conformance::fixtures::new_session;
 use crate::harness::{
     PASSWORD,
     cluster::TestCluster,
@@ -301,18 +302,7 @@ async fn an_embedded_store_keeps_its_generation_until_another_one_begins() {
 
 /// A session, and a key that signs.
 async fn begin_one(store: &dyn Store) -> chat_protocol::SessionId {
-    let session = SessionRow {
-        id: chat_protocol::SessionId::new(),
-        user: UserId::new(),
-        created_at: now_ms(),
-        used_at: now_ms(),
-        expires_at: now_ms() + 60_000,
-        device: String::new(),
-        refresh_hash: [1; 32],
-        chain: None,
-        network: None,
-        revoked_at: None,
-    };
+    let session = new_session(UserId::new(), now_ms());
     store.create_session(&session).await.expect("is added");
     store.add_signing_key(&new_key(), now_ms()).await.expect("is added");
     session.id

@@ -16,11 +16,11 @@ use chat_domain::{
     chat::{Actor, now_ms},
     store::{
         Appended, AuthStore as _, GenerationRow, GenerationStore as _, LogStore as _, NewEvent, Rotation,
-        SessionRow,
     },
 };
 use chat_protocol::{ChannelId, ChannelKind, ClientId, EventBody, Generation, Millis, SessionId, UserId};
 
+use crate::conformance::fixtures::new_session;
 use crate::harness::cluster::TestCluster;
 use crate::keyspace::Keyspace;
 
@@ -114,18 +114,7 @@ async fn all_processes_agree_on_the_first_generation_and_the_next() {
     let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
     assert!(found.iter().all(|generation| *generation == found[0]), "{found:?}");
 
-    let session = SessionRow {
-        id: SessionId::new(),
-        user: UserId::new(),
-        created_at: now_ms(),
-        used_at: now_ms(),
-        expires_at: now_ms() + 60_000,
-        device: String::new(),
-        refresh_hash: [1; 32],
-        chain: None,
-        network: None,
-        revoked_at: None,
-    };
+    let session = new_session(UserId::new(), now_ms());
     stores[0].create_session(&session).await.unwrap();
     stores[0].add_signing_key(&new_key(), now_ms() + 60_000).await.unwrap();
     stores[0].add_signing_key(&new_key(), now_ms() + 60_000).await.unwrap();

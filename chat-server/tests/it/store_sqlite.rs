@@ -17,7 +17,7 @@ use chat_sqlite::{FaultHook, FaultPoint, SeedChannel, SeedPlan, Seeded, SqliteOp
 use rusqlite::Connection;
 
 use crate::conformance::fixtures::{
-    append, commit, created, event, joined, message, named, new_channel, new_user, now, unique,
+    append, commit, created, event, joined, message, named, new_channel, new_session, new_user, now, unique,
 };
 use crate::harness::wait;
 
@@ -234,18 +234,7 @@ async fn a_write_past_its_deadline_has_an_unknown_outcome_that_a_repeat_settles(
 async fn one_failing_write_does_not_spoil_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("folkmoot.db")).unwrap();
-    let session = SessionRow {
-        id: SessionId::new(),
-        user: UserId::new(),
-        created_at: now(),
-        used_at: now(),
-        expires_at: now() + 1_000,
-        device: String::new(),
-        refresh_hash: [0; 32],
-        chain: None,
-        network: None,
-        revoked_at: None,
-    };
+    let session = new_session(UserId::new(), now());
     let other = SessionRow { id: SessionId::new(), ..session.clone() };
     let (first, again, other) = tokio::join!(
         store.create_session(&session),

@@ -5,24 +5,9 @@ use std::sync::Arc;
 use chat_domain::store::{InvitationRow, Rotation, SessionRow, SigningKeyRow, Store};
 use chat_protocol::{InvitationId, Millis, SessionId, UserId, rest::Role};
 
-use super::fixtures::{now, unique};
+use super::fixtures::{new_session, now, unique};
 
 const HOUR: Millis = 3_600_000;
-
-fn new_session(user: UserId, created_at: Millis) -> SessionRow {
-    SessionRow {
-        id: SessionId::new(),
-        user,
-        created_at,
-        used_at: created_at,
-        expires_at: created_at + HOUR,
-        device: "phone".into(),
-        refresh_hash: [1; 32],
-        chain: None,
-        network: None,
-        revoked_at: None,
-    }
-}
 
 fn rotation(to: u8, at: Millis, expires_at: Millis) -> Rotation {
     Rotation { from: [1; 32], to: [to; 32], chain: [9; 32], network: Some(u64::MAX), at, expires_at }

@@ -1,8 +1,8 @@
 //! Events, users and channels that no other test uses.
 
-use chat_domain::store::{Appended, NewEvent, Store};
+use chat_domain::store::{Appended, NewEvent, SessionRow, Store};
 use chat_protocol::{
-    ChannelId, ChannelKind, ClientId, EventBody, Millis, Seq, UserId,
+    ChannelId, ChannelKind, ClientId, EventBody, Millis, Seq, SessionId, UserId,
     rest::{Role, User},
 };
 
@@ -25,6 +25,22 @@ pub(crate) fn new_user(handle: &str, display_name: &str) -> User {
         role: Role::Member,
         created_at: now(),
         deactivated: false,
+    }
+}
+
+/// Good for an hour; the hash of its refresh token is all ones.
+pub(crate) fn new_session(user: UserId, created_at: Millis) -> SessionRow {
+    SessionRow {
+        id: SessionId::new(),
+        user,
+        created_at,
+        used_at: created_at,
+        expires_at: created_at + 3_600_000,
+        device: "phone".into(),
+        refresh_hash: [1; 32],
+        chain: None,
+        network: None,
+        revoked_at: None,
     }
 }
 

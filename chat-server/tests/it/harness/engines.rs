@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fs::File,
     net::{TcpStream, ToSocketAddrs as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -122,7 +122,7 @@ async fn shared(engine: &'static str) -> Settings {
     if let Some(settings) = read_settings(&env_file).filter(|settings| answers(&settings[&variable])) {
         return settings;
     }
-    script(engine, &dir, &["up"]).await;
+    script(engine, &dir, "up").await;
     read_settings(&env_file).expect("the script has said where the engine is")
 }
 
@@ -141,21 +141,17 @@ fn answers(addresses: &str) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok()
 }
 
-/// `scripts/engines/ENGINE.sh ARGS --dir DIR`. Its waits have deadlines of their own.
-async fn script(engine: &'static str, dir: &Path, args: &[&str]) {
-    let mut command = command(engine, dir, args);
+/// `scripts/engines/ENGINE.sh TASK --dir DIR`. Its waits have deadlines of their own.
+async fn script(engine: &'static str, dir: &Path, task: &str) {
+    let mut command = command(engine, dir, task);
     let status = tokio::task::spawn_blocking(move || command.status()).await.expect("does not panic");
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "scripts/engines/{engine}.sh {} fails",
-        args.join(" ")
-    );
+    assert!(status.is_ok_and(|status| status.success()), "scripts/engines/{engine}.sh {task} fails");
 }
 
-fn command(engine: &str, dir: &Path, args: &[&str]) -> Command {
+fn command(engine: &str, dir: &Path, task: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("is in the workspace");
     let mut command = Command::new(root.join(format!("scripts/engines/{engine}.sh")));
-    command.args(args).arg("--dir").arg(dir).stdin(Stdio::null());
+    command.arg(task).arg("--dir").arg(dir).stdin(Stdio::null());
     command
 }
 
@@ -219,73 +215,60 @@ async fn sweep_namespaces(config: &PulsarConfig) {
     }
 }
 
-/// Engines of a test's own, in a temporary folder; stopped when dropped.
-struct Own {
-    engine: &'static str,
+const PULSAR: &str = "pulsar";
+
+/// A Pulsar that a test may kill, in a temporary folder; stopped when dropped.
+pub struct OwnPulsar {
     dir: tempfile::TempDir,
 }
-
-impl Own {
-    async fn start(engine: &'static str) -> Self {
-        let own = Self { engine, dir: tempfile::tempdir().expect("a temporary folder") };
-        own.run(&["up"]).await;
-        own
-    }
-
-    async fn run(&self, args: &[&str]) {
-        script(self.engine, self.dir.path(), args).await;
-    }
-
-    fn settings(&self) -> Settings {
-        let path: PathBuf = self.dir.path().join("engines.env");
-        read_settings(&path).expect("the script has said where the engine is")
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        // Not asynchronous: the runtime may be ending.
-        let status = command(self.engine, self.dir.path(), &["down"]).status();
-        if !std::thread::panicking() {
-            assert!(status.is_ok_and(|status| status.success()), "{} cannot be stopped", self.engine);
-        }
-    }
-}
-
-/// A Pulsar that a test may kill.
-pub struct OwnPulsar(Own);
 
 impl OwnPulsar {
     /// Takes 10 s, more on a busy machine.
     pub async fn start() -> Self {
-        let own = Own::start("pulsar").await;
-        make_tenant(&pulsar_config(&own.settings())).await;
-        Self(own)
+        let own = Self { dir: tempfile::tempdir().expect("a temporary folder") };
+        own.run("up").await;
+        make_tenant(&own.config()).await;
+        own
     }
 
     /// With a namespace name that nobody used before; see [`pulsar`].
     #[must_use]
     pub fn config(&self) -> PulsarConfig {
-        pulsar_config(&self.0.settings())
+        let settings = read_settings(&self.dir.path().join("engines.env"));
+        pulsar_config(&settings.expect("the script has said where the engine is"))
     }
 
     /// Sends SIGKILL to the broker.
     pub async fn kill(&self) {
-        self.0.run(&["kill"]).await;
+        self.run("kill").await;
     }
 
     /// SIGSTOP: it hangs, and its connections stay open.
     pub async fn stop(&self) {
-        self.0.run(&["stop"]).await;
+        self.run("stop").await;
     }
 
     /// Sends SIGCONT to the broker.
     pub async fn cont(&self) {
-        self.0.run(&["cont"]).await;
+        self.run("cont").await;
     }
 
     /// Starts it again on its data, and waits until it serves.
     pub async fn restart(&self) {
-        self.0.run(&["start"]).await;
+        self.run("start").await;
+    }
+
+    async fn run(&self, task: &str) {
+        script(PULSAR, self.dir.path(), task).await;
+    }
+}
+
+impl Drop for OwnPulsar {
+    fn drop(&mut self) {
+        // Not asynchronous: the runtime may be ending.
+        let status = command(PULSAR, self.dir.path(), "down").status();
+        if !std::thread::panicking() {
+            assert!(status.is_ok_and(|status| status.success()), "Pulsar cannot be stopped");
+        }
     }
 }
