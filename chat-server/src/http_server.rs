@@ -14,7 +14,7 @@ use axum::{
 };
 use chat_domain::chat::ChatError;
 use chat_http::{
-    Guest, HttpError,
+    Guest, HttpError, SINGLE_HEADERS,
     connection::{Activity, Admission, Answer, Closed, Paced, Requests, StrangersBody, Stream, is_too_much},
     has_good_host, has_one_of_each,
 };
@@ -166,14 +166,20 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let flight = activity.request(request.version() == Version::HTTP_2);
     let work = flight.work();
-    if !has_good_host(request.version(), request.headers()) {
+    if !has_good_host(request.version(), request.uri(), request.headers()) {
         connection.closed(Closed::Host);
-        let error =
-            ChatError::new(ErrorCode::Malformed, "there must be exactly one Host header with one host");
+        let error = ChatError::new(
+            ErrorCode::Malformed,
+            "the host is missing, is no host, or is said twice: one Host header is expected, over HTTP/2 :authority, or both with the \
+             same host",
+        );
         return Ok(closing(HttpError(error).into_response()));
     }
     if !has_one_of_each(request.headers()) {
-        let message = "Authorization, Origin and Sec-WebSocket-Version may each be there once only";
+        let message = format!(
+            "each of these headers may be there once only: {}",
+            SINGLE_HEADERS.map(|name| name.to_string()).join(", ")
+        );
         return Ok(closing(HttpError(ChatError::new(ErrorCode::Malformed, message)).into_response()));
     }
     let guest = connection.of_request(request.headers());

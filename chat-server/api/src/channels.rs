@@ -43,6 +43,7 @@ pub(super) enum Scope {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListChannels {
     /// Whose: `mine` in order of id, `public` in order of name, or, for owners, `orphaned`: private ones that nobody with an open
@@ -58,6 +59,7 @@ pub(super) struct ListChannels {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListMembers {
     /// `next` of the page before.

@@ -44,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UploadFile {
     /// The channel whose readers may read it.

@@ -29,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// Most users that one request looks up by id.
 const MAX_IDS: usize = 100;
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListUsers {
     /// `next` of the page before.

@@ -218,12 +218,16 @@ impl Auth {
             Some(account) => standing(store, account).await?.map_or(role, |account| account.role),
             None => role,
         };
-        let maker = standing(store, actor.user).await?;
-        if maker.is_some_and(|maker| may_make(maker, role)) {
-            return Ok(made);
+        // By the version of their standing: who lost it and has it again meanwhile has lost what they made, too.
+        let still = match self.stored_actor(actor).await {
+            Ok(maker) => may_give(&maker, role),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = still {
+            end(store, made.invitation.id).await?;
+            return Err(error);
         }
-        end(store, made.invitation.id).await?;
-        Err(ChatError::forbidden("what you may do has changed meanwhile"))
+        Ok(made)
     }
 
     /// The invitations that are still good, newest first.
@@ -334,7 +338,9 @@ impl Auth {
     /// The invitation that a code is of, if it is still good, and the hash of the password that it replaces. Guesses are counted;
     /// what others guess does not hold up whoever has the code.
     async fn good(&self, code: &str, address: IpAddr) -> Result<(InvitationRow, Option<String>), ChatError> {
-        let parts = code.trim().split_once('.').and_then(|(id, secret)| Some((id.parse().ok()?, secret)));
+        // With the id as it stands in codes.
+        let parts = code.trim().split_once('.');
+        let parts = parts.and_then(|(id, secret)| Some((InvitationId(Uuid::try_parse(id).ok()?), secret)));
         let found = match parts {
             Some((id, secret)) => self.with_password(id).await?.filter(|(row, password)| {
                 let secret = Secret::of(secret.to_owned());
@@ -344,7 +350,7 @@ impl Auth {
         };
         let Some((row, password)) = found else {
             let id = parts.map(|(id, _)| id);
-            let whose = id.map_or("invitation".into(), |id: InvitationId| format!("invitation {id}"));
+            let whose = id.map_or("invitation".into(), |id| format!("invitation {id}"));
             self.publish(self.limits.login(&whose, address)?.wrong());
             tracing::info!(target: "audit", invitation = id.map(tracing::field::display), %address, "invitation refused");
             return Err(not_good());

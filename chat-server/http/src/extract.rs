@@ -80,15 +80,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                let mut text = rejection.body_text();
-                if let Some(meant) = meant(&text) {
-                    text.push_str(&format!("; did you mean `{meant}`?"));
-                }
-                Err(malformed(text))
-            }
+            Err(rejection) => Err(misspelt(rejection.body_text())),
         }
     }
+}
+
+/// What was wrong with an input by serde, with what may have been meant.
+fn misspelt(mut text: String) -> HttpError {
+    if let Some(meant) = meant(&text) {
+        text.push_str(&format!("; did you mean `{meant}`?"));
+    }
+    malformed(text)
 }
 
 /// The known word that is most like the unknown one in a message of serde, "unknown field `a`, expected one of `b`, `c`" or the like.
@@ -133,7 +135,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
         Query::<T>::from_request_parts(parts, state)
             .await
             .map(|Query(value)| Self(value))
-            .map_err(|rejection: QueryRejection| malformed(rejection.body_text()))
+            .map_err(|rejection: QueryRejection| misspelt(rejection.body_text()))
     }
 }
 

@@ -16,6 +16,6 @@ pub use client_address::{ClientAddress, Network, NotANetwork, TrustedProxies, ne
 pub use connection::Guest;
 pub use extract::{BearerToken, IdempotencyKey, JsonBody, PathParams, QueryParams, StillAllowed};
 pub use harden::{HardenOptions, harden};
-pub use host::{has_good_host, has_one_of_each};
+pub use host::{SINGLE_HEADERS, has_good_host, has_one_of_each};
 pub use problem::{HttpError, fallback, method_not_allowed, panic_response};
 pub use refusals::{Caller, refused, register_refusals};

@@ -132,6 +132,8 @@ async fn every_listing_refuses_what_is_not_its_cursor_or_a_limit() {
             ("limit=0", ErrorCode::Invalid),
             ("limit=201", ErrorCode::Invalid),
             ("limit=many", ErrorCode::Malformed),
+            ("limits=1", ErrorCode::Malformed),
+            ("limit=1&limit=1", ErrorCode::Malformed),
         ] {
             assert_eq!(
                 ada.refused(Method::GET, &format!("{path}{query}"), None).await,

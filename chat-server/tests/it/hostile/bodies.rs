@@ -207,14 +207,32 @@ async fn parameters(world: &mut World) {
 /// What is no idempotency key.
 async fn keys(world: &mut World) {
     let path = world.url(&format!("/v1/channels/{}/messages", world.channel));
-    for key in ["", "a", "0", "\"\"", "00000000-0000-0000-0000-00000000000", "{}", "a,b", &"a".repeat(9_000)]
-    {
+    let id = uuid::Uuid::new_v4();
+    let (braced, plain, urn) = (format!("{{{id}}}"), id.simple().to_string(), id.urn().to_string());
+    for key in [
+        "",
+        "a",
+        "0",
+        "\"\"",
+        "00000000-0000-0000-0000-00000000000",
+        "{}",
+        "a,b",
+        &"a".repeat(9_000),
+        &braced,
+        &plain,
+        &urn,
+    ] {
         let request =
             world.http.post(&path).bearer_auth(&world.owner.access_token).header("Idempotency-Key", key);
         let answer = request.json(&json!({ "text": "x" })).send().await.expect("answers");
         world.ends(&format!("a key {key:.40}"), answer, &[400]).await;
     }
-    let request = world.http.post(&path).bearer_auth(&world.owner.access_token);
-    let answer = request.json(&json!({ "text": "x" })).send().await.expect("answers");
-    world.ends("no key", answer, &[400]).await;
+    for count in [0, 2] {
+        let mut request = world.http.post(&path).bearer_auth(&world.owner.access_token);
+        for _ in 0..count {
+            request = request.header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
+        }
+        let answer = request.json(&json!({ "text": "x" })).send().await.expect("answers");
+        world.ends(&format!("{count} keys"), answer, &[400]).await;
+    }
 }

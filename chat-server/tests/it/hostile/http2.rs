@@ -108,8 +108,43 @@ pub(crate) fn inputs() -> Vec<Vec<u8>> {
     all
 }
 
+/// A request says for which host it is, and says it once (RFC 9113 §8.3.1).
+async fn hosts(world: &mut World) {
+    // `:status` 200 and 400 of the static table.
+    const OK: u8 = 0x88;
+    const BAD: u8 = 0x8c;
+    let path = b"\x82\x86\x04\x16/.well-known/jwks.json";
+    for (host, expected) in [
+        (&b"\x01\x01a"[..], OK),
+        (b"\x01\x01a\x00\x04host\x01A", OK),
+        (b"\x00\x04host\x01a", OK),
+        (b"", BAD),
+        (b"\x00\x04host\x00", BAD),
+        (b"\x01\x01a\x00\x04host\x01b", BAD),
+        (b"\x01\x01a\x00\x04host\x00", BAD),
+        (b"\x01\x01a\x00\x04host\x01a\x00\x04host\x01a", BAD),
+    ] {
+        world.tried += 1;
+        let mut raw = Raw::connect(&world.server.base_url).await;
+        let request = frame(1, 5, 1, &[path, host].concat());
+        raw.write([PREFACE, &frame(4, 0, 0, &[]), &request].concat()).await.expect("is written");
+        let (kind, payload) = timeout(DEADLINE, async {
+            loop {
+                let (kind, _, payload) = next_frame(&mut raw).await.expect("answers");
+                if matches!(kind, 1 | 3) {
+                    return (kind, payload);
+                }
+            }
+        })
+        .await
+        .expect("in time");
+        assert_eq!((kind, payload[0]), (1, expected), "{}", String::from_utf8_lossy(host));
+    }
+}
+
 /// Whatever comes, the connection ends, or goes on and answers a ping: nothing hangs.
 pub(crate) async fn all(world: &mut World) {
+    hosts(world).await;
     for input in inputs() {
         world.tried += 1;
         let mut raw = Raw::connect(&world.server.base_url).await;
@@ -132,19 +167,20 @@ pub(crate) async fn all(world: &mut World) {
 
 /// Reads until the ping is answered, the server says goodbye, or the connection ends.
 async fn answered(raw: &mut Raw) {
-    loop {
-        let mut head = [0; 9];
-        if raw.0.read_exact(&mut head).await.is_err() {
-            return;
-        }
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-        if raw.0.read_exact(&mut payload).await.is_err() {
-            return;
-        }
-        match (head[3], head[4] & 1) {
+    while let Some((kind, flags, payload)) = next_frame(raw).await {
+        match (kind, flags & 1) {
             (6, 1) if payload == b"are-you?" => return,
             (7, _) => return,
             _ => {}
         }
     }
+}
+
+/// Kind, flags and payload of what comes next; `None` at the end.
+async fn next_frame(raw: &mut Raw) -> Option<(u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    raw.0.read_exact(&mut head).await.ok()?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    raw.0.read_exact(&mut payload).await.ok()?;
+    Some((head[3], head[4], payload))
 }
