@@ -4,6 +4,7 @@ pub mod connects;
 pub mod durable;
 pub mod fan_out;
 pub mod long_log;
+pub mod message;
 mod processes;
 pub mod reactions;
 mod servers;
@@ -29,6 +30,8 @@ pub use servers::ServerError;
 pub enum Part {
     /// One channel of 1,000 sockets at 20 to 200 messages a second.
     FanOut,
+    /// One channel of 50 sockets at 20 to 400 messages a second.
+    Message,
     /// 15,000 sockets in one channel.
     Sockets,
     /// Authenticated connects a second.
@@ -92,6 +95,9 @@ pub struct Results {
     /// One entry a rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fan_out: Vec<fan_out::FanOut>,
+    /// One entry a rate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub message: Vec<message::Message>,
     /// What 15,000 sockets cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sockets: Option<sockets::Sockets>,
@@ -145,6 +151,9 @@ pub fn measure(settings: &Settings) -> Result<Results, BenchError> {
     let lab = Lab { settings, directory: directory.path() };
     if wanted(Part::FanOut) {
         fan_out::measure(&lab, &mut results)?;
+    }
+    if wanted(Part::Message) {
+        message::measure(&lab, &mut results)?;
     }
     if wanted(Part::Sockets) {
         sockets::measure(&lab, &mut results)?;

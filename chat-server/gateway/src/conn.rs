@@ -2,24 +2,19 @@
 
 use std::{
     io,
-    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use chat_domain::chat::Actor;
-use chat_protocol::{CloseCode, ServerFrame, limits};
+use chat_protocol::{CloseCode, ServerFrame};
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::Notify,
-};
+use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
     outbox::{Outbox, Pushed},
@@ -41,8 +36,6 @@ pub(super) struct Conn {
     pub(super) places: Mutex<Places>,
     /// Seconds since `epoch` when something was last heard.
     heard: AtomicU32,
-    /// Bytes that came since the last whole message.
-    unfinished: AtomicU32,
     /// Seconds since `epoch` when it is old enough to be sent away.
     old_at: AtomicU32,
     epoch: Instant,
@@ -61,7 +54,6 @@ impl Conn {
             actor: OnceLock::new(),
             places: Mutex::default(),
             heard: AtomicU32::new(0),
-            unfinished: AtomicU32::new(0),
             old_at: AtomicU32::new(u32::MAX),
             epoch,
             leaving: AtomicBool::new(false),
@@ -101,7 +93,7 @@ impl Conn {
     }
 
     /// Hands over the answer to a control frame.
-    fn control(&self, frame: Bytes) {
+    pub(super) fn control(&self, frame: Bytes) {
         let pushed = self.outbox.lock().control(&self.stream, frame, self.max_queued_bytes);
         if pushed != Pushed::Done {
             self.wake.notify_one();
@@ -155,6 +147,12 @@ impl Conn {
         self.wake.notify_one();
     }
 
+    /// Answers the client's close, behind all that waits.
+    pub(super) fn answer_close(&self, close: Bytes) {
+        self.outbox.lock().finish_with(close);
+        self.wake.notify_one();
+    }
+
     /// Asks the client to go and the task to finish what is in flight.
     pub(super) fn leave(&self, after_ms: u64) {
         self.send(&ServerFrame::Reconnect { after_ms });
@@ -174,17 +172,6 @@ impl Conn {
         self.heard.store(self.after(Duration::ZERO), Ordering::Relaxed);
     }
 
-    /// A whole message came.
-    pub(super) fn heard_message(&self) {
-        self.unfinished.store(0, Ordering::Relaxed);
-    }
-
-    /// A control frame came, perhaps between the fragments of a message.
-    pub(super) fn heard_control(&self) {
-        let before = self.unfinished.load(Ordering::Relaxed);
-        self.unfinished.store(before.saturating_sub(MAX_CONTROL), Ordering::Relaxed);
-    }
-
     /// It is old after this time.
     pub(super) fn live_for(&self, time: Duration) {
         self.old_at.store(self.after(time), Ordering::Relaxed);
@@ -201,6 +188,19 @@ impl Conn {
 
     pub(super) fn silent_seconds(&self) -> u64 {
         self.epoch.elapsed().as_secs().saturating_sub(u64::from(self.heard.load(Ordering::Relaxed)))
+    }
+
+    /// Whether something came, or the client has gone.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_read_ready(cx)
+    }
+
+    /// Reads what came.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing did; else the socket failed.
+    pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.try_read(into)
     }
 
     /// Writes what waits. Returns when the socket should close or must be looked at, never while all is well.
@@ -239,70 +239,5 @@ impl Conn {
                 return;
             }
         }
-    }
-}
-
-/// Bytes from which a whole message must come: the longest one, and as much again for the heads of its fragments.
-const MAX_UNFINISHED: u32 = 128 * 1024;
-const _: () = assert!(limits::MAX_FRAME_BYTES * 2 == 128 * 1024);
-/// The longest control frame, in bytes: masked, with 125 of its own (RFC 6455 §5.5).
-const MAX_CONTROL: u32 = 131;
-
-/// Many bytes came and no message: fragments without an end.
-#[derive(Debug)]
-struct Endless;
-
-impl std::fmt::Display for Endless {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{MAX_UNFINISHED} bytes hold no whole message")
-    }
-}
-
-impl std::error::Error for Endless {}
-
-/// Whether reading ended since too many bytes came for one message.
-pub(super) fn is_endless(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Endless>())
-}
-
-/// A [`Conn`] as the byte stream that the WebSocket reader works on. What the reader writes by itself (pongs,
-/// close answers) is whole frames, and goes through the outbox like all else.
-pub(super) struct SocketIo(pub(super) Arc<Conn>);
-
-impl AsyncRead for SocketIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.stream.poll_read_ready(cx))?;
-            match self.0.stream.try_read(buf.initialize_unfilled()) {
-                Ok(n) => {
-                    buf.advance(n);
-                    let n = u32::try_from(n).unwrap_or(u32::MAX);
-                    let unfinished = self.0.unfinished.load(Ordering::Relaxed).saturating_add(n);
-                    self.0.unfinished.store(unfinished, Ordering::Relaxed);
-                    return Poll::Ready(if unfinished > MAX_UNFINISHED {
-                        Err(io::Error::other(Endless))
-                    } else {
-                        Ok(())
-                    });
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for SocketIo {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.control(Bytes::copy_from_slice(buf));
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -11,6 +11,7 @@ mod conn;
 mod decode;
 mod drain;
 mod feed;
+mod frames;
 mod generation;
 mod guests;
 mod hub;
@@ -20,6 +21,7 @@ mod outbox;
 mod pace;
 mod places;
 mod presence;
+mod reader;
 mod reads;
 mod recent;
 mod roster;
@@ -53,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use decode::decode;
 pub use feed::Feed;
+pub use frames::{Frames, Input};
 pub use options::GatewayOptions;
 
 use crate::metrics::GatewayMetrics;

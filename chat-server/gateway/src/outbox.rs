@@ -161,10 +161,15 @@ impl Outbox {
 
     /// Ends with a close frame behind all that waits.
     pub(super) fn finish(&mut self, code: CloseCode) {
+        self.finish_with(wire::close_frame(code));
+    }
+
+    /// Ends with this close frame behind all that waits.
+    pub(super) fn finish_with(&mut self, close: Bytes) {
         if self.is_closing() {
             return;
         }
-        self.queue.push_back(wire::close_frame(code));
+        self.queue.push_back(close);
         self.queued_bytes = self.queue.iter().map(cost).sum::<usize>() - self.written;
         self.state = State::Closing;
     }

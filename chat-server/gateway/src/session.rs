@@ -11,16 +11,13 @@ use chat_http::refused;
 use chat_protocol::{ChannelId, ClientFrame, ClientId, CloseCode, ErrorCode, Seq, ServerFrame, limits};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use governor::{DefaultDirectRateLimiter, RateLimiter};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{self, Message, error::CapacityError, protocol::WebSocketConfig},
-};
 
 use super::{
     Gateway, Place,
-    conn::{Conn, SocketIo, is_endless},
+    conn::Conn,
     decode::decode,
     hub::InMemory,
+    reader::{Heard, Reader},
     upgrade::Stranger,
     wire,
 };
@@ -38,26 +35,13 @@ const READING_SECONDS: u64 = 5;
 /// to find out is sent again by the client, with the same id.
 const LAST_ANSWERS: Duration = Duration::from_secs(8);
 
-type Socket = WebSocketStream<SocketIo>;
-
-/// What the reader is to do with frames. Buffers are small: there is one for each of tens of thousands of sockets
-/// (the library's default is 128 KiB each, allocated at once).
-pub(super) fn websocket_config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(limits::MAX_FRAME_BYTES * 2)
-        .max_message_size(Some(limits::MAX_FRAME_BYTES))
-        .max_frame_size(Some(limits::MAX_FRAME_BYTES))
-}
-
 /// Serves a socket until it ends. Whatever ends it, nothing of it stays behind.
-pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Socket, stranger: Stranger) {
+pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut reader: Reader, stranger: Stranger) {
     let mut away = Some(stranger.away());
     let mut stranger = Some(stranger);
     let first = {
         let away = away.clone().unwrap_or_default();
-        let hello = Box::pin(hello(&gateway, &conn, &mut socket, &mut stranger));
+        let hello = Box::pin(hello(&gateway, &conn, &mut reader, &mut stranger));
         let hello = tokio::time::timeout(gateway.options.hello_timeout, hello);
         tokio::select! {
             first = hello => first.unwrap_or(Err(Some(CloseCode::HelloTimeout).into())),
@@ -79,7 +63,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
                 refused: 0,
                 in_flight: FuturesUnordered::new(),
             };
-            session.serve(&mut socket).await
+            session.serve(&mut reader).await
         }
         Err(Unwelcome { why, code }) => {
             gateway.metrics.refusals.inc(why);
@@ -93,7 +77,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, conn: Arc<Conn>, mut socket: Sock
     let farewell = Box::pin(async {
         conn.write_out().await;
         // RFC 6455 §7.1.1: the server closes the TCP connection after the client's close answer, or its end.
-        while let Some(Ok(_)) = socket.next().await {}
+        while reader.next(&conn).await.is_ok() {}
         // The answer to a close of the client's.
         conn.write_out().await;
     });
@@ -129,14 +113,13 @@ impl From<Option<CloseCode>> for Unwelcome {
 async fn hello(
     gateway: &Arc<Gateway>,
     conn: &Arc<Conn>,
-    socket: &mut Socket,
+    reader: &mut Reader,
     stranger: &mut Option<Stranger>,
 ) -> Result<(Actor, Place), Unwelcome> {
     for _ in 0..MAX_EARLY {
-        match next_text(socket).await? {
-            Some(text) => match decode(&text) {
+        match reader.next(conn).await? {
+            Heard::Text(text) => match decode(&text) {
                 Ok(ClientFrame::Hello { token, .. }) => {
-                    conn.heard_message();
                     return gateway.welcome(conn, &token, stranger).await;
                 }
                 Ok(_) => {
@@ -149,33 +132,10 @@ async fn hello(
                     return Err(Some(CloseCode::Protocol).into());
                 }
             },
-            None => conn.hear(),
+            Heard::Control => conn.hear(),
         }
     }
     Err(Some(CloseCode::RateLimited).into())
-}
-
-/// The next text; `None` for a control frame, which the library has answered.
-async fn next_text(socket: &mut Socket) -> Result<Option<tungstenite::Utf8Bytes>, Option<CloseCode>> {
-    text_of(socket.next().await)
-}
-
-fn text_of(
-    message: Option<Result<Message, tungstenite::Error>>,
-) -> Result<Option<tungstenite::Utf8Bytes>, Option<CloseCode>> {
-    match message {
-        Some(Ok(Message::Text(text))) => Ok(Some(text)),
-        Some(Ok(Message::Binary(_))) => Err(Some(CloseCode::Unsupported)),
-        Some(Ok(Message::Close(_))) | None => Err(None),
-        Some(Ok(_)) => Ok(None),
-        Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
-            Err(Some(CloseCode::TooBig))
-        }
-        Some(Err(tungstenite::Error::Utf8(_))) => Err(Some(CloseCode::NotUtf8)),
-        Some(Err(tungstenite::Error::Protocol(_))) => Err(Some(CloseCode::Protocol)),
-        Some(Err(tungstenite::Error::Io(error))) if is_endless(&error) => Err(Some(CloseCode::TooBig)),
-        Some(Err(_)) => Err(None),
-    }
 }
 
 struct Session<'a> {
@@ -193,17 +153,17 @@ struct Session<'a> {
 impl Session<'_> {
     /// Serves until the end. Answers the code to close with, or `None` when a close is on its way already or the
     /// client has gone.
-    async fn serve(mut self, socket: &mut Socket) -> Option<CloseCode> {
+    async fn serve(mut self, reader: &mut Reader) -> Option<CloseCode> {
         while !self.conn.is_leaving() {
             let has_capacity = self.in_flight.len() < self.gateway.options.max_in_flight;
             tokio::select! {
-                message = socket.next(), if has_capacity => match text_of(message) {
-                    Ok(text) => {
+                heard = reader.next(self.conn), if has_capacity => match heard {
+                    Ok(heard) => {
                         self.conn.hear();
                         // Boxed: what a command needs is not held by every idle socket.
-                        let done = match text {
-                            Some(text) => Box::pin(self.command(&text)).await,
-                            None => self.control(),
+                        let done = match heard {
+                            Heard::Text(text) => Box::pin(self.command(&text)).await,
+                            Heard::Control => self.control(),
                         };
                         if let Err(code) = done {
                             return Some(code);
@@ -233,7 +193,6 @@ impl Session<'_> {
 
     /// Carries out one command. The error is the code to close with.
     async fn command(&mut self, text: &str) -> Result<(), CloseCode> {
-        self.conn.heard_message();
         let decoded = decode(text);
         let id = match &decoded {
             Ok(frame) => frame.id(),
@@ -264,7 +223,6 @@ impl Session<'_> {
 
     /// Counts a control frame, which was answered already: with the commands, since it costs as much.
     fn control(&mut self) -> Result<(), CloseCode> {
-        self.conn.heard_control();
         if self.limiter.check().is_err() {
             self.refused += 1;
             if self.refused > MAX_REFUSED {

@@ -18,17 +18,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{handshake::derive_accept_key, protocol::Role},
-};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Gateway,
-    conn::{Conn, SocketIo},
-    session,
-};
+use super::{Gateway, conn::Conn, reader::Reader, session};
 use crate::metrics::{GatewayMetrics, Refused};
 
 /// Answers an upgrade request.
@@ -72,14 +65,7 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Re
             return;
         };
         let conn = Conn::new(gateway.next_id(), stream, gateway.options.max_queued_bytes, gateway.started);
-        let socket = WebSocketStream::from_partially_read(
-            SocketIo(Arc::clone(&conn)),
-            early,
-            Role::Server,
-            Some(session::websocket_config()),
-        )
-        .await;
-        session::run(gateway, conn, socket, stranger).await;
+        session::run(gateway, conn, Reader::new(&early), stranger).await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -48,8 +48,12 @@ pub(super) fn is_pong(frame: &Bytes) -> bool {
     frame.first() == Some(&PONG)
 }
 
+/// The answer to a close frame with this payload: the same code (§5.5.1).
+pub(super) fn close_answer(payload: &[u8]) -> Bytes {
+    frame(CLOSE, &payload[..payload.len().min(2)])
+}
+
 /// A pong with this payload.
-#[cfg(test)]
 pub(super) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(PONG, payload)
 }
