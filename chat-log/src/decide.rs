@@ -11,7 +11,7 @@ use chat_protocol::{ChannelKind, EventBody, Seq, UserId, rest::Role};
 use crate::{
     NewEvent,
     kind::{Needs, Refusal, Target, action, effective, follow, need},
-    name_claim,
+    name_claims,
     permission::{ChannelView, Denial, allow},
 };
 
@@ -78,12 +78,12 @@ pub const fn claims_name(kind: ChannelKind) -> bool {
 pub enum Decision {
     /// It is appended.
     Accept,
-    /// It is appended if no other public channel has the name `key`; else it is [`Refusal::NameTaken`].
+    /// It is appended if no other public channel has any of `claims`; else it is [`Refusal::NameTaken`].
     AcceptIfFree {
-        /// The name in the form that is compared, see [`name_claim`].
-        key: String,
-        /// The key that the channel gives up by it, when it is another one.
-        gives_up: Option<String>,
+        /// What the channel claims that it did not before, see [`name_claims`].
+        claims: Vec<String>,
+        /// What it gives up by it.
+        gives_up: Vec<String>,
     },
     /// It is not.
     Refuse(Refusal),
@@ -98,7 +98,7 @@ impl State {
             return match name {
                 _ if self.exists => Decision::Refuse(Refusal::ChannelExists),
                 Some(name) if claims_name(*channel_kind) => {
-                    Decision::AcceptIfFree { key: name_claim(name), gives_up: None }
+                    Decision::AcceptIfFree { claims: name_claims(name), gives_up: Vec::new() }
                 }
                 _ => Decision::Accept,
             };

@@ -2,7 +2,7 @@
 
 use unicode_properties::{EmojiStatus, GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
 
-use crate::text::{KEY, is_assigned, is_invisible};
+use crate::text::{KEY, is_assigned, is_invisible, is_part_of_country};
 
 /// Length of an emoji in bytes, at most: those that are put together from many have up to 41 (Unicode 16, emoji-zwj-sequences).
 const MAX_EMOJI_BYTES: usize = 64;
@@ -47,11 +47,7 @@ fn is_element(text: &str) -> bool {
     let is_look = match rest[..] {
         [] | [TEXT | '\u{fe0f}'] => true,
         ['\u{1f3fb}'..='\u{1f3ff}'] => has_skin(picture),
-        [ref tags @ .., LAST_TAG] => {
-            picture == BLACK_FLAG
-                && !tags.is_empty()
-                && tags.iter().all(|c| matches!(c, '\u{e0020}'..='\u{e007e}'))
-        }
+        [ref tags @ .., LAST_TAG] => picture == BLACK_FLAG && is_part_of_country(tags),
         _ => false,
     };
     is_look && (picture.is_emoji_char() || is_symbol(picture))
@@ -147,6 +143,7 @@ mod tests {
             "🇩🇪🇫",
             "\u{378}",
             "👍\u{e0067}\u{e007f}",
+            "🏴\u{e0067}\u{e0062}\u{e007f}",
             "→🏽",
             "🎉🏽",
             "🏽🏽",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     NewEvent, claims_name,
     decide::{ChannelFacts, Decision, State},
-    name_claim,
+    name_claims,
     permission::{ChannelAction, Denial},
 };
 
@@ -29,7 +29,7 @@ pub enum Refusal {
     NoChannel,
     /// [`EventBody::ChannelCreated`] on a channel that exists.
     ChannelExists,
-    /// Another public channel has this name (compared by [`crate::name_claim`]).
+    /// Another public channel has this name (compared by [`crate::name_claims`]).
     NameTaken,
     /// Joining when already a member, leaving when not one, archiving what is archived, and the like.
     NoEffect,
@@ -375,12 +375,16 @@ pub(crate) fn effective(event: &NewEvent, state: &State) -> Decision {
         EventBody::MemberLeft { user } => changes(state.members.contains(user)),
         EventBody::Renamed { name } => match channel.map(|channel| (channel.kind, &channel.name)) {
             Some((kind, Some(now))) if now != name && !kind.is_direct() => {
-                let (key, old) = (name_claim(name), name_claim(now));
-                // A name that only changes its case is the channel's own already.
-                if key == old || !claims_name(kind) {
+                let (mut claims, mut gives_up) = (name_claims(name), name_claims(now));
+                // What both names claim is the channel's own already.
+                let both: Vec<String> =
+                    claims.iter().filter(|claim| gives_up.contains(claim)).cloned().collect();
+                claims.retain(|claim| !both.contains(claim));
+                gives_up.retain(|claim| !both.contains(claim));
+                if claims.is_empty() && gives_up.is_empty() || !claims_name(kind) {
                     Decision::Accept
                 } else {
-                    Decision::AcceptIfFree { key, gives_up: Some(old) }
+                    Decision::AcceptIfFree { claims, gives_up }
                 }
             }
             _ => Decision::Refuse(Refusal::NoEffect),

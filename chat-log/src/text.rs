@@ -18,8 +18,6 @@ const APOSTROPHES: [char; 6] = ['\u{2019}', '\u{2018}', '\u{2bc}', '\u{2bb}', '\
 const ROUNDS: usize = 4;
 /// Marks that one letter has, at most: more are towers that cover the lines above. Burmese has five.
 const MARKS: usize = 8;
-/// Tags of a flag, at most (`gbsct`).
-const FLAG_TAGS: usize = 6;
 /// Turns what stands before it into a key, and is no mark of a letter.
 pub(crate) const KEY: char = '\u{20e3}';
 
@@ -31,14 +29,16 @@ pub const fn is_bidi_control(c: char) -> bool {
 }
 
 /// Characters that show nothing by themselves, white space and control characters apart: those that a font ignores (property
-/// `Default_Ignorable_Code_Point`), other format characters without a glyph, and the Braille pattern without dots.
+/// `Default_Ignorable_Code_Point`), other format characters without a glyph, the Braille pattern without dots, and the blanks
+/// between hieroglyphs.
 #[must_use]
 pub const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
         || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}')
         || matches!(c, '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}')
-        || matches!(c, '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{13441}' | '\u{13442}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}')
+        || matches!(c, '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether anything of a text can be seen.
@@ -60,6 +60,7 @@ pub fn is_line(text: &str) -> bool {
     let is_plain = |c: char| is_invisible(c) || is_picture(c) || is_assigned(c);
     text.chars().all(is_plain)
         && marks_stand_on_letters(text)
+        && keys_are_whole(text)
         && without_tricks(text).count() == text.chars().count()
 }
 
@@ -93,6 +94,18 @@ fn marks_stand_on_letters(text: &str) -> bool {
             true
         }
     })
+}
+
+/// Whether each [`KEY`] stands behind what is on a key (UTS 51, ED-14c).
+fn keys_are_whole(text: &str) -> bool {
+    text.match_indices(KEY).all(|(at, _)| {
+        let before = text[..at].trim_end_matches('\u{fe0f}');
+        before.ends_with(is_on_key)
+    })
+}
+
+const fn is_on_key(c: char) -> bool {
+    matches!(c, '0'..='9' | '#' | '*')
 }
 
 /// The characters of a text, but for marks that turn its direction and characters that do not show and are not needed where they
@@ -129,7 +142,7 @@ fn is_needed(text: &str, chars: &[char], at: usize) -> bool {
         }
         // As a text or as a picture: emoji, and digits of which `U+20E3` makes keys.
         '\u{fe0e}' | '\u{fe0f}' => {
-            before.is_some_and(|c| is_picture(c) || after == Some('\u{20e3}') && c.is_ascii())
+            before.is_some_and(|c| is_picture(c) || after == Some(KEY) && is_on_key(c))
         }
         // Forms of ideographs, in which names of people differ.
         '\u{fe00}'..='\u{fe02}' | '\u{e0100}'..='\u{e01ef}' => before.is_some_and(is_ideograph),
@@ -142,13 +155,26 @@ fn is_needed(text: &str, chars: &[char], at: usize) -> bool {
     }
 }
 
-/// Whether it is one of the few tags between a black flag and the last tag: the flag of a part of a country.
+/// Whether it is one of the tags between a black flag and the last tag that name a part of a country.
 fn is_in_flag(chars: &[char], at: usize) -> bool {
     let is_tag = |c: &char| matches!(c, '\u{e0020}'..='\u{e007e}');
     let begin = at - chars[..at].iter().rev().take_while(|c| is_tag(c)).count();
     let tags = chars[begin..].iter().take_while(|c| is_tag(c)).count();
     let is_flag = begin.checked_sub(1).is_some_and(|at| chars[at] == '\u{1f3f4}');
-    is_flag && (1..=FLAG_TAGS).contains(&tags) && chars.get(begin + tags) == Some(&'\u{e007f}')
+    is_flag
+        && is_part_of_country(&chars[begin..begin + tags])
+        && chars.get(begin + tags) == Some(&'\u{e007f}')
+}
+
+/// Whether tags name a part of a country as UTS 51 (ED-14a) has it: two letters for the country, and one to four letters or
+/// digits (`gbsct`). Whether there is such a part, and a font with its flag, is not asked for.
+pub(crate) fn is_part_of_country(tags: &[char]) -> bool {
+    let is_letter = |tag: &char| matches!(tag, '\u{e0061}'..='\u{e007a}');
+    let is_digit = |tag: &char| matches!(tag, '\u{e0030}'..='\u{e0039}');
+    let Some((country, part)) = tags.split_at_checked(2) else { return false };
+    country.iter().all(is_letter)
+        && (1..=4).contains(&part.len())
+        && part.iter().all(|tag| is_letter(tag) || is_digit(tag))
 }
 
 fn is_virama(c: char) -> bool {
@@ -231,18 +257,25 @@ pub fn fold_sought(sought: &str) -> String {
     if word.is_empty() { folded } else { word.to_owned() }
 }
 
-/// A name as it looks: what no two names in one place may have in common. The skeleton of UTS 39 §4, in any case, but for `m`, which
+/// A name as it looks in any case: what no two names in one place may have in common. The skeleton of UTS 39 §4, but for `m`, which
 /// it takes apart. Of letters of other scripts counts how they look in lower case, or else in upper case, if that is like
-/// ASCII; beside ASCII letters, how they are written. `I` and `l`, which only some fonts show alike, stay two letters: `mail` is not
-/// `mall`.
+/// ASCII; beside ASCII letters and digits, how they are written. `I` counts as `i`: else `mail` would be `mall`. That some fonts
+/// show it as an `l` is what [`written_look`] is about.
 #[must_use]
 pub fn look(name: &str) -> String {
     let composed: String = shown(name).nfkc().collect();
     let words = composed.split_whitespace().map(|word| {
-        let is_mixed = word.contains(|c: char| c.is_ascii_alphabetic());
+        let is_mixed = word.contains(|c: char| c.is_ascii_alphanumeric());
         word.nfd().map(|c| look_of(c, is_mixed)).collect::<String>()
     });
     fold(&words.collect::<Vec<_>>().join(" ")).replace("rn", "m")
+}
+
+/// A name as it looks as it is written: the skeleton of UTS 39 §4 of what of it shows, in which `generaI` is `general`, and
+/// `General` is not. Names whose cases differ have little of it in common, so it stands beside [`look`].
+#[must_use]
+pub fn written_look(name: &str) -> String {
+    skeleton(&single_spaces(&shown(name).nfkc().collect::<String>())).collect()
 }
 
 fn look_of(c: char, is_mixed: bool) -> String {
@@ -254,7 +287,7 @@ fn look_of(c: char, is_mixed: bool) -> String {
     if c.is_ascii() {
         return as_ascii(lower.clone()).unwrap_or(lower);
     }
-    // A capital I looks like an l, but ASCII's does not count as one.
+    // A capital I looks like an l, but no more counts as one than ASCII's does.
     let written = if is_mixed { as_ascii(c.to_string()).filter(|look| look != "l") } else { None };
     written
         .or_else(|| as_ascii(lower.clone()))
@@ -304,12 +337,16 @@ mod tests {
             "👩🏽\u{200d}❤\u{fe0f}\u{200d}💋\u{200d}👨🏿",
             "❤\u{fe0f} tea",
             "1\u{fe0f}\u{20e3}",
-            "🏴\u{e0067}\u{e0062}\u{e007f}",
+            "🏴",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            "🏴\u{e0075}\u{e0073}\u{e0074}\u{e0078}\u{e007f}",
+            "🏴\u{e0063}\u{e0068}\u{e0031}\u{e007f}",
             "葛\u{e0100}城",
             "ᠠ\u{180b}",
             "日本",
             "⠓⠊",
             "#\u{fe0f}\u{20e3} one",
+            "1\u{20e3}*\u{20e3}",
             "\u{9b0}\u{200d}\u{9cd}\u{9af}\u{9be}\u{99a}\u{9c7}\u{9b2}",
             "\u{cb0}\u{200d}\u{ccd}\u{caf}\u{cbe}",
             "\u{182a}\u{1823}\u{182f}\u{1823}\u{1837}\u{182e}\u{180e}\u{1820}",
@@ -325,7 +362,16 @@ mod tests {
         {
             assert!(!is_name(&format!("Ada{c}gpj")), "{c:?}");
         }
-        for nothing in ["", " ", "\u{ad}", "\u{200b} \u{fe0f}", "\u{3164}", "\u{2800}\u{2800}", "\u{e0041}"] {
+        for nothing in [
+            "",
+            " ",
+            "\u{ad}",
+            "\u{200b} \u{fe0f}",
+            "\u{3164}",
+            "\u{2800}\u{2800}",
+            "\u{e0041}",
+            "\u{13441}\u{13442}",
+        ] {
             assert!(!is_name(nothing) && !shows(nothing), "{nothing:?}");
         }
         for c in [
@@ -336,7 +382,10 @@ mod tests {
             '\u{feff}',
             '\u{ad}',
             '\u{2800}',
+            '\u{13441}',
+            '\u{13442}',
             '\u{fe0f}',
+            '\u{20e3}',
             '\u{e0041}',
         ] {
             for deceives in [format!("Ada{c}"), format!("{c}Ada"), format!("A{c}da"), format!("Ada {c}")] {
@@ -389,6 +438,8 @@ mod tests {
             ("IT", "\u{406}T"),
             ("it's", "it\u{b4}s"),
             ("x,y", "x\u{b8}y"),
+            ("59", "\u{1bc}9"),
+            ("nato-2024", "\u{39d}\u{391}\u{3a4}\u{39f}-2024"),
         ] {
             assert_eq!(look(one), look(other), "{one:?} {other:?}");
         }
@@ -399,6 +450,32 @@ mod tests {
             [("general", "generals"), ("zoë", "zoe"), ("mail", "mall"), ("\u{434}\u{430}", "da")]
         {
             assert_ne!(look(one), look(other), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_looks_as_it_is_written() {
+        for (one, other) in [
+            ("general", "generaI"),
+            ("c1", "cI"),
+            ("AI", "Al"),
+            ("all", "a|I"),
+            ("I", "\u{406}"),
+            ("modern", "rnodem"),
+            ("NATO", "\u{39d}\u{391}\u{3a4}\u{39f}"),
+            ("my  team", "my\u{a0}t\u{435}am\u{200b}"),
+        ] {
+            assert_eq!(written_look(one), written_look(other), "{one:?} {other:?}");
+        }
+        for (one, other) in [
+            ("mail", "mall"),
+            ("IA", "LA"),
+            ("#ia", "#la"),
+            ("GENERAL", "generaI"),
+            ("General", "general"),
+            ("", "l"),
+        ] {
+            assert_ne!(written_look(one), written_look(other), "{one:?} {other:?}");
         }
     }
 
@@ -423,6 +500,17 @@ mod tests {
             "🎉\u{301}",
             "a\u{fffc}",
             "🏴\u{e0067}",
+            "🏴\u{e0067}\u{e007f}",
+            "🏴\u{e0067}\u{e0062}\u{e007f}",
+            "🏴\u{e0031}\u{e0031}\u{e0061}\u{e007f}",
+            "🏴\u{e0067}\u{e0062}\u{e0041}\u{e007f}",
+            "1\u{fe0f}",
+            "b\u{20e3}",
+            "b\u{fe0f}\u{20e3}",
+            "\u{661}\u{20e3}",
+            "1 \u{20e3}",
+            "1\u{20e3}\u{20e3}",
+            "1\u{fe0f}\u{fe0f}\u{20e3}",
             "a🏴\u{e0061}\u{e0062}\u{e0061}\u{e0062}\u{e0061}\u{e0062}\u{e0061}\u{e007f}",
             "a\u{2028}b",
             "a\nb",

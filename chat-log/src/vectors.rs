@@ -129,8 +129,10 @@ impl DecideCase {
         }
         match state.decide(&self.event(0)) {
             Decision::Accept => None,
-            Decision::AcceptIfFree { key, .. } => {
-                let taken = self.taken.iter().any(|name| crate::name_claim(name) == key);
+            Decision::AcceptIfFree { claims, .. } => {
+                let taken =
+                    |name: &String| crate::name_claims(name).iter().any(|claim| claims.contains(claim));
+                let taken = self.taken.iter().any(taken);
                 taken.then_some(Refusal::NameTaken)
             }
             Decision::Refuse(refusal) => Some(refusal),

@@ -3,7 +3,7 @@
 //! What is interrupted goes on where it was. It may be done again, and while servers of 0.1.0 run. Whom those make afterwards is
 //! found by the beginning of the whole name only, until they are renamed.
 
-use chat_domain::store::{StoreError, name_claim};
+use chat_domain::store::{StoreError, name_claims, name_key};
 use chat_log::text::{fold, from_each_word};
 use chat_protocol::{ChannelId, rest::User};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -18,7 +18,7 @@ use super::{
 
 /// Rows that are read at a time.
 const SLICE: usize = 500;
-/// Handles that are claimed at a time.
+/// Handles that are claimed at a time, and channels whose names are.
 const AT_ONCE: usize = 32;
 
 /// Goes through a whole table, see docs/cassandra.md.
@@ -27,6 +27,7 @@ const USERS: Statement = Statement::read(
      WHERE token(id) > ? LIMIT ?",
 );
 const PUBLIC: Statement = Statement::read("SELECT name_key, id FROM public_channels WHERE shard = ?");
+const NAME: Statement = Statement::read("SELECT name FROM channels WHERE id = ?");
 /// `version` 0: it has come to the token `since`; 1: it is done.
 const STATE: Statement =
     Statement::serial_read("SELECT version, since FROM schema_state WHERE what = 'names'");
@@ -57,16 +58,24 @@ impl CassandraStore {
         Ok(())
     }
 
-    /// Channels whose names are compared by something else than they were reserve that, too.
+    /// Channels reserve what their names claim now, too. Where two claim the same, one of them has it and both keep their names.
     async fn fold_channels(&self) -> Result<(), StoreError> {
-        for row in self.all(PUBLIC, vec![Value::TinyInt(PUBLIC_SHARD)]).await? {
-            let (name, channel) = (codec::string(&row, "name_key")?, ChannelId(uuid(&row, "id")?));
-            let claim = name_claim(&name);
-            if claim != name && !self.log.reserve_own(channel, &claim).await? {
-                tracing::warn!(%channel, name, "channel keeps a name that another one has in another form");
+        let channels = self.all(PUBLIC, vec![Value::TinyInt(PUBLIC_SHARD)]).await?;
+        let fold = async |row: Row| {
+            let (listed_as, channel) = (codec::string(&row, "name_key")?, ChannelId(uuid(&row, "id")?));
+            let row = self.row(NAME, vec![Value::Uuid(channel.0)]).await?;
+            // Listed in lower case.
+            let name = row.as_ref().and_then(|row| row.text("name")).unwrap_or(&listed_as);
+            let mut is_alone = true;
+            for claim in name_claims(name).iter().filter(|claim| **claim != name_key(name)) {
+                is_alone &= self.log.reserve_own(channel, claim).await?;
             }
-        }
-        Ok(())
+            if !is_alone {
+                tracing::warn!(%channel, name, "channel keeps a name that another one has, or that looks like it");
+            }
+            Ok(())
+        };
+        stream::iter(channels).map(Ok).try_for_each_concurrent(AT_ONCE, fold).await
     }
 
     /// Nobody else may look like these. Some of them may look like each other already, and keep their handles.

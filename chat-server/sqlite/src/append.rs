@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     JobError,
     codec::{self, int, uint, user_id},
+    seed::is_claimed,
     tail,
 };
 
@@ -154,8 +155,13 @@ impl<'a> Log<'a> {
         let mut state = self.state(event, &author)?;
         match state.decide(event) {
             Decision::Accept => {}
-            Decision::AcceptIfFree { key, .. } if !self.name_is_taken(&key)? => {}
-            Decision::AcceptIfFree { .. } => return Ok(Appended::Refused(Refusal::NameTaken)),
+            Decision::AcceptIfFree { claims, .. } => {
+                for claim in claims {
+                    if is_claimed(self.db, self.key(), &claim)? {
+                        return Ok(Appended::Refused(Refusal::NameTaken));
+                    }
+                }
+            }
             Decision::Refuse(refusal) => return Ok(Appended::Refused(refusal)),
         }
         let seq = self.end.head + 1;
@@ -187,14 +193,6 @@ impl<'a> Log<'a> {
             Ok(Author { first, read: codec::opt_uint(row, 2)?, auth_version })
         };
         Ok(self.db.prepare_cached(AUTHOR)?.query_row(params![self.key(), event.by.0.as_bytes(), id], read)?)
-    }
-
-    /// By another public channel than this one.
-    fn name_is_taken(&self, key: &str) -> Result<bool, JobError> {
-        Ok(self
-            .db
-            .prepare_cached("SELECT 1 FROM channels WHERE claim = ?2 AND id <> ?1")?
-            .exists(params![self.key(), key])?)
     }
 
     fn insert(&self, seq: Seq, event: &NewEvent, author_read: bool) -> Result<(), JobError> {

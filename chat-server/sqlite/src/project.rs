@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chat_domain::store::{NewEvent, StoredEvent, name_claim, name_key, numbers::kind_number};
+use chat_domain::store::{NewEvent, StoredEvent, name_key, numbers::kind_number};
 use chat_log::{
     ChannelChange, Effect, State, Target, claims_name, count::stands, effect, fold, needs, scrub,
 };
@@ -13,6 +13,7 @@ use super::{
     JobError,
     append::{Author, Log, pad},
     codec::{EVENT_COLUMNS, int, limit, stored_event, uint, user_id},
+    seed::claim_name,
 };
 
 impl Log<'_> {
@@ -76,10 +77,13 @@ impl Log<'_> {
             Effect::Channel(ChannelChange::Created { kind, name, topic }) => {
                 self.create(kind, name, topic, event)
             }
-            Effect::Channel(ChannelChange::Renamed(name)) => self.update(
-                "UPDATE channels SET name = ?2, name_key = ?3, claim = CASE kind WHEN 0 THEN ?4 END WHERE id = ?1",
-                params![self.key(), name, name_key(name), name_claim(name)],
-            ),
+            Effect::Channel(ChannelChange::Renamed(name)) => {
+                self.update(
+                    "UPDATE channels SET name = ?2, name_key = ?3 WHERE id = ?1",
+                    params![self.key(), name, name_key(name)],
+                )?;
+                self.claim(self.facts.as_ref().map(|facts| facts.kind), name)
+            }
             Effect::Channel(ChannelChange::Topic(topic)) => {
                 self.update("UPDATE channels SET topic = ?2 WHERE id = ?1", params![self.key(), topic])
             }
@@ -105,21 +109,19 @@ impl Log<'_> {
         event: &NewEvent,
     ) -> Result<(), JobError> {
         let key = name.filter(|_| !kind.is_direct()).map(name_key);
-        let claim = name.filter(|_| claims_name(kind)).map(name_claim);
         self.update(
-            "INSERT INTO channels (id, kind, name, name_key, claim, topic, archived, created_by, created_at, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, FALSE, ?7, ?8, 0)",
-            params![
-                self.key(),
-                kind_number(kind),
-                name,
-                key,
-                claim,
-                topic,
-                event.by.0.as_bytes(),
-                int(event.at)
-            ],
-        )
+            "INSERT INTO channels (id, kind, name, name_key, topic, archived, created_by, created_at, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, 0)",
+            params![self.key(), kind_number(kind), name, key, topic, event.by.0.as_bytes(), int(event.at)],
+        )?;
+        name.map_or(Ok(()), |name| self.claim(Some(kind), name))
+    }
+
+    fn claim(&self, kind: Option<ChannelKind>, name: &str) -> Result<(), JobError> {
+        if kind.is_some_and(claims_name) {
+            claim_name(self.db, self.key(), name)?;
+        }
+        Ok(())
     }
 
     fn join(&self, user: UserId, seq: Seq) -> Result<(), JobError> {

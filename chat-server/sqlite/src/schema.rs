@@ -1,11 +1,10 @@
 //! Tables, and how a file of an older version becomes one of this version.
 
-use chat_domain::store::name_claim;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row};
 
 use super::{
     OpenError,
-    seed::{claim_look, insert_words},
+    seed::{claim_look, claim_name, insert_words},
 };
 
 /// One step per version, in order; `PRAGMA user_version` counts those that were taken. Steps are never changed
@@ -132,10 +131,11 @@ ALTER TABLE channels ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN message INTEGER NOT NULL DEFAULT 0;
 UPDATE channels SET message =
     (SELECT coalesce(max(seq), 0) FROM events WHERE events.channel = channels.id AND events.kind = 1);
--- Only public channels have their names to themselves: `claim` is what is compared, NULL for all others.
+-- Only public channels have their names to themselves, by what these claim: no two have a claim in common, but for those that
+-- are from before there were claims.
 DROP INDEX channels_name;
-ALTER TABLE channels ADD COLUMN claim TEXT;
-CREATE INDEX channels_claim ON channels (claim) WHERE claim IS NOT NULL;
+CREATE TABLE channel_claims (claim TEXT, channel BLOB, PRIMARY KEY (claim, channel)) WITHOUT ROWID;
+CREATE INDEX channel_claims_channel ON channel_claims (channel);
 -- Users by the words of their names: the rest of the name from each word on, folded.
 CREATE TABLE user_words (word TEXT NOT NULL, handle TEXT NOT NULL, PRIMARY KEY (word, handle)) WITHOUT ROWID;
 -- What handles look like: no two may look alike.
@@ -265,11 +265,12 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
 /// What step 2 compares and finds names by, of channels and people that are there already.
 fn fold_names(db: &Connection) -> rusqlite::Result<()> {
     let mut channels = db.prepare("SELECT id, name FROM channels WHERE kind = 0 AND name IS NOT NULL")?;
-    let mut claim = db.prepare("UPDATE channels SET claim = ?2 WHERE id = ?1")?;
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let named: Vec<(Vec<u8>, String)> = channels.query_map((), read)?.collect::<Result<_, _>>()?;
     for (id, name) in named {
-        claim.execute(params![id, name_claim(&name)])?;
+        if !claim_name(db, &id, &name)? {
+            tracing::warn!(name, "channel keeps a name that another one has, or that looks like it");
+        }
     }
     let mut users = db.prepare("SELECT handle, display_name FROM users")?;
     let mut rows = users.query(())?;
@@ -385,20 +386,27 @@ mod tests {
             "INSERT INTO users VALUES (X'01', 'countess', 'Ada Lovelace', 'ada lovelace', 2, 0, FALSE);
              INSERT INTO channels VALUES (X'02', 0, 'Cafe\u{301}', 'cafe\u{301}', '', FALSE, X'01', 0, 1);
              INSERT INTO channels VALUES (X'03', 1, 'Secret', 'secret', '', FALSE, X'01', 0, 1);
+             INSERT INTO channels VALUES (X'04', 0, 'c1', 'c1', '', FALSE, X'01', 0, 1);
+             INSERT INTO channels VALUES (X'05', 0, 'cI', 'ci', '', FALSE, X'01', 0, 1);
              PRAGMA user_version = 1",
         )
         .expect("has names");
         migrate(&mut db).expect("migrates");
-        let texts = |sql: &str| -> Vec<Option<String>> {
+        let texts = |sql: &str| -> Vec<String> {
             let mut query = db.prepare(sql).expect("is SQL");
             query.query_map((), |row| row.get(0)).expect("runs").collect::<Result<_, _>>().expect("are texts")
         };
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(texts("SELECT claim FROM channels ORDER BY id"), [some("caf\u{e9}"), None]);
+        let claims = |channel| {
+            texts(&format!("SELECT claim FROM channel_claims WHERE channel = X'{channel}' ORDER BY claim"))
+        };
+        assert_eq!(claims("02"), [" f caf\u{e9}", " w Cafe\u{301}", "caf\u{e9}"]);
+        assert_eq!(claims("03"), [""; 0]);
+        // From before: both keep their names, and nobody else has either.
         assert_eq!(
-            texts("SELECT word FROM user_words ORDER BY word"),
-            [some("ada lovelace"), some("lovelace")]
+            (claims("04"), claims("05")),
+            (vec![" w cl".into(), "cl".into()], vec![" w cl".into(), "ci".into()])
         );
+        assert_eq!(texts("SELECT word FROM user_words ORDER BY word"), ["ada lovelace", "lovelace"]);
     }
 
     #[test]

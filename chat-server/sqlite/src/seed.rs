@@ -1,6 +1,6 @@
 //! Filling a store in bulk, for load tests and demonstrations.
 
-use chat_domain::store::{Appended, NewEvent, StoreError, numbers::role_number};
+use chat_domain::store::{Appended, NewEvent, StoreError, name_claims, numbers::role_number};
 use chat_log::text::{fold, from_each_word, look};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, UserId, rest::User};
 use rusqlite::{Connection, params};
@@ -119,6 +119,24 @@ pub(super) fn claim_look(db: &Connection, handle: &str) -> rusqlite::Result<bool
         .prepare_cached("INSERT OR IGNORE INTO handle_looks (look) VALUES (?1)")?
         .execute(params![look(handle)])?;
     Ok(claimed > 0)
+}
+
+/// Gives a public channel its name, instead of the one that it had. False when another one has a claim of it: now both do.
+pub(super) fn claim_name(db: &Connection, channel: &[u8], name: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached("DELETE FROM channel_claims WHERE channel = ?1")?.execute([channel])?;
+    let mut is_alone = true;
+    for claim in name_claims(name) {
+        is_alone &= !is_claimed(db, channel, &claim)?;
+        db.prepare_cached("INSERT INTO channel_claims (claim, channel) VALUES (?1, ?2)")?
+            .execute(params![claim, channel])?;
+    }
+    Ok(is_alone)
+}
+
+/// Whether another public channel than this one has a claim.
+pub(super) fn is_claimed(db: &Connection, channel: &[u8], claim: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM channel_claims WHERE claim = ?1 AND channel <> ?2")?
+        .exists(params![claim, channel])
 }
 
 /// Lets somebody be found by this display name.

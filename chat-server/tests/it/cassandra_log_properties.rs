@@ -64,10 +64,13 @@ async fn play(cql: Arc<dyn Cql>, scenario: Scenario) {
         let cql: Arc<dyn Cql> = Arc::<FaultyCql>::clone(faulty);
         Arc::new(CassandraStore::with_logs(cql, options()))
     });
+    // Two of them look alike as they are written, and differ in any case.
+    let base = name("Name", 0);
+    let names: [String; NAMES] = [format!("{base} l"), format!("{base} I"), name("Name", 2)];
     let cast = Arc::new(Cast {
         channels,
         users: (0..USERS).map(|_| UserId::new()).collect(),
-        names: (0..NAMES).map(|i| name("Name", i)).collect(),
+        names: names.to_vec(),
         stores: stores.collect(),
     });
 
@@ -111,8 +114,9 @@ async fn check(cql: &dyn Cql, clean: &CassandraStore, cast: &Cast, senders: &[Se
         assert_eq!(appended, [Appended::New { seq: head }]);
         assert_eq!(clean.heads(&[channel]).await.unwrap(), [(channel, head)]);
         let model = Model::replay(&log);
-        if let Some(other) = model.own_name().and_then(|name| names.insert(name, channel)) {
-            panic!("{other} and {channel} have the same name");
+        for claim in model.claims() {
+            let other = names.insert(claim, channel);
+            assert_eq!(other, None, "{channel} has the same name");
         }
         model.check(cql, clean, channel, &cast.users).await;
         let calls = senders.iter().flat_map(|sender| &sender.calls).filter(|call| call.channel == channel);

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::harness::{PASSWORD, TestServer, read, ws::TestSocket};
 
-const BAD: [&str; 19] = [
+const BAD: [&str; 22] = [
     "Ada \u{e000}",
     "Ada \u{378}",
     "Ada \u{fdd0}",
@@ -30,6 +30,9 @@ const BAD: [&str; 19] = [
     "\u{2060}Ada Lovelace",
     "Ada\u{200d}",
     "a\u{200c}da",
+    "Ada\u{13441}",
+    "Ada\u{20e3}",
+    "Ada 🏴\u{e0067}\u{e0062}\u{e007f}",
 ];
 const GOOD: [&str; 4] = ["Ada 👩\u{200d}🚀", "עדה", "می\u{200c}خواهم", "Zoë"];
 
@@ -118,6 +121,12 @@ async fn names_that_look_alike_are_one_too_many() {
     let request = json!({ "handle": "a1ice", "password": PASSWORD });
     let login = server.post("/v1/auth/login").json(&request).send().await.expect("answers");
     assert_eq!(login.status(), StatusCode::UNAUTHORIZED, "it is not another way to write alice");
+    read::<Channel>(create("c1").send().await.expect("answers"), StatusCode::CREATED).await;
+    let taken = create("cI").send().await.expect("answers");
+    assert_eq!(read::<Problem>(taken, StatusCode::CONFLICT).await.code, ErrorCode::Conflict);
+    for beside in ["mail", "mall"] {
+        read::<Channel>(create(beside).send().await.expect("answers"), StatusCode::CREATED).await;
+    }
     read::<TokenResponse>(register("alicia").send().await.expect("answers"), StatusCode::CREATED).await;
 }
 

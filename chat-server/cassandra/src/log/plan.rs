@@ -97,9 +97,9 @@ impl Log {
                 _ if whole.refused.is_some() => whole.refused,
                 Decision::Accept => None,
                 Decision::Refuse(refusal) => Some(refusal),
-                Decision::AcceptIfFree { key, gives_up } => {
-                    if self.reserve(channel, &key).await? {
-                        if let Some(old) = gives_up {
+                Decision::AcceptIfFree { claims, gives_up } => {
+                    if self.reserve_all(channel, &claims).await? {
+                        for old in gives_up {
                             plan.released.extend(self.held(channel, &old).await?);
                         }
                         None

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 pub use chat_log::{
     Appended, Authority, Body, NewEvent, Refusal,
     count::{Counts, End, Marker},
-    name_claim, name_key,
+    name_claims, name_key,
 };
 use chat_protocol::{
     ChannelId, ChannelKind, ClientId, Event, InvitationId, Millis, Seq, SessionId, UserId,

@@ -7,7 +7,7 @@ use chat_cassandra::{
     cql::{Cql, Statement, Value},
     schema::PUBLIC_SHARD,
 };
-use chat_domain::store::{LogStore, StoredEvent, name_claim, name_key};
+use chat_domain::store::{LogStore, StoredEvent, name_claims, name_key};
 use chat_protocol::{ChannelId, ChannelKind, EventBody, Millis, Reactions, Seq, UserId};
 
 use crate::harness::wait::until_so;
@@ -61,9 +61,13 @@ impl Model {
         model
     }
 
-    /// The name that no other channel may have: of a public one.
-    pub(crate) fn own_name(&self) -> Option<String> {
-        self.name.as_deref().filter(|_| self.kind == Some(ChannelKind::Public)).map(name_claim)
+    /// What no other channel may claim: of a public one.
+    pub(crate) fn claims(&self) -> Vec<String> {
+        self.name
+            .as_deref()
+            .filter(|_| self.kind == Some(ChannelKind::Public))
+            .map(name_claims)
+            .unwrap_or_default()
     }
 
     fn follow(&mut self, event: &StoredEvent, body: EventBody) {
@@ -164,7 +168,7 @@ impl Model {
         assert_eq!(listed, key.iter().map(String::as_str).collect::<Vec<_>>());
 
         self.check_reactions(cql, channel).await;
-        if let Some(name) = self.own_name() {
+        for name in self.claims() {
             let read = Statement::serial_read("SELECT channel FROM channel_names WHERE name_key = ?");
             let rows = cql.execute(read, vec![Value::Text(name.clone())]).await.unwrap();
             assert_eq!(rows.first().and_then(|row| row.uuid("channel")), Some(channel.0), "{name}");

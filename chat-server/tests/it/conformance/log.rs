@@ -205,6 +205,58 @@ pub(crate) async fn names_of_public_channels_are_unique_in_any_form(store: Arc<d
     commit(&*store, two, created(ada, ChannelKind::Public, Some(&decomposed))).await;
 }
 
+pub(crate) async fn public_channels_do_not_look_alike(store: Arc<dyn Store>) {
+    let ada = UserId::new();
+    for (one, other, expected) in [
+        ("general", "generaI", Appended::Refused(Refusal::NameTaken)),
+        ("c1", "cI", Appended::Refused(Refusal::NameTaken)),
+        ("AI", "Al", Appended::Refused(Refusal::NameTaken)),
+        ("59", "\u{1bc}9", Appended::Refused(Refusal::NameTaken)),
+        ("NATO", "\u{39d}\u{391}\u{3a4}\u{39f}", Appended::Refused(Refusal::NameTaken)),
+        // Only differ in case.
+        ("\u{39d}\u{395}\u{391}-web", "\u{3bd}\u{3b5}\u{3b1}-web", Appended::Refused(Refusal::NameTaken)),
+        ("mail", "mall", Appended::New { seq: 1 }),
+        ("#ia", "#la", Appended::New { seq: 1 }),
+        ("IA", "LA", Appended::New { seq: 1 }),
+        ("GENERAL", "generaI", Appended::New { seq: 1 }),
+    ] {
+        let prefix = unique("alike");
+        let create = async |name: &str| {
+            let name = format!("{prefix} {name}");
+            append(&*store, ChannelId::new(), created(ada, ChannelKind::Public, Some(&name))).await
+        };
+        assert_eq!(create(one).await, Appended::New { seq: 1 }, "{one:?}");
+        assert_eq!(create(other).await, expected, "{one:?} {other:?}");
+    }
+}
+
+pub(crate) async fn a_name_that_was_refused_takes_nothing_and_one_that_is_given_up_leaves_nothing(
+    store: Arc<dyn Store>,
+) {
+    let ada = UserId::new();
+    let taken = Appended::Refused(Refusal::NameTaken);
+    let prefix = unique("both");
+    let create = |name: &str| created(ada, ChannelKind::Public, Some(&format!("{prefix} {name}")));
+    let rename = |name: &str| event(ada, EventBody::Renamed { name: format!("{prefix} {name}") });
+    let [one, two, three, four] = [(); 4].map(|()| ChannelId::new());
+    commit(&*store, one, create("cl")).await;
+    commit(&*store, two, create("other")).await;
+    // It looks like `cl`, but as far as case goes like `ci`, which stays free.
+    assert_eq!(append(&*store, three, create("cI")).await, taken);
+    assert_eq!(append(&*store, two, rename("cI")).await, taken);
+    commit(&*store, three, create("ci")).await;
+    assert_eq!(append(&*store, four, create("C1")).await, taken);
+    // In another case it is not written like `cI` any more, and still nobody else's.
+    commit(&*store, three, rename("elsewhere")).await;
+    commit(&*store, one, rename("CL")).await;
+    commit(&*store, two, rename("cI")).await;
+    assert_eq!(append(&*store, one, rename("cl")).await, taken);
+    commit(&*store, one, rename("moved")).await;
+    assert_eq!(append(&*store, four, create("cl")).await, taken);
+    commit(&*store, two, rename("moved too")).await;
+    commit(&*store, four, create("cl")).await;
+}
+
 /// So that nobody learns what private channels are called by asking for their names.
 pub(crate) async fn a_private_channel_shares_its_name_with_anything(store: Arc<dyn Store>) {
     let ada = UserId::new();

@@ -24,6 +24,8 @@ macro_rules! conformance_suite {
             log::what_changes_nothing_is_refused,
             log::names_of_public_channels_are_unique_without_regard_to_case,
             log::names_of_public_channels_are_unique_in_any_form,
+            log::public_channels_do_not_look_alike,
+            log::a_name_that_was_refused_takes_nothing_and_one_that_is_given_up_leaves_nothing,
             log::a_private_channel_shares_its_name_with_anything,
             log::events_follow_into_the_channel,
             log::reading_in_pages_gives_every_event_once,
