@@ -138,3 +138,52 @@ impl State {
         follow(self, seq, by, body);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rename_claims_what_is_new_and_gives_up_what_is_gone() {
+        let by = UserId(uuid::Uuid::from_u128(1));
+        for (now, name, claims, gives_up) in [
+            ("General", "general", vec![" w general"], vec![" w General"]),
+            ("generaI", "general", vec!["general"], vec!["generai"]),
+            ("plans", "ideas", vec!["ideas", " w ideas"], vec!["plans", " w plans"]),
+            (
+                "plans",
+                "pl\u{e4}ne",
+                vec!["pl\u{e4}ne", " w pla\u{308}ne", " f pl\u{e4}ne"],
+                vec!["plans", " w plans"],
+            ),
+        ] {
+            let channel = ChannelFacts {
+                kind: ChannelKind::Public,
+                name: Some(now.to_owned()),
+                topic: String::new(),
+                archived: false,
+                created_by: by,
+            };
+            let state = State { exists: true, channel: Some(channel), ..State::default() };
+            let rename = NewEvent::of_server(by, 1, EventBody::Renamed { name: name.to_owned() });
+            let owned = |claims: Vec<&str>| claims.into_iter().map(str::to_owned).collect();
+            let expected = Decision::AcceptIfFree { claims: owned(claims), gives_up: owned(gives_up) };
+            assert_eq!(state.decide(&rename), expected, "{now:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn another_form_of_the_same_name_is_the_channel_s_own() {
+        let by = UserId(uuid::Uuid::from_u128(1));
+        let channel = ChannelFacts {
+            kind: ChannelKind::Public,
+            name: Some("caf\u{e9}".to_owned()),
+            topic: String::new(),
+            archived: false,
+            created_by: by,
+        };
+        let state = State { exists: true, channel: Some(channel), ..State::default() };
+        let rename = NewEvent::of_server(by, 1, EventBody::Renamed { name: "cafe\u{301}".to_owned() });
+        assert_eq!(state.decide(&rename), Decision::Accept);
+    }
+}

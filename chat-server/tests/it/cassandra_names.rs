@@ -98,6 +98,8 @@ async fn names_of_before_are_folded_once() {
     };
     store.append(channel, create("cafe\u{301}")).await.unwrap();
     execute("DELETE FROM channel_names WHERE name_key = ? IF EXISTS", vec![text("caf\u{e9}")]).await;
+    store.append(ChannelId::new(), create("Tea AI")).await.unwrap();
+    execute("DELETE FROM channel_names WHERE name_key = ? IF EXISTS", vec![text(" w Tea Al")]).await;
     // What `other-10` looks like.
     execute("DELETE FROM handles WHERE handle = ? IF EXISTS", vec![text("other-lo")]).await;
     execute("DELETE FROM schema_state WHERE what = ? IF EXISTS", vec![text("names")]).await;
@@ -108,8 +110,10 @@ async fn names_of_before_are_folded_once() {
         assert_eq!(store.list_users(Some("lovelace"), None, 10).await.unwrap().first(), Some(&ada));
         let alike = User { id: UserId::new(), handle: "other-1o".into(), ..ada.clone() };
         assert!(!store.create_user(&alike).await.unwrap(), "other-10 is there");
-        let taken = store.append(ChannelId::new(), create("caf\u{e9}")).await.unwrap();
-        assert_eq!(taken, [Appended::Refused(Refusal::NameTaken)]);
+        for name in ["caf\u{e9}", "Tea Al"] {
+            let taken = store.append(ChannelId::new(), create(name)).await.unwrap();
+            assert_eq!(taken, [Appended::Refused(Refusal::NameTaken)], "{name}");
+        }
     }
     keyspace.drop().await;
 }
