@@ -154,17 +154,47 @@ pub struct SeedArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub users: u32,
     /// Channels to add
-    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub channels: u32,
+    #[arg(long, value_name = "M", required_unless_present = "spread",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub channels: Option<u32>,
     /// Members of each channel: channel j gets the users j*K to (j+1)*K, modulo N
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub members: u32,
+    #[arg(long, value_name = "K", required_unless_present = "spread",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub members: Option<u32>,
+    /// Instead of --channels and --members: how many channels of which size, such as 3x1000,200x50; who is in them is drawn by
+    /// chance
+    #[arg(long, value_name = "MxK", value_delimiter = ',', value_parser = sizes, conflicts_with_all = ["channels", "members"])]
+    pub spread: Vec<Sizes>,
+    /// Only the first N users get a session and a token
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub online: Option<u32>,
+    /// One more channel, of so many of the users that get a token
+    #[arg(long, value_name = "K", requires = "spread", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub crowd: Option<u32>,
     /// Messages to write into the first channel, to see what a long log costs
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
     pub messages: u32,
     /// File for the tokens: one JSON object a line, with `user`, `token` and `channels`
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
+}
+
+/// Channels of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// How many channels.
+    pub channels: u32,
+    /// How many members each has.
+    pub members: u32,
+}
+
+fn sizes(text: &str) -> Result<Sizes, String> {
+    let number = |text: &str| text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
+    text.split_once('x')
+        .and_then(|(channels, members)| {
+            Some(Sizes { channels: number(channels)?, members: number(members)? })
+        })
+        .ok_or_else(|| "not of the form CHANNELSxMEMBERS, such as 200x50".to_owned())
 }
 
 /// Settings on the command line; they win over file and environment.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use chat_auth::{MAX_TOKEN_LIFE, OpenError, TokenVerifier};
+use chat_cassandra::CassandraStore;
 use chat_domain::{
     bus::{Bus, local::LocalBus},
     chat::{Actor, ChatError, now_ms},
@@ -20,11 +21,12 @@ use chat_protocol::{
 };
 use chat_sqlite::{SeedChannel, SeedPlan, SqliteStore};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use rand::seq::index::sample;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
-    cli::SeedArgs,
+    cli::{SeedArgs, Sizes},
     config::{Config, StoreEngine},
     engines::{EngineError, open_cassandra_store, open_sqlite},
 };
@@ -35,8 +37,8 @@ const CHUNK: usize = 10_000;
 const MEMBERSHIPS_CHUNK: usize = 50_000;
 /// Sessions written at once to the embedded store, which commits those that wait together.
 const SESSIONS_AT_ONCE: usize = 512;
-/// Users and channels written at once to a store that has no way of its own to be filled.
-const ROWS_AT_ONCE: usize = 32;
+/// Channels whose logs are appended to at once.
+const CHANNELS_AT_ONCE: usize = 32;
 /// Events of one append.
 const EVENTS_AT_ONCE: usize = 100;
 
@@ -45,6 +47,8 @@ struct Target {
     store: Arc<dyn Store>,
     /// The embedded store takes many rows in one transaction.
     sqlite: Option<Arc<SqliteStore>>,
+    /// Cassandra takes many rows at once when nothing has to be decided about them.
+    cassandra: Option<Arc<CassandraStore>>,
 }
 
 impl Target {
@@ -52,10 +56,12 @@ impl Target {
         Ok(match config.store {
             StoreEngine::Sqlite => {
                 let sqlite = Arc::new(open_sqlite(&config.data.dir)?);
-                Self { store: Arc::clone(&sqlite) as Arc<dyn Store>, sqlite: Some(sqlite) }
+                Self { store: Arc::clone(&sqlite) as Arc<dyn Store>, sqlite: Some(sqlite), cassandra: None }
             }
             StoreEngine::Cassandra => {
-                Self { store: Arc::new(open_cassandra_store(&config.cassandra).await?), sqlite: None }
+                let cassandra = Arc::new(open_cassandra_store(&config.cassandra).await?);
+                let store = Arc::clone(&cassandra) as Arc<dyn Store>;
+                Self { store, sqlite: None, cassandra: Some(cassandra) }
             }
         })
     }
@@ -65,12 +71,20 @@ impl Target {
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// More members than users.
-    #[error("--members is {members}, expected at most --users, which is {users}")]
+    #[error("a channel is to have {members} members, expected at most --users, which is {users}")]
     Members {
         /// Members that were asked for.
         members: u32,
         /// Users that there are.
         users: u32,
+    },
+    /// More in the crowd than users with a token.
+    #[error("--crowd is {crowd}, expected at most --online, which is {online}")]
+    Crowd {
+        /// Members that the channel should have.
+        crowd: u32,
+        /// Users with a token.
+        online: u32,
     },
     /// The store cannot be opened.
     #[error(transparent)]
@@ -107,23 +121,28 @@ struct Line<'a> {
 /// # Errors
 /// When the store or the file cannot be written; what was added before stays.
 pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
-    if args.members > args.users {
-        return Err(SeedError::Members { members: args.members, users: args.users });
+    let online = args.online.unwrap_or(args.users).min(args.users);
+    let largest = args.spread.iter().map(|sizes| sizes.members).chain(args.members).max().unwrap_or_default();
+    if largest > args.users {
+        return Err(SeedError::Members { members: largest, users: args.users });
+    }
+    if let Some(crowd) = args.crowd.filter(|crowd| *crowd > online) {
+        return Err(SeedError::Crowd { crowd, online });
     }
     let target = Target::open(config).await?;
     let tokens = |source| SeedError::Tokens { path: args.tokens.clone(), source };
     let mut out = BufWriter::new(private_file(&args.tokens).map_err(tokens)?);
 
     let users = add_users(&target, args.users).await?;
-    let (channels, memberships) = plan_channels(args, &users);
+    let (channels, memberships) = plan_channels(args, &users, online as usize);
+    let total = channels.len();
     let long = channels.first().map(|channel| (channel.id, channel.members.clone()));
     add_channels(&target, channels).await?;
     if let Some((channel, members)) = long {
         add_messages(&*target.store, channel, &members, args.messages).await?;
     }
+    let sessions = add_sessions(&target, &users[..online as usize]).await?;
     let store = target.store;
-    let at_once = if target.sqlite.is_some() { SESSIONS_AT_ONCE } else { ROWS_AT_ONCE };
-    let sessions = add_sessions(&*store, &users, at_once).await?;
 
     let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
     // Tokens are only issued here.
@@ -141,13 +160,17 @@ pub async fn run(args: &SeedArgs, config: &Config) -> Result<(), SeedError> {
         out.write_all(b"\n").map_err(tokens)?;
     }
     out.flush().map_err(tokens)?;
-    eprintln!(
-        "{} users in {} channels of {}; their tokens are in {} for 24 hours",
-        args.users,
-        args.channels,
-        args.members,
-        args.tokens.display()
-    );
+    let tokens = args.tokens.display();
+    match args.members {
+        Some(members) => eprintln!(
+            "{} users in {total} channels of {members}; their tokens are in {tokens} for 24 hours",
+            args.users
+        ),
+        None => eprintln!(
+            "{} users in {total} channels; the tokens of {online} are in {tokens} for 24 hours",
+            args.users
+        ),
+    }
     Ok(())
 }
 
@@ -173,17 +196,11 @@ async fn add_users(target: &Target, count: u32) -> Result<Vec<User>, SeedError> 
         .collect();
     let mut progress = Progress::new("users", users.len());
     for chunk in users.chunks(CHUNK) {
-        match &target.sqlite {
-            Some(sqlite) => {
-                sqlite.seed(SeedPlan { users: chunk.to_vec(), channels: Vec::new() }).await?;
-            }
-            None => {
-                stream::iter(chunk)
-                    .map(|user| target.store.create_user(user))
-                    .buffer_unordered(ROWS_AT_ONCE)
-                    .try_collect::<Vec<bool>>()
-                    .await?;
-            }
+        if let Some(sqlite) = &target.sqlite {
+            sqlite.seed(SeedPlan { users: chunk.to_vec(), channels: Vec::new() }).await?;
+        }
+        if let Some(cassandra) = &target.cassandra {
+            cassandra.seed_users(chunk).await?;
         }
         progress.add(chunk.len());
     }
@@ -191,14 +208,13 @@ async fn add_users(target: &Target, count: u32) -> Result<Vec<User>, SeedError> 
 }
 
 /// The channels, and for each user the ids of theirs.
-fn plan_channels(args: &SeedArgs, users: &[User]) -> (Vec<SeedChannel>, Vec<Vec<ChannelId>>) {
+fn plan_channels(args: &SeedArgs, users: &[User], online: usize) -> (Vec<SeedChannel>, Vec<Vec<ChannelId>>) {
     let run = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
     let mut memberships = vec![Vec::new(); users.len()];
-    let mut slots = (0..users.len()).cycle();
-    let channels = (0..args.channels)
-        .map(|n| {
+    let channels = members_of(args, users.len(), online)
+        .enumerate()
+        .map(|(n, members)| {
             let id = ChannelId::new();
-            let members: Vec<usize> = slots.by_ref().take(args.members as usize).collect();
             for &member in &members {
                 memberships[member].push(id);
             }
@@ -215,6 +231,19 @@ fn plan_channels(args: &SeedArgs, users: &[User]) -> (Vec<SeedChannel>, Vec<Vec<
         })
         .collect();
     (channels, memberships)
+}
+
+/// The members of each channel, as places in the list of users.
+fn members_of(args: &SeedArgs, users: usize, online: usize) -> Box<dyn Iterator<Item = Vec<usize>>> {
+    if let Some((channels, members)) = args.channels.zip(args.members) {
+        let mut slots = (0..users).cycle();
+        return Box::new((0..channels).map(move |_| slots.by_ref().take(members as usize).collect()));
+    }
+    let draw = |from: usize, members: u32| sample(&mut rand::rng(), from, members as usize).into_vec();
+    let each = |sizes: Sizes| std::iter::repeat_n(sizes.members, sizes.channels as usize);
+    let crowd = args.crowd.map(|members| draw(online, members));
+    let others = args.spread.clone().into_iter().flat_map(each);
+    Box::new(crowd.into_iter().chain(others.map(move |members| draw(users, members))))
 }
 
 async fn add_channels(target: &Target, channels: Vec<SeedChannel>) -> Result<(), SeedError> {
@@ -235,7 +264,7 @@ async fn add_channels(target: &Target, channels: Vec<SeedChannel>) -> Result<(),
                 None => {
                     stream::iter(&group)
                         .map(|channel| append_channel(&*target.store, channel))
-                        .buffer_unordered(ROWS_AT_ONCE)
+                        .buffer_unordered(CHANNELS_AT_ONCE)
                         .try_collect::<()>()
                         .await?;
                 }
@@ -296,11 +325,7 @@ async fn add_messages(
 }
 
 /// A session for each user, so that tokens can be revoked like any others. Nobody has their refresh tokens.
-async fn add_sessions(
-    store: &dyn Store,
-    users: &[User],
-    at_once: usize,
-) -> Result<Vec<SessionId>, SeedError> {
+async fn add_sessions(target: &Target, users: &[User]) -> Result<Vec<SessionId>, SeedError> {
     let now = now_ms();
     let life = u64::try_from(MAX_TOKEN_LIFE.as_millis()).unwrap_or(u64::MAX);
     let rows: Vec<SessionRow> = users
@@ -320,11 +345,16 @@ async fn add_sessions(
         .collect();
     let mut progress = Progress::new("sessions", rows.len());
     for chunk in rows.chunks(CHUNK) {
-        stream::iter(chunk)
-            .map(|row| store.create_session(row))
-            .buffer_unordered(at_once)
-            .try_collect::<()>()
-            .await?;
+        match &target.cassandra {
+            Some(cassandra) => cassandra.seed_sessions(chunk).await?,
+            None => {
+                stream::iter(chunk)
+                    .map(|row| target.store.create_session(row))
+                    .buffer_unordered(SESSIONS_AT_ONCE)
+                    .try_collect::<()>()
+                    .await?;
+            }
+        }
         progress.add(chunk.len());
     }
     Ok(rows.into_iter().map(|row| row.id).collect())

@@ -25,6 +25,7 @@ pub mod options;
 mod owners;
 pub mod schema;
 pub mod scylla_driver;
+mod seed;
 mod sessions;
 mod standing;
 mod users;

@@ -17,6 +17,11 @@ const INSERT: Statement = Statement::conditional(
     "INSERT INTO sessions (id, user, created_at, used_at, expires_at, device, refresh_hash, chain, network)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS USING TTL ?",
 );
+/// Without a condition, for [`CassandraStore::seed_sessions`].
+const SEED: Statement = Statement::write(
+    "INSERT INTO sessions (id, user, created_at, used_at, expires_at, device, refresh_hash, chain, network)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TTL ?",
+);
 const SELECT_CQL: &str =
     "SELECT id, user, created_at, used_at, expires_at, device, refresh_hash, chain, network, revoked_at
      FROM sessions WHERE id = ?";
@@ -64,25 +69,38 @@ fn network(hash: Option<u64>) -> Value {
     Value::BigInt(hash.unwrap_or(0).cast_signed())
 }
 
+fn row_of(session: &SessionRow) -> Vec<Value> {
+    vec![
+        id(session.id),
+        Value::Uuid(session.user.0),
+        big(session.created_at),
+        big(session.used_at),
+        big(session.expires_at),
+        text(&session.device),
+        Value::Blob(session.refresh_hash.to_vec()),
+        // Empty: there is none.
+        Value::Blob(session.chain.map_or_else(Vec::new, Vec::from)),
+        network(session.network),
+        ttl(session.expires_at),
+    ]
+}
+
+/// The row of a session whose id is known to be new.
+pub(super) fn seed_row(session: &SessionRow) -> (Statement, Vec<Value>) {
+    (SEED, row_of(session))
+}
+
+/// The row by which a user's sessions are found.
+pub(super) fn link_of(session: &SessionRow) -> (Statement, Vec<Value>) {
+    (LINK, vec![Value::Uuid(session.user.0), id(session.id), ttl(session.expires_at)])
+}
+
 impl CassandraStore {
     pub(super) async fn insert_session(&self, session: &SessionRow) -> Result<(), StoreError> {
         // First the way to it: one that leads nowhere does no harm, a session that no list shows cannot be ended.
         self.link(session.user, session.id, session.expires_at).await?;
-        let values = vec![
-            id(session.id),
-            Value::Uuid(session.user.0),
-            big(session.created_at),
-            big(session.used_at),
-            big(session.expires_at),
-            text(&session.device),
-            Value::Blob(session.refresh_hash.to_vec()),
-            // Empty: there is none.
-            Value::Blob(session.chain.map_or_else(Vec::new, Vec::from)),
-            network(session.network),
-            ttl(session.expires_at),
-        ];
         let ours = |row: &super::cql::Row| row.blob("refresh_hash") == Some(&session.refresh_hash[..]);
-        match self.decide(INSERT, values, ours).await? {
+        match self.decide(INSERT, row_of(session), ours).await? {
             Decided::Applied => Ok(()),
             Decided::Refused(_) => Err(codec::damaged("a session's id to be new")),
         }

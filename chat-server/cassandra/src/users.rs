@@ -23,6 +23,12 @@ pub(super) const USER: Statement =
 const INSERT: Statement = Statement::conditional(
     "INSERT INTO users (id, handle, display_name, role, created_at, deactivated) VALUES (?, ?, ?, ?, ?, ?) IF NOT EXISTS",
 );
+/// Without a condition, for [`CassandraStore::seed_users`].
+const SEED: Statement = Statement::write(
+    "INSERT INTO users (id, handle, display_name, role, created_at, deactivated) VALUES (?, ?, ?, ?, ?, ?)",
+);
+const SEED_CLAIM: Statement =
+    Statement::write("INSERT INTO handles (handle, user, claimed_at) VALUES (?, ?, ?)");
 /// The name and nothing else, and only of a user who is there.
 const RENAME: Statement =
     Statement::conditional("UPDATE users SET display_name = ? WHERE id = ? IF display_name = ?");
@@ -59,26 +65,12 @@ impl CassandraStore {
         if !self.claim_look(&user.handle, user.id).await? || !self.claim(&user.handle, user.id).await? {
             return Ok(false);
         }
-        let first = initial(&user.handle);
-        let mut writes = vec![
-            (LIST_BY_HANDLE, vec![text(first), text(&user.handle), id(user.id)]),
-            (LIST_INITIAL, vec![Value::TinyInt(RING), text(first)]),
-        ];
-        writes.extend(listed_by_name(user));
-        self.writes(writes).await?;
+        self.writes(listed(user)).await?;
         if claimed.elapsed() > MAKE_GOOD_WITHIN {
             return Err(StoreError::Overloaded { retry_after_ms: CLAIM_MS });
         }
-        let values = vec![
-            id(user.id),
-            text(&user.handle),
-            text(&user.display_name),
-            Value::TinyInt(role_number(user.role)),
-            big(user.created_at),
-            Value::Bool(user.deactivated),
-        ];
         let ours = |row: &Row| row.text("handle") == Some(&user.handle);
-        match self.decide(INSERT, values, ours).await? {
+        match self.decide(INSERT, row_of(user), ours).await? {
             Decided::Applied => Ok(true),
             Decided::Refused(_) => Err(codec::damaged("a user's id to be new")),
         }
@@ -166,6 +158,38 @@ impl CassandraStore {
             None => Ok(()),
         }
     }
+}
+
+fn row_of(user: &User) -> Vec<Value> {
+    vec![
+        id(user.id),
+        text(&user.handle),
+        text(&user.display_name),
+        Value::TinyInt(role_number(user.role)),
+        big(user.created_at),
+        Value::Bool(user.deactivated),
+    ]
+}
+
+/// The row of a user whose id is known to be new.
+pub(super) fn seed_row(user: &User) -> (Statement, Vec<Value>) {
+    (SEED, row_of(user))
+}
+
+/// The claim of a handle that is known to be free.
+pub(super) fn seed_claim(handle: &str, user: UserId) -> (Statement, Vec<Value>) {
+    (SEED_CLAIM, vec![text(handle), id(user), big(now_ms())])
+}
+
+/// The rows by which a user is found in lists.
+pub(super) fn listed(user: &User) -> Vec<(Statement, Vec<Value>)> {
+    let first = initial(&user.handle);
+    let mut writes = vec![
+        (LIST_BY_HANDLE, vec![text(first), text(&user.handle), id(user.id)]),
+        (LIST_INITIAL, vec![Value::TinyInt(RING), text(first)]),
+    ];
+    writes.extend(listed_by_name(user));
+    writes
 }
 
 pub(super) fn listed_by_name(user: &User) -> Vec<(Statement, Vec<Value>)> {
