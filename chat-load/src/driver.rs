@@ -9,6 +9,7 @@ use std::{
 };
 
 use chat_protocol::ChannelId;
+use mio::Waker;
 
 use crate::{
     engine::{Command, Handle, Outcome, Plan, Schedule, Shared},
@@ -77,9 +78,11 @@ impl Driver {
         let window_us = start_us + us(options.warmup);
         let end_us = window_us + us(options.seconds);
         self.shared.end_us.store(end_us, Ordering::Relaxed);
-        let schedule = Schedule { start_us, window_us, end_us, rate: options.rate };
+        let rate = options.rate;
+        let schedule = Schedule { start_us, window_us, end_us, rate, first: 0, crowd: None, toggle: None };
         self.workers.iter().for_each(|worker| worker.send(Command::Start(schedule)));
-        let pacer = self.start_pacer(schedule);
+        let wakers = self.workers.iter().map(|worker| Arc::clone(&worker.waker)).collect();
+        let pacer = start_pacer(self.plan.epoch, Arc::clone(&self.shared), wakers, schedule);
         let at = |us: u64| self.plan.epoch + Duration::from_micros(us);
         let (window, end) = (at(window_us), at(end_us));
         let me = std::process::id();
@@ -114,29 +117,6 @@ impl Driver {
         }
         let panicked = |_| RunError::Worker(io::Error::other("the script panicked"));
         script.map(|script| script.join().map_err(panicked)).transpose()
-    }
-
-    /// Wakes workers when a message is due: the system's sleep is far more punctual than epoll's timeout,
-    /// which counts milliseconds.
-    fn start_pacer(&self, schedule: Schedule) -> io::Result<thread::JoinHandle<()>> {
-        let wakers: Vec<_> = self.workers.iter().map(|worker| Arc::clone(&worker.waker)).collect();
-        let epoch = self.plan.epoch;
-        let shared = Arc::clone(&self.shared);
-        thread::Builder::new().name("pacer".into()).spawn(move || {
-            for (n, waker) in (0..).zip(wakers.iter().cycle()) {
-                let Some(due_us) = schedule.due_us(n) else { return };
-                if due_us >= shared.end_us.load(Ordering::Relaxed) {
-                    return;
-                }
-                let due = epoch + Duration::from_micros(due_us);
-                if let Some(left) = due.checked_duration_since(Instant::now()) {
-                    pause(left);
-                }
-                if waker.wake().is_err() {
-                    return;
-                }
-            }
-        })
     }
 
     /// Waits until every send is answered, and those who were dropped are back.
@@ -183,8 +163,33 @@ impl Driver {
     }
 }
 
+/// Wakes workers when a message is due: the system's sleep is far more punctual than epoll's timeout,
+/// which counts milliseconds.
+pub(crate) fn start_pacer(
+    epoch: Instant,
+    shared: Arc<Shared>,
+    wakers: Vec<Arc<Waker>>,
+    schedule: Schedule,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("pacer".into()).spawn(move || {
+        for (n, waker) in (schedule.first..).zip(wakers.iter().cycle()) {
+            let Some(due_us) = schedule.due_us(n) else { return };
+            if due_us >= shared.end_us.load(Ordering::Relaxed) {
+                return;
+            }
+            let due = epoch + Duration::from_micros(due_us);
+            if let Some(left) = due.checked_duration_since(Instant::now()) {
+                pause(left);
+            }
+            if waker.wake().is_err() {
+                return;
+            }
+        }
+    })
+}
+
 #[expect(clippy::disallowed_methods, reason = "these threads have nothing else to do, and no runtime")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
 }
 

@@ -11,11 +11,39 @@ const MAX_BITS: u32 = 40;
 const BUCKETS: usize = ((MAX_BITS - STEP_BITS + 1) as usize) * STEPS_LEN;
 
 /// Counts of microseconds in log-linear buckets: 18 KiB, whatever is recorded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(into = "Sparse", from = "Sparse")]
 pub struct Histogram {
     counts: Box<[u64]>,
     total: u64,
     max_us: u64,
+}
+
+/// A histogram as it is sent: only what is not 0.
+#[derive(Serialize, Deserialize)]
+struct Sparse {
+    counts: Vec<(usize, u64)>,
+    max_us: u64,
+}
+
+impl From<Histogram> for Sparse {
+    fn from(histogram: Histogram) -> Self {
+        let counts = histogram.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect();
+        Self { counts, max_us: histogram.max_us }
+    }
+}
+
+impl From<Sparse> for Histogram {
+    fn from(sparse: Sparse) -> Self {
+        let mut histogram = Self { max_us: sparse.max_us, ..Self::default() };
+        for (index, count) in sparse.counts {
+            if let Some(place) = histogram.counts.get_mut(index) {
+                *place += count;
+                histogram.total += count;
+            }
+        }
+        histogram
+    }
 }
 
 /// The quantiles that a report shows, in milliseconds.
@@ -142,5 +170,9 @@ mod tests {
         a.merge(&b);
         assert_eq!(a.count(), 2);
         assert_eq!(a.quantiles().map(|q| q.max), Some(3.0));
+        let sent = serde_json::to_string(&a).expect("serialises");
+        let got: Histogram = serde_json::from_str(&sent).expect("is a histogram");
+        assert!(sent.len() < 60, "{sent}");
+        assert_eq!((got.count(), got.quantiles()), (2, a.quantiles()));
     }
 }

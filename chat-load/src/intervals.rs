@@ -5,15 +5,43 @@ use serde::{Deserialize, Serialize};
 use crate::histogram::Histogram;
 
 /// Length of an interval.
-const INTERVAL_US: u64 = 5_000_000;
+pub(crate) const INTERVAL_US: u64 = 5_000_000;
 /// Intervals that are kept apart, of 18 KiB each; what comes after almost an hour counts to the last one.
 const MAX_INTERVALS: usize = 700;
 /// Of fewer values there is no 99th percentile to speak of.
 const JUDGED: u64 = 200;
 
-/// Latencies by when they ended.
-#[derive(Debug, Default)]
+/// Latencies by when they ended, or by when they began.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Intervals(Vec<Histogram>);
+
+/// What a process of several measures, by when it began.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ByTime {
+    /// Deliveries in all channels but the crowd's, to sockets that never lost their gateway.
+    pub(crate) channels: Intervals,
+    /// Deliveries in the crowd's channel to them.
+    pub(crate) crowd: Intervals,
+    /// Deliveries to sockets after they had lost their gateway.
+    pub(crate) returned: Intervals,
+    /// What they caught up with, from when it was due.
+    pub(crate) caught_up: Intervals,
+    /// From due to acked.
+    pub(crate) ack: Intervals,
+    /// From a change of presence to its being heard of.
+    pub(crate) presence: Intervals,
+}
+
+impl ByTime {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.channels.merge(&other.channels);
+        self.crowd.merge(&other.crowd);
+        self.returned.merge(&other.returned);
+        self.caught_up.merge(&other.caught_up);
+        self.ack.merge(&other.ack);
+        self.presence.merge(&other.presence);
+    }
+}
 
 /// The interval of a run with the highest p99, of those with 200 values or more.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -46,6 +74,21 @@ impl Intervals {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
             mine.merge(theirs);
         }
+    }
+
+    /// The intervals from the first on.
+    pub(crate) fn all(&self) -> &[Histogram] {
+        &self.0
+    }
+
+    /// All that was counted in a span, which begins and ends with an interval.
+    pub(crate) fn between(&self, from_us: u64, to_us: u64) -> Histogram {
+        let mut sum = Histogram::default();
+        let (from, to) = (from_us / INTERVAL_US, to_us.div_ceil(INTERVAL_US));
+        for (_, interval) in (0..).zip(&self.0).filter(|(index, _)| (from..to).contains(index)) {
+            sum.merge(interval);
+        }
+        sum
     }
 
     /// The worst; none when no interval has enough values.

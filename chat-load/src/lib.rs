@@ -21,6 +21,7 @@ pub mod reconnects;
 pub mod report;
 pub mod rest;
 pub mod run;
+pub mod scale;
 pub mod server_process;
 pub mod timeline;
 pub mod tokens;

@@ -205,6 +205,7 @@ fn plan(options: &Options) -> Result<Plan, RunError> {
         watchers,
         targets,
         history,
+        share: None,
     })
 }
 

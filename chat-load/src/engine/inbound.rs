@@ -130,10 +130,28 @@ impl Worker {
             if was_live {
                 self.outcome.delivery.record(took_us);
             }
+            if self.plan.share.is_some() {
+                self.delivered(conn, slot, was_live, due_us, took_us);
+            }
         }
         if observation == Observation::Ahead {
             self.gap(conn, slot, now);
         }
+    }
+
+    fn delivered(&mut self, conn: usize, slot: usize, was_live: bool, due_us: u64, took_us: u64) {
+        let state = &self.conns[conn];
+        let in_crowd = Some(state.slots[slot].channel) == self.crowd_channel;
+        let by_time = &mut self.outcome.by_time;
+        let intervals = match (was_live, state.lost > 0, in_crowd) {
+            (false, true, _) => &mut by_time.caught_up,
+            // Who was away on purpose is not the server's doing.
+            (false, false, _) => return,
+            (true, true, _) => &mut by_time.returned,
+            (true, false, true) => &mut by_time.crowd,
+            (true, false, false) => &mut by_time.channels,
+        };
+        intervals.record(due_us, took_us);
     }
 
     fn record_delivery(&self, conn: usize, head: &EventHead, catching_up: bool) {

@@ -29,12 +29,13 @@ use std::{
 use chat_protocol::{ChannelId, Event, UserId};
 use mio::Waker;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     client_id::RunTag,
     histogram::Histogram,
     history::{Ack, Read, Receipt, record::Record},
-    intervals::Intervals,
+    intervals::{ByTime, Intervals},
     options::{Options, Protocol, Target},
     timeline::Timeline,
     tokens::Account,
@@ -59,6 +60,19 @@ pub(crate) struct Plan {
     /// Connections that come and go for the watchers, right after those in number.
     pub(crate) targets: std::ops::Range<u32>,
     pub(crate) history: Option<Mutex<BufWriter<File>>>,
+    /// What this process does of a run that several make together.
+    pub(crate) share: Option<Share>,
+}
+
+/// The part of one process in a run of several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    /// Number of the process, which its ids carry.
+    pub(crate) process: u8,
+    /// The channel whose messages have a schedule of their own.
+    pub(crate) crowd: ChannelId,
+    /// How many users each watcher watches.
+    pub(crate) watched_by_each: u32,
 }
 
 impl Plan {
@@ -143,14 +157,30 @@ pub(crate) struct Schedule {
     pub(crate) end_us: u64,
     /// Messages a second, over all workers.
     pub(crate) rate: f64,
+    /// Number of the first message.
+    pub(crate) first: u64,
+    /// How often a message goes to the crowd of a [`Share`], and when the first does.
+    pub(crate) crowd: Option<Every>,
+    /// How often one of the watched goes away.
+    pub(crate) toggle: Option<Every>,
+}
+
+/// Times at even distances, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Every {
+    /// The first of them.
+    pub(crate) first_us: u64,
+    /// From one to the next.
+    pub(crate) every_us: u64,
 }
 
 impl Schedule {
-    /// When message `n` (of all workers, from 0) is due; none when that is after the end.
+    /// When message `n` (of all workers) is due; none when that is after the end.
     pub(crate) fn due_us(&self, n: u64) -> Option<u64> {
         if self.rate <= 0.0 {
             return None;
         }
+        let n = n.saturating_sub(self.first);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "microseconds of a run")]
         let due = self.start_us + (n as f64 * 1e6 / self.rate) as u64;
         (due < self.end_us).then_some(due)
@@ -175,6 +205,8 @@ pub(crate) struct Outcome {
     pub(crate) delivery: Histogram,
     /// Deliveries by when they came, what sockets caught up with too.
     pub(crate) intervals: Intervals,
+    /// What a [`Share`] measures.
+    pub(crate) by_time: ByTime,
     pub(crate) presence: Histogram,
     pub(crate) acks: Vec<Ack>,
     pub(crate) receipts: Vec<Receipt>,
@@ -212,6 +244,7 @@ impl Outcome {
         self.ack.merge(&other.ack);
         self.delivery.merge(&other.delivery);
         self.intervals.merge(&other.intervals);
+        self.by_time.merge(&other.by_time);
         self.presence.merge(&other.presence);
         self.acks.extend(other.acks);
         self.receipts.extend(other.receipts);

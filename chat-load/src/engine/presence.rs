@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use chat_protocol::{ClientFrame, PresenceStatus, UserPresence};
 use rand::RngExt;
 
-use super::{Expected, conn::Link, worker::Worker};
+use super::{Expected, Share, conn::Link, worker::Worker};
 use crate::timeline::PresenceEvent;
 
 /// Over all workers, one of the watched goes away this often, in microseconds.
@@ -15,7 +15,10 @@ const AWAY_MS: u64 = 3_000;
 
 impl Worker {
     pub(super) fn start_presence(&mut self, now: u64) {
-        if !self.plan.targets.is_empty() {
+        if self.plan.share.is_some() {
+            let toggle = self.schedule.and_then(|schedule| schedule.toggle);
+            self.next_toggle_us = toggle.map_or(u64::MAX, |toggle| toggle.first_us);
+        } else if !self.plan.targets.is_empty() {
             self.next_toggle_us = now + TOGGLE_US;
         }
     }
@@ -25,7 +28,15 @@ impl Worker {
         if self.global(conn) >= self.plan.watchers || self.plan.targets.is_empty() {
             return;
         }
-        let users = self.plan.targets.clone().map(|target| self.plan.account(target).user).collect();
+        let targets = self.plan.targets.clone();
+        let watched = match self.plan.share {
+            None => targets,
+            Some(Share { watched_by_each: each, .. }) => {
+                let first = targets.start + self.global(conn) * each;
+                first.min(targets.end)..(first + each).min(targets.end)
+            }
+        };
+        let users = watched.map(|target| self.plan.account(target).user).collect();
         if let Ok(json) = serde_json::to_vec(&ClientFrame::Watch { id: None, users }) {
             self.timeline.see(self.plan.now_us(), PresenceEvent::Watches { watcher: self.global(conn) });
             self.write(conn, &json);
@@ -34,8 +45,10 @@ impl Worker {
 
     pub(super) fn toggle_due(&mut self, now: u64) {
         let threads = u64::from(self.plan.options.threads);
+        let toggle = self.schedule.and_then(|schedule| schedule.toggle);
+        let every_us = toggle.map_or(TOGGLE_US * threads, |toggle| toggle.every_us);
         while self.next_toggle_us <= now {
-            self.next_toggle_us += TOGGLE_US * threads;
+            self.next_toggle_us += every_us;
             // The last ones have the time to come back before the end.
             let end_us = self.schedule.map_or(0, |schedule| schedule.end_us);
             if self.next_toggle_us + AWAY_MS * 1000 >= end_us {
@@ -101,7 +114,9 @@ impl Worker {
             };
             let Some(expected) = expected else { continue };
             if online == expected.online && self.presence_seen.insert((conn, *user, expected.change)) {
-                self.outcome.presence.record(now.saturating_sub(expected.since_us));
+                let took_us = now.saturating_sub(expected.since_us);
+                self.outcome.presence.record(took_us);
+                self.outcome.by_time.presence.record(expected.since_us, took_us);
             }
         }
     }

@@ -275,7 +275,13 @@ impl Worker {
         let state = &mut self.conns[conn];
         let ceiling = (BACKOFF_MS << state.attempts.min(10)).min(MAX_BACKOFF_MS);
         state.attempts += 1;
-        state.gateway = (state.gateway + 1) % self.plan.gateways.len();
+        let others = self.plan.gateways.len().saturating_sub(1);
+        let step = match self.plan.share {
+            // As behind a balancer: those of one gateway come to all others.
+            Some(_) if others > 1 => self.rng.random_range(1..=others),
+            _ => 1,
+        };
+        state.gateway = (state.gateway + step) % self.plan.gateways.len();
         let hint = state.come_back_ms.take().unwrap_or_default();
         let ceiling = if hint > 0 { ceiling.min(HINTED_JITTER_MS) } else { ceiling };
         let wait_ms = hint + self.rng.random_range(0..=ceiling);

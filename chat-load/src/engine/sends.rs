@@ -22,12 +22,16 @@ use crate::{
 const ACK_DEADLINE_US: u64 = 5_000_000;
 /// An ack within this time is prompt.
 const PROMPT_US: u64 = 500_000;
+/// Numbers of messages to the crowd begin behind all others.
+const CROWD_NUMBERS: u64 = 1 << 31;
 /// Wait before a refused send is tried again when the server does not say how long.
 const RETRY_MS: u64 = 200;
 
 impl Worker {
     pub(super) fn start(&mut self, schedule: Schedule, now: u64) {
         self.schedule = Some(schedule);
+        self.next_message = schedule.first + u64::from(self.id);
+        self.next_crowd_us = schedule.crowd.map_or(u64::MAX, |crowd| crowd.first_us);
         self.start_churn(now);
         self.start_presence(now);
     }
@@ -35,21 +39,24 @@ impl Worker {
     /// Hands out the messages that are due, however late it is: their latency counts from when they were due.
     pub(super) fn send_due(&mut self, now: u64) {
         let Some(schedule) = self.schedule else { return };
+        self.send_to_crowd(&schedule, now);
         let workers = u64::from(self.plan.options.threads);
         while let Some(due_us) = schedule.due_us(self.next_message).filter(|due| *due <= now) {
             let number = self.next_message;
             self.next_message += workers;
             let doomed = self.doomed.take().filter(|conn| self.conns[*conn].link == Link::Live);
-            let Some(conn) = doomed.or_else(|| self.next_sender()) else {
+            let next = doomed.map(|conn| (conn, None)).or_else(|| self.next_sender());
+            let Some((conn, channel)) = next else {
                 *self.outcome.trouble.entry("nobody to send".into()).or_default() += 1;
                 continue;
             };
-            let kind = if doomed.is_some() || due_us < schedule.window_us {
+            let channel = channel.unwrap_or_else(|| self.any_channel(conn));
+            let kind = if doomed.is_some() || due_us < schedule.window_us || self.waits_for_its_sender(conn) {
                 Kind::Unmeasured
             } else {
                 Kind::Measured
             };
-            self.enqueue(conn, number, due_us, kind);
+            self.enqueue(conn, channel, number, due_us, kind);
             self.pump(conn, now);
             if doomed.is_some() {
                 self.drop_on_purpose(conn, now);
@@ -59,26 +66,68 @@ impl Worker {
 
     /// The next connection in turn that has a channel and is not away on purpose. One that the server lost
     /// keeps its turn: its message waits, and the wait is measured.
-    fn next_sender(&mut self) -> Option<usize> {
+    fn next_sender(&mut self) -> Option<(usize, Option<u32>)> {
+        for _ in 0..self.places.len() {
+            let (conn, channel) = self.places[self.turn % self.places.len()];
+            self.turn += 1;
+            if self.can_send(conn) {
+                return Some((conn, Some(channel)));
+            }
+        }
         for _ in 0..self.senders.len() {
             let conn = self.senders[self.turn % self.senders.len()];
             self.turn += 1;
-            let state = &self.conns[conn];
-            let fit = !matches!(state.link, Link::Dead | Link::Down { deliberate: true });
-            if fit && state.welcomed && !state.slots.is_empty() {
-                return Some(conn);
+            if self.can_send(conn) {
+                return Some((conn, None));
             }
         }
         None
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a run has fewer than 2^32 messages")]
-    fn enqueue(&mut self, conn: usize, number: u64, due_us: u64, kind: Kind) {
-        let index = number as u32;
-        let id = self.plan.tag.encode(Decoded { due_us, kind, worker: self.id, index });
+    /// In a run of several processes, what a sender without a socket has to say is not measured: nobody else waits for it.
+    fn waits_for_its_sender(&self, conn: usize) -> bool {
+        self.plan.share.is_some() && self.conns[conn].link != Link::Live
+    }
+
+    fn can_send(&self, conn: usize) -> bool {
+        let state = &self.conns[conn];
+        let fit = !matches!(state.link, Link::Dead | Link::Down { deliberate: true });
+        fit && state.welcomed && !state.slots.is_empty()
+    }
+
+    fn any_channel(&mut self, conn: usize) -> u32 {
         let slot = self.rng.random_range(0..self.conns[conn].slots.len());
+        self.conns[conn].slots[slot].channel
+    }
+
+    /// Messages to the crowd have numbers of their own.
+    fn send_to_crowd(&mut self, schedule: &Schedule, now: u64) {
+        let Some((channel, every)) = self.crowd_channel.zip(schedule.crowd) else { return };
+        while self.next_crowd_us <= now {
+            let due_us = self.next_crowd_us;
+            self.next_crowd_us = due_us + every.every_us;
+            if self.next_crowd_us >= schedule.end_us {
+                self.next_crowd_us = u64::MAX;
+            }
+            for _ in 0..self.crowd.len() {
+                let conn = self.crowd[self.crowd_turn % self.crowd.len()];
+                self.crowd_turn += 1;
+                if self.can_send(conn) {
+                    let number = CROWD_NUMBERS + self.crowd_turn as u64;
+                    self.enqueue(conn, channel, number, due_us, Kind::Measured);
+                    self.pump(conn, now);
+                    break;
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a run has fewer than 2^32 messages")]
+    fn enqueue(&mut self, conn: usize, channel: u32, number: u64, due_us: u64, kind: Kind) {
+        let index = number as u32;
+        let worker = self.plan.share.map_or(self.id, |share| share.process);
+        let id = self.plan.tag.encode(Decoded { due_us, kind, worker, index });
         let state = &mut self.conns[conn];
-        let channel = state.slots[slot].channel;
         state.outbox.push_back(Send {
             id,
             channel,
@@ -163,6 +212,7 @@ impl Worker {
             if send.kind == Kind::Measured && !send.interrupted {
                 let took_us = now.saturating_sub(send.due_us);
                 self.outcome.ack.record(took_us);
+                self.outcome.by_time.ack.record(send.due_us, took_us);
                 self.outcome.prompt += u64::from(took_us <= PROMPT_US);
             }
             if self.channel_ids[send.channel as usize] != ack.channel {

@@ -66,6 +66,12 @@ pub(super) struct Worker {
     pub(super) next_message: u64,
     /// Connections that send, in the order of their turns.
     pub(super) senders: Vec<usize>,
+    /// In a run of several processes: who sends where, in the order of their turns, and who is in the crowd.
+    pub(super) places: Vec<(usize, u32)>,
+    pub(super) crowd: Vec<usize>,
+    pub(super) crowd_channel: Option<u32>,
+    pub(super) crowd_turn: usize,
+    pub(super) next_crowd_us: u64,
     pub(super) turn: usize,
     /// The next message is this one's, which is then dropped.
     pub(super) doomed: Option<usize>,
@@ -99,7 +105,7 @@ impl Worker {
             .map(|(conn, _)| conn)
             .collect();
         senders.shuffle(&mut rng);
-        Ok(Self {
+        let mut worker = Self {
             id,
             waker,
             poll,
@@ -121,6 +127,11 @@ impl Worker {
             schedule: None,
             next_message: u64::from(id),
             senders,
+            places: Vec::new(),
+            crowd: Vec::new(),
+            crowd_channel: None,
+            crowd_turn: 0,
+            next_crowd_us: u64::MAX,
             turn: 0,
             doomed: None,
             next_churn_us: u64::MAX,
@@ -131,7 +142,30 @@ impl Worker {
             behind,
             plan,
             shared,
-        })
+        };
+        if let Some(share) = worker.plan.share {
+            worker.take_places(share.crowd);
+        }
+        Ok(worker)
+    }
+
+    /// Each member of each channel has a turn, so that channels get messages by how many are there.
+    fn take_places(&mut self, crowd: ChannelId) {
+        let number = self.channel(crowd);
+        self.crowd_channel = Some(number);
+        let plan = Arc::clone(&self.plan);
+        for conn in 0..self.conns.len() {
+            for channel in &plan.account(self.global(conn)).channels {
+                if *channel == crowd {
+                    self.crowd.push(conn);
+                } else {
+                    let channel = self.channel(*channel);
+                    self.places.push((conn, channel));
+                }
+            }
+        }
+        self.places.shuffle(&mut self.rng);
+        self.crowd.shuffle(&mut self.rng);
     }
 
     pub(super) fn waker(&self) -> Arc<Waker> {
@@ -204,7 +238,8 @@ impl Worker {
     /// punctual than epoll's milliseconds.
     fn poll_timeout(&self) -> Duration {
         let now = self.plan.now_us();
-        let soonest = [self.timers.next_us().unwrap_or(u64::MAX), self.next_churn_us, self.next_toggle_us]
+        let timer_us = self.timers.next_us().unwrap_or(u64::MAX);
+        let soonest = [timer_us, self.next_churn_us, self.next_toggle_us, self.next_crowd_us]
             .into_iter()
             .fold(now + IDLE_US, u64::min);
         let paced = !self.to_connect.is_empty() && self.connect_budget_us > now;

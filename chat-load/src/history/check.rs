@@ -14,7 +14,7 @@ const MAX_HOLE: u64 = 1_000_000;
 const MAX_EXAMPLES: usize = 20;
 
 /// A send that the server said it had committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// The log that the ack names.
     pub channel: ChannelId,
@@ -54,7 +54,7 @@ pub struct ChannelLog {
 }
 
 /// One receiver's account of one channel.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Receipt {
     /// Which receiver, for the explanation.
     pub receiver: u32,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event_head::mix;
 
 /// Events kept beyond a gap. More are dropped and come again when the gap is repaired from the cursor.
@@ -19,7 +21,7 @@ pub enum Observation {
 }
 
 /// What a receiver saw that it should not have, by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Events that came twice on one socket though nothing was asked for.
     pub duplicated: u64,
@@ -29,7 +31,7 @@ pub struct Tally {
 
 /// The events of one channel that one receiver got, without the events: where they begin, up to where they
 /// have no hole, and a digest of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cursor {
     base: u64,
     contiguous: u64,
@@ -39,7 +41,7 @@ pub struct Cursor {
     trouble: Option<Box<Trouble>>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Trouble {
     pending: BTreeMap<u64, u64>,
     tally: Tally,
