@@ -19,7 +19,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Makes a run
-    Run(Run),
+    Run(Box<Run>),
     /// Prints what `chat-server seed` needs for a run: its --spread and its --crowd
     Spread {
         /// Sockets of the run
@@ -85,7 +85,7 @@ struct Run {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Run(options) => load(options).map(|findings| findings.is_clean()),
+        Task::Run(options) => load(*options).map(|findings| findings.is_clean()),
         Task::Spread { sockets, users, channels } => {
             let spread = Spread::of(sockets, users, channels);
             println!("--spread {spread} --crowd {}", spread.crowd);

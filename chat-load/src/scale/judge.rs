@@ -164,7 +164,7 @@ pub struct Findings {
     pub caught_up: Option<Quantiles>,
     /// Events that were owed, and those of them that came.
     pub expected: u64,
-    /// See `expected`.
+    /// Events that arrived of those.
     pub delivered: u64,
     /// Messages that were acked.
     pub acked: u64,
@@ -178,11 +178,11 @@ pub struct Findings {
     pub lost_sockets: u64,
     /// Sends that were tried again, gaps in what came live, `sync`s that recovered, and those that did not.
     pub resent: u64,
-    /// See `resent`.
+    /// Gaps that clients found in a channel.
     pub gaps: u64,
-    /// See `resent`.
+    /// Channels that were caught up with over the socket.
     pub recovered: u64,
-    /// See `resent`.
+    /// Channels that were caught up with over REST.
     pub paged: u64,
     /// Changes of presence that were made.
     pub presence_changes: u64,

@@ -95,7 +95,7 @@ pub enum ScaleError {
 pub struct Settings {
     /// Accounts, as `chat-server seed` writes them; each gets a socket.
     pub tokens: PathBuf,
-    /// The gateways.
+    /// The gateways that sockets are spread over.
     pub gateways: Vec<Gateway>,
     /// Where logs are read.
     pub api: String,

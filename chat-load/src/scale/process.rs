@@ -23,7 +23,7 @@ pub struct Gateway {
     pub name: String,
     /// Its public address.
     pub url: String,
-    /// Its process.
+    /// Id of its process.
     pub pid: u32,
 }
 
@@ -47,7 +47,7 @@ impl std::str::FromStr for Gateway {
 pub struct Beside {
     /// How it is called in tables.
     pub name: String,
-    /// Its process.
+    /// Id of its process.
     pub pid: u32,
 }
 
@@ -91,7 +91,7 @@ impl Worker {
     /// Starts this program again as a worker, whose reports come with its number.
     pub(super) fn start(
         assignment: &Assignment,
-        reports: mpsc::Sender<(usize, Beat)>,
+        reports: mpsc::SyncSender<(usize, Beat)>,
     ) -> Result<Self, ScaleError> {
         let program = std::env::current_exe()?;
         let mut child =

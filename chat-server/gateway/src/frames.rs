@@ -27,7 +27,7 @@ pub enum Input {
     Text(String),
     /// A ping, to be answered with this frame.
     Ping(Bytes),
-    /// A pong.
+    /// A pong, which nothing follows from.
     Pong,
     /// A close, to be answered with this frame. What is behind it is not looked at.
     Close(Bytes),

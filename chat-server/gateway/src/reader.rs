@@ -23,7 +23,7 @@ thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// What came.
+/// What came from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// A whole message.
