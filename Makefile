@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz hostile load chaos chaos-cluster fmt lint screenshots dashboard clean
+.PHONY: help run test cluster cluster-down engines engines-down kube kube-down kind-test images bench simulate fuzz hostile load scale chaos chaos-cluster fmt lint screenshots dashboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ simulate: ## the autoscaler over a day of 75,000 and of 2,500,000 users: pods us
 load: ## 2,000 sockets, 100 messages/s, 10 % churn a minute for 60 s: nothing lost, doubled or reordered
 	@scripts/check-host.sh
 	@scripts/load.sh $(ARGS)
+
+scale: ## 75,000 sockets of 250,000 users over five gateways, a peak, a gateway killed; 12 GiB (ARGS="--help")
+	@scripts/check-host.sh
+	@scripts/scale.sh $(ARGS)
 
 chaos: ## the load of a team while the parts of a cluster are killed and hang, one after another
 	@scripts/check-host.sh

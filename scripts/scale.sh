@@ -125,7 +125,8 @@ on_cluster() {
 #!/bin/bash
 # Single partitions that the node has read for the chat.
 ENGINES_DIR="$CLUSTER_DIR" "$ROOT/scripts/engines/cassandra.sh" nodetool 1 tablestats folkmoot |
-    awk '/Local read count/ { sum += \$4 } END { print sum + 0 }'
+    awk '/Table: / { table = \$2 } /Local read count/ { sum += \$4; print table, \$4 >"/dev/stderr" } END { print sum + 0 }' \
+        2>>"$CLUSTER_DIR/cassandra1/log/reads.txt"
 READS
     chmod +x "$SCRATCH/reads.sh"
     local name

@@ -141,7 +141,11 @@ step_kube() {
 
 # `make load` in a third of the time: long enough for every socket to connect, drop and resume. It judges what was lost,
 # doubled or reordered; how fast a machine is that also runs tests says nothing.
-step_load() { PROFILE=quick SECONDS_OF_LOAD=20 P99_BAR_MS= "$ROOT/scripts/load.sh"; }
+# Then a small run of `make scale`, whose processes must find each other and whose promises are the same.
+step_load() {
+    PROFILE=quick SECONDS_OF_LOAD=20 P99_BAR_MS= "$ROOT/scripts/load.sh"
+    PROFILE=quick "$ROOT/scripts/scale.sh" --embedded --sockets 1000 --users 3000 --channels 100 --seconds 5
+}
 
 if [ "${1:-}" = --list ]; then
     tr ' ' '\n' <<<"$STEPS"

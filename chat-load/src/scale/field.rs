@@ -35,8 +35,8 @@ const CROWD_US: u64 = 10_000_000;
 const WATCHED: u32 = 100;
 /// How long to wait for a report before the clock is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// Reports of workers that wait to be looked at.
-const BEATS: usize = 256;
+/// Reports that wait; whoever reports waits with them.
+const REPORTS: usize = 1_024;
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -87,7 +87,7 @@ impl Field {
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (began, tag) = (Instant::now(), rand::rng().random());
-        let (sender, reports) = mpsc::sync_channel(BEATS);
+        let (sender, reports) = mpsc::sync_channel(REPORTS);
         let mut workers = Vec::new();
         let mut files = Vec::new();
         for (process, (tokens, sockets)) in (0_u8..).zip(&parts) {

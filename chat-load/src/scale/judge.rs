@@ -404,3 +404,76 @@ pub(super) fn picture(findings: &Findings) -> String {
         .collect();
     draw(&panels, &marks, seconds.last().map_or(1.0, |second| second.at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000;
+
+    fn settings() -> Settings {
+        Settings {
+            tokens: "tokens".into(),
+            gateways: vec!["gateway1,http://127.0.0.1:1,1".parse().expect("is a gateway")],
+            api: "http://127.0.0.1:1".into(),
+            beside: vec!["cassandra,2".parse().expect("is a process")],
+            cluster: None,
+            store_reads: None,
+            workers: 1,
+            seconds: 10,
+            rates: (58.0, 600.0),
+            source_addresses: 1,
+            title: "a run".into(),
+        }
+    }
+
+    fn judged(settings: &Settings, took_us: u64) -> Judged<'_> {
+        let mut found = Found::default();
+        for at in (10 * S..20 * S).step_by(1_000) {
+            found.by_time.channels.record(at, took_us);
+            found.by_time.crowd.record(at, 2 * took_us);
+        }
+        let second = |at: u32| Second {
+            at: f64::from(at),
+            cpu: vec![f64::from(at) / 2.0, 0.0, 0.0],
+            ..Second::default()
+        };
+        Judged {
+            settings,
+            sockets: 1_000,
+            connected_us: S,
+            resident: 3 << 20,
+            phases: vec![Phase::new("mean rate", 58.0, 10 * S, 20 * S)],
+            storm: Some(Storm { killed_us: 5 * S, back_us: Some(9 * S), resumed: 10, reads_each: Some(1.5) }),
+            found,
+            verdict: Verdict::default(),
+            altered: 0,
+            seconds: (0..30).map(second).collect(),
+        }
+    }
+
+    fn line(findings: &Findings, what: &str) -> Vec<String> {
+        table(findings).into_iter().find(|row| row[0].contains(what)).expect("is in the table")
+    }
+
+    #[test]
+    fn a_phase_is_measured_in_its_span_and_compared_with_its_bars() {
+        let settings = settings();
+        let good = findings(judged(&settings, 20_000));
+        let phase = &good.phases[0];
+        assert!((phase.deliveries - 2_000.0).abs() < 1.0, "{}", phase.deliveries);
+        assert_eq!(
+            phase.cores.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["gateways", "cassandra", "load"]
+        );
+        assert!((phase.cores[0].1 - 0.5).abs() < 0.01);
+        assert_eq!(line(&good, "p99, up to 1,000")[1..], ["20.0 ms", "< 100 ms", "met"]);
+        assert_eq!(line(&good, "memory")[1..], ["3.07 KiB", "≤ 4 KiB", "met"]);
+        assert_eq!(line(&good, "are back")[1..], ["4.0 s", "< 30 s", "met"]);
+        let bad = findings(judged(&settings, 200_000));
+        assert_eq!(line(&bad, "p99, up to 1,000")[3], "MISSED");
+        assert_eq!(line(&bad, "p99, largest")[3], "MISSED");
+        assert!(!bad.is_clean(), "nothing was acked");
+        assert!(picture(&bad).contains("mean rate"));
+    }
+}

@@ -42,7 +42,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Messages are due from so long after a phase was begun, at least.
 const LEAD_US: u64 = 2_500_000;
 /// Until the gateway is killed in its phase.
-const CALM_US: u64 = 10_000_000;
+const CALM_US: u64 = 15_000_000;
+/// So long before that, the store's reads are counted, which takes a Java virtual machine.
+const COUNT_US: u64 = 5_000_000;
 /// Longest waits: for all to be connected, for all to be back, and for what is under way at the end.
 const CONNECT: Duration = Duration::from_secs(300);
 const BACK: Duration = Duration::from_secs(120);
@@ -196,9 +198,10 @@ fn storm(
         length_us: length_us + CALM_US,
         churn: None,
     })?;
-    field.wait_until("calm before the storm", end_us - length_us - 2_000_000)?;
+    field.wait_until("calm before the storm", end_us - length_us - COUNT_US)?;
     let before = (Instant::now(), reads());
     field.wait_until("calm before the storm", end_us - length_us)?;
+    let (at_first, before) = ((at_first.0, at_first.1.join()), (before.0, before.1.join()));
     let killed_us = field.now_us();
     let resumed = field.resumed();
     let status = Command::new(script).args(["kill", &killed.name]).status()?;
@@ -212,8 +215,7 @@ fn storm(
     field.pause("after the storm", Duration::from_secs(5))?;
     let after = (Instant::now(), reads());
     field.wait_until("after the storm", end_us)?;
-    let counted = [at_first.1, before.1, after.1].map(Reads::join);
-    let reads_each = match counted {
+    let reads_each = match [at_first.1, before.1, after.1.join()] {
         [Some(first), Some(before_kill), Some(last)] if resumed > 0 => {
             let a_second = (before_kill - first) / (before.0 - at_first.0).as_secs_f64();
             let else_read = a_second * (after.0 - before.0).as_secs_f64();
