@@ -176,7 +176,7 @@ pub struct Findings {
     pub findings: Vec<String>,
     /// Sockets that were lost, and not on purpose.
     pub lost_sockets: u64,
-    /// Sends that were tried again, gaps in what came live, `sync`s that recovered, and those that did not.
+    /// Sends that were tried again.
     pub resent: u64,
     /// Gaps that clients found in a channel.
     pub gaps: u64,
