@@ -170,10 +170,17 @@ coarse_timers() { [ ! -w /proc/self/timerslack_ns ] || echo 500000 2>/dev/null >
 alive() {
     local pid
     pid=$(cat "$1/pid" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
+    # For a moment, while it becomes another program, it has no arguments.
+    runs "$1" "$pid" || { sleep 0.2 && runs "$1" "$pid"; }
+}
+
+# runs DIR PID: whether DIR is in the arguments of a process.
+runs() {
+    # Read to their end: a pipe that is closed early fails its writer, and with it the answer.
     if [ -r /proc/self/cmdline ]; then
-        tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$1"
+        tr '\0' ' ' <"/proc/$2/cmdline" 2>/dev/null | grep -F -- "$1" >/dev/null
     else
-        ps -o args= -p "$pid" | grep -qF -- "$1"
+        ps -o args= -p "$2" | grep -F -- "$1" >/dev/null
     fi
 }
 
