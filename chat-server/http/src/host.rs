@@ -19,7 +19,9 @@ pub fn has_good_host(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
     let (host, another) = (hosts.next(), hosts.next());
     let authority = uri.authority().filter(|_| version == Version::HTTP_2);
     match host.map(http::HeaderValue::as_bytes) {
-        _ if another.is_some() => false,
+        _ if another.is_some() || authority.is_some_and(|authority| authority.as_str().contains('@')) => {
+            false
+        }
         None => version == Version::HTTP_10 || authority.is_some(),
         Some(b"") => version != Version::HTTP_2,
         Some(host) => {
@@ -73,6 +75,7 @@ mod tests {
             (two, "/", &[], false),
             (two, "/", &[""], false),
             (two, "http://a/", &[""], false),
+            (two, "http://who@a/", &[], false),
             (two, "http://a/", &["b"], false),
             (two, "http://a:1/", &["a:2"], false),
             (two, "http://a/", &["a", "a"], false),
